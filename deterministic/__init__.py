@@ -1,0 +1,60 @@
+"""Wrap a block, a function or a loader, and its bits come out the same every time.
+
+The names below are imported on first use: `import deterministic` imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._run import Run as Run
+    from ._run import current_run as current_run
+    from ._scope import reproducible as reproducible
+    from ._scope import seed_everything as seed_everything
+    from ._seeds import derive_seed as derive_seed
+    from ._seeds import spawn_seeds as spawn_seeds
+    from ._snapshot import describe as describe
+    from .data.loader import make_loader as make_loader
+    from .data.worker import seed_worker as seed_worker
+    from .sources.registry import register_source as register_source
+
+__all__ = [
+    "Run",
+    "current_run",
+    "derive_seed",
+    "describe",
+    "make_loader",
+    "register_source",
+    "reproducible",
+    "seed_everything",
+    "seed_worker",
+    "spawn_seeds",
+]
+
+_HOMES = {
+    "Run": "._run",
+    "current_run": "._run",
+    "derive_seed": "._seeds",
+    "describe": "._snapshot",
+    "make_loader": ".data.loader",
+    "register_source": ".sources.registry",
+    "reproducible": "._scope",
+    "seed_everything": "._scope",
+    "seed_worker": ".data.worker",
+    "spawn_seeds": "._seeds",
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(importlib.import_module(home, __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,106 @@
+"""What was asked of a scope, as a frozen record, and the levels of determinism."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, SupportsIndex, TypeAlias, cast
+
+from .errors import explain
+
+Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
+
+LEVELS: dict[Level, str] = {
+    False: "nothing but the seeds",
+    "cudnn": "cuDNN: deterministic algorithms, no benchmarking",
+    True: "cuDNN, and deterministic algorithms everywhere; an op that has none raises",
+    "warn": "as True, but an op that has no deterministic algorithm warns",
+}
+
+
+class Omitted(Enum):
+    """The value of an argument that was not given, where None means something else."""
+
+    OMITTED = "omitted"
+
+    def __repr__(self) -> str:
+        return "<omitted>"
+
+
+OMITTED = Omitted.OMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one entry applies; every source reads the part that is its own.
+
+    Attributes:
+        seed: The effective seed, 0 <= seed < 2**64; None leaves the generators where they are.
+        deterministic: The level, a key of `LEVELS`.
+        num_threads: How many threads torch uses for one CPU operation; None leaves the number alone.
+        allow_nondeterministic: The scoped opt-out: deterministic algorithms off, everything else as it is.
+    """
+
+    seed: int | None = None
+    deterministic: Level = False
+    num_threads: int | None = None
+    allow_nondeterministic: bool = False
+
+    @property
+    def applies_cudnn(self) -> bool:
+        """Whether the level covers cuDNN."""
+        return self.deterministic is not False
+
+    @property
+    def applies_algorithms(self) -> bool:
+        """Whether the level covers deterministic algorithms."""
+        return self.deterministic is True or self.deterministic == "warn"
+
+    @property
+    def warn_only(self) -> bool:
+        """Whether an op without a deterministic algorithm warns instead of raising."""
+        return self.deterministic == "warn"
+
+
+def validate_level(deterministic: object) -> Level:
+    """Return `deterministic` as a level, or refuse it by naming the levels.
+
+    Raises:
+        TypeError: Not one of `LEVELS`.
+    """
+    # 1 == True and 0 == False, but an int here is a seed that slipped into the wrong argument.
+    if isinstance(deterministic, (bool, str)) and deterministic in LEVELS:
+        return cast(Level, deterministic)
+    raise TypeError(
+        explain(
+            "deterministic= names no level",
+            (f"found: {deterministic!r}", *(f"{level!r}: {text}" for level, text in LEVELS.items())),
+            "Pass one of the levels.",
+        )
+    )
+
+
+def validate_num_threads(num_threads: object) -> int | None:
+    """Return `num_threads` as a positive int or None.
+
+    Raises:
+        TypeError: Neither None nor an integer.
+        ValueError: Below 1.
+    """
+    if num_threads is None:
+        return None
+    if isinstance(num_threads, bool) or not isinstance(num_threads, SupportsIndex):
+        raise TypeError(
+            explain(
+                "num_threads is not an integer",
+                (f"found: {num_threads!r} ({type(num_threads).__name__})", "expected: an int, 1 or more, or None"),
+                "Pass the number of threads, for example num_threads=1.",
+            )
+        )
+    count = operator.index(num_threads)
+    if count < 1:
+        raise ValueError(
+            explain("num_threads is below 1", (f"found: {count}", "expected: 1 or more"), "Pass at least 1, or None.")
+        )
+    return count

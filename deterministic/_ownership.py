@@ -1,0 +1,86 @@
+"""Who has a scope open, and whether somebody else may enter one inside it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Owner(NamedTuple):
+    """The thread that entered, and its asyncio task; None outside of one."""
+
+    thread: threading.Thread
+    task: Any
+
+
+class Standing(Enum):
+    """How one who wants to enter stands to the owner of the innermost scope."""
+
+    MAY_NEST = "may nest"
+    OTHER_THREAD = "another thread"
+    OTHER_TASK = "another asyncio task"
+    OWNER_DEAD = "a thread that has ended"
+
+
+def current_owner() -> Owner:
+    """Return who is running now."""
+    return Owner(threading.current_thread(), _current_task())
+
+
+def standing(me: Owner, owner: Owner, *, stepwise: bool) -> Standing:
+    """Return whether `me` may enter inside a scope of `owner`.
+
+    Args:
+        me: Who wants to enter.
+        owner: Who has the innermost scope open.
+        stepwise: The entry will be taken off the stack at every suspension (a decorated coroutine), so it cannot
+            interleave with other tasks of the same thread.
+    """
+    if me.thread is owner.thread:
+        if stepwise or owner.task is None or owner.task is me.task or owner.task.done():
+            return Standing.MAY_NEST
+        return Standing.OTHER_TASK
+    if not _is_alive(owner.thread):
+        return Standing.OWNER_DEAD
+    return Standing.MAY_NEST if _runs_backward_for(owner.thread) else Standing.OTHER_THREAD
+
+
+def _current_task() -> Any:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        loop = asyncio._get_running_loop()
+    except AttributeError:  # asyncio is being imported
+        return None
+    return None if loop is None else asyncio.current_task(loop)
+
+
+def _is_alive(thread: threading.Thread) -> bool:
+    # A thread that Python did not start (a dummy) says that it is alive for ever; its frames tell.
+    return thread.is_alive() and thread.ident in sys._current_frames()
+
+
+def _runs_backward_for(owner: threading.Thread) -> bool:
+    """Whether this is one of autograd's threads, and `owner` is waiting for a backward pass.
+
+    Autograd runs hooks and custom backwards for a device on a thread of that device, while the caller waits in
+    `_engine_run_backward`; whatever they do is done for the caller.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or torch._C._current_graph_task_id() == -1:
+        return False
+    frame = sys._current_frames().get(owner.ident or 0)
+    for _ in range(_FRAMES_BELOW_BACKWARD):
+        if frame is None:
+            return False
+        if frame.f_code.co_name in _BACKWARD_CALLS and "torch" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_BACKWARD_CALLS = ("_engine_run_backward", "backward", "grad")
+_FRAMES_BELOW_BACKWARD = 4

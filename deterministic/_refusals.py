@@ -1,0 +1,42 @@
+"""The way out, added to the error of an operation that has no deterministic implementation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+_REFUSED = "does not have a deterministic implementation"
+_OURS = os.path.dirname(__file__)
+
+
+def explain_refusal(error: BaseException) -> None:
+    """Add a note to the RuntimeError of a refused operation: the user's line, and what to do. Once per error."""
+    if not isinstance(error, RuntimeError) or _REFUSED not in str(error):
+        return
+    line = _users_line(error.__traceback__)
+    note = (
+        f"called at: {line}\n"
+        'To go on with a warning: reproducible(..., deterministic="warn"). '
+        "To allow it in one place: with run.allow_nondeterministic(): ..."
+    )
+    if "run.allow_nondeterministic()" in f"{error}{getattr(error, '__notes__', '')}":
+        return
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        error.args = (f"{error}\n{note}", *error.args[1:])
+
+
+def _users_line(traceback: TracebackType | None) -> str:
+    """Return the deepest line that is neither torch's nor this library's."""
+    import torch
+
+    foreign = (os.path.dirname(torch.__file__), _OURS)
+    line = "unknown"
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if not filename.startswith(foreign):
+            line = f"{filename}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return line

@@ -1,0 +1,173 @@
+"""What a scope did and could not do, as text, JSON and HTML."""
+
+from __future__ import annotations
+
+import html
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._stack import Entry
+    from .sources.base import JSON
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one scope set, source by source, and what it could not control.
+
+    Attributes:
+        data: The report as JSON; `str()`, `to_json()` and a notebook show the same data.
+    """
+
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: Entry | None) -> Report:
+        """Return the report of an entry; None stands for a scope that is not enabled."""
+        if entry is None:
+            return cls({"enabled": False, "versions": versions()})
+        sources = []
+        limits = []
+        for (source, state), applied in zip(entry.before.items(), entry.applied, strict=True):
+            before = source.describe(state)
+            sources.append(
+                {
+                    "name": source.name,
+                    "kind": source.kind,
+                    "set": {
+                        name: {"before": before.get(name), "set": value} for name, value in applied.values.items()
+                    },
+                }
+            )
+            limits += [limit._asdict() for limit in applied.limits]
+        return cls(
+            {
+                "enabled": True,
+                "seed": entry.config.seed,
+                "deterministic": entry.config.deterministic,
+                "num_threads": entry.config.num_threads,
+                "entered_at": str(entry.site),
+                "open": entry.is_open,
+                "sources": sources,
+                "limits": limits,
+                "versions": versions(),
+            }
+        )
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the report as JSON text; keyword arguments go to `json.dumps`."""
+        return json.dumps(self.data, **kwargs)
+
+    def sentence(self) -> str:
+        """Return one sentence for the methods section of a paper: seed, level, versions."""
+        found = self.data["versions"]
+        where = (
+            f"deterministic {found['deterministic']}, PyTorch {found['torch']}, NumPy {found['numpy']} and "
+            f"Python {found['python']} on {found['platform']} ({found['device']})"
+        )
+        if not self.data["enabled"]:
+            return f"Randomness was not controlled ({where})."
+        seed = self.data["seed"]
+        seeded = (
+            "The random number generators of Python, NumPy and PyTorch were left unseeded"
+            if seed is None
+            else f"The random number generators of Python, NumPy and PyTorch were seeded with {seed}"
+        )
+        level = {
+            False: "deterministic algorithms were not requested",
+            "cudnn": "cuDNN was restricted to deterministic algorithms",
+            True: "PyTorch was restricted to deterministic algorithms",
+            "warn": "PyTorch used deterministic algorithms where it has them",
+        }[self.data["deterministic"]]
+        return f"{seeded}, and {level} ({where})."
+
+    def __str__(self) -> str:
+        if not self.data["enabled"]:
+            return "reproducible: not enabled; nothing was seeded or set"
+        head = (
+            f"reproducible: seed {self.data['seed']}, deterministic={self.data['deterministic']!r}, "
+            f"entered at {self.data['entered_at']}"
+        )
+        lines = [head, "", "set (before -> inside)", *_aligned(self._rows())]
+        if self.data["limits"]:
+            lines += ["", "not controlled"]
+            for limit in self.data["limits"]:
+                lines += [f"  {limit['subject']}: {limit['reason']}", f"    {limit['remedy']}"]
+        lines += ["", "versions", *_aligned([(name, str(value)) for name, value in self.data["versions"].items()])]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        def table(rows: list[tuple[str, str]]) -> str:
+            cells = "".join(
+                f"<tr><td style='text-align:left'>{html.escape(name)}</td>"
+                f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+                for name, text in rows
+            )
+            return f"<table>{cells}</table>"
+
+        if not self.data["enabled"]:
+            return f"<p>{html.escape(str(self))}</p>"
+        limits = [(limit["subject"], f"{limit['reason']} {limit['remedy']}") for limit in self.data["limits"]]
+        found = [(name, str(value)) for name, value in self.data["versions"].items()]
+        return (
+            f"<p><b>reproducible</b>: seed {self.data['seed']}, "
+            f"deterministic={html.escape(repr(self.data['deterministic']))}, "
+            f"entered at {html.escape(self.data['entered_at'])}</p>"
+            f"<b>set (before &rarr; inside)</b>{table(self._rows())}"
+            + (f"<b>not controlled</b>{table(limits)}" if limits else "")
+            + f"<details><summary>versions</summary>{table(found)}</details>"
+        )
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = []
+        for source in self.data["sources"]:
+            for name, value in source["set"].items():
+                if source["kind"] == "rng":
+                    rows.append((source["name"], f"{name} {_short(value['set'])}"))
+                else:
+                    rows.append((f"{source['name']}.{name}", f"{_short(value['before'])} -> {_short(value['set'])}"))
+        return rows
+
+
+def versions() -> dict[str, JSON]:
+    """Return the versions and the hardware that bits depend on. Initialises no device."""
+    import numpy
+    import torch
+
+    cuda = torch.version.cuda
+    device: str = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_initialized():
+        device = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    return {
+        "deterministic": _own_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "cuda": cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_initialized() else None,
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "device": device,
+        "num_threads": torch.get_num_threads(),
+    }
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("deterministic")
+    except metadata.PackageNotFoundError:  # a checkout on sys.path, not installed
+        return "unknown"
+
+
+def _aligned(rows: list[tuple[str, str]]) -> list[str]:
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"  {name:<{width}}  {text}" for name, text in rows]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={item}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,242 @@
+"""The handle that a scope gives its body: named streams, derived seeds, the state of the generators, the report."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import _snapshot, _stack
+from ._config import Config, Level
+from ._interrupt import indivisible
+from ._report import Report
+from ._seeds import derive_seed
+from .errors import DeterministicError, ResumeMismatchError, SeedError, explain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from .sources.base import RngSource
+
+_STATE_VERSION = 1
+
+
+class Run:
+    """What `with reproducible(...) as run` gives: one entry into a scope.
+
+    Not thread-safe: the generators that it speaks of are the process's own.
+    """
+
+    def __init__(self, entry: _stack.Entry | None) -> None:
+        self._entry = entry
+        self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
+        self._numpy_streams: dict[str, np.random.Generator] = {}
+
+    def __repr__(self) -> str:
+        if self._entry is None:
+            return "<Run: not enabled>"
+        state = "open" if self._entry.is_open else "closed"
+        return f"<Run: seed={self.seed}, deterministic={self.deterministic!r}, {state}, from {self._entry.site}>"
+
+    @property
+    def seed(self) -> int | None:
+        """The effective seed, 0 <= seed < 2**64 (with `per_rank`, this rank's own); None if nothing was seeded."""
+        return None if self._entry is None else self._entry.config.seed
+
+    @property
+    def deterministic(self) -> Level:
+        """The level that was applied."""
+        return False if self._entry is None else self._entry.config.deterministic
+
+    def derive(self, *path: int | str) -> int:
+        """Derive a seed from this run's: `derive_seed(run.seed, *path)`.
+
+        Args:
+            path: What it is for; strings and integers.
+
+        Returns:
+            A seed, 0 <= seed < 2**64, the same in every process.
+
+        Raises:
+            SeedError: The scope has no seed.
+        """
+        if self.seed is None:
+            raise SeedError(
+                explain(
+                    "this scope has no seed to derive from",
+                    (f"found: seed=None at {self._entry.site if self._entry else 'a scope that is not enabled'}",),
+                    "Give the scope a seed, for example reproducible(seed=42).",
+                )
+            )
+        return derive_seed(self.seed, *path)
+
+    def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
+        """Return the torch generator of the stream `name`, for example for a train/validation split.
+
+        Its draws depend on the run's seed and the name alone, not on what else was drawn. Asked for again, it is the
+        same object and goes on where it was; `state_dict` saves it. Touches no global generator.
+
+        Args:
+            name: The stream.
+            device: Where it draws; each device has a stream of its own.
+
+        Raises:
+            SeedError: The scope has no seed.
+        """
+        import torch
+
+        key = name, str(torch.device(device))
+        if key not in self._torch_streams:
+            seed = self.derive("torch", *key)
+            self._torch_streams[key] = torch.Generator(device).manual_seed(seed)
+        return self._torch_streams[key]
+
+    def numpy(self, name: str) -> np.random.Generator:
+        """Return the numpy generator (PCG64) of the stream `name`; as `generator`, for numpy.
+
+        Args:
+            name: The stream.
+
+        Raises:
+            SeedError: The scope has no seed.
+        """
+        import numpy as np
+
+        if name not in self._numpy_streams:
+            self._numpy_streams[name] = np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
+        return self._numpy_streams[name]
+
+    def report(self) -> Report:
+        """Return what this scope set, what it could not control and the remedy, and the versions; also once closed."""
+        return Report.of(self._entry)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every generator: the global ones, the scope's own, and this run's streams.
+
+        Tensors, numbers, strings, lists and dicts: `torch.load(weights_only=True)` reads it. Reads only.
+
+        Raises:
+            DeterministicError: The scope is closed.
+        """
+        return {
+            "version": _STATE_VERSION,
+            "rng": {source.name: source.encode(source.capture()) for source in self._generators()},
+            "torch_streams": [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
+            "numpy_streams": [[name, _plain(stream)] for name, stream in self._numpy_streams.items()],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put every generator where `state_dict` found it.
+
+        Everything is checked before a generator is moved. Settings are not touched.
+
+        Args:
+            state_dict: What `state_dict` returned, in this process or another.
+
+        Raises:
+            ResumeMismatchError: It does not fit this process: other sources, devices or bit generators.
+            DeterministicError: The scope is closed.
+        """
+        sources = {source.name: source for source in self._generators()}
+        saved = state_dict.get("rng") if isinstance(state_dict, dict) else None
+        if saved is None or state_dict.get("version") != _STATE_VERSION:
+            raise ResumeMismatchError(
+                explain(
+                    "this is no state of a run that this version can read",
+                    (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
+                    "Pass what Run.state_dict() returned.",
+                )
+            )
+        if saved.keys() != sources.keys():
+            raise ResumeMismatchError(
+                explain(
+                    "the saved state covers other generators than this scope",
+                    (f"only saved: {sorted(saved.keys() - sources)}", f"only here: {sorted(sources.keys() - saved)}"),
+                    "Register the same sources and pass the same generators= as when it was saved.",
+                )
+            )
+        decoded = {source: source.decode(saved[name]) for name, source in sources.items()}
+        _snapshot.restore({**decoded})
+        for name, device, state in state_dict["torch_streams"]:
+            self.generator(name, device).set_state(state)
+        for name, plain in state_dict["numpy_streams"]:
+            self.numpy(name).bit_generator.state = {**plain, "bit_generator": "PCG64"}
+
+    def allow_nondeterministic(self) -> OptOut:
+        """Switch deterministic algorithms off for a `with` block: the opt-out for one operation (pytorch/pytorch#126164).
+
+        The generators and everything else stay as the scope set them. Closed in any order, it gives back what was.
+
+        Example:
+            >>> from deterministic import reproducible
+            >>> import torch
+            >>> with reproducible(seed=0) as run:
+            ...     with run.allow_nondeterministic():
+            ...         torch.are_deterministic_algorithms_enabled()
+            False
+        """
+        return OptOut(self)
+
+    def _generators(self) -> list[RngSource]:
+        from .sources.base import RngSource
+
+        if self._entry is None or not self._entry.is_open:
+            raise DeterministicError(
+                explain(
+                    "the generators are no longer this run's: its scope is not open",
+                    (f"found: {self!r}",),
+                    "Call this inside the `with` block or the decorated function.",
+                )
+            )
+        return [
+            source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)
+        ]
+
+
+class OptOut:
+    """`run.allow_nondeterministic()`: an entry of its own that covers the deterministic algorithms alone."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._entries: list[_stack.Entry] = []
+
+    @indivisible
+    def __enter__(self) -> Run:
+        from .sources import ALGORITHMS
+
+        config = Config(seed=self._run.seed, deterministic=self._run.deterministic, allow_nondeterministic=True)
+        frame = sys._getframe(1)
+        site = _stack.Site(frame.f_code, frame.f_lineno, id(frame))
+        entry = _stack.enter(self, config, site, only=(ALGORITHMS,))
+        entry.run = self._run
+        self._entries.append(entry)
+        return self._run
+
+    @indivisible
+    def __exit__(self, *exc_info: object) -> None:
+        _stack.leave(self._entries.pop())
+
+
+def current_run() -> Run:
+    """Return the run of the innermost open scope.
+
+    Raises:
+        DeterministicError: No scope is open.
+    """
+    entry = _stack.innermost()
+    if entry is None:
+        raise DeterministicError(
+            explain(
+                "no scope is open, so there is no current run",
+                ("found: code outside of reproducible()",),
+                "Call it inside `with reproducible(...)` or a decorated function.",
+            )
+        )
+    run: Run = entry.run
+    return run
+
+
+def _plain(stream: np.random.Generator) -> dict[str, Any]:
+    """Return the state of a PCG64 as numbers and dicts."""
+    state: dict[str, Any] = dict(stream.bit_generator.state)
+    return {"state": dict(state["state"]), "has_uint32": state["has_uint32"], "uinteger": state["uinteger"]}

@@ -1,0 +1,73 @@
+"""Capture and restore over a list of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .errors import DeterministicError, explain
+
+if TYPE_CHECKING:
+    from ._config import Config
+    from .sources.base import JSON, Applied, Source
+
+Snapshot: TypeAlias = "dict[Source, Any]"
+"""What each source captured, in the order in which they were applied."""
+
+
+def capture(sources: Iterable[Source]) -> Snapshot:
+    """Return the state of every source. Changes nothing, also when a source raises."""
+    return {source: source.capture() for source in sources}
+
+
+def apply(saved: Snapshot, config: Config) -> list[Applied]:
+    """Apply `config` to every source of `saved`; when one raises, give everything back first.
+
+    Returns:
+        What each source did, in the order of `saved`.
+    """
+    try:
+        return [source.apply(config) for source in saved]
+    except BaseException:
+        restore(saved)
+        raise
+
+
+def restore(saved: Snapshot) -> None:
+    """Put every source back, in reverse order, going on when one raises.
+
+    Raises:
+        DeterministicError: Sources could not be restored; names them all, from the first error.
+    """
+    failed: list[tuple[str, BaseException]] = []
+    for source in reversed(saved):
+        try:
+            source.restore(saved[source])
+        except BaseException as error:  # noqa: BLE001 - the sources after this one must still be restored
+            failed.append((source.name, error))
+    if failed:
+        raise DeterministicError(
+            explain(
+                "sources could not be restored; every other one was",
+                tuple(f"{name}: {type(error).__name__}: {error}" for name, error in failed),
+                "Mend the source, or restart the process: these are not as they were.",
+            )
+        ) from failed[0][1]
+
+
+def describe() -> dict[str, dict[str, JSON]]:
+    """Return what is in effect now, by source: flags by value, generators by a digest of their state.
+
+    Reads every source and changes none. JSON throughout, to be pasted into an issue. Safe to call at any time; not
+    atomic against other threads.
+
+    Returns:
+        For each source of `deterministic.sources.SOURCES`, by its name, its values.
+
+    Example:
+        >>> describe()["torch.cudnn"]["deterministic"]
+        False
+    """
+    from .sources import SOURCES
+
+    return {source.name: dict(source.describe(source.capture())) for source in SOURCES}

@@ -1,0 +1,400 @@
+"""The process-wide stack of open entries: enter, leave in any order, suspend, resume.
+
+An entry keeps what every source held before it was applied. From that follow all four operations:
+
+* leave the innermost entry: restore what it saved;
+* leave another one: its saved state is what the entry above it must give back one day, so it is handed up, and nothing
+  is restored yet;
+* suspend a body (a decorated generator or coroutine that yields): the part of the stack from its entry upward is taken
+  off, what its sources hold now is put aside, and what they held before that part is restored;
+* resume it: what the sources hold now is what that part must give back one day; then the part's own state is restored.
+
+One lock covers every operation. A transition is never entered twice: whoever comes in the middle of one (a signal
+handler, a finaliser run by the garbage collector) is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from . import _interrupt, _snapshot
+from ._ownership import Owner, Standing, current_owner, standing
+from .errors import ScopeConflictError, ScopeOrderWarning, explain
+
+if TYPE_CHECKING:
+    from ._config import Config
+    from ._snapshot import Snapshot
+    from .sources.base import Applied, Source
+
+OnConflict = Literal["raise", "wait"]
+
+
+class Site(NamedTuple):
+    """Where a scope was entered: a line of the user's code, or the function that was decorated."""
+
+    code: CodeType
+    line: int
+    frame: int
+    """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
+
+    def __str__(self) -> str:
+        return f"{self.code.co_filename}:{self.line}"
+
+
+DECORATED = 0
+STARTED = -1
+
+
+class Entry:
+    """One entry into a scope.
+
+    Attributes:
+        request: The object that was entered (one request can have many entries).
+        config: What was applied.
+        site: Where.
+        saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
+        before: What `saved` was on entering, for the report.
+        applied: What each source did, in the order of `before`.
+        part: The suspended part of the stack that this entry is in, if any.
+        is_open: False once left.
+    """
+
+    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "site")
+
+    def __init__(
+        self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
+    ) -> None:
+        self.request = request
+        self.config = config
+        self.site = site
+        self.owner = owner
+        self.saved = saved
+        self.before = saved
+        self.applied = applied
+        self.part: Part | None = None
+        self.is_open = True
+        self.run: Any = None
+
+
+class Part:
+    """A part of the stack that was taken off: its entries, and what their sources held at that moment."""
+
+    __slots__ = ("__weakref__", "entries", "inside")
+
+    def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
+        self.entries = entries
+        self.inside = inside
+
+
+_entries: list[Entry] = []
+_suspended: weakref.WeakSet[Part] = weakref.WeakSet()
+_sources: list[Source] = []
+_lock = threading.RLock()
+_left = threading.Condition(_lock)
+_thread_in_transition: int | None = None
+_postponed: list[Callable[[], object]] = []
+
+
+class _Transition:
+    """Holds the lock, and refuses to begin inside another transition of the same thread."""
+
+    def __enter__(self) -> None:
+        global _thread_in_transition
+        if in_transition():
+            raise ScopeConflictError(
+                explain(
+                    "a scope cannot be entered or left here",
+                    ("found: a signal handler or a finaliser that runs while another scope is being entered or left",),
+                    "Set a flag there, and enter the scope from the code that it interrupts.",
+                )
+            )
+        _lock.acquire()
+        _thread_in_transition = threading.get_ident()
+
+    def __exit__(self, *exc_info: object) -> None:
+        global _thread_in_transition
+        _thread_in_transition = None
+        if not _entries:
+            _interrupt.uninstall()
+        _left.notify_all()
+        _lock.release()
+        while _postponed:
+            _postponed.pop()()
+
+
+_transition = _Transition()
+
+
+def innermost() -> Entry | None:
+    """Return the entry on top of the stack."""
+    return _entries[-1] if _entries else None
+
+
+def in_transition() -> bool:
+    """Return whether this thread is entering, leaving, suspending or resuming: seen from a handler or a finaliser."""
+    return _thread_in_transition == threading.get_ident()
+
+
+def postpone(callback: Callable[[], object]) -> None:
+    """Run `callback` once the transition of this thread is over."""
+    _postponed.append(callback)
+
+
+def enter(
+    request: object,
+    config: Config,
+    site: Site,
+    own: Sequence[Source] = (),
+    *,
+    only: Sequence[Source] | None = None,
+    on_conflict: OnConflict = "raise",
+    stepwise: bool = False,
+) -> Entry:
+    """Save every source, apply `config`, and push the entry.
+
+    Args:
+        request: What is entered.
+        config: What to apply.
+        site: Where.
+        own: Sources of this entry, beside `SOURCES`.
+        only: Sources to cover instead of all.
+        on_conflict: Whether to wait for another thread.
+        stepwise: Whether the entry is taken off the stack whenever its body is suspended.
+
+    Raises:
+        ScopeConflictError: Another thread or task has a scope open, or this is no moment to enter one. Nothing was
+            touched.
+    """
+    if _refuse_moment is None:
+        _prepare_process()
+    me = current_owner()
+    _interrupt.install()
+    with _transition:
+        _take_turn(me, site, on_conflict, stepwise)
+        sources = only if only is not None else (*_sources, *own)
+        saved = _snapshot.capture(sources)
+        applied = _snapshot.apply(saved, config)
+        entry = Entry(request, config, site, me, saved, applied)
+        _entries.append(entry)
+    return entry
+
+
+def leave(entry: Entry) -> None:
+    """Give back what `entry` saved, or hand it to the entry above. Leaving twice does nothing.
+
+    Raises:
+        DeterministicError: A source could not be restored; the entry has left all the same.
+    """
+    with _transition:
+        _leave(entry)
+
+
+def suspend(entry: Entry) -> Part:
+    """Take the part of the stack from `entry` upward off, with its state, and restore what was there before it.
+
+    Raises:
+        DeterministicError: A source could not be restored; the part is off all the same.
+    """
+    with _transition:
+        index = _entries.index(entry)
+        entries = _entries[index:]
+        outside = _outermost(entries)
+        try:
+            part = Part(entries, _snapshot.capture(outside))
+        except BaseException:
+            while len(_entries) > index:
+                _leave(_entries[-1])
+            raise
+        del _entries[index:]
+        for member in entries:
+            member.part = part
+        _suspended.add(part)
+        _snapshot.restore(outside)
+    return part
+
+
+def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
+    """Put a suspended part back on the stack, on whichever thread this is.
+
+    Raises:
+        ScopeConflictError: As for `enter`; the part stays suspended.
+        DeterministicError: A source could not be restored; the part stays suspended, and the others are as they were.
+    """
+    me = current_owner()
+    _interrupt.install()
+    with _transition:
+        _take_turn(me, part.entries[0].site, on_conflict, stepwise=True)
+        outside = _snapshot.capture(part.inside)
+        try:
+            _snapshot.restore(part.inside)
+        except BaseException:
+            _snapshot.restore(outside)
+            raise
+        for entry in part.entries:
+            # What an entry must give back is what the sources held just now, where no entry below it covers them.
+            entry.saved = {source: outside.pop(source, state) for source, state in entry.saved.items()}
+            entry.part = None
+            entry.owner = me
+        _suspended.discard(part)
+        _entries.extend(part.entries)
+
+
+def find(request: object, frame: int) -> Entry | None:
+    """Return the entry of `request` that was made in `frame`, else its innermost one; also if it is suspended."""
+    found = None
+    for entry in _known():
+        if entry.request is request:
+            if entry.site.frame == frame:
+                return entry
+            found = found or entry
+    return found
+
+
+def find_started(request: object, site: Site | None) -> Entry | None:
+    """Return the innermost entry that was started, not entered by a block, by `request` or at the same line."""
+    for entry in _known():
+        if entry.site.frame == STARTED and (entry.request is request or (site is not None and _same(entry.site, site))):
+            return entry
+    return None
+
+
+def _known() -> Iterator[Entry]:
+    yield from reversed(_entries)
+    for part in _suspended:
+        yield from reversed(part.entries)
+
+
+def _same(one: Site, other: Site) -> bool:
+    return one.line == other.line and one.code.co_filename == other.code.co_filename
+
+
+def _leave(entry: Entry) -> None:
+    if not entry.is_open:
+        return
+    entry.is_open = False
+    layer = _entries if entry.part is None else entry.part.entries
+    index = layer.index(entry)
+    del layer[index]
+    if index < len(layer):
+        above = layer[index]
+        above.saved = {**above.saved, **entry.saved}
+        _warn_order(entry, above)
+    elif entry.part is not None:
+        # Closed from outside while suspended: the body will wake up to the state before it. A source that no other
+        # entry of the part covers was given back when the part was suspended.
+        still_covered = _outermost(layer)
+        entry.part.inside = {
+            source: entry.saved.get(source, state)
+            for source, state in entry.part.inside.items()
+            if source in still_covered
+        }
+    else:
+        _snapshot.restore(entry.saved)
+
+
+def _outermost(entries: list[Entry]) -> Snapshot:
+    """Return what the sources held before any of `entries`, given from the bottom up."""
+    outside: Snapshot = {}
+    for entry in reversed(entries):
+        outside.update(entry.saved)
+    return outside
+
+
+def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, stepwise: bool) -> None:
+    if _refuse_moment is not None:
+        _refuse_moment()
+    while _entries:
+        other = _entries[-1]
+        found = standing(me, other.owner, stepwise=stepwise)
+        if found is Standing.MAY_NEST:
+            return
+        if found is Standing.OWNER_DEAD:
+            _leave_for_the_dead(other)
+        elif found is Standing.OTHER_THREAD and on_conflict == "wait":
+            _wait()
+        else:
+            raise ScopeConflictError(
+                explain(
+                    f"{found.value} has a scope open; the generators and flags are shared by the whole process",
+                    (f"found: a scope opened at {other.site} ({_name(other.owner)})", f"wanted: a scope at {site}"),
+                    "Run one after the other"
+                    + (' (on_conflict="wait" queues threads)' if found is Standing.OTHER_THREAD else "")
+                    + ", use a process each, or decorate coroutines with @reproducible instead of a `with` around await.",
+                )
+            )
+
+
+@_interrupt.waiting
+def _wait() -> None:
+    global _thread_in_transition
+    _thread_in_transition = None
+    try:
+        # With a timeout, because a thread that dies with its scope open notifies nobody.
+        _left.wait(timeout=0.5)
+    finally:
+        _thread_in_transition = threading.get_ident()
+
+
+def _leave_for_the_dead(entry: Entry) -> None:
+    _leave(entry)
+    _warn(
+        explain(
+            "a thread ended with a scope open; it was closed now",
+            (f"found: the scope opened at {entry.site}", f"thread: {entry.owner.thread.name}"),
+            "Close it in the thread: use `with` or the decorator.",
+        )
+    )
+
+
+def _name(owner: Owner) -> str:
+    return f"thread {owner.thread.name}" + ("" if owner.task is None else f", task {owner.task.get_name()}")
+
+
+def _warn_order(entry: Entry, above: Entry) -> None:
+    _warn(
+        explain(
+            "a scope was closed before one that was opened inside it",
+            (f"closed: the scope opened at {entry.site}", f"still open: the scope opened at {above.site}"),
+            "Close them in reverse order; everything is given back when the last one closes.",
+        )
+    )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, ScopeOrderWarning, stacklevel=2)
+
+
+_refuse_moment: Callable[[], None] | None = None
+"""Raises where no scope may be entered; None until the first entry."""
+
+
+def _prepare_process() -> None:
+    """Make forked children adopt the stack. Once, at the first entry: importing this module has no side effect."""
+    global _refuse_moment, _sources
+    from ._moments import refuse_moment
+    from .sources import SOURCES
+
+    with _lock:
+        if _refuse_moment is None and hasattr(os, "register_at_fork"):
+            # Holding the lock over the fork keeps another thread's transition out of it, whole or not at all.
+            os.register_at_fork(
+                before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_adopt_in_child
+            )
+        _sources = SOURCES
+        _refuse_moment = refuse_moment
+
+
+def _adopt_in_child() -> None:
+    global _lock, _left, _thread_in_transition
+    _lock = threading.RLock()
+    _left = threading.Condition(_lock)
+    _thread_in_transition = None
+    me = Owner(threading.current_thread(), None)
+    for entry in _entries:
+        entry.owner = me

@@ -1,0 +1,294 @@
+"""The decorator: functions, methods, generators, coroutines and async generators.
+
+A body that yields or awaits is driven step by step. Each step runs inside the scope; between two steps the part of the
+stack from the body's entry upward is put aside, so that the caller, and every other body, goes on with its own state.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import logging
+import sys
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
+
+import wrapt
+
+from . import _stack
+from ._interrupt import indivisible
+from ._refusals import explain_refusal
+from .errors import ScopeConflictError, explain
+
+if TYPE_CHECKING:
+    from ._scope import Scope
+
+_log = logging.getLogger("deterministic")
+
+
+class Body:
+    """One call of a decorated function: a context manager around each of its steps.
+
+    Entering opens the scope the first time and puts the suspended part back later; leaving suspends it, or closes it
+    once the body has finished or raised.
+    """
+
+    __slots__ = ("_entry", "_part", "_scope", "_site", "_stepwise", "finished")
+
+    def __init__(self, scope: Scope, site: _stack.Site, *, stepwise: bool) -> None:
+        self._scope = scope
+        self._site = site
+        self._stepwise = stepwise
+        self._entry: _stack.Entry | None = None
+        self._part: _stack.Part | None = None
+        self.finished = not stepwise
+
+    @indivisible
+    def __enter__(self) -> None:
+        if self._entry is None:
+            self._entry = self._scope.enter(self._site, stepwise=self._stepwise)
+        elif self._part is not None:
+            _stack.resume(self._part, on_conflict=self._scope.on_conflict)
+            self._part = None
+
+    @indivisible
+    def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
+        entry = cast(_stack.Entry, self._entry)
+        if exc is None and not self.finished:
+            self._part = _stack.suspend(entry)
+            return
+        self.finished = True
+        if exc is not None:
+            explain_refusal(exc)
+        _stack.leave(entry)
+
+
+def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` such that each call of it runs in `scope`.
+
+    Raises:
+        TypeError: It is a class or another thing that cannot be wrapped rightly.
+    """
+    inner = getattr(function, "__func__", function)
+    if not isinstance(inner, types.FunctionType) or not isinstance(
+        function, (types.FunctionType, types.MethodType, classmethod, staticmethod)
+    ):
+        raise TypeError(
+            explain(
+                "only functions and methods can be decorated with @reproducible",
+                (f"found: {function!r} ({type(function).__name__})",),
+                "Decorate the class's methods, or write `with reproducible(...):` around the call.",
+            )
+        )
+    site = _stack.Site(inner.__code__, inner.__code__.co_firstlineno, _stack.DECORATED)
+    return cast("Callable[..., Any]", _Decorated(function, _calls(inner)(scope, site)))
+
+
+def _calls(function: Callable[..., Any]) -> Callable[[Scope, _stack.Site], Callable[..., Any]]:
+    """Return what makes the call for this kind of function."""
+    for is_kind, call in (
+        (inspect.isgeneratorfunction, _generator_call),
+        (inspect.iscoroutinefunction, _coroutine_call),
+        (inspect.isasyncgenfunction, _async_generator_call),
+    ):
+        if is_kind(function):
+            return call
+        if is_kind(inspect.unwrap(function)):
+            raise TypeError(
+                explain(
+                    "the body of this function would run outside of the scope",
+                    (f"found: {function!r}", f"wraps: {inspect.unwrap(function)!r}"),
+                    "Put @reproducible under the other decorator, directly on the generator or coroutine function.",
+                )
+            )
+    return _plain_call
+
+
+def _plain_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        with Body(scope, site, stepwise=False):
+            return wrapped(*args, **kwargs)
+
+    return call
+
+
+def _generator_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        inner = wrapped(*args, **kwargs)
+        return _named(_drive(inner, Body(scope, site, stepwise=True)), inner)
+
+    return call
+
+
+def _coroutine_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        # Binding here raises a wrong call's TypeError now; calling `wrapped` here would warn twice when never awaited.
+        inspect.signature(wrapped).bind(*args, **kwargs)
+        return _named(_drive_coroutine(wrapped, args, kwargs, Body(scope, site, stepwise=True)), wrapped)
+
+    return call
+
+
+def _async_generator_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        inner = wrapped(*args, **kwargs)
+        return _named(_drive_async_generator(inner, Body(scope, site, stepwise=True)), inner)
+
+    return call
+
+
+def _named(driver: Any, inner: Any) -> Any:
+    driver.__name__, driver.__qualname__ = inner.__name__, inner.__qualname__
+    return driver
+
+
+def _drive(inner: Any, body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:
+    """Run a generator, a coroutine or an awaitable of an async generator, each step inside `body`.
+
+    Args:
+        inner: Has send, throw and close.
+        body: The scope's side of it.
+        is_whole_body: Whether the body is finished when `inner` is (one item of an async generator is not the whole).
+    """
+    step, argument = inner.send, None
+    while True:
+        with body:
+            try:
+                item = step(argument)
+            except StopIteration as stop:
+                body.finished = is_whole_body
+                return stop.value
+            finally:
+                argument = None  # an exception kept here would keep its frames alive
+        try:
+            argument = yield item
+            step = inner.send
+        except GeneratorExit:
+            _close(inner, body)
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
+            step, argument = inner.throw, error
+
+
+def _close(inner: Any, body: Body) -> None:
+    """Close a suspended body inside its scope. Called by close() and by finalisers, which cannot be told apart."""
+    if sys.is_finalizing():
+        inner.close()
+    elif _stack.in_transition():
+        # The garbage collector got here in the middle of entering or leaving another scope.
+        _stack.postpone(lambda: _close(inner, body))
+    else:
+        try:
+            with body:
+                body.finished = True
+                inner.close()
+        except ScopeConflictError as conflict:
+            _log.warning("%s was closed outside of its scope: %s", inner, conflict)
+            inner.close()
+
+
+class _Steps:
+    """An awaitable around `_drive`."""
+
+    __slots__ = ("_body", "_inner", "_is_whole_body")
+
+    def __init__(self, inner: Any, body: Body, *, is_whole_body: bool) -> None:
+        self._inner = inner
+        self._body = body
+        self._is_whole_body = is_whole_body
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _drive(self._inner, self._body, is_whole_body=self._is_whole_body)
+
+
+async def _drive_coroutine(function: Callable[..., Any], args: Any, kwargs: Any, body: Body) -> Any:
+    return await _Steps(function(*args, **kwargs), body, is_whole_body=True)
+
+
+async def _drive_async_generator(inner: AsyncGenerator[Any, Any], body: Body) -> AsyncGenerator[Any, Any]:
+    awaitable = _without_hooks(inner)
+    while True:
+        try:
+            item = await _Steps(awaitable, body, is_whole_body=False)
+        except StopAsyncIteration:
+            return
+        try:
+            awaitable = inner.asend((yield item))
+        except GeneratorExit:
+            body.finished = True
+            await _Steps(inner.aclose(), body, is_whole_body=True)
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
+            awaitable = inner.athrow(error)
+
+
+def _without_hooks(inner: AsyncGenerator[Any, Any]) -> Any:
+    """Start `inner` unknown to the event loop, which would close it beside its driver, outside of its scope."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
+    try:
+        return inner.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    return attrgetter(qualname)(importlib.import_module(module))
+
+
+class _Pickled:
+    """Pickling and copying by name, as of any function: a copy is the same function, still decorated."""
+
+    def __reduce__(self) -> Any:
+        wrapper = cast(Any, self)
+        if "<locals>" in wrapper.__qualname__:
+            raise TypeError(
+                explain(
+                    "a decorated function can be pickled only by its name, and this one is local to another function",
+                    (f"found: {wrapper.__module__}.{wrapper.__qualname__}",),
+                    "Move it to the top level of its module.",
+                )
+            )
+        return _by_name, (wrapper.__module__, wrapper.__qualname__)
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        return self.__reduce__()
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __prepare_scriptable__(self) -> Any:
+        # torch.jit.script calls this; it would compile the function under the decorator, without its scope.
+        raise TypeError(
+            explain(
+                "torch.jit.script would drop the scope of a function decorated with @reproducible",
+                (f"found: {cast(Any, self).__qualname__}",),
+                "Script the function under the decorator, and enter the scope around its calls.",
+            )
+        )
+
+
+class _BoundDecorated(_Pickled, wrapt.BoundFunctionWrapper):  # type: ignore[misc]
+    """A decorated method, bound: pickled and copied with the object that it is bound to."""
+
+    def __reduce__(self) -> Any:
+        instance = getattr(self.__wrapped__, "__self__", None)
+        if instance is None:
+            return super().__reduce__()
+        return getattr, (instance, self.__name__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        instance = getattr(self.__wrapped__, "__self__", None)
+        return self if instance is None else getattr(copy.deepcopy(instance, memo), self.__name__)
+
+
+class _Decorated(_Pickled, wrapt.FunctionWrapper):  # type: ignore[misc]
+    """A decorated function: to `inspect` and to type checkers, the function itself."""
+
+    __bound_function_wrapper__ = _BoundDecorated

@@ -1,0 +1,1 @@
+"""The innards of `deterministic demo`."""

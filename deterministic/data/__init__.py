@@ -1,0 +1,1 @@
+"""Loaders whose samples depend on nothing accidental."""

@@ -1,0 +1,72 @@
+"""Exceptions and warnings, and the one function that words them.
+
+Every exception has two parents: `DeterministicError`, to catch whatever this library raises, and the builtin that a
+caller unaware of this library would catch.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DeterministicError",
+    "NondeterminismWarning",
+    "NotReproducibleError",
+    "ResumeMismatchError",
+    "ScopeConflictError",
+    "ScopeOrderWarning",
+    "SeedError",
+    "TooLateWarning",
+    "explain",
+]
+
+
+class DeterministicError(Exception):
+    """Base of every exception that this library raises."""
+
+
+class SeedError(DeterministicError, ValueError):
+    """A seed is of the wrong type, out of range, or missing where one is needed."""
+
+
+class ScopeConflictError(DeterministicError, RuntimeError):
+    """Another thread or asyncio task has a scope open, or a scope cannot be entered here."""
+
+
+class NotReproducibleError(DeterministicError, AssertionError):
+    """Two runs that should have had the same bits differ."""
+
+
+class ResumeMismatchError(DeterministicError, ValueError):
+    """A saved state does not fit the process that it is loaded into."""
+
+
+class ScopeOrderWarning(UserWarning):
+    """Scopes were closed in another order than the reverse of their opening, or were left open."""
+
+
+class TooLateWarning(UserWarning):
+    """A setting was applied after the moment at which it is read."""
+
+
+class NondeterminismWarning(UserWarning):
+    """Something in the run is not deterministic."""
+
+
+def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
+    """Word an error: what differs, the values one to a line, what to do.
+
+    Args:
+        differs: One sentence that says what is wrong.
+        values: What was found and what was expected, in this order, one line each.
+        remedy: What the reader can do about it.
+
+    Returns:
+        The lines, joined.
+
+    Example:
+        >>> print(explain("seed is out of range", ("found: -1", "expected: 0 <= seed < 2**64"), "Pass another seed."))
+        seed is out of range
+          found: -1
+          expected: 0 <= seed < 2**64
+        Pass another seed.
+    """
+    return "\n".join((differs, *(f"  {value}" for value in values), remedy))

@@ -1,0 +1,53 @@
+"""Everything that a scope controls, in one list: settings first, then generators.
+
+Applied in this order and restored in reverse. Importing this package imports torch and numpy, so the rest of the
+library imports it at the first entry only.
+"""
+
+from __future__ import annotations
+
+from .accelerators import LazyAccelerator, Mps, PrivateUse1
+from .algorithms import Algorithms
+from .attention import Attention
+from .autocast import Autocast
+from .base import Source
+from .cudnn import Cudnn
+from .defaults import Defaults
+from .environment import Environment
+from .flush_denormal import FlushDenormal
+from .fp32_precision import Fp32Precision
+from .inductor import Inductor
+from .libraries import Libraries
+from .numpy_buffer import NumpyBuffer
+from .numpy_random import NumpyRandom
+from .python_random import PythonRandom
+from .reduced_precision import ReducedPrecision
+from .threads import Threads
+from .torch_cpu import TorchCpu
+
+__all__ = ["ALGORITHMS", "SOURCES"]
+
+ALGORITHMS = Algorithms()
+
+SOURCES: list[Source] = [
+    Environment(),
+    ALGORITHMS,
+    Inductor(),
+    Cudnn(),
+    Fp32Precision(),
+    ReducedPrecision(),
+    Attention(),
+    Libraries(),
+    Threads(),
+    Defaults(),
+    Autocast(),
+    FlushDenormal(),
+    NumpyBuffer(),
+    PythonRandom(),
+    NumpyRandom(),
+    TorchCpu(),
+    LazyAccelerator("cuda"),
+    LazyAccelerator("xpu"),
+    Mps(),
+    PrivateUse1(),
+]

@@ -1,0 +1,26 @@
+"""Autocast, as far as it outlives a `with` block: switched on by hand, or left on by an unfinished generator."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from .base import Flag, FlagSource
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+class Autocast(FlagSource):
+    """`torch.set_autocast_*`, by device type: enabled, dtype; and the cache of cast weights. Per thread."""
+
+    name = "torch.autocast"
+
+    def __init__(self) -> None:
+        flags = [Flag("cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled)]
+        for device in _DEVICES:
+            flags += (
+                Flag(f"{device}", partial(torch.is_autocast_enabled, device), partial(torch.set_autocast_enabled, device)),
+                Flag(f"{device}_dtype", partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device)),
+            )
+        super().__init__(flags)

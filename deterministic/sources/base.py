@@ -1,0 +1,148 @@
+"""The contract of a source: one kind of process-global state that a scope saves, sets and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import torch
+
+from .._config import Config
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+Kind: TypeAlias = Literal["rng", "setting"]
+
+
+class Limit(NamedTuple):
+    """Something that could not be controlled, for the report.
+
+    Attributes:
+        subject: What it is about, for example "PYTHONHASHSEED".
+        reason: Why it could not be controlled, one sentence.
+        remedy: What the user can do, one sentence.
+    """
+
+    subject: str
+    reason: str
+    remedy: str
+
+
+class Applied(NamedTuple):
+    """What `Source.apply` did: the values that it set, and what it could not."""
+
+    values: Mapping[str, JSON] = {}
+    limits: tuple[Limit, ...] = ()
+
+
+NOTHING = Applied()
+"""What `apply` returns when the config asks nothing of a source."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One kind of process-global state: a random generator (`kind="rng"`) or a setting.
+
+    A source holds no saved state: `capture` returns it, and whoever called keeps it. That is what makes nesting,
+    recursion and suspension right. Sources are called under the scope's lock, one at a time.
+
+    Attributes:
+        name: Unique and stable, in the field's terms: "torch.cuda", "python.random".
+        kind: On resume an "rng" is restored and a "setting" is compared.
+    """
+
+    name: str
+    kind: Kind
+
+    def capture(self) -> Any:
+        """Return the state as it is now: immutable, and unaffected by later changes. Must change nothing."""
+
+    def apply(self, config: Config) -> Applied:
+        """Seed the generator or set the flags as `config` asks; return what was set. Nothing asked: `NOTHING`."""
+
+    def restore(self, state: Any) -> None:
+        """Put back exactly what `capture` returned, whatever happened since."""
+
+    def describe(self, state: Any) -> Mapping[str, JSON]:
+        """Render what `capture` returned as JSON; two states have equal descriptions only if they are equal."""
+
+
+@runtime_checkable
+class RngSource(Source, Protocol):
+    """A source of kind "rng": its states also travel in `Run.state_dict()`, as plain values."""
+
+    def encode(self, state: Any) -> Any:
+        """Turn a state into tensors, numbers, strings, lists and dicts (what `torch.load(weights_only=True)` reads)."""
+
+    def decode(self, plain: Any) -> Any:
+        """Turn what `encode` gave back into a state.
+
+        Raises:
+            ResumeMismatchError: It does not fit this process (another device count, another bit generator).
+        """
+
+
+class Flag(NamedTuple):
+    """One value with its getter and its setter."""
+
+    name: str
+    get: Callable[[], Any]
+    set: Callable[[Any], Any]
+
+
+def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
+    """Return the flag behind two functions of `torch._C`, or None where this torch lacks them.
+
+    The functions of `torch._C` are used instead of the public properties, because the latter raise after
+    `torch.backends.disable_global_flags()`, which importing `torch.testing._internal.common_utils` calls.
+    """
+    get, set_ = getattr(torch._C, getter, None), getattr(torch._C, setter, None)
+    return None if get is None or set_ is None else Flag(name, get, set_)
+
+
+class FlagSource:
+    """A setting that is a row of independent flags. Subclasses name them, and say what a config asks."""
+
+    name: ClassVar[str]
+    kind: Kind = "setting"
+
+    def __init__(self, flags: Iterable[Flag | None]) -> None:
+        self._flags = tuple(flag for flag in flags if flag is not None)
+        self._getters = tuple(flag.get for flag in self._flags)
+
+    def targets(self, config: Config) -> Mapping[str, Any]:
+        """Return the values that `config` asks for, by flag name; by default none."""
+        return {}
+
+    def capture(self) -> list[Any]:
+        return [get() for get in self._getters]
+
+    def apply(self, config: Config) -> Applied:
+        targets = self.targets(config)
+        if not targets:
+            return NOTHING
+        for flag in self._flags:
+            if flag.name in targets:
+                flag.set(targets[flag.name])
+        return Applied(targets)
+
+    def restore(self, state: list[Any]) -> None:
+        now = self.capture()
+        if now == state:
+            return
+        for flag, before, after in zip(self._flags, state, now, strict=True):
+            if before != after:
+                flag.set(before)
+
+    def describe(self, state: list[Any]) -> dict[str, JSON]:
+        return {flag.name: to_json(value) for flag, value in zip(self._flags, state, strict=True)}
+
+
+def to_json(value: Any) -> JSON:
+    """Render a flag's value as JSON: enums, dtypes and devices become strings, tuples become lists."""
+    if value is None or isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    return str(value)

@@ -1,0 +1,185 @@
+"""Environment variables that affect numerics or seeds: a fixed list, so that no token or run id is ever kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeAlias
+
+import torch
+
+from .._config import Config
+from .base import NOTHING, Applied, JSON, Kind, Limit
+
+VARIABLES: tuple[str, ...] = (
+    # Seeds that Python and frameworks read.
+    "PYTHONHASHSEED",
+    "PL_GLOBAL_SEED",
+    "PL_SEED_WORKERS",
+    # CPU: instruction sets, threads, math libraries.
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "MKL_CBWR",
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_NUM_THREADS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OMP_DYNAMIC",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "OMP_SCHEDULE",
+    "OPENBLAS_NUM_THREADS",
+    "TORCH_LINEAR_FLATTEN_3D",
+    "TORCH_MKLDNN_MATMUL_MIN_DIM",
+    "TORCH_MKLDNN_MATMUL_MIN_SIZE",
+    # CUDA: workspaces, precision, choice of algorithm.
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUBLASLT_WORKSPACE_SIZE",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDNN_ERRATA_JSON_FILE",
+    "DISABLE_ADDMM_CUDA_LT",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTORCH_TUNABLEOP_ENABLED",
+    "PYTORCH_TUNABLEOP_FILENAME",
+    "PYTORCH_TUNABLEOP_TUNING",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
+    "TORCH_CUDNN_SDPA_AVOID_RECOMPILE",
+    "TORCH_CUDNN_SDPA_DEPRIORITIZED",
+    "TORCH_CUDNN_SDPA_NESTED_TENSOR_ENABLED",
+    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+    "TORCH_CUDNN_V8_API_DISABLED",
+    "TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT",
+    "TORCH_LINALG_PREFER_CUSOLVER",
+    "TORCH_ROCM_FA_PREFER_CK",
+    # Collectives: the algorithm decides the order of a reduction.
+    "HCCL_DETERMINISTIC",
+    "NCCL_ALGO",
+    "NCCL_COLLNET_ENABLE",
+    "NCCL_MAX_NCHANNELS",
+    "NCCL_MIN_NCHANNELS",
+    "NCCL_NTHREADS",
+    "NCCL_NVLS_ENABLE",
+    "NCCL_PROTO",
+    # Kernels of other packages.
+    "FLASH_ATTENTION_DETERMINISTIC",
+    "MAMBA_DETERMINISTIC",
+    "NVTE_ALLOW_NONDETERMINISTIC_ALGO",
+    # Compilation.
+    "TORCHDYNAMO_DISABLE",
+    "TORCHINDUCTOR_BATCH_INVARIANT",
+    "TORCHINDUCTOR_COORDINATE_DESCENT_TUNING",
+    "TORCHINDUCTOR_DETERMINISTIC",
+    "TORCHINDUCTOR_EMULATE_PRECISION_CASTS",
+    "TORCHINDUCTOR_MAX_AUTOTUNE",
+    "TORCHINDUCTOR_MAX_AUTOTUNE_GEMM",
+    "TORCHINDUCTOR_MAX_AUTOTUNE_POINTWISE",
+    "TORCHINDUCTOR_USE_FAST_MATH",
+    "TORCH_COMPILE_DISABLE",
+    "TRITON_INTERPRET",
+    # Other frameworks in the same process.
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_ENABLE_X64",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "XLA_FLAGS",
+)
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_WORKSPACE_VALUES = (":4096:8", ":16:8")
+
+State: TypeAlias = "tuple[Any, ...]"
+"""The values in the order of `VARIABLES`, None where unset; bytes where the platform has them so."""
+
+
+class Environment:
+    """The variables of `VARIABLES`. The level sets CUBLAS_WORKSPACE_CONFIG where this torch refuses to run without."""
+
+    name = "environment"
+    kind: Kind = "setting"
+
+    def __init__(self) -> None:
+        self._needs_workspace = _refuses_without_workspace()
+
+    def capture(self) -> State:
+        return tuple(map(_look_up, _KEYS))
+
+    def apply(self, config: Config) -> Applied:
+        limits = _HASH_LIMITS if config.seed is not None else ()
+        if not (self._needs_workspace and config.applies_algorithms):
+            return Applied({}, limits) if limits else NOTHING
+        found = os.environ.get(_WORKSPACE)
+        if found in _WORKSPACE_VALUES:
+            return Applied({}, limits)
+        if found is not None:
+            return Applied({}, (*limits, _unusable(found)))
+        if torch.cuda.is_initialized():
+            limits = (*limits, _TOO_LATE)
+        os.environ[_WORKSPACE] = _WORKSPACE_VALUES[0]
+        return Applied({_WORKSPACE: _WORKSPACE_VALUES[0]}, limits)
+
+    def restore(self, state: State) -> None:
+        now = self.capture()
+        if now == state:
+            return
+        for key, before, after in zip(_KEYS, state, now, strict=True):
+            if before == after:
+                continue
+            if before is None:
+                del _ENVIRON[key]
+            else:
+                _ENVIRON[key] = before
+
+    def describe(self, state: State) -> dict[str, JSON]:
+        return {
+            variable: os.fsdecode(value) for variable, value in zip(VARIABLES, state, strict=True) if value is not None
+        }
+
+
+_ENVIRON: MutableMapping[Any, Any] = os.environb if os.supports_bytes_environ else os.environ
+_KEYS: tuple[Any, ...] = tuple(map(os.fsencode, VARIABLES)) if os.supports_bytes_environ else VARIABLES
+
+
+def _lookup_function() -> Callable[[Any], Any]:
+    # A look-up through the mapping costs 0.5 us, and there are some 70: the dictionary under it is 20 times faster.
+    # CPython keeps it in _data on every platform, but with folded keys on Windows.
+    under = getattr(_ENVIRON, "_data", None)
+    return under.get if os.supports_bytes_environ and isinstance(under, dict) else _ENVIRON.get
+
+
+_look_up = _lookup_function()
+
+
+def _refuses_without_workspace() -> bool:
+    """Up to 2.9 torch checks the variable (Context::checkCuBLASConfig); pytorch/pytorch#161749 removed the check."""
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    return (major, minor) < (2, 10)
+
+
+def _unusable(found: str) -> Limit:
+    return Limit(
+        _WORKSPACE,
+        f"It is {found!r}, with which this torch refuses cuBLAS under deterministic algorithms; left as the user set it.",
+        f"Set it to {' or '.join(_WORKSPACE_VALUES)}, or unset it.",
+    )
+
+
+_TOO_LATE = Limit(
+    _WORKSPACE,
+    "CUDA was in use before it was set, and this torch reads it once, at the first cuBLAS call.",
+    f"Start Python with {_WORKSPACE}={_WORKSPACE_VALUES[0]}, or enter the scope before the first CUDA operation.",
+)
+
+_HASH_LIMITS: tuple[Limit, ...] = ()
+if sys.flags.hash_randomization:
+    _HASH_LIMITS = (
+        Limit(
+            "PYTHONHASHSEED",
+            "The order of sets of strings differs from process to process; it is fixed when the interpreter starts.",
+            "Start Python with PYTHONHASHSEED=0, or do not let results depend on the order of a set.",
+        ),
+    )

@@ -1,0 +1,44 @@
+"""Which CPU and linear algebra library runs an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .._config import Config
+from .base import Flag, FlagSource, torch_flag
+
+_DETERMINISTIC = {"mkldnn_deterministic": True}
+
+
+def _opt_einsum_flag(name: str) -> Flag:
+    module = torch.backends.opt_einsum
+    return Flag(f"opt_einsum_{name}", lambda: getattr(module, name), lambda value: setattr(module, name, value))
+
+
+class Libraries(FlagSource):
+    """oneDNN (mkldnn), NNPACK, the multi-head attention fast path, opt_einsum, preferred linear algebra libraries."""
+
+    name = "torch.libraries"
+
+    def __init__(self) -> None:
+        mha = torch.backends.mha
+        super().__init__(
+            (
+                torch_flag("mkldnn", "_get_mkldnn_enabled", "_set_mkldnn_enabled"),
+                torch_flag("mkldnn_deterministic", "_get_mkldnn_deterministic", "_set_mkldnn_deterministic"),
+                torch_flag("nnpack", "_get_nnpack_enabled", "_set_nnpack_enabled"),
+                Flag("mha_fastpath", mha.get_fastpath_enabled, mha.set_fastpath_enabled),
+                _opt_einsum_flag("enabled"),
+                _opt_einsum_flag("strategy"),
+                torch_flag("linalg", "_get_linalg_preferred_backend", "_set_linalg_preferred_backend"),
+                torch_flag("blas", "_get_blas_preferred_backend", "_set_blas_preferred_backend"),
+                torch_flag("rocm_flash", "_get_rocm_fa_preferred_backend", "_set_rocm_fa_preferred_backend"),
+                torch_flag("quantized_engine", "_get_qengine", "_set_qengine"),
+            )
+        )
+
+    def targets(self, config: Config) -> Mapping[str, Any]:
+        return _DETERMINISTIC if config.applies_algorithms else {}

@@ -1,0 +1,146 @@
+"""Generators that belong to the user, passed to a scope as `generators=[...]`."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from .._config import Config
+from .._seeds import derive_seed
+from ..errors import explain
+from .base import NOTHING, Applied, JSON, Kind
+
+Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
+
+
+class OwnGenerator:
+    """One generator of the user's, seeded by a key of its own: its place in the list.
+
+    Two of these are equal when they stand for one generator, so that nested scopes that name it share its state.
+    """
+
+    kind: Kind = "rng"
+
+    def __init__(self, generator: Generator, position: int) -> None:
+        self.generator = generator
+        self.name = f"generators[{position}]"
+        self._position = position
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnGenerator) and other.generator is self.generator
+
+    def __hash__(self) -> int:
+        return id(self.generator)
+
+    def capture(self) -> Any:
+        return self._read()
+
+    def apply(self, config: Config) -> Applied:
+        if config.seed is None:
+            return NOTHING
+        seed = derive_seed(config.seed, "generators", self._position)
+        generator = self.generator
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed)
+        elif isinstance(generator, random.Random):
+            generator.seed(seed)
+        elif isinstance(generator, np.random.RandomState):
+            generator.seed([seed % 2**32, seed >> 32])
+        else:
+            bit_generator = generator.bit_generator
+            bit_generator.state = type(bit_generator)(seed).state
+        return Applied({"seed": seed})
+
+    def restore(self, state: Any) -> None:
+        generator = self.generator
+        if isinstance(generator, torch.Generator):
+            generator.set_state(state)
+        elif isinstance(generator, random.Random):
+            generator.setstate(state)
+        elif isinstance(generator, np.random.RandomState):
+            generator.set_state(state)
+        else:
+            generator.bit_generator.state = state
+
+    def describe(self, state: Any) -> dict[str, JSON]:
+        text = state.numpy().tobytes() if isinstance(state, torch.Tensor) else repr(_plain(state)).encode()
+        return {"type": type(self.generator).__name__, "digest": hashlib.blake2b(text, digest_size=8).hexdigest()}
+
+    def encode(self, state: Any) -> Any:
+        return _plain(state)
+
+    def decode(self, plain: Any) -> Any:
+        if isinstance(self.generator, random.Random):
+            version, words, gauss_next = plain
+            return version, tuple(words), gauss_next
+        if isinstance(self.generator, torch.Generator):
+            return plain
+        return _with_arrays(plain)
+
+    def _read(self) -> Any:
+        generator = self.generator
+        if isinstance(generator, torch.Generator):
+            return generator.get_state()
+        if isinstance(generator, random.Random):
+            return generator.getstate()
+        if isinstance(generator, np.random.RandomState):
+            return generator.get_state(legacy=False)
+        return deepcopy(generator.bit_generator.state)
+
+
+def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
+    """Return the sources of the user's generators, in order; refuse anything else before it is touched.
+
+    Raises:
+        TypeError: Not one of the supported types.
+        ValueError: The same generator twice.
+    """
+    sources: list[OwnGenerator] = []
+    for position, generator in enumerate(generators):
+        if isinstance(generator, random.SystemRandom) or not isinstance(
+            generator, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+        ):
+            raise TypeError(
+                explain(
+                    f"generators[{position}] is not a generator that can be saved and seeded",
+                    (
+                        f"found: {type(generator).__module__}.{type(generator).__qualname__}",
+                        "expected: torch.Generator, numpy.random.Generator, numpy.random.RandomState or random.Random",
+                    ),
+                    "Leave it out, or write a source for it and register it with deterministic.register_source.",
+                )
+            )
+        source = OwnGenerator(generator, position)
+        if source in sources:
+            raise ValueError(
+                explain(
+                    "a generator is listed twice",
+                    (f"generators[{sources.index(source)}]", f"generators[{position}]"),
+                    "List it once: it has one stream.",
+                )
+            )
+        sources.append(source)
+    return tuple(sources)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _with_arrays(value: Any) -> Any:
+    """Undo `_plain` for the states of numpy's bit generators: their lists are arrays of unsigned integers."""
+    if isinstance(value, dict):
+        return {key: _with_arrays(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return np.asarray(value, dtype=np.uint32 if len(value) == 624 else np.uint64)
+    return value

@@ -1,0 +1,35 @@
+"""Sources of the user's own."""
+
+from __future__ import annotations
+
+from ..errors import DeterministicError, explain
+from . import SOURCES
+from .base import Source
+from .conformance import check_source
+
+
+def register_source(source: Source) -> None:
+    """Add a source: every scope entered from now on saves, sets and restores it too.
+
+    It is checked first (`deterministic.testing.check_source`) and left as it was found. Settings come before
+    generators, in the order of registration. Not thread-safe against scopes being entered.
+
+    Args:
+        source: An object with the attributes and methods of `deterministic.sources.base.Source`; with kind "rng"
+            also those of `RngSource`.
+
+    Raises:
+        TypeError: It lacks something.
+        DeterministicError: It breaks the contract, or a source of its name is registered already.
+    """
+    check_source(source)
+    if any(known.name == source.name for known in SOURCES):
+        raise DeterministicError(
+            explain(
+                "a source of this name is registered already",
+                (f"found: {source.name!r}", f"known: {', '.join(known.name for known in SOURCES)}"),
+                "Give it another name, or do not register it twice.",
+            )
+        )
+    first_generator = next(place for place, known in enumerate(SOURCES) if known.kind == "rng")
+    SOURCES.insert(first_generator if source.kind == "setting" else len(SOURCES), source)
