@@ -1,0 +1,39 @@
+"""The canary: a test that leaves a source changed, or a scope open, fails and is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from deterministic import _snapshot, _stack
+from deterministic.sources import SOURCES
+
+
+@pytest.fixture(autouse=True)
+def canary() -> Iterator[None]:
+    before = _snapshot.capture(SOURCES)
+    yield
+    changed = what_changed(before)
+    left_open = list(_stack._entries)
+    for entry in reversed(left_open):
+        _stack.leave(entry)
+    _snapshot.restore(before)
+    assert not left_open, f"this test left scopes open: {[str(entry.site) for entry in left_open]}"
+    assert not changed, f"this test left sources changed: {changed}"
+
+
+def what_changed(before: _snapshot.Snapshot) -> dict[str, tuple[object, object]]:
+    """Return each source whose description differs from the one captured, with both descriptions."""
+    after = _snapshot.capture(before)
+    return {
+        source.name: (source.describe(before[source]), source.describe(after[source]))
+        for source in before
+        if source.describe(before[source]) != source.describe(after[source])
+    }
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU: run `tox -e gpu`")
