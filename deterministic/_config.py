@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, SupportsIndex, TypeAlias, cast
+from typing import Literal, SupportsIndex, TypeAlias
 
 from .errors import explain
 
@@ -71,7 +71,7 @@ def validate_level(deterministic: object) -> Level:
     """
     # 1 == True and 0 == False, but an int here is a seed that slipped into the wrong argument.
     if isinstance(deterministic, (bool, str)) and deterministic in LEVELS:
-        return cast(Level, deterministic)
+        return deterministic
     raise TypeError(
         explain(
             "deterministic= names no level",

@@ -129,7 +129,7 @@ def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
         return folded
     close = difflib.get_close_matches(folded, KEYS[1:], n=1, cutoff=_MISSPELT)
     if close:
-        return close[0]
+        return str(close[0])
     looks_like_seed = len(folded) == 4 and folded[0] + folded[-1] == "sd" and isinstance(mapping[key], int)
     swapped = sorted(folded) == sorted("seed")
     one_letter_off = looks_like_seed and sum(a != b for a, b in zip(folded, "seed", strict=True)) == 1

@@ -8,7 +8,7 @@ handler that was there before runs.
 
 from __future__ import annotations
 
-import _signal  # signal.signal() converts its result to an enum: 5 us instead of 0.4
+import _signal  # type: ignore[import-not-found]  # signal.signal() converts to enums: 5 us instead of 0.4
 import _thread
 import signal
 import threading

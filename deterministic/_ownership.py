@@ -7,6 +7,8 @@ import threading
 from enum import Enum
 from typing import Any, NamedTuple
 
+from .errors import ScopeConflictError, explain
+
 
 class Owner(NamedTuple):
     """The thread that entered, and its asyncio task; None outside of one."""
@@ -45,6 +47,20 @@ def standing(me: Owner, owner: Owner, *, stepwise: bool) -> Standing:
     if not _is_alive(owner.thread):
         return Standing.OWNER_DEAD
     return Standing.MAY_NEST if _runs_backward_for(owner.thread) else Standing.OTHER_THREAD
+
+
+def conflict(found: Standing, owner: Owner, open_site: object, wanted_site: object) -> ScopeConflictError:
+    """Return the error for one who may not enter, with both lines and the ways out."""
+    who = f"thread {owner.thread.name}" + ("" if owner.task is None else f", task {owner.task.get_name()}")
+    queue = ' (on_conflict="wait" queues threads)' if found is Standing.OTHER_THREAD else ""
+    return ScopeConflictError(
+        explain(
+            f"{found.value} has a scope open; the generators and flags are shared by the whole process",
+            (f"found: a scope opened at {open_site} ({who})", f"wanted: a scope at {wanted_site}"),
+            f"Run one after the other{queue}, use a process each, or decorate coroutines with @reproducible instead of "
+            "holding a `with` open over an await.",
+        )
+    )
 
 
 def _current_task() -> Any:

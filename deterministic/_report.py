@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._stack import Entry
+    from ._entry import Entry
     from .sources.base import JSON
 
 
@@ -38,9 +38,7 @@ class Report:
                 {
                     "name": source.name,
                     "kind": source.kind,
-                    "set": {
-                        name: {"before": before.get(name), "set": value} for name, value in applied.values.items()
-                    },
+                    "set": {name: {"before": before.get(name), "set": value} for name, value in applied.values.items()},
                 }
             )
             limits += [limit._asdict() for limit in applied.limits]

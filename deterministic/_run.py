@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _snapshot, _stack
 from ._config import Config, Level
+from ._entry import Entry, Site
 from ._interrupt import indivisible
 from ._report import Report
 from ._seeds import derive_seed
@@ -27,7 +28,7 @@ class Run:
     Not thread-safe: the generators that it speaks of are the process's own.
     """
 
-    def __init__(self, entry: _stack.Entry | None) -> None:
+    def __init__(self, entry: Entry | None) -> None:
         self._entry = entry
         self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
         self._numpy_streams: dict[str, np.random.Generator] = {}
@@ -155,15 +156,15 @@ class Run:
                     "Register the same sources and pass the same generators= as when it was saved.",
                 )
             )
-        decoded = {source: source.decode(saved[name]) for name, source in sources.items()}
-        _snapshot.restore({**decoded})
+        decoded: _snapshot.Snapshot = {source: source.decode(saved[name]) for name, source in sources.items()}
+        _snapshot.restore(decoded)
         for name, device, state in state_dict["torch_streams"]:
             self.generator(name, device).set_state(state)
         for name, plain in state_dict["numpy_streams"]:
             self.numpy(name).bit_generator.state = {**plain, "bit_generator": "PCG64"}
 
     def allow_nondeterministic(self) -> OptOut:
-        """Switch deterministic algorithms off for a `with` block: the opt-out for one operation (pytorch/pytorch#126164).
+        """Switch deterministic algorithms off for a `with` block, for one operation (pytorch/pytorch#126164).
 
         The generators and everything else stay as the scope set them. Closed in any order, it gives back what was.
 
@@ -188,9 +189,7 @@ class Run:
                     "Call this inside the `with` block or the decorated function.",
                 )
             )
-        return [
-            source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)
-        ]
+        return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
 
 
 class OptOut:
@@ -198,7 +197,7 @@ class OptOut:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._entries: list[_stack.Entry] = []
+        self._entries: list[Entry] = []
 
     @indivisible
     def __enter__(self) -> Run:
@@ -206,7 +205,7 @@ class OptOut:
 
         config = Config(seed=self._run.seed, deterministic=self._run.deterministic, allow_nondeterministic=True)
         frame = sys._getframe(1)
-        site = _stack.Site(frame.f_code, frame.f_lineno, id(frame))
+        site = Site(frame.f_code, frame.f_lineno, id(frame))
         entry = _stack.enter(self, config, site, only=(ALGORITHMS,))
         entry.run = self._run
         self._entries.append(entry)

@@ -9,7 +9,7 @@ from .errors import DeterministicError, explain
 
 if TYPE_CHECKING:
     from ._config import Config
-    from .sources.base import JSON, Applied, Source
+    from .sources.base import Applied, JSON, Source
 
 Snapshot: TypeAlias = "dict[Source, Any]"
 """What each source captured, in the order in which they were applied."""

@@ -17,133 +17,32 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from . import _interrupt, _snapshot
-from ._ownership import Owner, Standing, current_owner, standing
-from .errors import ScopeConflictError, ScopeOrderWarning, explain
+from ._entry import STARTED, Entry, Part, Site
+from ._ownership import Owner, Standing, conflict, current_owner, standing
+from ._transition import Transition
+from .errors import ScopeOrderWarning, explain, warn
 
 if TYPE_CHECKING:
     from ._config import Config
     from ._snapshot import Snapshot
-    from .sources.base import Applied, Source
+    from .sources.base import Source
 
 OnConflict = Literal["raise", "wait"]
-
-
-class Site(NamedTuple):
-    """Where a scope was entered: a line of the user's code, or the function that was decorated."""
-
-    code: CodeType
-    line: int
-    frame: int
-    """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
-
-    def __str__(self) -> str:
-        return f"{self.code.co_filename}:{self.line}"
-
-
-DECORATED = 0
-STARTED = -1
-
-
-class Entry:
-    """One entry into a scope.
-
-    Attributes:
-        request: The object that was entered (one request can have many entries).
-        config: What was applied.
-        site: Where.
-        saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
-        before: What `saved` was on entering, for the report.
-        applied: What each source did, in the order of `before`.
-        part: The suspended part of the stack that this entry is in, if any.
-        is_open: False once left.
-    """
-
-    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "site")
-
-    def __init__(
-        self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
-    ) -> None:
-        self.request = request
-        self.config = config
-        self.site = site
-        self.owner = owner
-        self.saved = saved
-        self.before = saved
-        self.applied = applied
-        self.part: Part | None = None
-        self.is_open = True
-        self.run: Any = None
-
-
-class Part:
-    """A part of the stack that was taken off: its entries, and what their sources held at that moment."""
-
-    __slots__ = ("__weakref__", "entries", "inside")
-
-    def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
-        self.entries = entries
-        self.inside = inside
-
 
 _entries: list[Entry] = []
 _suspended: weakref.WeakSet[Part] = weakref.WeakSet()
 _sources: list[Source] = []
-_lock = threading.RLock()
-_left = threading.Condition(_lock)
-_thread_in_transition: int | None = None
-_postponed: list[Callable[[], object]] = []
-
-
-class _Transition:
-    """Holds the lock, and refuses to begin inside another transition of the same thread."""
-
-    def __enter__(self) -> None:
-        global _thread_in_transition
-        if in_transition():
-            raise ScopeConflictError(
-                explain(
-                    "a scope cannot be entered or left here",
-                    ("found: a signal handler or a finaliser that runs while another scope is being entered or left",),
-                    "Set a flag there, and enter the scope from the code that it interrupts.",
-                )
-            )
-        _lock.acquire()
-        _thread_in_transition = threading.get_ident()
-
-    def __exit__(self, *exc_info: object) -> None:
-        global _thread_in_transition
-        _thread_in_transition = None
-        if not _entries:
-            _interrupt.uninstall()
-        _left.notify_all()
-        _lock.release()
-        while _postponed:
-            _postponed.pop()()
-
-
-_transition = _Transition()
+transition = Transition(_entries)
 
 
 def innermost() -> Entry | None:
     """Return the entry on top of the stack."""
     return _entries[-1] if _entries else None
-
-
-def in_transition() -> bool:
-    """Return whether this thread is entering, leaving, suspending or resuming: seen from a handler or a finaliser."""
-    return _thread_in_transition == threading.get_ident()
-
-
-def postpone(callback: Callable[[], object]) -> None:
-    """Run `callback` once the transition of this thread is over."""
-    _postponed.append(callback)
 
 
 def enter(
@@ -175,7 +74,7 @@ def enter(
         _prepare_process()
     me = current_owner()
     _interrupt.install()
-    with _transition:
+    with transition:
         _take_turn(me, site, on_conflict, stepwise)
         sources = only if only is not None else (*_sources, *own)
         saved = _snapshot.capture(sources)
@@ -191,7 +90,7 @@ def leave(entry: Entry) -> None:
     Raises:
         DeterministicError: A source could not be restored; the entry has left all the same.
     """
-    with _transition:
+    with transition:
         _leave(entry)
 
 
@@ -201,7 +100,7 @@ def suspend(entry: Entry) -> Part:
     Raises:
         DeterministicError: A source could not be restored; the part is off all the same.
     """
-    with _transition:
+    with transition:
         index = _entries.index(entry)
         entries = _entries[index:]
         outside = _outermost(entries)
@@ -228,7 +127,7 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
     """
     me = current_owner()
     _interrupt.install()
-    with _transition:
+    with transition:
         _take_turn(me, part.entries[0].site, on_conflict, stepwise=True)
         outside = _snapshot.capture(part.inside)
         try:
@@ -317,57 +216,32 @@ def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, stepwise: bool) -
         if found is Standing.OWNER_DEAD:
             _leave_for_the_dead(other)
         elif found is Standing.OTHER_THREAD and on_conflict == "wait":
-            _wait()
+            transition.wait()
         else:
-            raise ScopeConflictError(
-                explain(
-                    f"{found.value} has a scope open; the generators and flags are shared by the whole process",
-                    (f"found: a scope opened at {other.site} ({_name(other.owner)})", f"wanted: a scope at {site}"),
-                    "Run one after the other"
-                    + (' (on_conflict="wait" queues threads)' if found is Standing.OTHER_THREAD else "")
-                    + ", use a process each, or decorate coroutines with @reproducible instead of a `with` around await.",
-                )
-            )
-
-
-@_interrupt.waiting
-def _wait() -> None:
-    global _thread_in_transition
-    _thread_in_transition = None
-    try:
-        # With a timeout, because a thread that dies with its scope open notifies nobody.
-        _left.wait(timeout=0.5)
-    finally:
-        _thread_in_transition = threading.get_ident()
+            raise conflict(found, other.owner, other.site, site)
 
 
 def _leave_for_the_dead(entry: Entry) -> None:
     _leave(entry)
-    _warn(
+    warn(
+        ScopeOrderWarning,
         explain(
             "a thread ended with a scope open; it was closed now",
             (f"found: the scope opened at {entry.site}", f"thread: {entry.owner.thread.name}"),
             "Close it in the thread: use `with` or the decorator.",
-        )
+        ),
     )
 
 
-def _name(owner: Owner) -> str:
-    return f"thread {owner.thread.name}" + ("" if owner.task is None else f", task {owner.task.get_name()}")
-
-
 def _warn_order(entry: Entry, above: Entry) -> None:
-    _warn(
+    warn(
+        ScopeOrderWarning,
         explain(
             "a scope was closed before one that was opened inside it",
             (f"closed: the scope opened at {entry.site}", f"still open: the scope opened at {above.site}"),
             "Close them in reverse order; everything is given back when the last one closes.",
-        )
+        ),
     )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, ScopeOrderWarning, stacklevel=2)
 
 
 _refuse_moment: Callable[[], None] | None = None
@@ -375,26 +249,24 @@ _refuse_moment: Callable[[], None] | None = None
 
 
 def _prepare_process() -> None:
-    """Make forked children adopt the stack. Once, at the first entry: importing this module has no side effect."""
+    """Find the sources and make forked children adopt the stack: at the first entry, so that importing does nothing."""
     global _refuse_moment, _sources
     from ._moments import refuse_moment
     from .sources import SOURCES
 
-    with _lock:
+    with transition:
         if _refuse_moment is None and hasattr(os, "register_at_fork"):
-            # Holding the lock over the fork keeps another thread's transition out of it, whole or not at all.
             os.register_at_fork(
-                before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_adopt_in_child
+                before=transition.before_fork,
+                after_in_parent=transition.after_fork_in_parent,
+                after_in_child=_adopt_in_child,
             )
         _sources = SOURCES
         _refuse_moment = refuse_moment
 
 
 def _adopt_in_child() -> None:
-    global _lock, _left, _thread_in_transition
-    _lock = threading.RLock()
-    _left = threading.Condition(_lock)
-    _thread_in_transition = None
+    transition.after_fork_in_child()
     me = Owner(threading.current_thread(), None)
     for entry in _entries:
         entry.owner = me

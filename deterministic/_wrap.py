@@ -6,25 +6,22 @@ stack from the body's entry upward is put aside, so that the caller, and every o
 
 from __future__ import annotations
 
-import copy
-import importlib
 import inspect
 import logging
 import sys
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
-import wrapt
-
 from . import _stack
+from ._decorated import Decorated
+from ._entry import DECORATED, Entry, Part, Site
 from ._interrupt import indivisible
 from ._refusals import explain_refusal
 from .errors import ScopeConflictError, explain
 
 if TYPE_CHECKING:
-    from ._scope import Scope
+    from ._request import Scope
 
 _log = logging.getLogger("deterministic")
 
@@ -38,12 +35,12 @@ class Body:
 
     __slots__ = ("_entry", "_part", "_scope", "_site", "_stepwise", "finished")
 
-    def __init__(self, scope: Scope, site: _stack.Site, *, stepwise: bool) -> None:
+    def __init__(self, scope: Scope, site: Site, *, stepwise: bool) -> None:
         self._scope = scope
         self._site = site
         self._stepwise = stepwise
-        self._entry: _stack.Entry | None = None
-        self._part: _stack.Part | None = None
+        self._entry: Entry | None = None
+        self._part: Part | None = None
         self.finished = not stepwise
 
     @indivisible
@@ -56,7 +53,7 @@ class Body:
 
     @indivisible
     def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
-        entry = cast(_stack.Entry, self._entry)
+        entry = cast(Entry, self._entry)
         if exc is None and not self.finished:
             self._part = _stack.suspend(entry)
             return
@@ -83,11 +80,11 @@ def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
                 "Decorate the class's methods, or write `with reproducible(...):` around the call.",
             )
         )
-    site = _stack.Site(inner.__code__, inner.__code__.co_firstlineno, _stack.DECORATED)
-    return cast("Callable[..., Any]", _Decorated(function, _calls(inner)(scope, site)))
+    site = Site(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
+    return cast("Callable[..., Any]", Decorated(function, _calls(inner)(scope, site)))
 
 
-def _calls(function: Callable[..., Any]) -> Callable[[Scope, _stack.Site], Callable[..., Any]]:
+def _calls(function: Callable[..., Any]) -> Callable[[Scope, Site], Callable[..., Any]]:
     """Return what makes the call for this kind of function."""
     for is_kind, call in (
         (inspect.isgeneratorfunction, _generator_call),
@@ -107,7 +104,7 @@ def _calls(function: Callable[..., Any]) -> Callable[[Scope, _stack.Site], Calla
     return _plain_call
 
 
-def _plain_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+def _plain_call(scope: Scope, site: Site) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         with Body(scope, site, stepwise=False):
             return wrapped(*args, **kwargs)
@@ -115,7 +112,7 @@ def _plain_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
     return call
 
 
-def _generator_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+def _generator_call(scope: Scope, site: Site) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         inner = wrapped(*args, **kwargs)
         return _named(_drive(inner, Body(scope, site, stepwise=True)), inner)
@@ -123,7 +120,7 @@ def _generator_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
     return call
 
 
-def _coroutine_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+def _coroutine_call(scope: Scope, site: Site) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         # Binding here raises a wrong call's TypeError now; calling `wrapped` here would warn twice when never awaited.
         inspect.signature(wrapped).bind(*args, **kwargs)
@@ -132,7 +129,7 @@ def _coroutine_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
     return call
 
 
-def _async_generator_call(scope: Scope, site: _stack.Site) -> Callable[..., Any]:
+def _async_generator_call(scope: Scope, site: Site) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         inner = wrapped(*args, **kwargs)
         return _named(_drive_async_generator(inner, Body(scope, site, stepwise=True)), inner)
@@ -177,9 +174,9 @@ def _close(inner: Any, body: Body) -> None:
     """Close a suspended body inside its scope. Called by close() and by finalisers, which cannot be told apart."""
     if sys.is_finalizing():
         inner.close()
-    elif _stack.in_transition():
+    elif _stack.transition.is_mine():
         # The garbage collector got here in the middle of entering or leaving another scope.
-        _stack.postpone(lambda: _close(inner, body))
+        _stack.transition.postpone(lambda: _close(inner, body))
     else:
         try:
             with body:
@@ -233,62 +230,3 @@ def _without_hooks(inner: AsyncGenerator[Any, Any]) -> Any:
         return inner.asend(None)
     finally:
         sys.set_asyncgen_hooks(*hooks)
-
-
-def _by_name(module: str, qualname: str) -> Any:
-    return attrgetter(qualname)(importlib.import_module(module))
-
-
-class _Pickled:
-    """Pickling and copying by name, as of any function: a copy is the same function, still decorated."""
-
-    def __reduce__(self) -> Any:
-        wrapper = cast(Any, self)
-        if "<locals>" in wrapper.__qualname__:
-            raise TypeError(
-                explain(
-                    "a decorated function can be pickled only by its name, and this one is local to another function",
-                    (f"found: {wrapper.__module__}.{wrapper.__qualname__}",),
-                    "Move it to the top level of its module.",
-                )
-            )
-        return _by_name, (wrapper.__module__, wrapper.__qualname__)
-
-    def __reduce_ex__(self, protocol: object) -> Any:
-        return self.__reduce__()
-
-    def __copy__(self) -> Any:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self
-
-    def __prepare_scriptable__(self) -> Any:
-        # torch.jit.script calls this; it would compile the function under the decorator, without its scope.
-        raise TypeError(
-            explain(
-                "torch.jit.script would drop the scope of a function decorated with @reproducible",
-                (f"found: {cast(Any, self).__qualname__}",),
-                "Script the function under the decorator, and enter the scope around its calls.",
-            )
-        )
-
-
-class _BoundDecorated(_Pickled, wrapt.BoundFunctionWrapper):  # type: ignore[misc]
-    """A decorated method, bound: pickled and copied with the object that it is bound to."""
-
-    def __reduce__(self) -> Any:
-        instance = getattr(self.__wrapped__, "__self__", None)
-        if instance is None:
-            return super().__reduce__()
-        return getattr, (instance, self.__name__)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        instance = getattr(self.__wrapped__, "__self__", None)
-        return self if instance is None else getattr(copy.deepcopy(instance, memo), self.__name__)
-
-
-class _Decorated(_Pickled, wrapt.FunctionWrapper):  # type: ignore[misc]
-    """A decorated function: to `inspect` and to type checkers, the function itself."""
-
-    __bound_function_wrapper__ = _BoundDecorated

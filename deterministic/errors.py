@@ -6,6 +6,10 @@ caller unaware of this library would catch.
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+
 __all__ = [
     "DeterministicError",
     "NondeterminismWarning",
@@ -16,7 +20,10 @@ __all__ = [
     "SeedError",
     "TooLateWarning",
     "explain",
+    "warn",
 ]
+
+_OURS = os.path.dirname(__file__)
 
 
 class DeterministicError(Exception):
@@ -70,3 +77,13 @@ def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
         Pass another seed.
     """
     return "\n".join((differs, *(f"  {value}" for value in values), remedy))
+
+
+def warn(category: type[Warning], text: str) -> None:
+    """Warn at the line of the user's that led here, whatever the depth inside this library."""
+    frame = sys._getframe(1)
+    depth = 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+        depth += 1
+    warnings.warn(text, category, stacklevel=depth - 1)

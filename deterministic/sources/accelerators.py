@@ -18,7 +18,7 @@ import torch
 from .._config import Config
 from .._seeds import torch_seed
 from ..errors import ResumeMismatchError, explain
-from .base import JSON, NOTHING, Applied, Kind, Limit
+from .base import NOTHING, Applied, JSON, Kind, Limit
 
 # Looked up at every entry, and mostly not there: a getattr that fails on these two modules costs 1 us.
 _TORCH, _TORCH_C = vars(torch), vars(torch._C)
@@ -93,13 +93,9 @@ class _Accelerator:
             return None
         saved, count = len(plain["states"]), self._device_count()
         if saved != count:
-            raise ResumeMismatchError(
-                explain(
-                    f"{self.name} has another number of devices than the saved state",
-                    (f"found: {count}", f"expected: {saved}, as saved"),
-                    "Resume where as many devices are visible as there were when it was saved.",
-                )
-            )
+            differs = f"{self.name} has another number of devices than the saved state"
+            remedy = "Resume where as many devices are visible as there were when it was saved."
+            raise ResumeMismatchError(explain(differs, (f"found: {count}", f"expected: {saved}, as saved"), remedy))
         # torch.load(map_location=...) moves these to the device, where set_state refuses them.
         return tuple(device.cpu() for device in plain["states"])
 
@@ -133,10 +129,8 @@ class LazyAccelerator(_Accelerator):
         if module.is_initialized():
             return tuple([generator.get_state() for generator in module.default_generators])
         # Also where torch was built without such devices: torch.manual_seed queues its seed all the same.
-        tracker = module._lazy_seed_tracker
-        return _Pending(
-            tuple(module._queued_calls), tracker.manual_seed_all_cb, tracker.manual_seed_cb, tuple(tracker.call_order)
-        )
+        queue, tracker = tuple(module._queued_calls), module._lazy_seed_tracker
+        return _Pending(queue, tracker.manual_seed_all_cb, tracker.manual_seed_cb, tuple(tracker.call_order))
 
     def restore(self, state: State) -> None:
         module = self._bound
@@ -205,8 +199,8 @@ class PrivateUse1(_Accelerator):
     name = "torch.privateuse1"
 
     def _module(self) -> Any:
-        module = _privateuse1()
-        return None if module is None or _missing(module) or getattr(module, "_is_in_bad_fork", bool)() else module
+        module, missing = _privateuse1()
+        return None if module is None or missing or getattr(module, "_is_in_bad_fork", bool)() else module
 
     def capture(self) -> State:
         module = self._module()
@@ -215,11 +209,8 @@ class PrivateUse1(_Accelerator):
         return _Pending(tuple(module._queued_calls)) if _is_waiting(module) else super().capture()
 
     def apply(self, config: Config) -> Applied:
-        module = _privateuse1()
-        if config.seed is None or module is None:
-            return NOTHING
-        missing = _missing(module)
-        if not missing:
+        _, missing = _privateuse1()
+        if config.seed is None or not missing:
             return super().apply(config)
         backend = f"torch.{torch._C._get_privateuse1_backend_name()}"
         reason = f"{backend} has no {'/'.join(missing)}: its generators are neither seeded nor given back."
@@ -271,13 +262,13 @@ def _replay(state: _Pending) -> None:
             call()
 
 
-def _privateuse1() -> Any:
-    return _TORCH.get(torch._C._get_privateuse1_backend_name())
-
-
-def _missing(module: Any) -> tuple[str, ...]:
+def _privateuse1() -> tuple[Any, list[str]]:
+    """Return the backend's module, None where there is no backend, and what it lacks."""
+    module = _TORCH.get(torch._C._get_privateuse1_backend_name())
+    if module is None:
+        return None, []
     needed = ("get_rng_state", "set_rng_state", "manual_seed_all", "device_count")
-    return tuple([function for function in needed if not hasattr(module, function)])
+    return module, [function for function in needed if not hasattr(module, function)]
 
 
 def _is_waiting(module: Any) -> bool:

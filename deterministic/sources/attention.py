@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
-from .base import Flag, FlagSource, torch_flag
+from .base import FlagSource, torch_flag
 
 _KERNELS = ("flash", "mem_efficient", "math", "cudnn", "fa3", "overrideable")
-
-
-def _priority_flag() -> Flag | None:
-    flag = torch_flag("priority_order", "_get_sdp_priority_order", "_set_sdp_priority_order")
-    # A list of ints on CPU builds, of enum members on others; only ints compare and print alike.
-    return flag and flag._replace(get=lambda: [int(kernel) for kernel in torch._C._get_sdp_priority_order()])
 
 
 class Attention(FlagSource):
@@ -24,7 +16,7 @@ class Attention(FlagSource):
         super().__init__(
             (
                 *(torch_flag(kernel, f"_get_{kernel}_sdp_enabled", f"_set_sdp_use_{kernel}") for kernel in _KERNELS),
-                _priority_flag(),
+                torch_flag("priority_order", "_get_sdp_priority_order", "_set_sdp_priority_order"),
                 torch_flag(
                     "math_half_precision_reduction",
                     "_get_math_sdp_allow_fp16_bf16_reduction",

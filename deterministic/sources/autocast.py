@@ -20,7 +20,13 @@ class Autocast(FlagSource):
         flags = [Flag("cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled)]
         for device in _DEVICES:
             flags += (
-                Flag(f"{device}", partial(torch.is_autocast_enabled, device), partial(torch.set_autocast_enabled, device)),
-                Flag(f"{device}_dtype", partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device)),
+                Flag(
+                    f"{device}", partial(torch.is_autocast_enabled, device), partial(torch.set_autocast_enabled, device)
+                ),
+                Flag(
+                    f"{device}_dtype",
+                    partial(torch.get_autocast_dtype, device),
+                    partial(torch.set_autocast_dtype, device),
+                ),
             )
         super().__init__(flags)

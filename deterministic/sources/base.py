@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -102,7 +102,7 @@ def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
 class FlagSource:
     """A setting that is a row of independent flags. Subclasses name them, and say what a config asks."""
 
-    name: ClassVar[str]
+    name: str
     kind: Kind = "setting"
 
     def __init__(self, flags: Iterable[Flag | None]) -> None:
@@ -139,7 +139,7 @@ class FlagSource:
 
 def to_json(value: Any) -> JSON:
     """Render a flag's value as JSON: enums, dtypes and devices become strings, tuples become lists."""
-    if value is None or isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str):
+    if value is None or (isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]

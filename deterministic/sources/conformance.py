@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .._config import Config
+from .._config import Config, Level
 from ..errors import DeterministicError, explain
 from .base import RngSource, Source
 
-_LEVELS = (False, "cudnn", True, "warn")
+_LEVELS: tuple[Level, ...] = (False, "cudnn", True, "warn")
 
 
 def check_source(source: Source) -> None:
@@ -52,7 +52,9 @@ def _check_shape(source: object) -> None:
     kind = getattr(source, "kind", None)
     protocol = RngSource if kind == "rng" else Source
     needed = ("name", "kind", "capture", "apply", "restore", "describe")
-    missing = [name for name in (*needed, *(("encode", "decode") if kind == "rng" else ())) if not hasattr(source, name)]
+    missing = [
+        name for name in (*needed, *(("encode", "decode") if kind == "rng" else ())) if not hasattr(source, name)
+    ]
     if missing or kind not in ("rng", "setting"):
         raise TypeError(
             explain(

@@ -38,7 +38,7 @@ State: TypeAlias = "tuple[Any, ...] | NotImported"
 
 
 class Inductor:
-    """`torch._inductor.config`: deterministic, autotuning, fallback_random. Per thread and asyncio task in torch 2.13."""
+    """`torch._inductor.config`: deterministic, autotuning, fallback_random. Per thread and task in torch 2.13."""
 
     name = "torch.inductor"
     kind: Kind = "setting"

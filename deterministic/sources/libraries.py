@@ -14,8 +14,9 @@ _DETERMINISTIC = {"mkldnn_deterministic": True}
 
 
 def _opt_einsum_flag(name: str) -> Flag:
-    module = torch.backends.opt_einsum
-    return Flag(f"opt_einsum_{name}", lambda: getattr(module, name), lambda value: setattr(module, name, value))
+    # The module's own variables: the public setter refuses a strategy while opt_einsum is disabled, or not installed.
+    variables: dict[str, Any] = torch.backends.opt_einsum._get_enabled.__globals__
+    return Flag(f"opt_einsum_{name}", lambda: variables[name], lambda value: variables.__setitem__(name, value))
 
 
 class Libraries(FlagSource):

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+# Not in numpy's own __all__, though documented.
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
+
 from .._config import Config
 from .._seeds import numpy_seed
 from ..errors import ResumeMismatchError, explain
@@ -50,7 +53,7 @@ class NumpyRandom:
         self._layout_holds = _layout_holds()
 
     def capture(self) -> State:
-        bit_generator = np.random.get_bit_generator()
+        bit_generator = get_bit_generator()
         if not self._layout_holds or type(bit_generator) is not np.random.MT19937:
             return _Full(bit_generator, np.random.get_state(legacy=False))
         address = bit_generator.ctypes.state_address
@@ -68,13 +71,12 @@ class NumpyRandom:
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
             return NOTHING
-        seed = numpy_seed(config.seed)
-        np.random.seed(seed)
-        return Applied({"seed": seed})
+        np.random.seed(numpy_seed(config.seed))
+        return Applied({"seed": config.seed})
 
     def restore(self, state: State) -> None:
         # Setting the bit generator, even to the one in place, drops the cached Gaussian.
-        np.random.set_bit_generator(state.bit_generator)
+        set_bit_generator(state.bit_generator)
         if isinstance(state, _Full):
             np.random.set_state(state.state)
             return
@@ -89,7 +91,7 @@ class NumpyRandom:
 
     def encode(self, state: State) -> dict[str, Any]:
         if isinstance(state, _Full):
-            return _plain(state.state)
+            return dict(_plain(state.state))
         words = np.frombuffer(state.data, dtype=np.uint32)
         return {
             "bit_generator": "MT19937",
@@ -99,7 +101,7 @@ class NumpyRandom:
         }
 
     def decode(self, plain: dict[str, Any]) -> State:
-        bit_generator = np.random.get_bit_generator()
+        bit_generator = get_bit_generator()
         found = type(bit_generator).__name__
         if plain["bit_generator"] != found:
             raise ResumeMismatchError(

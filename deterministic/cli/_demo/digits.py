@@ -114,7 +114,8 @@ def train(make_loader: Callable[..., Any], digits: Digits, epochs: int, on_epoch
     """
     loader = make_loader(digits.train, batch_size=64, shuffle=True, num_workers=2, persistent_workers=True)
     model = Net()
-    optimizer = torch.optim.Adam(model.parameters(), lr=6e-3)
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=epochs * len(loader))
     losses = [_judge(model, digits)[0]]
     for _ in range(epochs):
         model.train()
@@ -122,6 +123,7 @@ def train(make_loader: Callable[..., Any], digits: Digits, epochs: int, on_epoch
             optimizer.zero_grad()
             _mixup_loss(model, images, labels).backward()
             optimizer.step()
+            schedule.step()
         losses.append(_judge(model, digits)[0])
         on_epoch()
     return Outcome(tuple(losses), _judge(model, digits)[1], _digest(model))

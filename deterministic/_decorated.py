@@ -1,0 +1,71 @@
+"""The object that a decorated function is: to `inspect` the function itself, and pickled and copied as one."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from operator import attrgetter
+from typing import Any, cast
+
+import wrapt
+
+from .errors import explain
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    return attrgetter(qualname)(importlib.import_module(module))
+
+
+class _ByName:
+    """Pickling and copying by name, as of any function: a copy is the same function, still decorated."""
+
+    def __reduce__(self) -> Any:
+        wrapper = cast(Any, self)
+        if "<locals>" in wrapper.__qualname__:
+            raise TypeError(
+                explain(
+                    "a decorated function can be pickled only by its name, and this one is local to another function",
+                    (f"found: {wrapper.__module__}.{wrapper.__qualname__}",),
+                    "Move it to the top level of its module.",
+                )
+            )
+        return _by_name, (wrapper.__module__, wrapper.__qualname__)
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        return self.__reduce__()
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __prepare_scriptable__(self) -> Any:
+        # torch.jit.script calls this; it would compile the function under the decorator, without its scope.
+        raise TypeError(
+            explain(
+                "torch.jit.script would drop the scope of a function decorated with @reproducible",
+                (f"found: {cast(Any, self).__qualname__}",),
+                "Script the function under the decorator, and enter the scope around its calls.",
+            )
+        )
+
+
+class BoundDecorated(_ByName, wrapt.BoundFunctionWrapper[Any, Any]):
+    """A decorated method, bound: pickled and copied with the object that it is bound to."""
+
+    def __reduce__(self) -> Any:
+        instance = getattr(self.__wrapped__, "__self__", None)
+        if instance is None:
+            return super().__reduce__()
+        return getattr, (instance, self.__name__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        instance = getattr(self.__wrapped__, "__self__", None)
+        return self if instance is None else getattr(copy.deepcopy(instance, memo), self.__name__)
+
+
+class Decorated(_ByName, wrapt.FunctionWrapper[Any, Any]):
+    """A decorated function: to `inspect` and to type checkers, the function itself."""
+
+    __bound_function_wrapper__ = BoundDecorated

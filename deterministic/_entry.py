@@ -1,0 +1,69 @@
+"""One entry into a scope, where it was made, and a suspended part of the stack: what the stack is made of."""
+
+from __future__ import annotations
+
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ._config import Config
+    from ._ownership import Owner
+    from ._snapshot import Snapshot
+    from .sources.base import Applied
+
+
+class Site(NamedTuple):
+    """Where a scope was entered: a line of the user's code, or the function that was decorated."""
+
+    code: CodeType
+    line: int
+    frame: int
+    """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
+
+    def __str__(self) -> str:
+        return f"{self.code.co_filename}:{self.line}"
+
+
+DECORATED = 0
+STARTED = -1
+
+
+class Entry:
+    """One entry into a scope.
+
+    Attributes:
+        request: The object that was entered (one request can have many entries).
+        config: What was applied.
+        site: Where.
+        saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
+        before: What `saved` was on entering, for the report.
+        applied: What each source did, in the order of `before`.
+        part: The suspended part of the stack that this entry is in, if any.
+        is_open: False once left.
+    """
+
+    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "site")
+
+    def __init__(
+        self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
+    ) -> None:
+        self.request = request
+        self.config = config
+        self.site = site
+        self.owner = owner
+        self.saved = saved
+        self.before = saved
+        self.applied = applied
+        self.part: Part | None = None
+        self.is_open = True
+        self.run: Any = None
+
+
+class Part:
+    """A part of the stack that was taken off: its entries, and what their sources held at that moment."""
+
+    __slots__ = ("__weakref__", "entries", "inside")
+
+    def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
+        self.entries = entries
+        self.inside = inside

@@ -1,0 +1,84 @@
+"""The lock of the stack: one transition at a time in the process, and never one inside another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sized
+
+from . import _interrupt
+from .errors import ScopeConflictError, explain
+
+_RECHECK_SECONDS = 0.5
+
+
+class Transition:
+    """A context manager around each operation on the stack.
+
+    Args:
+        stack: What is being changed; when it is empty at the end, SIGINT goes back to its former handler.
+    """
+
+    def __init__(self, stack: Sized) -> None:
+        self._stack = stack
+        self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
+        self._thread: int | None = None
+        self._waiting = 0
+        self._postponed: list[Callable[[], object]] = []
+
+    def __enter__(self) -> None:
+        if self.is_mine():
+            raise ScopeConflictError(
+                explain(
+                    "a scope cannot be entered or left here",
+                    ("found: a signal handler or a finaliser that runs while another scope is being entered or left",),
+                    "Set a flag there, and enter the scope from the code that it interrupts.",
+                )
+            )
+        self._lock.acquire()
+        self._thread = threading.get_ident()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._thread = None
+        if not self._stack:
+            _interrupt.uninstall()
+        if self._waiting:
+            self._ended.notify_all()
+        self._lock.release()
+        while self._postponed:
+            self._postponed.pop()()
+
+    def is_mine(self) -> bool:
+        """Return whether this thread is in a transition: seen from a signal handler or a finaliser that cuts in."""
+        return self._thread == threading.get_ident()
+
+    def postpone(self, callback: Callable[[], object]) -> None:
+        """Run `callback` once the transition of this thread is over."""
+        self._postponed.append(callback)
+
+    @_interrupt.waiting
+    def wait(self) -> None:
+        """Give way, inside a transition, until another one has ended."""
+        self._thread = None
+        self._waiting += 1
+        try:
+            # With a time-out, because a thread that dies with its scope open notifies nobody.
+            self._ended.wait(timeout=_RECHECK_SECONDS)
+        finally:
+            self._waiting -= 1
+            self._thread = threading.get_ident()
+
+    def before_fork(self) -> None:
+        """Keep another thread's transition out of a fork, whole or not at all."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the threads that could hold the lock do not exist here."""
+        self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
+        self._thread = None
+        self._waiting = 0
