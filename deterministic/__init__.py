@@ -6,9 +6,11 @@ The names below are imported on first use: `import deterministic` imports neithe
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers take it for true; importing typing would double what this import costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._run import Run as Run
     from ._run import current_run as current_run
     from ._scope import reproducible as reproducible

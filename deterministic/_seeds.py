@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from typing import SupportsIndex
+from typing import SupportsIndex, cast
 
 from .errors import SeedError, explain
 
@@ -28,7 +28,7 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
     Raises:
         SeedError: Of the wrong type or out of range.
     """
-    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex) or type(seed).__name__ == "bool_":
+    if type(seed) is not int and (isinstance(seed, (bool, str, float)) or not hasattr(seed, "__index__") or _is_bool(seed)):
         raise SeedError(
             explain(
                 f"{name} is not an integer",
@@ -36,7 +36,7 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
                 f"Pass an integer, for example {name}={DEFAULT_SEED}.",
             )
         )
-    value = operator.index(seed)
+    value = operator.index(cast(SupportsIndex, seed))
     if not 0 <= value < SEED_LIMIT:
         raise SeedError(
             explain(
@@ -46,6 +46,11 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
             )
         )
     return value
+
+
+def _is_bool(value: object) -> bool:
+    # numpy's bool has an __index__ in numpy 1.
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def derive_seed(seed: int, *path: int | str) -> int:

@@ -177,6 +177,7 @@ def _leave(entry: Entry) -> None:
     if not entry.is_open:
         return
     entry.is_open = False
+    entry.run = None  # the run keeps its entry, for the report; both ways would be a cycle for the collector
     layer = _entries if entry.part is None else entry.part.entries
     index = layer.index(entry)
     del layer[index]

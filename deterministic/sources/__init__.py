@@ -18,6 +18,7 @@ from .flush_denormal import FlushDenormal
 from .fp32_precision import Fp32Precision
 from .inductor import Inductor
 from .libraries import Libraries
+from .mkldnn import Mkldnn
 from .numpy_buffer import NumpyBuffer
 from .numpy_random import NumpyRandom
 from .python_random import PythonRandom
@@ -37,6 +38,7 @@ SOURCES: list[Source] = [
     Fp32Precision(),
     ReducedPrecision(),
     Attention(),
+    Mkldnn(),
     Libraries(),
     Threads(),
     Defaults(),

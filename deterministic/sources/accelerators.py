@@ -122,6 +122,9 @@ class LazyAccelerator(_Accelerator):
         # In torch 2.6 torch.mtia has the queue but neither generators nor seeds.
         self._bound: Any = module if hasattr(module, "default_generators") else None
 
+    def _module(self) -> Any:
+        return self._bound
+
     def capture(self) -> State:
         module = self._bound
         if module is None:
@@ -169,13 +172,6 @@ class LazyAccelerator(_Accelerator):
                 call()
             else:
                 module._lazy_seed_tracker.queue_seed_all(call, _ORIGIN)
-
-    def _device_count(self) -> int:
-        module = self._bound
-        if module is None:
-            return 0
-        # torch.mtia counts -1 devices where it was not built in.
-        return len(module.default_generators) if module.is_initialized() else max(0, module.device_count())
 
 
 class Mps(_Accelerator):

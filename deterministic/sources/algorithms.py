@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 import torch
 
 from .._config import Config
-from .base import Flag, FlagSource, torch_flag
+from .base import NOTHING, Applied, JSON, Kind
 
-_ON = {"enabled": True, "warn_only": False}
-_WARN = {"enabled": True, "warn_only": True}
-_OFF = {"enabled": False}
+_ON = Applied({"enabled": True, "warn_only": False})
+_WARN = Applied({"enabled": True, "warn_only": True})
+_OFF = Applied({"enabled": False})
 
-# The public setter imports torch._inductor.config on its first call: seconds, for a flag that inductor alone reads
-# (sources/inductor.py sets it where inductor is there). It also forgets warn_only when it is not told.
-
-
-def _set_enabled(enabled: bool) -> None:
-    torch._C._set_deterministic_algorithms(enabled, warn_only=torch._C._get_deterministic_algorithms_warn_only())
+State: TypeAlias = "tuple[bool, bool, bool]"
 
 
-def _set_warn_only(warn_only: bool) -> None:
-    torch._C._set_deterministic_algorithms(torch._C._get_deterministic_algorithms(), warn_only=warn_only)
-
-
-class Algorithms(FlagSource):
+class Algorithms:
     """`torch.use_deterministic_algorithms`, its `warn_only`, `torch.utils.deterministic.fill_uninitialized_memory`."""
 
     name = "torch.deterministic_algorithms"
+    kind: Kind = "setting"
 
-    def __init__(self) -> None:
-        super().__init__(
-            (
-                Flag("enabled", torch._C._get_deterministic_algorithms, _set_enabled),
-                Flag("warn_only", torch._C._get_deterministic_algorithms_warn_only, _set_warn_only),
-                torch_flag(
-                    "fill_uninitialized_memory",
-                    "_get_deterministic_fill_uninitialized_memory",
-                    "_set_deterministic_fill_uninitialized_memory",
-                ),
-            )
+    def capture(self) -> State:
+        return (
+            torch._C._get_deterministic_algorithms(),
+            torch._C._get_deterministic_algorithms_warn_only(),
+            torch._C._get_deterministic_fill_uninitialized_memory(),
         )
 
-    def targets(self, config: Config) -> Mapping[str, Any]:
+    def apply(self, config: Config) -> Applied:
+        # The public setter imports torch._inductor.config on its first call: seconds, for a flag that inductor alone
+        # reads (sources/inductor.py sets it where inductor is there).
         if config.allow_nondeterministic:
+            torch._C._set_deterministic_algorithms(False, warn_only=torch._C._get_deterministic_algorithms_warn_only())
             return _OFF
         if not config.applies_algorithms:
-            return {}
+            return NOTHING
+        torch._C._set_deterministic_algorithms(True, warn_only=config.warn_only)
         return _WARN if config.warn_only else _ON
+
+    def restore(self, state: State) -> None:
+        enabled, warn_only, fill = state
+        torch._C._set_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch._C._set_deterministic_fill_uninitialized_memory(fill)
+
+    def describe(self, state: State) -> dict[str, JSON]:
+        return dict(zip(("enabled", "warn_only", "fill_uninitialized_memory"), state, strict=True))

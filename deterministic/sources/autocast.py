@@ -8,7 +8,12 @@ import torch
 
 from .base import Flag, FlagSource
 
-_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+def _devices() -> tuple[str, ...]:
+    """Return the device types that this build of torch can have."""
+    mps = ("mps",) if torch.backends.mps.is_built() else ()
+    xpu = ("xpu",) if torch.xpu._is_compiled() else ()
+    return ("cpu", "cuda", *mps, *xpu)
 
 
 class Autocast(FlagSource):
@@ -18,7 +23,7 @@ class Autocast(FlagSource):
 
     def __init__(self) -> None:
         flags = [Flag("cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled)]
-        for device in _DEVICES:
+        for device in _devices():
             flags += (
                 Flag(
                     f"{device}", partial(torch.is_autocast_enabled, device), partial(torch.set_autocast_enabled, device)

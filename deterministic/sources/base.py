@@ -108,22 +108,20 @@ class FlagSource:
     def __init__(self, flags: Iterable[Flag | None]) -> None:
         self._flags = tuple(flag for flag in flags if flag is not None)
         self._getters = tuple(flag.get for flag in self._flags)
+        self._setters = {flag.name: flag.set for flag in self._flags}
 
-    def targets(self, config: Config) -> Mapping[str, Any]:
+    def targets(self, config: Config) -> Applied:
         """Return the values that `config` asks for, by flag name; by default none."""
-        return {}
+        return NOTHING
 
     def capture(self) -> list[Any]:
         return [get() for get in self._getters]
 
     def apply(self, config: Config) -> Applied:
         targets = self.targets(config)
-        if not targets:
-            return NOTHING
-        for flag in self._flags:
-            if flag.name in targets:
-                flag.set(targets[flag.name])
-        return Applied(targets)
+        for name, value in targets.values.items():
+            self._setters[name](value)
+        return targets
 
     def restore(self, state: list[Any]) -> None:
         now = self.capture()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from .._config import Config
-from .base import FlagSource, torch_flag
+from .base import NOTHING, Applied, FlagSource, torch_flag
 
-_DETERMINISTIC = {"deterministic": True, "benchmark": False}
+_DETERMINISTIC = Applied({"deterministic": True, "benchmark": False})
 
 
 class Cudnn(FlagSource):
@@ -28,5 +25,5 @@ class Cudnn(FlagSource):
             )
         )
 
-    def targets(self, config: Config) -> Mapping[str, Any]:
-        return _DETERMINISTIC if config.applies_cudnn else {}
+    def targets(self, config: Config) -> Applied:
+        return _DETERMINISTIC if config.applies_cudnn else NOTHING

@@ -9,9 +9,12 @@ import torch
 from .base import Flag, FlagSource
 
 
+_PER_THREAD = torch._GLOBAL_DEVICE_CONTEXT
+
+
 def _get_device() -> str | None:
     # torch.get_default_device() cannot tell "none set" from "cpu set", and takes 5 us.
-    mode = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    mode = getattr(_PER_THREAD, "device_context", None)
     return None if mode is None else str(mode.device)
 
 

@@ -5,26 +5,27 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
 from .._config import Config
-from .base import JSON, NOTHING, Applied, Kind
+from .base import NOTHING, Applied, JSON, Kind
 
 T = TypeVar("T")
-Slot: TypeAlias = tuple[str, str]
-Legacy: TypeAlias = tuple["str | None", "bool | None"]
+Legacy: TypeAlias = "tuple[str | None, bool | None]"
 
-GENERIC, CUDA, MKLDNN = ("generic", "all"), ("cuda", "all"), ("mkldnn", "all")
-MATMUL = (("cuda", "matmul"), ("mkldnn", "matmul"))
-CUDNN = (("cuda", "conv"), ("cuda", "rnn"))
 # Parents first: what a slot reads means something only once its parents are as they should be.
-SLOTS: tuple[Slot, ...] = (GENERIC, CUDA, MKLDNN, *MATMUL, *CUDNN, ("mkldnn", "conv"), ("mkldnn", "rnn"))
+SLOTS = (
+    *(("generic", "all"), ("cuda", "all"), ("mkldnn", "all"), ("cuda", "matmul"), ("mkldnn", "matmul")),
+    *(("cuda", "conv"), ("cuda", "rnn"), ("mkldnn", "conv"), ("mkldnn", "rnn")),
+)
+GENERIC, CUDA, MKLDNN, CUDA_MATMUL, MKLDNN_MATMUL, CONV, RNN = range(7)
+PARENT = (None, GENERIC, GENERIC, CUDA, MKLDNN, CUDA, CUDA, MKLDNN, MKLDNN)
 NAMES = tuple(".".join(slot) for slot in SLOTS)
 LEGACY_NAMES = ("float32_matmul_precision", "cudnn.allow_tf32")
 
@@ -58,7 +59,7 @@ class Fp32Precision:
     What a slot holds can hide behind what it inherits. While this is the only Python thread, `capture` looks behind by
     setting parents for a moment. With other Python threads alive nothing is written while saving, since they would
     compute with it; a slot that is explicitly set to the very value that it would inherit is then given back as
-    inheriting. No value that any operation reads differs.
+    inheriting, unless a capture saw it before they started. No value that any operation reads differs.
 
     torch has no way back to "default", which cuda.conv and cuda.rnn hold until they are first set. They are given back
     as inheriting if a parent is set, else as "tf32": what they read is right until a parent changes.
@@ -72,21 +73,25 @@ class Fp32Precision:
         self._set: Any = getattr(torch._C, "_set_fp32_precision_setter", None)
         self._slots = SLOTS if self._get is not None else ()  # torch < 2.9: the legacy flags are all there is
         self._get_matmul = torch._C._get_float32_matmul_precision
-        self._set_matmul: Callable[[str], Any] = torch._C._set_float32_matmul_precision
+        self._set_matmul: Callable[[str], None] = torch._C._set_float32_matmul_precision
         self._get_cudnn = torch._C._get_cudnn_allow_tf32
         self._set_cudnn = torch._C._set_cudnn_allow_tf32
         self._get_cublas = torch._C._get_cublas_allow_tf32
+        self._probed: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._hushed = False
 
     def capture(self) -> Fp32State:
-        reads = tuple(self._read(self._slots))
-        raw, unclear = _deduce(reads)
-        alone = _alone()
-        if alone and unclear:
-            raw = self._probe(raw, unclear)
-        shown = self._read_legacy()
-        held = shown if None not in shown else self._uncover(reads, raw, shown, alone)
-        return Fp32State(reads, raw, shown, held, alone or not unclear)
+        reads = tuple(starmap(self._get, self._slots))
+        guess = _guess(reads)
+        raw, sure, alone = guess.raw, not (guess.parents or guess.children), _alone()
+        if alone and not sure:
+            raw = self._probed[reads] = self._probe(reads, guess)
+        elif not sure:
+            raw = self._probed.get(reads, raw)
+        legacy_reads = legacy_raw = self._read_legacy()
+        if None in legacy_reads:
+            legacy_raw = self._uncover(reads, raw, legacy_reads, alone)
+        return Fp32State(reads, raw, legacy_reads, legacy_raw, sure or alone)
 
     def apply(self, config: Config) -> Applied:
         return NOTHING
@@ -95,89 +100,129 @@ class Fp32Precision:
         now = self.capture()
         if now == state:
             return
-        for slot, reads, raw, raw_now in zip(SLOTS, state.reads, state.raw, now.raw):
-            # Where `raw` is a guess, and where "default" may still be there, only a wrong reading is worth a write.
-            if (state.exact and not raw == raw_now == DEFAULT) or self._get(*slot) != reads:
-                self._set(*slot, _settable(slot, state))
+        for slot, reads in enumerate(state.reads):
+            # A guess, and a "default" that may still be there, are overwritten only where the reading is wrong.
+            keep = not state.exact or state.raw[slot] == now.raw[slot] == DEFAULT
+            if not keep or self._get(*SLOTS[slot]) != reads:
+                self._set(*SLOTS[slot], _settable(state, slot))
 
-        # The legacy setters overwrite slots, so they come after, when the legacy getters show most, and only if needed.
+        # The legacy setters also write slots, so they are used only for what now, with equal slots, still differs.
         now = self.capture()
         (matmul, cudnn), (matmul_now, cudnn_now) = state.legacy_raw, now.legacy_raw
-        overwritten: tuple[Slot, ...] = ()
+        overwritten: list[int] = []
         if matmul is not None and matmul != matmul_now:
             self._set_matmul(matmul)
-            overwritten += MATMUL
-        # Unknown next to a "default": the setter, which writes both slots, was never called, or was before.
+            overwritten += CUDA_MATMUL, MKLDNN_MATMUL
+        # Next to a "default" it cannot have changed: its setter would have written both slots.
         if cudnn is not None and cudnn != cudnn_now and not (cudnn_now is None and DEFAULT in now.raw):
             self._set_cudnn(cudnn)
-            overwritten += CUDNN
-        for slot in overwritten if state.raw else ():
-            self._set(*slot, _settable(slot, state))
+            overwritten += CONV, RNN
+        for slot in overwritten if state.reads else ():
+            self._set(*SLOTS[slot], _settable(state, slot))
 
     def describe(self, state: Fp32State) -> dict[str, JSON]:
-        reads: dict[str, JSON] = {**dict(zip(NAMES, state.reads)), **dict(zip(LEGACY_NAMES, state.legacy_reads))}
-        raw: dict[str, JSON] = {**dict(zip(NAMES, state.raw)), **dict(zip(LEGACY_NAMES, state.legacy_raw))}
-        return {**reads, "raw": raw}
-
-    def _read(self, slots: Sequence[Slot]) -> list[str]:
-        get = self._get
-        return [get(backend, op) for backend, op in slots]
+        names = (*NAMES[: len(state.reads)], *LEGACY_NAMES)
+        raw: dict[str, JSON] = dict(zip(names, (*state.raw, *state.legacy_raw), strict=True))
+        return {**dict(zip(names, (*state.reads, *state.legacy_reads), strict=True)), "raw": raw}
 
     def _read_legacy(self) -> Legacy:
         if self._hushed:
             return _or_none(self._get_matmul), _or_none(self._get_cudnn)
-        # torch 2.9.0 warns once per process that these getters are deprecated: pytorch/pytorch#166286.
+        # torch 2.9.0 warns once per process that they are deprecated: pytorch/pytorch#166286.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            shown = _or_none(self._get_matmul), _or_none(self._get_cudnn)
-        self._hushed = shown != (None, None)
-        return shown
+            values = _or_none(self._get_matmul), _or_none(self._get_cudnn)
+        self._hushed = values != (None, None)
+        return values
 
-    def _peek(self, own: Mapping[Slot, str], changes: Mapping[Slot, str], look: Callable[[], T]) -> T:
-        """Return what `look` sees under `changes`, and set those slots back to what they hold by themselves."""
-        undo = [(*slot, own[slot]) for slot in changes]
+    def _read(self, slots: Sequence[int]) -> list[str]:
+        return [self._get(*SLOTS[slot]) for slot in slots]
+
+    def _peek(self, raw: Sequence[str], changes: Collection[tuple[int, str]], look: Callable[[], T]) -> T:
+        """Return what `look` sees under `changes`; afterwards those slots hold `raw` again."""
+        undo = starmap(self._set, [(*SLOTS[slot], raw[slot]) for slot, _ in changes])
         try:
-            for slot, value in changes.items():
-                self._set(*slot, value)
+            for slot, value in changes:
+                self._set(*SLOTS[slot], value)
             return look()
         finally:
             # One call into C: no signal handler runs inside it, so a Ctrl-C cannot leave a slot changed.
-            deque(starmap(self._set, undo), maxlen=0)
+            deque(undo, maxlen=0)
 
-    def _probe(self, raw: tuple[str, ...], unclear: tuple[Slot, ...]) -> tuple[str, ...]:
-        """Return what the slots hold, by changing what the `unclear` ones would inherit."""
-        own = dict(zip(SLOTS, raw))
-        parents = [slot for slot in unclear if slot[1] == "all"]
-        children = [slot for slot in unclear if slot[1] != "all"]
-        if parents:
-            own.update(zip(parents, self._peek(own, {GENERIC: INHERITS}, partial(self._read, parents))))
-        if children:
-            look = partial(self._read, children)
-            unset = {slot: INHERITS for slot in (GENERIC, CUDA, MKLDNN) if own[slot] != INHERITS}
-            bare = self._peek(own, unset, look)
-            under = self._peek(own, {(backend, "all"): "ieee" for backend, _ in children}, look)
-            for slot, alone, ieee in zip(children, bare, under):
-                own[slot] = alone if alone in (ieee, INHERITS) else DEFAULT
-        return tuple(own.values())
+    def _probe(self, reads: Sequence[str], guess: _Guess) -> tuple[str, ...]:
+        """Return what all slots hold, by changing what those in doubt would inherit."""
+        raw = list(guess.raw)
+        if guess.parents:
+            own = self._peek(raw, [(GENERIC, INHERITS)], partial(self._read, guess.parents))
+            for slot, value in zip(guess.parents, own, strict=True):
+                raw[slot] = value
+        if guess.children:
+            look = partial(self._read, guess.children)
+            clear = [(slot, INHERITS) for slot in (GENERIC, CUDA, MKLDNN) if raw[slot] != INHERITS]
+            own = self._peek(raw, clear, look) if clear else [reads[slot] for slot in guess.children]
+            for slot, value, below in zip(guess.children, own, self._peek(raw, guess.ieee, look), strict=True):
+                raw[slot] = value if value in (below, INHERITS) else DEFAULT
+        return tuple(raw)
 
-    def _uncover(self, reads: tuple[str, ...], raw: tuple[str, ...], shown: Legacy, alone: bool) -> Legacy:
-        """Return the two legacy values when a getter raises, which it does where its value and the slots disagree."""
-        seen, own = dict(zip(SLOTS, reads)), dict(zip(SLOTS, raw))
-        matmul, cudnn = shown
-        tf32, conv, rnn = (seen[slot] == "tf32" for slot in (MATMUL[0], *CUDNN))
+    def _uncover(self, reads: Sequence[str], raw: Sequence[str], legacy: Legacy, alone: bool) -> Legacy:
+        """Return the legacy values when a getter raises, which it does where its value and the slots disagree."""
+        matmul, cudnn = legacy
         if matmul is None and alone:
-            matmul = self._peek(own, dict.fromkeys(MATMUL, "ieee"), partial(_or_none, self._get_matmul))
+            agreed = [(CUDA_MATMUL, "ieee"), (MKLDNN_MATMUL, "ieee")]
+            matmul = self._peek(raw, agreed, partial(_or_none, self._get_matmul))
         elif matmul is None:
-            # The third legacy getter raises unless it agrees with cuda.matmul, so it says whether this is "highest".
+            # A third legacy getter, which raises where cuda.matmul and "highest" disagree, tells it without a write.
             allowed = _or_none(self._get_cublas)
-            lowered = allowed if allowed is not None else not tf32
-            matmul = "highest" if not lowered else "high" if seen[MATMUL[1]] == "bf16" else "medium"
-        if cudnn is None and conv == rnn:
-            cudnn = not conv
+            lowered = reads[CUDA_MATMUL] != "tf32" if allowed is None else allowed
+            matmul = "highest" if not lowered else "high" if reads[MKLDNN_MATMUL] == "bf16" else "medium"
+        if cudnn is None and (reads[CONV] == "tf32") == (reads[RNN] == "tf32"):
+            cudnn = reads[CONV] != "tf32"
         elif cudnn is None and alone:
-            both = {slot: "tf32" for slot in (CUDA, *CUDNN) if slot == CUDA or own[slot] not in (INHERITS, DEFAULT)}
-            cudnn = self._peek(own, both, partial(_or_none, self._get_cudnn)) is not None
+            explicit = [slot for slot in (CONV, RNN) if raw[slot] not in (INHERITS, DEFAULT)]
+            agreed = [(slot, "tf32") for slot in (CUDA, *explicit)]
+            cudnn = self._peek(raw, agreed, partial(_or_none, self._get_cudnn)) is not None
         return matmul, cudnn
+
+
+class _Guess(NamedTuple):
+    """What readings tell. `raw` is a guess for the parents and the children listed; `ieee` is what shows the latter."""
+
+    raw: tuple[str, ...]
+    parents: list[int]
+    children: list[int]
+    ieee: list[tuple[int, str]]
+
+
+@lru_cache(maxsize=256)
+def _guess(reads: tuple[str, ...]) -> _Guess:
+    fits = [_fits(reads, slot) for slot in range(len(reads))]
+    doubt = [slot for slot, fit in enumerate(fits) if len(fit) > 1]
+    children = [slot for slot in doubt if slot > MKLDNN]
+    ieee = [(parent, "ieee") for parent in (CUDA, MKLDNN) if any(PARENT[slot] == parent for slot in children)]
+    return _Guess(tuple(fit[0] for fit in fits), [slot for slot in doubt if slot <= MKLDNN], children, ieee)
+
+
+def _fits(reads: Sequence[str], slot: int) -> list[str]:
+    """Return all that `slot` may hold."""
+    parent, value = PARENT[slot], reads[slot]
+    inherited = INHERITS if parent is None else reads[parent]
+    if inherited == "bf16" and SLOTS[slot][0] == "cuda":  # CUDA has no BF16 and passes over it
+        inherited = INHERITS
+    default = inherited if _parent_set(reads) else "tf32"
+    fits = [DEFAULT] if slot in (CONV, RNN) and value == default else []
+    fits += [INHERITS] if value == inherited else []
+    return fits + ([value] if value != INHERITS or not fits else [])
+
+
+def _parent_set(reads: Sequence[str]) -> bool:
+    return reads[CUDA] != INHERITS or reads[GENERIC] != INHERITS
+
+
+def _settable(state: Fp32State, slot: int) -> str:
+    """Return what to set `slot` to: what it held, or what reads the same if that is "default"."""
+    if state.raw[slot] != DEFAULT:
+        return state.raw[slot]
+    return INHERITS if _parent_set(state.reads) else "tf32"
 
 
 def _alone() -> bool:
@@ -191,33 +236,3 @@ def _or_none(getter: Callable[[], T]) -> T | None:
         return getter()
     except RuntimeError:
         return None
-
-
-@lru_cache(maxsize=256)
-def _deduce(reads: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Slot, ...]]:
-    """Return what the slots may hold, inheriting first, and those for which this is one of several answers."""
-    seen = dict(zip(SLOTS, reads))
-    fits = {slot: _fits(slot, seen) for slot in seen}
-    return tuple(fit[0] for fit in fits.values()), tuple(slot for slot, fit in fits.items() if len(fit) > 1)
-
-
-def _fits(slot: Slot, seen: Mapping[Slot, str]) -> list[str]:
-    """Return all that `slot` may hold."""
-    backend, op = slot
-    inherited = INHERITS if slot == GENERIC else seen[GENERIC] if op == "all" else seen[backend, "all"]
-    if backend == "cuda" and inherited == "bf16":  # CUDA has no BF16 and takes it for nothing
-        inherited = INHERITS
-    fits = [DEFAULT] if slot in CUDNN and seen[slot] == (inherited if _parents_set(seen) else "tf32") else []
-    fits += [INHERITS] if seen[slot] == inherited else []
-    fits += [seen[slot]] if seen[slot] != INHERITS else []
-    return fits or [INHERITS]
-
-
-def _parents_set(seen: Mapping[Slot, str]) -> bool:
-    return seen[CUDA] != INHERITS or seen[GENERIC] != INHERITS
-
-
-def _settable(slot: Slot, state: Fp32State) -> str:
-    """Return what to set `slot` to: what it held, or what reads the same where that was "default"."""
-    seen, raw = dict(zip(SLOTS, state.reads)), dict(zip(SLOTS, state.raw))[slot]
-    return raw if raw != DEFAULT else INHERITS if _parents_set(seen) else "tf32"

@@ -17,7 +17,7 @@ from .._config import Config
 from .base import NOTHING, Applied, JSON, Kind, to_json
 
 _MODULE = "torch._inductor.config"
-_TARGETS: Mapping[str, Any] = {
+_TARGETS: dict[str, Any] = {
     "deterministic": True,
     # What picks a kernel by timing it; the deterministic mode (torch 2.10) forbids the rest.
     "max_autotune": False,
@@ -65,7 +65,7 @@ class Inductor:
         if module is None:
             self._armed = True
             return _APPLIED_LATER
-        _write(module, _aimed(_read(module)))
+        _write(module, _TARGETS)
         return _APPLIED
 
     def restore(self, state: State) -> None:
@@ -76,10 +76,9 @@ class Inductor:
                 return
             # Imported since: as if it had been imported where this state was captured.
             values = self._values_at_import or _read(module)
-            state = _aimed(values) if state.armed else values
-        elif module is None:  # removed from sys.modules since: nothing is left to set
-            return
-        _write(module, state)
+            _write(module, dict(zip(_NAMES, values, strict=True)) | (_TARGETS if state.armed else {}))
+        elif module is not None:
+            _write(module, dict(zip(_NAMES, state, strict=True)))
 
     def describe(self, state: State) -> dict[str, JSON]:
         if isinstance(state, NotImported):
@@ -89,7 +88,7 @@ class Inductor:
     def _imported_now(self, module: ModuleType) -> None:
         self._values_at_import = _read(module)
         if self._armed:
-            _write(module, _aimed(self._values_at_import))
+            _write(module, _TARGETS)
 
 
 _APPLIED = Applied(dict(_TARGETS))
@@ -106,14 +105,8 @@ def _read(module: ModuleType) -> tuple[Any, ...]:
     return tuple(getattr(module, name, None) for name in _NAMES)
 
 
-def _aimed(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the values of the level where this torch has the option, the others as they are."""
-    return tuple(
-        _TARGETS.get(name, value) if value is not None else None for name, value in zip(_NAMES, values, strict=True)
-    )
-
-
-def _write(module: ModuleType, values: tuple[Any, ...]) -> None:
-    for name, value, now in zip(_NAMES, values, _read(module), strict=True):
-        if value != now:
+def _write(module: ModuleType, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        # None: this torch has no such option.
+        if getattr(module, name, None) not in (None, value):
             setattr(module, name, value)

@@ -1,16 +1,12 @@
-"""Which CPU and linear algebra library runs an operation."""
+"""Which of several libraries runs an operation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from .._config import Config
 from .base import Flag, FlagSource, torch_flag
-
-_DETERMINISTIC = {"mkldnn_deterministic": True}
 
 
 def _opt_einsum_flag(name: str) -> Flag:
@@ -20,7 +16,7 @@ def _opt_einsum_flag(name: str) -> Flag:
 
 
 class Libraries(FlagSource):
-    """oneDNN (mkldnn), NNPACK, the multi-head attention fast path, opt_einsum, preferred linear algebra libraries."""
+    """NNPACK, the multi-head attention fast path, opt_einsum, preferred linear algebra libraries."""
 
     name = "torch.libraries"
 
@@ -28,8 +24,6 @@ class Libraries(FlagSource):
         mha = torch.backends.mha
         super().__init__(
             (
-                torch_flag("mkldnn", "_get_mkldnn_enabled", "_set_mkldnn_enabled"),
-                torch_flag("mkldnn_deterministic", "_get_mkldnn_deterministic", "_set_mkldnn_deterministic"),
                 torch_flag("nnpack", "_get_nnpack_enabled", "_set_nnpack_enabled"),
                 Flag("mha_fastpath", mha.get_fastpath_enabled, mha.set_fastpath_enabled),
                 _opt_einsum_flag("enabled"),
@@ -40,6 +34,3 @@ class Libraries(FlagSource):
                 torch_flag("quantized_engine", "_get_qengine", "_set_qengine"),
             )
         )
-
-    def targets(self, config: Config) -> Mapping[str, Any]:
-        return _DETERMINISTIC if config.applies_algorithms else {}

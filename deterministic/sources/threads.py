@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from .._config import Config
-from .base import Applied, Flag, FlagSource, Limit
+from .base import NOTHING, Applied, Flag, FlagSource, Limit
 
 
 class Threads(FlagSource):
@@ -19,14 +16,10 @@ class Threads(FlagSource):
     def __init__(self) -> None:
         super().__init__((Flag("num_threads", torch.get_num_threads, torch.set_num_threads),))
 
-    def targets(self, config: Config) -> Mapping[str, Any]:
-        return {} if config.num_threads is None else {"num_threads": config.num_threads}
-
-    def apply(self, config: Config) -> Applied:
-        applied = super().apply(config)
-        if applied.values or config.seed is None:
-            return applied
-        return _UNPINNED
+    def targets(self, config: Config) -> Applied:
+        if config.num_threads is not None:
+            return Applied({"num_threads": config.num_threads})
+        return NOTHING if config.seed is None else _UNPINNED
 
 
 _UNPINNED = Applied(

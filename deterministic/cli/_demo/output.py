@@ -80,7 +80,8 @@ def show(runs: Sequence[Run], checks: Sequence[Check], *, epochs: int, seconds: 
     """Print the tables and the verdict on stdout."""
     console = Console(highlight=False)
     console.print(
-        f"A conv net, {epochs} epochs on {TRAINED_ON:,} scanned digits, judged on {HELD_OUT} others", style="bold"
+        f"A conv net, {epochs} epoch{plural} on {TRAINED_ON:,} scanned digits, judged on {HELD_OUT} others",
+        style="bold",
     )
     console.print(_outcomes(runs))
     console.print("Generators and settings of this process around each controlled run", style="bold")

@@ -1,0 +1,25 @@
+"""oneDNN (mkldnn), which runs convolutions, recurrent nets and some matrix products on the CPU."""
+
+from __future__ import annotations
+
+from .._config import Config
+from .base import NOTHING, Applied, FlagSource, torch_flag
+
+_DETERMINISTIC = Applied({"deterministic": True})
+
+
+class Mkldnn(FlagSource):
+    """`torch.backends.mkldnn`: enabled, deterministic."""
+
+    name = "torch.mkldnn"
+
+    def __init__(self) -> None:
+        super().__init__(
+            (
+                torch_flag("enabled", "_get_mkldnn_enabled", "_set_mkldnn_enabled"),
+                torch_flag("deterministic", "_get_mkldnn_deterministic", "_set_mkldnn_deterministic"),
+            )
+        )
+
+    def targets(self, config: Config) -> Applied:
+        return _DETERMINISTIC if config.applies_algorithms else NOTHING
