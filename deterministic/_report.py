@@ -6,6 +6,7 @@ import html
 import json
 import platform
 import sys
+import textwrap
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._entry import Entry
     from .sources.base import JSON
+
+_INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class Report:
             f"entered at {self.data['entered_at']}"
         )
         lines = [head, "", "set (before -> inside)", *_aligned(self._rows())]
+        untouched = [source["name"] for source in self.data["sources"] if not source["set"]]
+        if untouched:
+            lines += ["", "saved, and not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
         if self.data["limits"]:
             lines += ["", "not controlled"]
             for limit in self.data["limits"]:
@@ -127,7 +133,8 @@ class Report:
                 if source["kind"] == "rng":
                     rows.append((source["name"], f"{name} {_short(value['set'])}"))
                 else:
-                    rows.append((f"{source['name']}.{name}", f"{_short(value['before'])} -> {_short(value['set'])}"))
+                    before = "" if value["before"] is None else f"{_short(value['before'])} -> "
+                    rows.append((f"{source['name']}.{name}", f"{before}{_short(value['set'])}"))
         return rows
 
 

@@ -92,7 +92,7 @@ class Inductor:
 
 
 _APPLIED = Applied(dict(_TARGETS))
-_APPLIED_LATER = Applied({"when_imported": dict(_TARGETS)})
+_APPLIED_LATER = Applied({"once_imported": "deterministic, no autotuning"})
 
 
 def _imported() -> ModuleType | None:

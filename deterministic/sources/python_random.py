@@ -38,7 +38,7 @@ class PythonRandom:
     kind: Kind = "rng"
 
     def __init__(self) -> None:
-        self._generator: random.Random = random.random.__self__  # type: ignore[attr-defined]
+        self._generator: Any = random.random.__self__  # type: ignore[attr-defined]
         self._address = _address(self._generator) if _layout_holds() else None
 
     def capture(self) -> State:

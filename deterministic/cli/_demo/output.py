@@ -79,10 +79,8 @@ def as_json(runs: Sequence[Run], checks: Sequence[Check], *, epochs: int, second
 def show(runs: Sequence[Run], checks: Sequence[Check], *, epochs: int, seconds: float) -> None:
     """Print the tables and the verdict on stdout."""
     console = Console(highlight=False)
-    console.print(
-        f"A conv net, {epochs} epoch{plural} on {TRAINED_ON:,} scanned digits, judged on {HELD_OUT} others",
-        style="bold",
-    )
+    length = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    console.print(f"A conv net, {length} on {TRAINED_ON:,} scanned digits, judged on {HELD_OUT} others", style="bold")
     console.print(_outcomes(runs))
     console.print("Generators and settings of this process around each controlled run", style="bold")
     console.print(_kept([run for run in runs if run.seed is not None]))
