@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import platform
 import sys
@@ -105,6 +104,8 @@ class Report:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        import html
+
         def table(rows: list[tuple[str, str]]) -> str:
             cells = "".join(
                 f"<tr><td style='text-align:left'>{html.escape(name)}</td>"

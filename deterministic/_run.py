@@ -9,7 +9,6 @@ from . import _snapshot, _stack
 from ._config import Config, Level
 from ._entry import Entry, Site
 from ._interrupt import indivisible
-from ._report import Report
 from ._seeds import derive_seed
 from .errors import DeterministicError, ResumeMismatchError, SeedError, explain
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from ._report import Report
     from .sources.base import RngSource
 
 _STATE_VERSION = 1
@@ -109,6 +109,8 @@ class Run:
 
     def report(self) -> Report:
         """Return what this scope set, what it could not control and the remedy, and the versions; also once closed."""
+        from ._report import Report
+
         return Report.of(self._entry)
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from . import _stack
+from ._compilation import keep_out_of_graphs
 from ._config import OMITTED, Config, Level, Omitted, validate_level
 from ._request import Scope
 from ._seeds import validate_seed
@@ -119,6 +121,12 @@ class _Reproducible:
 
 
 reproducible = _Reproducible()
+
+# Before the first entry, because a function that contains one may be compiled first.
+keep_out_of_graphs()
+if "torch" in sys.modules:
+    # Reading the sources now keeps the first entry short; without torch they wait for it, and importing stays light.
+    from . import sources as _sources  # noqa: F401
 
 
 def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generator:

@@ -28,7 +28,7 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
     Raises:
         SeedError: Of the wrong type or out of range.
     """
-    if type(seed) is not int and (isinstance(seed, (bool, str, float)) or not hasattr(seed, "__index__") or _is_bool(seed)):
+    if type(seed) is not int and (_is_bool(seed) or not hasattr(seed, "__index__")):
         raise SeedError(
             explain(
                 f"{name} is not an integer",

@@ -205,8 +205,10 @@ class PrivateUse1(_Accelerator):
         return _Pending(tuple(module._queued_calls)) if _is_waiting(module) else super().capture()
 
     def apply(self, config: Config) -> Applied:
-        _, missing = _privateuse1()
-        if config.seed is None or not missing:
+        module, missing = _privateuse1()
+        if config.seed is None or module is None:
+            return NOTHING
+        if not missing:
             return super().apply(config)
         backend = f"torch.{torch._C._get_privateuse1_backend_name()}"
         reason = f"{backend} has no {'/'.join(missing)}: its generators are neither seeded nor given back."

@@ -8,7 +8,6 @@ import torch
 
 from .base import Flag, FlagSource
 
-
 _PER_THREAD = torch._GLOBAL_DEVICE_CONTEXT
 
 

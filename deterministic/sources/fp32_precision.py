@@ -88,9 +88,13 @@ class Fp32Precision:
             raw = self._probed[reads] = self._probe(reads, guess)
         elif not sure:
             raw = self._probed.get(reads, raw)
-        legacy_reads = legacy_raw = self._read_legacy()
-        if None in legacy_reads:
-            legacy_raw = self._uncover(reads, raw, legacy_reads, alone)
+        if self._hushed:
+            return Fp32State(reads, raw, *self._legacy(reads, raw, alone), sure or alone)
+        # torch 2.9.0 warns once per process that the legacy getters are deprecated: pytorch/pytorch#166286.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            legacy_reads, legacy_raw = self._legacy(reads, raw, alone)
+        self._hushed = alone or legacy_reads != (None, None)
         return Fp32State(reads, raw, legacy_reads, legacy_raw, sure or alone)
 
     def apply(self, config: Config) -> Applied:
@@ -125,16 +129,6 @@ class Fp32Precision:
         raw: dict[str, JSON] = dict(zip(names, (*state.raw, *state.legacy_raw), strict=True))
         return {**dict(zip(names, (*state.reads, *state.legacy_reads), strict=True)), "raw": raw}
 
-    def _read_legacy(self) -> Legacy:
-        if self._hushed:
-            return _or_none(self._get_matmul), _or_none(self._get_cudnn)
-        # torch 2.9.0 warns once per process that they are deprecated: pytorch/pytorch#166286.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values = _or_none(self._get_matmul), _or_none(self._get_cudnn)
-        self._hushed = values != (None, None)
-        return values
-
     def _read(self, slots: Sequence[int]) -> list[str]:
         return [self._get(*SLOTS[slot]) for slot in slots]
 
@@ -164,9 +158,11 @@ class Fp32Precision:
                 raw[slot] = value if value in (below, INHERITS) else DEFAULT
         return tuple(raw)
 
-    def _uncover(self, reads: Sequence[str], raw: Sequence[str], legacy: Legacy, alone: bool) -> Legacy:
-        """Return the legacy values when a getter raises, which it does where its value and the slots disagree."""
-        matmul, cudnn = legacy
+    def _legacy(self, reads: Sequence[str], raw: Sequence[str], alone: bool) -> tuple[Legacy, Legacy]:
+        """Return what the legacy getters return and what is stored; they raise where that and the slots disagree."""
+        shown = matmul, cudnn = _or_none(self._get_matmul), _or_none(self._get_cudnn)
+        if None not in shown:
+            return shown, shown
         if matmul is None and alone:
             agreed = [(CUDA_MATMUL, "ieee"), (MKLDNN_MATMUL, "ieee")]
             matmul = self._peek(raw, agreed, partial(_or_none, self._get_matmul))
@@ -181,7 +177,7 @@ class Fp32Precision:
             explicit = [slot for slot in (CONV, RNN) if raw[slot] not in (INHERITS, DEFAULT)]
             agreed = [(slot, "tf32") for slot in (CUDA, *explicit)]
             cudnn = self._peek(raw, agreed, partial(_or_none, self._get_cudnn)) is not None
-        return matmul, cudnn
+        return shown, (matmul, cudnn)
 
 
 class _Guess(NamedTuple):

@@ -81,9 +81,11 @@ class Inductor:
             _write(module, dict(zip(_NAMES, state, strict=True)))
 
     def describe(self, state: State) -> dict[str, JSON]:
+        # Many things import the module in passing (the first optimiser does): that alone is no difference.
         if isinstance(state, NotImported):
-            return {"imported": False, "applied_when_imported": state.armed}
-        return {"imported": True, **{name: to_json(value) for name, value in zip(_NAMES, state, strict=True)}}
+            return {"deterministic": True} if state.armed else {}
+        initial = self._values_at_import or _defaults()
+        return {name: to_json(value) for name, value, was in zip(_NAMES, state, initial, strict=True) if value != was}
 
     def _imported_now(self, module: ModuleType) -> None:
         self._values_at_import = _read(module)
@@ -99,6 +101,12 @@ def _imported() -> ModuleType | None:
     """Return the module once its import is complete; half-way through, it has no values yet."""
     module = sys.modules.get(_MODULE)
     return module if module is not None and hasattr(module, "_config") else None
+
+
+def _defaults() -> tuple[Any, ...]:
+    """Return the values that the module was imported with, where that was before anybody watched."""
+    entries = getattr(_imported(), "_config", {})
+    return tuple(getattr(entries.get(name), "default", None) for name in _NAMES)
 
 
 def _read(module: ModuleType) -> tuple[Any, ...]:

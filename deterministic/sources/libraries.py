@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import torch.backends.mha
+import torch.backends.opt_einsum
 
 from .base import Flag, FlagSource, torch_flag
 
