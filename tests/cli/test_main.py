@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from deterministic.cli import VERBS, demo, main
+
+
+def test_every_verb_has_a_help_and_a_description(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, verb in VERBS.items():
+        with pytest.raises(SystemExit) as exit_:
+            main([name, "--help"])
+        assert exit_.value.code == 0
+        assert verb.HELP
+        assert verb.__doc__
+        assert f"usage: deterministic {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("--nonsense",)])
+def test_what_is_no_verb_is_refused(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: deterministic" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"deterministic {version('deterministic')}\n"
+
+
+def test_an_interrupt_ends_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupted)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_the_help_needs_neither_torch_nor_an_optional_package() -> None:
+    code = """
+import sys
+from deterministic.cli import main
+try:
+    main(["--help"])
+finally:
+    heavy = {"torch", "numpy", "sklearn", "rich", "matplotlib"} & sys.modules.keys()
+    assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deterministic", "--version"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == f"deterministic {version('deterministic')}\n"

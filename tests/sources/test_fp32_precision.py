@@ -1,0 +1,314 @@
+"""Whatever writes slots runs in a fork: torch cannot take back the first write to cuda.conv or cuda.rnn."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import random
+import signal
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from deterministic._config import LEVELS, Config
+from deterministic.sources import fp32_precision
+from deterministic.sources.base import NOTHING
+from deterministic.sources.conformance import check_source
+from deterministic.sources.fp32_precision import Fp32Precision
+
+# torch 2.9.0 says so when this file itself calls what is legacy.
+pytestmark = pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
+
+C: Any = torch._C
+GENERIC, CUDA, MKLDNN = PARENTS = [("generic", "all"), ("cuda", "all"), ("mkldnn", "all")]
+MATMUL, CUDNN = [("cuda", "matmul"), ("mkldnn", "matmul")], [("cuda", "conv"), ("cuda", "rnn")]
+CHILDREN = [*MATMUL, *CUDNN, ("mkldnn", "conv"), ("mkldnn", "rnn")]
+LEGACY = ("_get_float32_matmul_precision", "_get_cudnn_allow_tf32", "_get_cublas_allow_tf32")
+
+
+def put(slot: tuple[str, str], value: str) -> None:
+    C._set_fp32_precision_setter(*slot, value)
+
+
+CALLS: list[Callable[[], object]] = [
+    *(functools.partial(torch.set_float32_matmul_precision, value) for value in ("highest", "high", "medium")),
+    *(functools.partial(setattr, torch.backends.cudnn, "allow_tf32", value) for value in (False, True)),
+    *(functools.partial(setattr, torch.backends.cuda.matmul, "allow_tf32", value) for value in (False, True)),
+    *(functools.partial(put, *row) for row in itertools.product(PARENTS + CHILDREN, ("none", "ieee", "tf32", "bf16"))),
+    functools.partial(put, MATMUL[0], "bfx9"),  # from torch 2.15 on
+]
+
+
+def call_some(rng: random.Random, at_most: int = 4) -> None:
+    for call in rng.choices(CALLS, k=rng.randint(0, at_most)):
+        with suppress(RuntimeError):
+            call()
+
+
+def in_fork(body: Callable[[], object]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            body()
+        except BaseException:  # noqa: BLE001 - nothing may leave the child
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, "the child's traceback is on stderr"
+
+
+def forks(test: Callable[..., None]) -> Callable[[], None]:
+    """Run a test in forks of its own; if it takes a generator of random numbers, in many with one each."""
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(not hasattr(C, "_get_fp32_precision_getter"), reason="torch < 2.9 has no slots")
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def run() -> None:
+        for seed in range(300) if test.__code__.co_argcount else [None]:
+            in_fork(functools.partial(test, *([] if seed is None else [random.Random(seed)])))
+
+    run.__name__ = test.__name__
+    return run
+
+
+def readings() -> dict[Any, object]:
+    """Return all that anything can read."""
+    found: dict[Any, object] = {slot: C._get_fp32_precision_getter(*slot) for slot in PARENTS + CHILDREN}
+    for name in LEGACY:
+        with suppress(RuntimeError):
+            found[name] = getattr(C, name)()
+    return found
+
+
+def stored() -> dict[Any, Any]:
+    """Return all that torch stores, by setting every parent to everything, in doubt or not: the reference."""
+    get = C._get_fp32_precision_getter
+    found: dict[Any, Any] = {GENERIC: get(*GENERIC)}
+    seen: dict[Any, list[str]] = {slot: [] for slot in PARENTS[1:] + CHILDREN}
+    for slots, parents in ((PARENTS[1:], [GENERIC]), (CHILDREN, PARENTS)):
+        for value in ("none", "ieee", "tf32"):
+            for parent in parents:
+                put(parent, value)
+            for slot in slots:
+                seen[slot].append(get(*slot))
+    for slot, (bare, *under) in seen.items():
+        assert under in ([bare, bare], ["ieee", "tf32"])
+        found[slot] = bare if under == [bare, bare] else {"none": "none", "tf32": "default"}[bare]
+    for parent in PARENTS:
+        put(parent, found[parent])
+    explicit = [CUDA, *(slot for slot in CUDNN if found[slot] not in ("none", "default"))]
+    found["matmul"] = agreed(found, MATMUL, (["ieee", "ieee"], ["tf32", "bf16"]), C._get_float32_matmul_precision)
+    found["cudnn"] = agreed(found, explicit, (["tf32"] * 3, ["ieee"] * 3), C._get_cudnn_allow_tf32)
+    return found
+
+
+def agreed(found: dict[Any, Any], slots: list[Any], trials: tuple[list[str], ...], getter: Callable[[], Any]) -> Any:
+    """Return what a legacy getter returns under the first of `trials` that it does not raise under."""
+    values = []
+    for trial in trials:
+        for slot, value in zip(slots, trial, strict=False):
+            put(slot, value)
+        with suppress(RuntimeError):
+            values.append(getter())
+    for slot in slots:
+        put(slot, found[slot])
+    return values[0]
+
+
+def check_exact(source: Any, rng: random.Random) -> None:
+    call_some(rng)
+    read, kept = readings(), stored()
+    state = source.capture()
+    assert (readings(), stored()) == (read, kept), "capture changes nothing"
+    call_some(rng)
+    now = stored()
+    lost = [slot for slot in CUDNN if kept[slot] == "default" != now[slot]]
+    kept |= dict.fromkeys(lost, "tf32" if kept[GENERIC] == kept[CUDA] == "none" else "none")
+    source.restore(state)
+    assert (readings(), stored()) == (read, kept), "restore gives everything back"
+    assert lost or source.capture() == state
+
+
+def check_readings(source: Any, rng: random.Random) -> None:
+    call_some(rng)
+    read, state = readings(), source.capture()
+    assert readings() == read
+    call_some(rng)
+    source.restore(state)
+    assert readings() == read
+
+
+def recorded(source: Fp32Precision) -> list[str]:
+    """Return a list that fills with the names of the functions of torch that `source` calls."""
+    calls: list[str] = []
+
+    def record(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        calls.append(name)
+        return function(*args)
+
+    for name, function in vars(source).copy().items():
+        if callable(function):
+            setattr(source, name, functools.partial(record, name, function))
+    return calls
+
+
+@contextmanager
+def another_thread() -> Iterator[None]:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_no_config_changes_anything_and_the_contract_is_kept() -> None:
+    source = Fp32Precision()
+    assert all(source.apply(Config(seed, level)) is NOTHING for seed in (None, 1) for level in LEVELS)
+    check_source(source)
+
+
+@forks
+def test_a_round_trip_is_exact_from_the_initial_state_on(rng: random.Random) -> None:
+    for _ in range(8):
+        check_exact(Fp32Precision(), rng)
+
+
+@forks
+def test_writing_back_what_is_read_fails_the_same_check(rng: random.Random) -> None:
+    naive = SimpleNamespace(capture=readings, restore=lambda state: [put(s, state[s]) for s in PARENTS + CHILDREN])
+
+    def trips() -> None:
+        for _ in range(50):
+            check_exact(naive, rng)
+
+    with pytest.raises(AssertionError, match="restore gives everything back"):
+        trips()
+
+
+@forks
+def test_next_to_other_threads_saving_writes_nothing_and_what_is_read_round_trips(rng: random.Random) -> None:
+    source = Fp32Precision()
+    calls = recorded(source)
+    with another_thread():
+        for _ in range(4):
+            call_some(rng)
+            source.capture()
+            assert not [name for name in calls if name.startswith("_set")]
+            check_readings(Fp32Precision(), rng)
+
+
+@forks
+def test_threads_may_come_and_go_and_the_legacy_values_are_the_same(rng: random.Random) -> None:
+    source = Fp32Precision()
+    for _ in range(4):
+        fp32_precision._alone = lambda: rng.random() < 0.5
+        check_readings(source, rng)
+        fp32_precision._alone = lambda: True
+        matmul, cudnn = Fp32Precision().capture().legacy_raw
+        fp32_precision._alone = lambda: False
+        # Nothing that can be read tells "high" from "medium" next to "bfx9".
+        if readings()[MATMUL[0]] != "bfx9":
+            assert Fp32Precision().capture().legacy_raw in ((matmul, cudnn), (matmul, None))
+
+
+@forks
+def test_next_to_other_threads_a_slot_in_doubt_is_as_it_was_seen_before_or_else_inherits() -> None:
+    put(GENERIC, "tf32")
+    put(MATMUL[0], "tf32")
+    seen, unseen = Fp32Precision(), Fp32Precision()
+    exact = seen.capture()
+    with another_thread():
+        assert seen.capture() == exact
+        guess = unseen.capture()
+        put(MATMUL[0], "ieee")
+        unseen.restore(guess)
+    assert stored()[MATMUL[0]] == "none"
+    with another_thread():
+        put(GENERIC, "ieee")
+        seen.restore(exact)
+    assert stored()[MATMUL[0]] == "tf32"
+
+
+@forks
+def test_a_signal_in_the_middle_of_a_capture_leaves_nothing_changed() -> None:
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    source, rng = Fp32Precision(), random.Random(0)
+    signal.signal(signal.SIGALRM, interrupt)
+    for _ in range(1000):
+        call_some(rng, 1)
+        kept = stored()
+        with suppress(InterruptedError):
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 1e-4))
+            while True:
+                source.capture()
+        assert stored() == kept
+
+
+@forks
+def test_states_describe_equally_only_if_they_are_equal() -> None:
+    rng = random.Random(0)
+    by_text: dict[str, object] = {}
+    for _ in range(500):
+        call_some(rng)
+        state = Fp32Precision().capture()
+        text = json.dumps(Fp32Precision().describe(state), sort_keys=True)
+        assert by_text.setdefault(text, state) == state
+        described, read = json.loads(text), readings()
+        names = ("cuda.conv", "float32_matmul_precision", "cudnn.allow_tf32")
+        assert [described[name] for name in names] == [read.get(key) for key in (CUDNN[0], *LEGACY[:2])]
+    assert len(set(by_text.values())) == len(by_text) > 100
+
+
+@forks
+def test_in_the_initial_state_little_is_called_and_nothing_more_by_restoring() -> None:
+    source = Fp32Precision()
+    calls = recorded(source)
+    state = source.capture()
+    assert len(calls) <= 9 + 2 + 4
+    assert calls.count("_set") == 2
+    saving = calls.copy()
+    source.restore(state)
+    assert calls == saving * 2
+
+
+def test_a_torch_without_slots_has_its_legacy_flags_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags: dict[str, Any] = {"float32_matmul_precision": "highest", "cudnn_allow_tf32": True}
+    for name in ("get", "set"):
+        monkeypatch.delattr(torch._C, f"_{name}_fp32_precision_{name}ter", raising=False)
+    for name in flags:
+        monkeypatch.setattr(torch._C, f"_get_{name}", functools.partial(flags.get, name))
+        monkeypatch.setattr(torch._C, f"_set_{name}", functools.partial(flags.__setitem__, name))
+    source = Fp32Precision()
+    before, state = flags.copy(), source.capture()
+    flags.update(float32_matmul_precision="medium", cudnn_allow_tf32=False)
+    assert source.capture() != state
+    source.restore(state)
+    assert flags == before
+    assert source.describe(state)["raw"] == {"float32_matmul_precision": "highest", "cudnn.allow_tf32": True}
+
+
+def test_the_deprecation_warning_of_torch_2_9_0_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    pending = ["deprecated"]
+
+    def getter() -> bool:
+        if pending:
+            warnings.warn(pending.pop(), stacklevel=2)
+        return True
+
+    monkeypatch.setattr(torch._C, "_get_cudnn_allow_tf32", getter)
+    Fp32Precision().capture()
+    assert not pending

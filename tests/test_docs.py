@@ -1,0 +1,218 @@
+"""The pages: every block of Python runs, what a page says that it prints it prints, and no link leads nowhere.
+
+A page is a story: its blocks run in order, in one module of their own. `<!-- not run: reason -->` before a block keeps
+it from running, and `<!-- prints -->` before a block of text holds it against what the block of Python above printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import inspect
+import io
+import re
+import runpy
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import deterministic
+from deterministic import _snapshot, errors, testing
+from deterministic.sources import SOURCES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+MOST_NOT_RUN = 3
+
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>[^\n]*?) -->\n+)?```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_LINK = re.compile(r"\]\((?P<page>[\w./-]*)(?:#(?P<anchor>[\w-]+))?\)")
+_NOT_RUN = re.compile(r"not run: \S.*")
+_PRINTS = "prints"
+
+
+class Block(NamedTuple):
+    line: int
+    mark: str
+    language: str
+    text: str
+
+    @property
+    def is_python(self) -> bool:
+        return self.language == "python"
+
+    @property
+    def is_run(self) -> bool:
+        return self.is_python and _NOT_RUN.fullmatch(self.mark) is None
+
+
+def blocks_of(page: str) -> list[Block]:
+    """Return the blocks of a page.
+
+    Raises:
+        ValueError: A mark has no meaning, or a block is not recognised, so either would silently do nothing.
+    """
+    found = [
+        Block(page.count("\n", 0, match.start("text")), match["mark"] or "", match["language"], match["text"])
+        for match in _BLOCK.finditer(page)
+    ]
+    for block in found:
+        known = _NOT_RUN.fullmatch(block.mark) if block.is_python else block.mark == _PRINTS
+        if block.mark and not known:
+            raise ValueError(f"line {block.line}: <!-- {block.mark} --> has no meaning before {block.language!r}")
+    if len(re.findall(r"(```|~~~) *\{?(code-block|py)", page)) != sum(block.is_python for block in found):
+        raise ValueError("a block of Python is indented, or is fenced otherwise than by ```python")
+    return found
+
+
+def run_page(page: str, name: str) -> int:
+    """Run the blocks of a page in a module of their own; return how many have run."""
+    module = types.ModuleType(f"page_{len(page)}")
+    sys.modules[module.__name__] = module
+    printed, count = "", 0
+    try:
+        for block in blocks_of(page):
+            if block.is_run:
+                # Line numbers of a traceback, and of a report, are those of the page.
+                code = compile("\n" * block.line + block.text, name, "exec", dont_inherit=True)
+                with contextlib.redirect_stdout(io.StringIO()) as output:
+                    exec(code, module.__dict__)
+                printed, count = output.getvalue(), count + 1
+            elif block.mark == _PRINTS:
+                flags = doctest.ELLIPSIS
+                if not doctest.OutputChecker().check_output(block.text, printed, flags):
+                    raise AssertionError(f"{name}:{block.line}: expected\n{block.text}\nbut found\n{printed}")
+    finally:
+        del sys.modules[module.__name__]
+    return count
+
+
+def anchors_of(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as Sphinx and GitHub make them."""
+    headings = re.findall(r"^#+ (.*)$", _BLOCK.sub("", page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: str, folder: Path) -> list[str]:
+    """Return the links of a page that lead to no file, or to no heading of one."""
+    broken = []
+    for match in _LINK.finditer(_BLOCK.sub("", page)):
+        target = folder / match["page"] if match["page"] else None
+        if target is not None and not target.exists():
+            broken.append(match[0])
+        elif match["anchor"]:
+            text = page if target is None else target.read_text(encoding="utf-8")
+            if match["anchor"] not in anchors_of(text):
+                broken.append(match[0])
+    return broken
+
+
+@pytest.fixture
+def own_process() -> Iterator[None]:
+    """Give back what a page changes in its reader's process: generators that it seeds, sources that it registers.
+
+    One thread, because on a busy machine two take four times as long for so little work.
+    """
+    sources, threads = list(SOURCES), torch.get_num_threads()
+    generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    SOURCES[:] = sources
+    _snapshot.restore(generators)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.usefixtures("own_process")
+def test_the_blocks_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = path.read_text(encoding="utf-8")
+
+    count = run_page(page, path.relative_to(ROOT).as_posix())
+
+    assert count == sum(block.is_run for block in blocks_of(page))
+
+
+def test_few_blocks_are_not_run() -> None:
+    not_run = [
+        f"{path.name}:{block.line}: {block.mark}"
+        for path in PAGES
+        for block in blocks_of(path.read_text(encoding="utf-8"))
+        if block.is_python and not block.is_run
+    ]
+
+    assert len(not_run) <= MOST_NOT_RUN, not_run
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_links_of_a_page_lead_somewhere(path: Path) -> None:
+    assert broken_links(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+def test_the_page_of_sources_is_what_its_generator_writes() -> None:
+    kept = (DOCS / "sources.md").read_text(encoding="utf-8")
+    again = runpy.run_path(str(DOCS / "generate_sources.py"))["page"]()
+
+    if f"PyTorch {torch.__version__}." not in kept:
+        # Another build has other values; which sources there are, and of which kind, depends on the code alone.
+        kept, again = (" ".join(re.findall(r"^\| \[.*?\]\(.*?\) \| \w+ \|", text, re.M)) for text in (kept, again))
+    assert again == kept, "run: python docs/generate_sources.py"
+
+
+def test_the_reference_has_every_public_name() -> None:
+    reference = (DOCS / "reference.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference, re.MULTILINE))
+
+    for module in (deterministic, errors, testing):
+        assert {f"{module.__name__}.{name}" for name in module.__all__} <= documented
+
+
+def test_the_reference_has_the_arguments_of_reproducible() -> None:
+    reference = (DOCS / "reference.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"autofunction:: deterministic\.reproducible\((.*)\)$", reference, re.MULTILINE)
+
+    assert re.findall(r"(\w+)=", written) == list(inspect.signature(type(deterministic.reproducible())).parameters)
+
+
+BROKEN = {
+    "raises": "```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n",
+    "prints another": "```python\nprint(1)\n```\n\n<!-- prints -->\n```text\n2\n```\n",
+    "misspelt mark": "<!-- not-run: no reason -->\n```python\nraise ValueError\n```\n",
+    "no reason": "<!-- not run: -->\n```python\nraise ValueError\n```\n",
+    "indented": "- item\n  ```python\n  x = 1\n  ```\n",
+    "other fence": "~~~python\nx = 1\n~~~\n",
+    "other name": "```pycon\n>>> x\n```\n",
+}
+
+
+@pytest.mark.parametrize("page", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_block_fails(page: str) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        run_page(page, "page.md")
+
+
+def test_a_block_that_is_marked_is_not_run() -> None:
+    page = "<!-- not run: needs two machines -->\n```python\nraise ValueError\n```\n"
+
+    assert run_page(page, "page.md") == 0
+    assert [block.is_run for block in blocks_of(page)] == [False]
+
+
+def test_a_block_runs_in_the_module_of_the_blocks_before_it() -> None:
+    page = "```python\nx = 1\n```\n\n```python\nprint(x + 1)\n```\n\n<!-- prints -->\n```text\n2\n```\n"
+
+    assert run_page(page, "page.md") == 2
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# One heading\n", encoding="utf-8")
+    page = "# Here\n[a](other.md) [b](other.md#one-heading) [c](#here) [d](gone.md) [e](other.md#two) [f](#there)\n"
+
+    assert broken_links(page, tmp_path) == ["](gone.md)", "](other.md#two)", "](#there)"]
