@@ -20,7 +20,7 @@ import torch
 
 import deterministic
 from deterministic import _interrupt, _snapshot, _stack, reproducible
-from deterministic.errors import ScopeConflictError
+from deterministic.errors import DeterministicError, ScopeConflictError
 from deterministic.sources import SOURCES
 
 from .conftest import what_changed
@@ -163,7 +163,7 @@ def interrupt_at(instant: int, keyboard: Keyboard, wanted: Callable[[FrameType],
 
 def run(program: Callable[[Keyboard], None], keyboard: Keyboard, begin: Callable[[], object]) -> list[str]:
     """Run `program` with whatever `begin` sets up to interrupt it; return what is not as it was, and clean up."""
-    before, tracer = _snapshot.capture(SOURCES), sys.gettrace()
+    before, tracer, dirt = _snapshot.capture(SOURCES), sys.gettrace(), []
     try:
         keyboard.raises = True
         begin()
@@ -172,16 +172,19 @@ def run(program: Callable[[Keyboard], None], keyboard: Keyboard, begin: Callable
         keyboard.settle()
     except KeyboardInterrupt:
         pass
+    except DeterministicError as error:
+        dirt.append(f"raised: {error!r}")
     finally:
         sys.settrace(tracer)
         keyboard.raises = False
-    dirt = [f"open: {entry.site}" for entry in _stack._entries]
+    dirt += [f"open: {entry.site}" for entry in _stack._entries]
     dirt += [f"changed: {name}" for name in what_changed(before)]
     if signal.getsignal(signal.SIGINT) != keyboard.handle:
         dirt.append("the handler")
     if keyboard.arrived != keyboard.sent:
         dirt.append(f"{keyboard.arrived} of {keyboard.sent} arrived")
     if dirt:
+        _stack.transition.after_fork_in_child()
         _stack._entries.clear()
         _snapshot.restore(before)
         signal.signal(signal.SIGINT, keyboard.handle)

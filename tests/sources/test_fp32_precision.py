@@ -54,30 +54,31 @@ def call_some(rng: random.Random, at_most: int = 4) -> None:
             call()
 
 
-def in_fork(body: Callable[[], object]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            body()
-        except BaseException:  # noqa: BLE001 - nothing may leave the child
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0, "the child's traceback is on stderr"
+def forks(count: int) -> Callable[[Callable[[random.Random], None]], Callable[[], None]]:
+    """Run a test in `count` forks, each with its own random numbers."""
 
+    def decorate(test: Callable[[random.Random], None]) -> Callable[[], None]:
+        def in_child(seed: int) -> None:
+            try:
+                test(random.Random(seed))
+            except BaseException:  # noqa: BLE001 - nothing may leave the child
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
 
-def forks(test: Callable[..., None]) -> Callable[[], None]:
-    """Run a test in forks of its own; if it takes a generator of random numbers, in many with one each."""
+        @pytest.mark.skipif(not hasattr(C, "_get_fp32_precision_getter"), reason="torch < 2.9 has no slots")
+        @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+        def run() -> None:
+            for seed in range(count):
+                pid = os.fork()
+                if pid == 0:
+                    in_child(seed)
+                assert os.waitpid(pid, 0)[1] == 0, f"seed {seed}: stderr has the child's traceback"
 
-    @pytest.mark.slow
-    @pytest.mark.skipif(not hasattr(C, "_get_fp32_precision_getter"), reason="torch < 2.9 has no slots")
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-    def run() -> None:
-        for seed in range(300) if test.__code__.co_argcount else [None]:
-            in_fork(functools.partial(test, *([] if seed is None else [random.Random(seed)])))
+        run.__name__ = test.__name__
+        return pytest.mark.slow(run) if count > 1 else run
 
-    run.__name__ = test.__name__
-    return run
+    return decorate
 
 
 def readings() -> dict[Any, object]:
@@ -148,7 +149,7 @@ def check_readings(source: Any, rng: random.Random) -> None:
 
 
 def recorded(source: Fp32Precision) -> list[str]:
-    """Return a list that fills with the names of the functions of torch that `source` calls."""
+    """Return a list that fills with the names under which `source` calls torch."""
     calls: list[str] = []
 
     def record(name: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -179,40 +180,42 @@ def test_no_config_changes_anything_and_the_contract_is_kept() -> None:
     check_source(source)
 
 
-@forks
+@forks(300)
 def test_a_round_trip_is_exact_from_the_initial_state_on(rng: random.Random) -> None:
     for _ in range(8):
         check_exact(Fp32Precision(), rng)
 
 
-@forks
+@forks(10)
 def test_writing_back_what_is_read_fails_the_same_check(rng: random.Random) -> None:
-    naive = SimpleNamespace(capture=readings, restore=lambda state: [put(s, state[s]) for s in PARENTS + CHILDREN])
+    def restore(state: dict[Any, Any]) -> None:
+        for slot in PARENTS + CHILDREN:
+            put(slot, state[slot])
 
     def trips() -> None:
         for _ in range(50):
-            check_exact(naive, rng)
+            check_exact(SimpleNamespace(capture=readings, restore=restore), rng)
 
     with pytest.raises(AssertionError, match="restore gives everything back"):
         trips()
 
 
-@forks
+@forks(100)
 def test_next_to_other_threads_saving_writes_nothing_and_what_is_read_round_trips(rng: random.Random) -> None:
     source = Fp32Precision()
     calls = recorded(source)
     with another_thread():
-        for _ in range(4):
+        for _ in range(8):
             call_some(rng)
             source.capture()
             assert not [name for name in calls if name.startswith("_set")]
             check_readings(Fp32Precision(), rng)
 
 
-@forks
+@forks(100)
 def test_threads_may_come_and_go_and_the_legacy_values_are_the_same(rng: random.Random) -> None:
     source = Fp32Precision()
-    for _ in range(4):
+    for _ in range(8):
         fp32_precision._alone = lambda: rng.random() < 0.5
         check_readings(source, rng)
         fp32_precision._alone = lambda: True
@@ -223,8 +226,8 @@ def test_threads_may_come_and_go_and_the_legacy_values_are_the_same(rng: random.
             assert Fp32Precision().capture().legacy_raw in ((matmul, cudnn), (matmul, None))
 
 
-@forks
-def test_next_to_other_threads_a_slot_in_doubt_is_as_it_was_seen_before_or_else_inherits() -> None:
+@forks(1)
+def test_next_to_other_threads_a_slot_in_doubt_is_as_it_was_seen_before_or_else_inherits(rng: random.Random) -> None:
     put(GENERIC, "tf32")
     put(MATMUL[0], "tf32")
     seen, unseen = Fp32Precision(), Fp32Precision()
@@ -241,12 +244,12 @@ def test_next_to_other_threads_a_slot_in_doubt_is_as_it_was_seen_before_or_else_
     assert stored()[MATMUL[0]] == "tf32"
 
 
-@forks
-def test_a_signal_in_the_middle_of_a_capture_leaves_nothing_changed() -> None:
+@forks(1)
+def test_a_signal_in_the_middle_of_a_capture_leaves_nothing_changed(rng: random.Random) -> None:
     def interrupt(*_: object) -> None:
         raise InterruptedError
 
-    source, rng = Fp32Precision(), random.Random(0)
+    source = Fp32Precision()
     signal.signal(signal.SIGALRM, interrupt)
     for _ in range(1000):
         call_some(rng, 1)
@@ -258,9 +261,8 @@ def test_a_signal_in_the_middle_of_a_capture_leaves_nothing_changed() -> None:
         assert stored() == kept
 
 
-@forks
-def test_states_describe_equally_only_if_they_are_equal() -> None:
-    rng = random.Random(0)
+@forks(1)
+def test_states_describe_equally_only_if_they_are_equal(rng: random.Random) -> None:
     by_text: dict[str, object] = {}
     for _ in range(500):
         call_some(rng)
@@ -273,8 +275,8 @@ def test_states_describe_equally_only_if_they_are_equal() -> None:
     assert len(set(by_text.values())) == len(by_text) > 100
 
 
-@forks
-def test_in_the_initial_state_little_is_called_and_nothing_more_by_restoring() -> None:
+@forks(1)
+def test_in_the_initial_state_little_is_called_and_nothing_more_by_restoring(rng: random.Random) -> None:
     source = Fp32Precision()
     calls = recorded(source)
     state = source.capture()

@@ -1,0 +1,178 @@
+"""The house rules, as functions from source text to what breaks them; `test_house.py` applies them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+LEVELS: dict[str, int] = {
+    # Pure: the standard library and each other.
+    "errors": 0,
+    "_config": 0,
+    "_seeds": 0,
+    # What is process-global.
+    "sources": 1,
+    "_snapshot": 2,
+    "_moments": 2,
+    # Scopes and what they give.
+    "_compilation": 3,
+    "_decorated": 3,
+    "_entry": 3,
+    "_from_config": 3,
+    "_interrupt": 3,
+    "_ownership": 3,
+    "_refusals": 3,
+    "_report": 3,
+    "_request": 3,
+    "_run": 3,
+    "_scope": 3,
+    "_stack": 3,
+    "_transition": 3,
+    "_wrap": 3,
+    "data": 3,
+    # The public names, and what stands on them.
+    "": 4,
+    "testing": 4,
+    "__main__": 5,
+    "cli": 5,
+}
+"""The level of each module and package; an import points to the same level or a lower one."""
+
+COMMON_SOURCES = {"base"}
+SOURCES_OF_SOURCES = {"", "registry", "conformance"}
+LONGEST_FILE = 300
+
+
+def top_of(module: str) -> str:
+    """Return the part of a full name that stands in the table: "sources" of "deterministic.sources.base"."""
+    return [*module.split("."), ""][1]
+
+
+def level_of(module: str) -> int | None:
+    """Return the level of "deterministic.sources.base"; None if it is not in the table."""
+    return LEVELS.get(top_of(module))
+
+
+def imports(module: str, text: str, known: Iterable[str]) -> Iterator[str]:
+    """Yield the full name of each module that `module` imports, wherever the statement is.
+
+    Args:
+        module: Its full name; that of a package for an `__init__`.
+        text: Its source.
+        known: Every module and package of the library, to tell a module from a name in one.
+    """
+    known = set(known)
+    is_package = any(other.startswith(f"{module}.") for other in known)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                origin = ".".join([*parts, *filter(None, [origin])])
+            for alias in node.names:
+                full = f"{origin}.{alias.name}"
+                yield full if full in known else origin
+
+
+def upward_imports(module: str, text: str, known: Iterable[str]) -> list[str]:
+    """Return the imports of a higher level, of a module without one, and in level 0 of anything but Python itself."""
+    own = level_of(module)
+    if own is None:
+        return [f"{module} has no level"]
+    broken = []
+    for imported in imports(module, text, known):
+        if imported.split(".")[0] != "deterministic":
+            if own == 0 and imported.split(".")[0] not in sys.stdlib_module_names:
+                broken.append(f"{module} (level 0) imports {imported}")
+            continue
+        level = level_of(imported)
+        if level is None or level > own:
+            broken.append(f"{module} (level {own}) imports {imported} (level {level})")
+    return broken
+
+
+def sibling_imports(module: str, text: str, known: Iterable[str]) -> list[str]:
+    """Return the imports of one source by another."""
+    prefix = "deterministic.sources"
+    if not module.startswith(f"{prefix}.") or module.removeprefix(f"{prefix}.") in SOURCES_OF_SOURCES:
+        return []
+    return [
+        f"{module} imports {imported}"
+        for imported in imports(module, text, known)
+        if imported == prefix or (imported.startswith(f"{prefix}.") and imported.split(".")[2] not in COMMON_SOURCES)
+    ]
+
+
+def unsorted_all(module: str, text: str) -> list[str]:
+    """Return what is wrong with `__all__`, where there is one."""
+    broken = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            names = ast.literal_eval(node.value)
+            if names != sorted(set(names)):
+                broken.append(f"{module}: __all__ is not sorted, or names something twice")
+    return broken
+
+
+def too_long(name: str, text: str) -> list[str]:
+    """Return the file if it is too long."""
+    lines = len(text.splitlines())
+    return [f"{name}: {lines} lines"] if lines > LONGEST_FILE else []
+
+
+def prints_and_asserts(module: str, text: str) -> list[str]:
+    """Return the calls of print and the assert statements; the command line may print."""
+    broken = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assert):
+            broken.append(f"{module}:{node.lineno} asserts")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and level_of(module) != 5:
+            broken.append(f"{module}:{node.lineno} prints")
+    return broken
+
+
+def undocumented(names: Iterable[str], pages: Mapping[str, str]) -> list[str]:
+    """Return the names that stand in no page, as code."""
+    text = "\n".join(pages.values())
+    return [name for name in names if not re.search(rf"(?<![\w.])(deterministic\.)?{re.escape(name)}(?![\w])", text)]
+
+
+def incomplete_docstrings(name: str, thing: Any, called: Any = None) -> list[str]:
+    """Return what the docstring of a public function lacks, or those of the public methods of a class.
+
+    Every argument stands under "Args:", and an exception raised in the body itself needs "Raises:".
+
+    Args:
+        name: Its name.
+        thing: What has the docstring.
+        called: The function that has its arguments, if that is another.
+    """
+    called = called or thing
+    if inspect.isclass(thing):
+        return [
+            line
+            for method, function in vars(thing).items()
+            if inspect.isfunction(function) and not method.startswith("_")
+            for line in incomplete_docstrings(f"{name}.{method}", function)
+        ]
+    text = inspect.getdoc(thing) or ""
+    arguments = [argument for argument in inspect.signature(called).parameters if argument != "self"]
+    sections = dict(re.findall(r"^(Args|Raises):\n((?:(?: .*)?\n?)+)", text, re.MULTILINE))
+    broken = [f"{name}: no docstring"] if not text else []
+    broken += [
+        f"{name}: {argument} is not under Args:"
+        for argument in arguments
+        if not re.search(rf"^ +{argument}:", sections.get("Args", ""), re.MULTILINE)
+    ]
+    body = ast.parse(textwrap.dedent(inspect.getsource(called)))
+    if any(isinstance(node, ast.Raise) for node in ast.walk(body)) and "Raises" not in sections:
+        broken.append(f"{name}: raises, and has no Raises:")
+    return broken

@@ -1,0 +1,252 @@
+"""The rules of the house hold, and each one is shown to notice what breaks it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deterministic
+import deterministic.errors
+import deterministic.testing
+from deterministic._request import Scope
+from deterministic._run import Run
+
+from . import house
+from .processes import ROOT, run_python
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+LIBRARY = {module_name(path): path.read_text() for path in sorted((ROOT / "deterministic").rglob("*.py"))}
+FILES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for folder in ("deterministic", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+PAGES = {str(path): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
+HEAVY = ("torch", "numpy", "wrapt")
+
+every_module = pytest.mark.parametrize("module", LIBRARY)
+
+
+@every_module
+def test_imports_point_downwards(module: str) -> None:
+    assert house.upward_imports(module, LIBRARY[module], LIBRARY) == []
+
+
+def test_every_level_belongs_to_a_module() -> None:
+    assert house.LEVELS.keys() == {house.top_of(module) for module in LIBRARY}
+
+
+@every_module
+def test_sources_do_not_import_each_other(module: str) -> None:
+    assert house.sibling_imports(module, LIBRARY[module], LIBRARY) == []
+
+
+@every_module
+def test_every_all_is_sorted(module: str) -> None:
+    assert house.unsorted_all(module, LIBRARY[module]) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_is_too_long(name: str) -> None:
+    assert house.too_long(name, FILES[name]) == []
+
+
+@every_module
+def test_the_library_neither_prints_nor_asserts(module: str) -> None:
+    assert house.prints_and_asserts(module, LIBRARY[module]) == []
+
+
+@pytest.mark.skipif(not PAGES, reason="there is no documentation yet")
+def test_every_public_name_is_in_the_documentation() -> None:
+    assert house.undocumented(deterministic.__all__, PAGES) == []
+
+
+@pytest.mark.parametrize("name", deterministic.__all__)
+def test_the_docstring_of_a_public_name_is_complete(name: str) -> None:
+    called = Scope.__init__ if name == "reproducible" else None  # its own __call__ has **options
+    assert house.incomplete_docstrings(name, getattr(deterministic, name), called) == []
+
+
+def test_each_public_name_has_a_home_and_the_type_checkers_know_the_same_ones() -> None:
+    assert list(deterministic._HOMES) == deterministic.__all__
+    typed = {
+        alias.name: f".{node.module}"
+        for node in ast.walk(ast.parse(LIBRARY["deterministic"]))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    assert typed == deterministic._HOMES
+
+
+@pytest.mark.parametrize("module", [deterministic, deterministic.errors, deterministic.testing])
+def test_what_is_exported_is_there(module: Any) -> None:
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    assert set(module.__all__) <= set(dir(module))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'deterministic' has no attribute 'reproducable'"):
+        _ = deterministic.reproducable
+
+
+def imported_by(code: str) -> set[str]:
+    return set(run_python(f"{code}\nimport sys; print(*sys.modules)").split()) & set(HEAVY)
+
+
+def test_importing_the_library_is_light() -> None:
+    code = "import deterministic, deterministic.errors, deterministic._config; deterministic.derive_seed(1, 'a')"
+    assert imported_by(code) == set()
+
+
+# From here on: each rule notices what breaks it.
+
+
+def test_a_heavy_import_is_noticed() -> None:
+    assert imported_by("import numpy") == {"numpy"}
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("deterministic.errors", "from . import _stack"),
+        ("deterministic.errors", "from ._stack import enter"),
+        ("deterministic.errors", "import deterministic._stack as stack"),
+        ("deterministic.errors", "def f():\n    from deterministic._run import Run"),
+        ("deterministic.errors", "import numpy"),
+        ("deterministic._seeds", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch.nn"),
+        ("deterministic.sources", "from .. import _snapshot"),
+        ("deterministic.sources.cudnn", "from .._snapshot import capture"),
+        ("deterministic.sources.cudnn", "from ..cli import main"),
+        ("deterministic._run", "from .cli import main"),
+        ("deterministic._run", "from . import describe"),
+        ("deterministic.data.loader", "from ..testing import check_source"),
+        ("deterministic", "from .cli import main"),
+        ("deterministic._unheard_of", ""),
+        ("deterministic._run", "from . import _unheard_of"),
+    ],
+)
+def test_an_upward_import_is_noticed(module: str, text: str) -> None:
+    known = {*LIBRARY, "deterministic._unheard_of"}
+    assert len(house.upward_imports(module, text, known)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("deterministic.errors", "import sys\nfrom __future__ import annotations"),
+        ("deterministic._seeds", "from .errors import explain"),
+        ("deterministic._snapshot", "from .sources.base import Source\nfrom .sources import SOURCES\nimport torch"),
+        ("deterministic.sources.cudnn", "from .._config import Config\nfrom .base import Flag"),
+        ("deterministic.cli._demo.runs", "from ... import describe\nfrom ..._seeds import derive_seed"),
+        ("deterministic._scope", "from . import _stack"),
+    ],
+)
+def test_a_downward_import_is_none(module: str, text: str) -> None:
+    assert house.upward_imports(module, text, LIBRARY) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from .mkldnn import Mkldnn",
+        "from . import mkldnn",
+        "from . import SOURCES",
+        "from ..sources.registry import register_source",
+        "import deterministic.sources.mkldnn",
+        "def f():\n    from .conformance import check_source",
+    ],
+)
+def test_a_source_that_imports_another_is_noticed(text: str) -> None:
+    assert len(house.sibling_imports("deterministic.sources.cudnn", text, LIBRARY)) == 1
+
+
+@pytest.mark.parametrize("module", ["deterministic.sources.registry", "deterministic.sources", "deterministic._run"])
+def test_what_stands_on_the_sources_may_import_them(module: str) -> None:
+    prefix = "." if module.startswith("deterministic.sources") else ".sources."
+    assert house.sibling_imports(module, f"from {prefix}base import Source", LIBRARY) == []
+    assert house.sibling_imports(module, "import deterministic.sources.mkldnn", LIBRARY) == []
+
+
+@pytest.mark.parametrize(("names", "broken"), [('["a", "b"]', 0), ('["b", "a"]', 1), ('["a", "a"]', 1)])
+def test_an_unsorted_all_is_noticed(names: str, broken: int) -> None:
+    assert len(house.unsorted_all("module", f"import x\n__all__ = {names}\n")) == broken
+
+
+def test_a_long_file_is_noticed() -> None:
+    assert house.too_long("file", "x\n" * 300) == []
+    assert house.too_long("file", "x\n" * 301) == ["file: 301 lines"]
+
+
+def test_prints_and_asserts_are_noticed() -> None:
+    text = "def f():\n    assert 1\n    print(2)\n"
+    assert house.prints_and_asserts("deterministic._run", text) == [
+        "deterministic._run:2 asserts",
+        "deterministic._run:3 prints",
+    ]
+    assert house.prints_and_asserts("deterministic.cli.demo", text) == ["deterministic.cli.demo:2 asserts"]
+    assert house.prints_and_asserts("deterministic._run", '"""print(3), assert"""') == []
+
+
+def test_a_name_without_documentation_is_noticed() -> None:
+    pages = {"page": "`seed_everything` and `deterministic.describe`, current_run()"}
+    assert house.undocumented(["current_run", "describe", "seed", "seed_everything", "verify"], pages) == [
+        "seed",
+        "verify",
+    ]
+
+
+def without_arguments_section(first: int, second: int) -> None:
+    """Do it."""
+
+
+def with_a_missing_argument(first: int, second: int) -> None:
+    """Do it.
+
+    Args:
+        first: One.
+
+    Returns:
+        second: not an argument.
+    """
+
+
+def that_raises(first: int) -> None:
+    """Do it.
+
+    Args:
+        first: One.
+    """
+    raise ValueError
+
+
+class WithMethods:
+    """Has methods."""
+
+    def method(self, first: int) -> None:
+        """Do it."""
+
+    def _private(self, first: int) -> None: ...
+
+
+def test_an_incomplete_docstring_is_noticed() -> None:
+    missing = ["f: first is not under Args:", "f: second is not under Args:"]
+    assert house.incomplete_docstrings("f", without_arguments_section) == missing
+    assert house.incomplete_docstrings("f", with_a_missing_argument) == missing[1:]
+    assert house.incomplete_docstrings("f", that_raises) == ["f: raises, and has no Raises:"]
+    assert house.incomplete_docstrings("C", WithMethods) == ["C.method: first is not under Args:"]
+    assert house.incomplete_docstrings("f", house.level_of) == ["f: module is not under Args:"]
+    assert house.incomplete_docstrings("Run", Run) == []
+
+
+def test_the_rules_see_every_file() -> None:
+    assert {"deterministic", "deterministic._run", "deterministic.sources.base"} <= LIBRARY.keys()
+    assert {"deterministic/_run.py", "tests/test_house.py", "tests/sources/test_settings.py"} <= FILES.keys()
+    assert sys.modules["deterministic"] is deterministic
