@@ -189,7 +189,16 @@ def _rank() -> int:
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank()
-    return int(os.environ.get("RANK", "0"))
+    rank = os.environ.get("RANK", "0")
+    if not rank.isdecimal():
+        raise ValueError(
+            explain(
+                "per_rank=True needs this process's rank, and the variable RANK holds none",
+                (f"found: RANK={rank!r}", "expected: 0, 1, 2, ..."),
+                "Start with torchrun, initialise torch.distributed before entering, or unset RANK.",
+            )
+        )
+    return int(rank)
 
 
 def _validate_bool(name: str, value: object) -> bool:

@@ -106,8 +106,9 @@ class _Reproducible:
             A `Scope`.
 
         Raises:
-            TypeError, ValueError, SeedError: A value is of the wrong type or has no meaning, a key of ours is
-                misspelt, or the file is of another kind.
+            TypeError: A value is of the wrong type, or the file holds no mapping.
+            ValueError: A key of ours is misspelt, two of them contradict each other, or the file is of another kind.
+            SeedError: The seed is no seed.
             OSError: The file cannot be read.
 
         Example:

@@ -80,7 +80,12 @@ def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
 
 
 def warn(category: type[Warning], text: str) -> None:
-    """Warn at the line of the user's that led here, whatever the depth inside this library."""
+    """Warn at the line of the user's that led here, whatever the depth inside this library.
+
+    Args:
+        category: Of which kind.
+        text: What `explain` worded.
+    """
     frame = sys._getframe(1)
     depth = 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):

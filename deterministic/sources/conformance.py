@@ -55,6 +55,14 @@ def _check_shape(source: object) -> None:
     missing = [
         name for name in (*needed, *(("encode", "decode") if kind == "rng" else ())) if not hasattr(source, name)
     ]
+    if not missing and getattr(type(source), "__hash__", None) is None:
+        raise TypeError(
+            explain(
+                f"{type(source).__name__} cannot be hashed, and a scope keeps the states by source",
+                ("found: __hash__ is None, as in a dataclass with eq=True",),
+                "Leave __eq__ out, or make it a frozen dataclass.",
+            )
+        )
     if missing or kind not in ("rng", "setting"):
         raise TypeError(
             explain(

@@ -97,7 +97,7 @@ State: TypeAlias = "dict[Any, Any]"
 
 
 class Environment:
-    """The variables of `VARIABLES`. The level sets CUBLAS_WORKSPACE_CONFIG where this torch refuses to run without."""
+    """Variables that affect numerics or seeds, by a fixed list. The level sets CUBLAS_WORKSPACE_CONFIG where this torch refuses to run without."""
 
     name = "environment"
     kind: Kind = "setting"

@@ -6,6 +6,7 @@ the scope's level at that moment, and leaving the scope gives it the values that
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import wrapt
 
 from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind, to_json
+from .base import NOTHING, Applied, JSON, Kind
 
 _MODULE = "torch._inductor.config"
 _TARGETS: dict[str, Any] = {
@@ -81,11 +82,12 @@ class Inductor:
             _write(module, dict(zip(_NAMES, state, strict=True)))
 
     def describe(self, state: State) -> dict[str, JSON]:
-        # Many things import the module in passing (the first optimiser does): that alone is no difference.
         if isinstance(state, NotImported):
-            return {"deterministic": True} if state.armed else {}
-        initial = self._values_at_import or _defaults()
-        return {name: to_json(value) for name, value, was in zip(_NAMES, state, initial, strict=True) if value != was}
+            # Many things import the module in passing (the first optimiser does), and that alone is no difference:
+            # what it would be imported with is what is in effect.
+            initial: dict[str, JSON] = {name: os.environ.get(f"TORCHINDUCTOR_{name.upper()}") == "1" for name in _NAMES}
+            return initial | (_TARGETS if state.armed else {})
+        return {name: bool(value) for name, value in zip(_NAMES, state, strict=True)}
 
     def _imported_now(self, module: ModuleType) -> None:
         self._values_at_import = _read(module)
@@ -101,12 +103,6 @@ def _imported() -> ModuleType | None:
     """Return the module once its import is complete; half-way through, it has no values yet."""
     module = sys.modules.get(_MODULE)
     return module if module is not None and hasattr(module, "_config") else None
-
-
-def _defaults() -> tuple[Any, ...]:
-    """Return the values that the module was imported with, where that was before anybody watched."""
-    entries = getattr(_imported(), "_config", {})
-    return tuple(getattr(entries.get(name), "default", None) for name in _NAMES)
 
 
 def _read(module: ModuleType) -> tuple[Any, ...]:
