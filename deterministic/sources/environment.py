@@ -97,7 +97,7 @@ State: TypeAlias = "dict[Any, Any]"
 
 
 class Environment:
-    """Variables that affect numerics or seeds, by a fixed list. The level sets CUBLAS_WORKSPACE_CONFIG where this torch refuses to run without."""
+    """Variables that affect numerics or seeds, by a fixed list; CUBLAS_WORKSPACE_CONFIG is set where torch requires it."""
 
     name = "environment"
     kind: Kind = "setting"
