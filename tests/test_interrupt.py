@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import dis
-import os
+import ctypes
 import random
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 import pytest
 import torch
 
-import deterministic
-from deterministic import _interrupt, _snapshot, _stack, reproducible
-from deterministic.errors import DeterministicError, ScopeConflictError
-from deterministic.sources import SOURCES
+from deterministic import _interrupt, _stack, reproducible
+from deterministic.errors import ScopeConflictError
 
-from .conftest import what_changed
+from .keyboard import SECONDS, Keyboard, Program, in_sources, interrupt_everywhere, run
 
-SECONDS = 10
-LIBRARY = os.path.dirname(deterministic.__file__) + os.sep
-SOURCE_FILES = (os.path.join(LIBRARY, "sources"), os.path.join(LIBRARY, "_snapshot.py"))
-# What drives a body may be cut in two, but only where CPython looks for signals: where a function begins or goes on,
-# and where it jumps back.
-DRIVERS = {"call", "_drive", "_close"}
-
-Tracer = Callable[[FrameType, str, Any], Any]
-
-
-class Keyboard:
-    """Sends SIGINT, is the user's own handler of it, and counts both; it raises only while a program runs."""
-
-    def __init__(self) -> None:
-        self.sent = self.arrived = 0
-        self.raises = False
-
-    def send(self) -> None:
-        self.sent += 1
-        signal.raise_signal(signal.SIGINT)
-
-    def handle(self, signum: int, frame: FrameType | None) -> None:
-        self.arrived += 1
-        if self.raises:
-            self.raises = False
-            raise KeyboardInterrupt
-
-    def settle(self) -> None:
-        """Wait until all that was sent has arrived."""
-        deadline = time.monotonic() + SECONDS
-        while self.arrived < self.sent:
-            assert time.monotonic() < deadline, "an interrupt was lost"
-            time.sleep(0.0001)
+scope = reproducible(1, deterministic="warn")
 
 
 @pytest.fixture
@@ -66,9 +30,6 @@ def keyboard() -> Iterator[Keyboard]:
     before = signal.signal(signal.SIGINT, keyboard.handle)
     yield keyboard
     signal.signal(signal.SIGINT, before)
-
-
-scope = reproducible(1, deterministic="warn")
 
 
 def with_block(keyboard: Keyboard) -> None:
@@ -127,128 +88,48 @@ def start_and_stop(keyboard: Keyboard) -> None:
     keyboard.settle()
 
 
-def in_structure(frame: FrameType) -> bool:
-    name = frame.f_code.co_filename
-    return name.startswith(LIBRARY) and not name.startswith(SOURCE_FILES)
-
-
-def in_sources(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(SOURCE_FILES)
-
-
-def is_instant(frame: FrameType, event: str) -> bool:
-    if event == "call" or frame.f_code.co_name not in DRIVERS:
-        return event in ("call", "opcode")
-    return event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("JUMP")
-
-
-def interrupt_at(instant: int, keyboard: Keyboard, wanted: Callable[[FrameType], bool]) -> Tracer:
-    """Return a tracer that sends SIGINT at that instant, counted in bytecodes of the `wanted` frames."""
-    left = instant
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Tracer | None:
-        nonlocal left
-        if not wanted(frame):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if is_instant(frame, event):
-            left -= 1
-            if left < 0:
-                sys.settrace(None)
-                keyboard.send()
-        return trace
-
-    return trace
-
-
-def run(program: Callable[[Keyboard], None], keyboard: Keyboard, begin: Callable[[], object]) -> list[str]:
-    """Run `program` with whatever `begin` sets up to interrupt it; return what is not as it was, and clean up."""
-    before, tracer, dirt = _snapshot.capture(SOURCES), sys.gettrace(), []
-    try:
-        keyboard.raises = True
-        begin()
-        program(keyboard)
-        sys.settrace(tracer)
-        keyboard.settle()
-    except KeyboardInterrupt:
-        pass
-    except DeterministicError as error:
-        dirt.append(f"raised: {error!r}")
-    finally:
-        sys.settrace(tracer)
-        keyboard.raises = False
-    dirt += [f"open: {entry.site}" for entry in _stack._entries]
-    dirt += [f"changed: {name}" for name in what_changed(before)]
-    if signal.getsignal(signal.SIGINT) != keyboard.handle:
-        dirt.append("the handler")
-    if keyboard.arrived != keyboard.sent:
-        dirt.append(f"{keyboard.arrived} of {keyboard.sent} arrived")
-    if dirt:
-        _stack.transition.after_fork_in_child()
-        _stack._entries.clear()
-        _snapshot.restore(before)
-        signal.signal(signal.SIGINT, keyboard.handle)
-    return dirt
-
-
-def interrupt_everywhere(
-    program: Callable[[Keyboard], None],
-    keyboard: Keyboard,
-    wanted: Callable[[FrameType], bool] = in_structure,
-    *,
-    step: int = 1,
-) -> tuple[int, dict[int, list[str]]]:
-    """Interrupt at each `step`th instant, until the program ends before; return how many there were, and the dirty."""
-    run(program, keyboard, lambda: None)
-    dirty: dict[int, list[str]] = {}
-    instant = 0
-    while True:
-        keyboard.sent = keyboard.arrived = 0
-        dirt = run(program, keyboard, lambda: sys.settrace(interrupt_at(instant, keyboard, wanted)))
-        if not keyboard.sent:
-            return instant // step, dirty
-        if dirt:
-            dirty[instant] = dirt
-        instant += step
-
-
 @pytest.mark.parametrize(
-    ("program", "at_least"),
-    [(with_block, 300), (nested_blocks, 800), (decorated_call, 300), (decorated_steps, 1000), (start_and_stop, 300)],
+    ("program", "every", "at_least"),
+    [
+        (with_block, 1, 300),
+        (decorated_call, 1, 300),
+        (decorated_steps, 1, 1100),
+        (start_and_stop, 1, 300),
+        (nested_blocks, 5, 150),
+    ],
 )
 def test_an_interrupt_at_any_instant_arrives_once_and_leaves_everything_as_it_was(
-    program: Callable[[Keyboard], None], at_least: int, keyboard: Keyboard
+    program: Program, every: int, at_least: int, keyboard: Keyboard
 ) -> None:
-    instants, dirty = interrupt_everywhere(program, keyboard)
+    instants, dirty = interrupt_everywhere(program, keyboard, every=every)
     assert not dirty
     assert instants >= at_least
 
 
 @pytest.mark.parametrize("program", [with_block, decorated_steps, start_and_stop])
 def test_an_interrupt_while_a_source_is_saved_set_or_restored_leaves_everything_as_it_was(
-    program: Callable[[Keyboard], None], keyboard: Keyboard
+    program: Program, keyboard: Keyboard
 ) -> None:
-    instants, dirty = interrupt_everywhere(program, keyboard, in_sources, step=37)
+    instants, dirty = interrupt_everywhere(program, keyboard, in_sources, every=97)
     assert not dirty
-    assert instants >= 50
+    assert instants >= 20
 
 
 def test_without_the_handler_the_same_interrupts_leave_scopes_open_and_settings_changed(
     keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_interrupt, "install", lambda: None)
-    _, dirty = interrupt_everywhere(with_block, keyboard, step=3)
+    _, dirty = interrupt_everywhere(with_block, keyboard, every=3)
     found = {dirt.partition(":")[0] for dirts in dirty.values() for dirt in dirts}
-    assert found == {"open", "changed"}
+    assert found == {"open", "changed", "locked"}
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timers")
 @pytest.mark.parametrize("program", [with_block, nested_blocks, decorated_call, decorated_steps])
 def test_an_interrupt_at_a_random_moment_arrives_once_and_leaves_everything_as_it_was(
-    program: Callable[[Keyboard], None], keyboard: Keyboard
+    program: Program, keyboard: Keyboard
 ) -> None:
-    moments = random.Random(0)
-    rang = False
+    moments, dirty, rang = random.Random(0), [], False
 
     def ring(signum: int, frame: FrameType | None) -> None:
         nonlocal rang
@@ -259,18 +140,142 @@ def test_an_interrupt_at_a_random_moment_arrives_once_and_leaves_everything_as_i
         while not rang:
             program(keyboard)
 
+    def set_alarm() -> None:
+        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.00001, 0.002))
+
     before = signal.signal(signal.SIGALRM, ring)
-    dirty = []
     try:
         for _ in range(300):
             rang = False
-            dirty += run(
-                until_it_rings,
-                keyboard,
-                lambda: signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.00001, 0.002)),
-            )
+            dirty += run(until_it_rings, keyboard, set_alarm)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not dirty
     assert keyboard.arrived == 300
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_every_interrupt_that_is_held_back_arrives(times: int, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = _stack.find
+
+    def find_interrupted(request: object, frame: int) -> object:
+        for _ in range(times):
+            keyboard.send()
+        assert keyboard.arrived == 0
+        return find(request, frame)
+
+    monkeypatch.setattr(_stack, "find", find_interrupted)
+    with reproducible(1):
+        pass
+    keyboard.settle()
+    time.sleep(0.02)
+    assert keyboard.arrived == times
+
+
+def test_an_interrupt_in_the_body_arrives_at_once(keyboard: Keyboard) -> None:
+    keyboard.raises = True
+    with pytest.raises(KeyboardInterrupt), reproducible(1):
+        keyboard.send()
+        pytest.fail("not at once")
+    assert signal.getsignal(signal.SIGINT) == keyboard.handle
+
+
+def test_an_interrupt_as_a_body_yields_is_raised_there_and_closes_what_it_had_open(keyboard: Keyboard) -> None:
+    closed_inside = []
+
+    @scope
+    def body() -> Generator[None, None, None]:
+        try:
+            with reproducible(2):
+                # Comes before the interpreter looks again, which is when the body has yielded.
+                yield from iter(ctypes.pythonapi.PyErr_SetInterrupt, object())  # type: ignore[misc]
+        finally:
+            closed_inside.append(torch.are_deterministic_algorithms_enabled())
+
+    keyboard.raises = True
+    with pytest.raises(KeyboardInterrupt):
+        next(body())
+    assert keyboard.arrived == 1
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert closed_inside == [True]
+
+
+def test_a_handler_that_the_body_installs_stays() -> None:
+    def own(signum: int, frame: FrameType | None) -> None:
+        pass
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with reproducible(1):
+            signal.signal(signal.SIGINT, own)
+            with reproducible(2):
+                assert signal.getsignal(signal.SIGINT) is not own
+            assert signal.getsignal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("action", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_signal_that_is_ignored_or_kills_stays_so(action: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGINT, action)
+    try:
+        with reproducible(1):
+            assert signal.getsignal(signal.SIGINT) is action
+        assert signal.getsignal(signal.SIGINT) is action
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_scope_of_another_thread_installs_no_handler(keyboard: Keyboard) -> None:
+    def enter() -> object:
+        with reproducible(1):
+            return signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result(SECONDS) == keyboard.handle
+
+
+@pytest.fixture
+def scope_of_another_thread() -> Iterator[threading.Event]:
+    """Hold a scope open in another thread until the event is set."""
+    holds, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with reproducible(1):
+            holds.set()
+            assert go_on.wait(SECONDS)
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        assert holds.wait(SECONDS)
+        yield go_on
+        go_on.set()
+        holding.result(SECONDS)
+
+
+def test_a_wait_for_another_thread_can_be_interrupted(
+    keyboard: Keyboard, scope_of_another_thread: threading.Event
+) -> None:
+    keyboard.raises = True
+    timer = threading.Timer(0.05, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), reproducible(2, on_conflict="wait"):
+        pytest.fail("the other thread still has its scope open")
+    assert time.monotonic() - began < SECONDS / 2
+    assert len(_stack._entries) == 1
+    timer.join()
+    scope_of_another_thread.set()
+    with reproducible(2, on_conflict="wait"):
+        pass
+    assert signal.getsignal(signal.SIGINT) == keyboard.handle
+
+
+def test_a_refused_entry_leaves_the_handler_as_it_was(
+    keyboard: Keyboard, scope_of_another_thread: threading.Event
+) -> None:
+    with pytest.raises(ScopeConflictError), reproducible(2):
+        pass
+    assert signal.getsignal(signal.SIGINT) == keyboard.handle

@@ -33,14 +33,14 @@ def train():
     model = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Flatten(), torch.nn.Linear(144, 10)
     )
-    optimizer = torch.optim.Adam(model.parameters())
     for _ in range(2):
         for images, labels in loader:
             images = images + torch.from_numpy(numpy.random.normal(0, 0.1, images.shape)).float()
             loss = torch.nn.functional.cross_entropy(model(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            with torch.no_grad():  # an optimiser of torch's would import torch.compile, for seconds
+                for parameter, gradient in zip(model.parameters(), gradients):
+                    parameter -= 0.1 * gradient
     digest = hashlib.sha256()
     for parameter in model.parameters():
         digest.update(parameter.detach().numpy().tobytes())

@@ -97,7 +97,7 @@ State: TypeAlias = "dict[Any, Any]"
 
 
 class Environment:
-    """Variables that affect numerics or seeds, by a fixed list; CUBLAS_WORKSPACE_CONFIG is set where torch requires it."""
+    """Variables that affect numerics or seeds, by a fixed list; sets CUBLAS_WORKSPACE_CONFIG for an older torch."""
 
     name = "environment"
     kind: Kind = "setting"
