@@ -80,8 +80,11 @@ def _must_wait(frame: FrameType | None) -> bool:
 
 def _send_again() -> None:
     time.sleep(_RETRY_SECONDS)
-    if hasattr(signal, "pthread_kill"):
+    main = threading.main_thread()
+    if not main.is_alive():
+        return
+    if hasattr(signal, "pthread_kill") and main.ident is not None:
         # Unlike interrupt_main, a real signal also ends a blocking system call.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(main.ident, signal.SIGINT)
     else:
         _thread.interrupt_main(signal.SIGINT)

@@ -176,7 +176,7 @@ def _close(inner: Any, body: Body) -> None:
         inner.close()
     elif _stack.transition.is_mine():
         # The garbage collector got here in the middle of entering or leaving another scope.
-        _stack.transition.postpone(lambda: _close(inner, body))
+        _stack.transition.postpone(lambda: _close_later(inner, body))
     else:
         try:
             with body:
@@ -185,6 +185,14 @@ def _close(inner: Any, body: Body) -> None:
         except ScopeConflictError as conflict:
             _log.warning("%s was closed outside of its scope: %s", inner, conflict)
             inner.close()
+
+
+def _close_later(inner: Any, body: Body) -> None:
+    """Close a body for the garbage collector: nobody asked for it here, so nobody gets its errors."""
+    try:
+        _close(inner, body)
+    except Exception:
+        _log.exception("%s raised while it was closed", inner)
 
 
 class _Steps:
@@ -215,7 +223,6 @@ async def _drive_async_generator(inner: AsyncGenerator[Any, Any], body: Body) ->
         try:
             awaitable = inner.asend((yield item))
         except GeneratorExit:
-            body.finished = True
             await _Steps(inner.aclose(), body, is_whole_body=True)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
