@@ -191,7 +191,7 @@ def _close_later(inner: Any, body: Body) -> None:
     """Close a body for the garbage collector: nobody asked for it here, so nobody gets its errors."""
     try:
         _close(inner, body)
-    except Exception:
+    except Exception:  # noqa: BLE001 - nobody is there to get it
         _log.exception("%s raised while it was closed", inner)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -91,11 +90,11 @@ def start_and_stop(keyboard: Keyboard) -> None:
 @pytest.mark.parametrize(
     ("program", "every", "at_least"),
     [
-        (with_block, 1, 300),
-        (decorated_call, 1, 300),
-        (decorated_steps, 1, 1100),
-        (start_and_stop, 1, 300),
-        (nested_blocks, 5, 150),
+        (with_block, 1, 500),
+        (decorated_call, 1, 450),
+        (start_and_stop, 1, 500),
+        (nested_blocks, 5, 250),
+        (decorated_steps, 4, 600),
     ],
 )
 def test_an_interrupt_at_any_instant_arrives_once_and_leaves_everything_as_it_was(
@@ -115,6 +114,8 @@ def test_an_interrupt_while_a_source_is_saved_set_or_restored_leaves_everything_
     assert instants >= 20
 
 
+# The interrupts also cut finalisers in two, whose exceptions Python only reports.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_the_handler_the_same_interrupts_leave_scopes_open_and_settings_changed(
     keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,13 +156,11 @@ def test_an_interrupt_at_a_random_moment_arrives_once_and_leaves_everything_as_i
     assert keyboard.arrived == 300
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_every_interrupt_that_is_held_back_arrives(times: int, keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_that_is_held_back_arrives_once(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
     find = _stack.find
 
     def find_interrupted(request: object, frame: int) -> object:
-        for _ in range(times):
-            keyboard.send()
+        keyboard.send()
         assert keyboard.arrived == 0
         return find(request, frame)
 
@@ -170,14 +169,17 @@ def test_every_interrupt_that_is_held_back_arrives(times: int, keyboard: Keyboar
         pass
     keyboard.settle()
     time.sleep(0.02)
-    assert keyboard.arrived == times
+    assert keyboard.arrived == 1
 
 
 def test_an_interrupt_in_the_body_arrives_at_once(keyboard: Keyboard) -> None:
+    reached = False
     keyboard.raises = True
-    with pytest.raises(KeyboardInterrupt), reproducible(1):
+    with suppress(KeyboardInterrupt), reproducible(1):
         keyboard.send()
-        pytest.fail("not at once")
+        reached = True
+    assert keyboard.arrived == 1
+    assert not reached
     assert signal.getsignal(signal.SIGINT) == keyboard.handle
 
 
@@ -201,20 +203,23 @@ def test_an_interrupt_as_a_body_yields_is_raised_there_and_closes_what_it_had_op
     assert closed_inside == [True]
 
 
-def test_a_handler_that_the_body_installs_stays() -> None:
-    def own(signum: int, frame: FrameType | None) -> None:
-        pass
+def test_a_handler_that_the_body_installs_is_used_and_stays() -> None:
+    arrived = []
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        arrived.append(signum)
 
     before = signal.getsignal(signal.SIGINT)
     try:
         with reproducible(1):
-            signal.signal(signal.SIGINT, own)
+            signal.signal(signal.SIGINT, handle)
             with reproducible(2):
-                assert signal.getsignal(signal.SIGINT) is not own
-            assert signal.getsignal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is own
+                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handle
     finally:
         signal.signal(signal.SIGINT, before)
+    assert arrived == [signal.SIGINT] * 2
 
 
 @pytest.mark.parametrize("action", [signal.SIG_IGN, signal.SIG_DFL])

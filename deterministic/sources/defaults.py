@@ -12,8 +12,8 @@ _PER_THREAD = torch._GLOBAL_DEVICE_CONTEXT
 
 
 def _get_device() -> str | None:
-    # torch.get_default_device() cannot tell "none set" from "cpu set", and takes 5 us.
-    mode = getattr(_PER_THREAD, "device_context", None)
+    # torch.get_default_device() cannot tell "none set" from "cpu set", and takes 5 us; a getattr that finds nothing, 1.
+    mode = _PER_THREAD.__dict__.get("device_context")
     return None if mode is None else str(mode.device)
 
 

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import starmap
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -30,12 +29,12 @@ NAMES = tuple(".".join(slot) for slot in SLOTS)
 LEGACY_NAMES = ("float32_matmul_precision", "cudnn.allow_tf32")
 
 INHERITS = "none"
-# Our name for torch's hidden Float32Precision::DEFAULT (2.13): inherits, but is TF32 while no parent is set.
+# Our name for torch's hidden Float32Precision::DEFAULT (2.13): inherits, but is TF32 while no parent is set. Until then
+# it also stands for TF32.
 DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Fp32State:
+class Fp32State(NamedTuple):
     """What `Fp32Precision.capture` returns.
 
     Attributes:
@@ -50,7 +49,16 @@ class Fp32State:
     raw: tuple[str, ...]
     legacy_reads: Legacy
     legacy_raw: Legacy
-    exact: bool = field(compare=False)
+    exact: bool
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fp32State) and self[:-1] == other[:-1]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:-1])
 
 
 class Fp32Precision:
@@ -202,12 +210,11 @@ def _fits(reads: Sequence[str], slot: int) -> list[str]:
     """Return all that `slot` may hold."""
     parent, value = PARENT[slot], reads[slot]
     inherited = INHERITS if parent is None else reads[parent]
-    if inherited == "bf16" and SLOTS[slot][0] == "cuda":  # CUDA has no BF16 and passes over it
-        inherited = INHERITS
     default = inherited if _parent_set(reads) else "tf32"
     fits = [DEFAULT] if slot in (CONV, RNN) and value == default else []
-    fits += [INHERITS] if value == inherited else []
-    return fits + ([value] if value != INHERITS or not fits else [])
+    fits += [INHERITS] if value in (inherited, INHERITS) else []  # cuda.all reads "none" below "bf16"
+    fits += [value] if value != INHERITS else []
+    return fits
 
 
 def _parent_set(reads: Sequence[str]) -> bool:

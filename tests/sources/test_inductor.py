@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ AIMED = {**dict.fromkeys(FOUND, False), "deterministic": True}
 
 
 class StandIn(ModuleType):
-    """Has the options of `torch._inductor.config` that a test gives it, and their defaults."""
+    """Has the options of `torch._inductor.config` that a test gives it."""
 
     max_autotune: bool
     fallback_random: bool
@@ -37,7 +37,7 @@ class StandIn(ModuleType):
     def __init__(self, **options: bool) -> None:
         super().__init__(NAME)
         vars(self).update(options)
-        self._config = {name: SimpleNamespace(default=value) for name, value in options.items()}
+        self._config = options
 
     def options(self) -> dict[str, bool]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -78,34 +78,28 @@ def test_lower_levels_leave_it_alone(level: Level, source: Inductor, imported: S
     assert imported.options() == FOUND
 
 
-def test_while_it_is_not_imported_it_stays_so(source: Inductor) -> None:
+def test_while_it_is_not_imported_it_stays_so_and_what_it_would_hold_is_described(
+    source: Inductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE", "1")
+    monkeypatch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE_POINTWISE", "1")
     assert source.apply(Config(None, False)) is NOTHING
-    assert source.describe(source.capture()) == {}
+    assert source.describe(source.capture()) == FOUND
     source.apply(Config(None, True))
-    assert source.describe(source.capture()) == {"deterministic": True}
+    assert source.describe(source.capture()) == AIMED
     assert NAME not in sys.modules
 
 
-def test_the_description_is_what_differs_from_the_moment_of_import(source: Inductor, imported: StandIn) -> None:
-    assert source.describe(source.capture()) == {}
+def test_the_description_is_json_of_every_option(source: Inductor, imported: StandIn) -> None:
+    assert json.loads(json.dumps(source.describe(source.capture()))) == FOUND
     imported.fallback_random = True
     source.apply(Config(None, True))
-    found = {"deterministic": True, "max_autotune": False, "max_autotune_pointwise": False, "fallback_random": True}
-    assert json.loads(json.dumps(source.describe(source.capture()))) == found
+    assert source.describe(source.capture()) == {**AIMED, "fallback_random": True}
 
 
-def test_importing_it_in_passing_makes_no_difference(source: Inductor, monkeypatch: pytest.MonkeyPatch) -> None:
-    for level in (False, True):
-        monkeypatch.delitem(sys.modules, NAME, raising=False)
-        source.apply(Config(None, level))
-        before = source.describe(source.capture())
-        imports(source, monkeypatch, max_autotune=False, max_autotune_pointwise=False)
-        assert source.describe(source.capture()) == before
-
-
-def imports(source: Inductor, monkeypatch: pytest.MonkeyPatch, **options: bool) -> StandIn:
+def imports(source: Inductor, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Import the module now: the import system calls the hook."""
-    module = StandIn(**{**FOUND, **options})
+    module = StandIn(**FOUND)
     monkeypatch.setitem(sys.modules, NAME, module)
     source._imported_now(module)
     return module
@@ -190,10 +184,16 @@ seen = {}
 def see(moment):
     config = sys.modules[NAME]
     seen[moment] = [config.deterministic, config.max_autotune, config.fallback_random]
+def described():
+    return describe()["torch.inductor"]
+outside = described()
 with reproducible(0, deterministic=False):
+    assert described() == outside
     with reproducible(0):
+        inside = described()
         assert NAME not in sys.modules, "entering imported it"
         import torch._inductor.config as config
+        assert described() == inside != outside
         see("imported inside")
         config.fallback_random = True
     see("in the outer scope")
@@ -202,11 +202,15 @@ with reproducible(0, deterministic=False):
         config.max_autotune = True
     see("left again")
 see("outside")
+assert described() == outside
 print(json.dumps(seen))
 """
 
 
 def test_the_real_module_imported_inside_of_a_scope() -> None:
-    found: dict[str, Any] = json.loads(run_python(REAL, TORCHINDUCTOR_MAX_AUTOTUNE="1"))
+    options = {
+        f"TORCHINDUCTOR_{name.upper()}": "1" for name in FOUND if name not in ("deterministic", "fallback_random")
+    }
+    found: dict[str, Any] = json.loads(run_python(REAL, **options))
     assert found["imported inside"] == found["entered again"] == [True, False, False]
     assert found["in the outer scope"] == found["left again"] == found["outside"] == [False, True, False]

@@ -1,0 +1,108 @@
+"""TorchScript would drop a scope: scripting a decorated function and tracing into a scope are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+import torch
+
+from deterministic import reproducible
+from deterministic.errors import ScopeConflictError
+
+from .streams import no_scope_is_open
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+@reproducible(seed=1)
+def decorated(x: torch.Tensor) -> torch.Tensor:
+    return x + torch.rand(3)
+
+
+def calls(x: torch.Tensor) -> torch.Tensor:
+    return decorated(x)
+
+
+def with_a_block(x: torch.Tensor) -> torch.Tensor:
+    with reproducible(seed=1):
+        return x + torch.rand(3)
+
+
+@reproducible(seed=1)
+def decorated_generator(x: torch.Tensor) -> Generator[torch.Tensor, None, None]:
+    yield x + torch.rand(3)
+
+
+def steps(x: torch.Tensor) -> torch.Tensor:
+    return next(decorated_generator(x))
+
+
+class Forward(torch.nn.Module):
+    @reproducible(seed=1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(3)
+
+
+class Method(torch.nn.Module):
+    @reproducible(seed=1)
+    def noise(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.noise(x)
+
+
+class CallsFunction(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return decorated(x)
+
+
+X = torch.zeros(3)
+SCRIPTED: dict[str, Any] = {
+    "a decorated function": decorated,
+    "a decorated method": Method().noise,
+    "a function that calls a decorated one": calls,
+    "a module that calls a decorated function": CallsFunction(),
+    "a module whose forward is decorated": Forward(),
+    "a module with a decorated method": Method(),
+}
+TRACED: dict[str, Any] = {
+    "a decorated function": decorated,
+    "a function that calls a decorated one": calls,
+    "a function that holds a block": with_a_block,
+    "a function that steps through a decorated generator": steps,
+    "a module that calls a decorated function": CallsFunction(),
+    "a module whose forward is decorated": Forward(),
+    "a module with a decorated method": Method(),
+}
+
+
+@pytest.mark.parametrize("target", SCRIPTED)
+def test_scripting_a_scope_is_refused_instead_of_dropping_it(target: str) -> None:
+    with pytest.raises(TypeError, match="would drop the scope") as refused:
+        torch.jit.script(SCRIPTED[target])
+    assert "Script the function under the decorator" in str(refused.value)
+
+
+@pytest.mark.parametrize("target", TRACED)
+def test_tracing_a_scope_is_refused_instead_of_dropping_it(target: str) -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(ScopeConflictError, match=r"torch\.jit\.trace records"):
+        torch.jit.trace(TRACED[target], X)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert no_scope_is_open()
+
+
+def test_a_traced_or_scripted_function_draws_from_the_scope_around_its_calls() -> None:
+    def noise(x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(3)
+
+    conversions: list[Any] = [torch.jit.script, lambda function: torch.jit.trace(function, X, check_trace=False)]
+    for convert in conversions:
+        with torch.random.fork_rng(devices=[]):
+            converted: Any = convert(noise)
+        for _ in range(2):
+            with reproducible(seed=1):
+                assert torch.equal(converted(X), decorated(X))

@@ -1,0 +1,143 @@
+"""Every public name in use, for `mypy --strict`; `test_typing.py` checks that none is missing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from deterministic import (
+    Run,
+    current_run,
+    derive_seed,
+    describe,
+    make_loader,
+    register_source,
+    reproducible,
+    seed_everything,
+    seed_worker,
+    spawn_seeds,
+)
+from deterministic._config import Config
+from deterministic.errors import (
+    DeterministicError,
+    NondeterminismWarning,
+    NotReproducibleError,
+    ResumeMismatchError,
+    ScopeConflictError,
+    ScopeOrderWarning,
+    SeedError,
+    TooLateWarning,
+    explain,
+    warn,
+)
+from deterministic.sources.base import NOTHING, Applied, JSON, Kind
+from deterministic.testing import check_source
+
+
+@reproducible
+def train(epochs: int) -> float:
+    return float(torch.rand(epochs).sum())
+
+
+@reproducible(seed=7, deterministic="warn", num_threads=1, per_rank=True, on_conflict="wait", enabled=True)
+def steps(count: int) -> Iterator[float]:
+    for _ in range(count):
+        yield random.random()
+
+
+@reproducible(7)
+async def serve(name: str) -> str:
+    return name
+
+
+@reproducible(seed=None, deterministic=False)
+async def stream(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+class Trainer:
+    @reproducible
+    def fit(self, epochs: int) -> Trainer:
+        return self
+
+    @classmethod
+    @reproducible(seed=1)
+    def make(cls) -> Trainer:
+        return cls()
+
+    @staticmethod
+    @reproducible
+    def score(value: float) -> float:
+        return value
+
+
+def blocks(config: Mapping[str, Any], path: Path) -> list[float]:
+    own = [torch.Generator(), np.random.default_rng(), np.random.RandomState(), random.Random()]
+    with reproducible(seed=42, deterministic=True, generators=own) as run:
+        values = handle(run)
+    with reproducible.from_config(config), reproducible.from_config(path, deterministic="cudnn"):
+        values.append(train(epochs=1))
+    scope = reproducible()
+    started: Run = scope.start()
+    scope.stop()
+    values.extend(steps(started.seed or 0))
+    return [*values, Trainer.make().fit(3).score(1.0)]
+
+
+def handle(run: Run) -> list[float]:
+    split: torch.Generator = run.generator("split", device=torch.device("cpu"))
+    noise: np.random.Generator = run.numpy("noise")
+    state: dict[str, Any] = run.state_dict()
+    run.load_state_dict(state)
+    with run.allow_nondeterministic() as same:
+        text: str = same.report().sentence() + same.report().to_json(indent=2)
+    seeds: list[int] = [run.derive("fold", 3), derive_seed(42, "a", 1), *spawn_seeds(42, len(text))]
+    seed: int | None = current_run().seed
+    return [torch.rand(1, generator=split).item(), noise.random(), float(seed or seeds[0])]
+
+
+def loaders() -> DataLoader[tuple[torch.Tensor, ...]]:
+    dataset = TensorDataset(torch.zeros(3))
+    generator: torch.Generator = seed_everything(3, deterministic="cudnn")
+    by_hand = DataLoader(dataset, worker_init_fn=seed_worker, generator=generator)
+    ours = make_loader(dataset, 64, True, seed=3, num_workers=2)
+    return by_hand if len(by_hand) else ours
+
+
+class Dial:
+    """A source of the user's own."""
+
+    name: str = "test.dial"
+    kind: Kind = "setting"
+
+    def capture(self) -> int:
+        return 0
+
+    def apply(self, config: Config) -> Applied:
+        return Applied({"value": 1}) if config.applies_cudnn else NOTHING
+
+    def restore(self, state: int) -> None: ...
+
+    def describe(self, state: int) -> dict[str, JSON]:
+        return {"value": state}
+
+
+def own_source() -> dict[str, dict[str, JSON]]:
+    check_source(Dial())
+    register_source(Dial())
+    return describe()
+
+
+def errors() -> str:
+    raised: list[type[DeterministicError]] = [SeedError, ScopeConflictError, NotReproducibleError, ResumeMismatchError]
+    warned: list[type[UserWarning]] = [ScopeOrderWarning, TooLateWarning, NondeterminismWarning]
+    text: str = explain("differs", tuple(kind.__name__ for kind in (*raised, *warned)), "remedy")
+    warn(ScopeOrderWarning, text)
+    return text
