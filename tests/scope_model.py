@@ -21,6 +21,8 @@ ACCELERATORS = [
 ]
 STREAMS = {source.name for source in SOURCES if source.kind == "rng"}
 
+numpy_random: Any = np.random  # its stubs lack the functions for the bit generator
+
 Own = dict[str, Any]
 CHANGES: dict[str, Callable[[Own], object]] = {
     "random": lambda own: random.random(),
@@ -34,7 +36,7 @@ CHANGES: dict[str, Callable[[Own], object]] = {
     "own python": lambda own: own["own python"].gauss(0, 1),
     "seed by hand": lambda own: (random.seed(5), np.random.seed(5), torch.default_generator.manual_seed(5)),
     "seed_everything": lambda own: seed_everything(6, deterministic="warn"),
-    "bit generator": lambda own: np.random.set_bit_generator(np.random.PCG64(3)),
+    "bit generator": lambda own: numpy_random.set_bit_generator(np.random.PCG64(3)),
     "cudnn": lambda own: torch._C._set_cudnn_benchmark(not torch._C._get_cudnn_benchmark()),
     "algorithms on": lambda own: torch._C._set_deterministic_algorithms(True, warn_only=True),
     "algorithms off": lambda own: torch._C._set_deterministic_algorithms(False, warn_only=False),
@@ -71,7 +73,7 @@ def observe(own: Own) -> dict[str, object]:
         **{source.name: source.describe(source.capture()) for source in ACCELERATORS},
         "python.random": random.getstate(),
         "numpy.random": numpy_state(np.random.get_state(legacy=False)),
-        "bit generator": id(np.random.get_bit_generator()),
+        "bit generator": id(numpy_random.get_bit_generator()),
         "torch.cpu": torch.default_generator.get_state().numpy().tobytes(),
         "own torch": own["own torch"].get_state().numpy().tobytes(),
         "own numpy": str(own["own numpy"].bit_generator.state),

@@ -14,13 +14,14 @@ import numpy as np
 from deterministic import _interrupt, _snapshot, _stack, current_run, describe
 from deterministic._config import OMITTED
 from deterministic._entry import Entry
+from deterministic._request import Scope
 from deterministic.errors import ScopeOrderWarning
 from deterministic.sources import ALGORITHMS, SOURCES
 
-from .scope_model import CHANGES, STREAMS, Model, World, by_hand, observe, own_generators
+from .scope_model import CHANGES, STREAMS, Model, World, by_hand, numpy_random, observe, own_generators
 
 ENDINGS = ("return", "raise", "close", "drop")
-START: tuple[Callable[[Any], Any], ...] = (
+START: tuple[Callable[[Scope], object], ...] = (
     lambda scope: scope.start(),
     lambda scope: scope.start(),
 )
@@ -41,7 +42,7 @@ def end() -> None:
 class Request(NamedTuple):
     """A scope with what the model must know of it."""
 
-    scope: Any
+    scope: Scope
     seed: Any
     own: Collection[str]
     sets_flags: bool
@@ -116,8 +117,6 @@ class Player:
     def fail(self) -> None:
         raise Raised
 
-    # A decorated function.
-
     def call(self, request: Request, what: str, *, raises: bool) -> None:
         worlds = []
 
@@ -133,8 +132,6 @@ class Player:
         with self.ending():
             called()
         self.left(worlds[-1], "a decorated call")
-
-    # Decorated generators and coroutines.
 
     def call_body(self, request: Request, kind: str) -> None:
         body = Opened(request)
@@ -159,7 +156,7 @@ class Player:
                 finally:
                     self.model.record()
 
-    awaitable = types.coroutine(generator)
+    awaitable: Any = types.coroutine(generator)
 
     async def coroutine(self, body: Opened, request: Request) -> None:
         await self.awaitable(body, request)
@@ -195,8 +192,6 @@ class Player:
         else:
             opened.driver = None
 
-    # Blocks.
-
     def enter(self, request: Request | None, *, by_exit_stack: bool = False) -> None:
         block = Opened(request)
         block.driver = self.block(block, by_exit_stack)
@@ -219,8 +214,6 @@ class Player:
             self.conclude(block, how)
         self.left(block.world, "leaving")
 
-    # start() and stop().
-
     def start(self, request: Request, line: int) -> None:
         same = [old for old in self.started if old.request is request or old.line == line]
         if same and self.strict:
@@ -236,7 +229,8 @@ class Player:
         again.entry, again.world = _stack.innermost(), self.entered(request)
         self.started.append(again)
 
-    def stop(self, request: Request) -> None:
+    def stop(self, request: Request | None) -> None:
+        assert request is not None
         self.model.record()
         with self.ending():
             request.scope.stop()
@@ -249,8 +243,6 @@ class Player:
         self.started = [old for old in self.started if old not in closed]
         return closed
 
-    # The model's side.
-
     def entered(self, request: Request | None) -> World:
         if request is None:
             return self.model.lay({ALGORITHMS.name}, (), {})
@@ -260,7 +252,7 @@ class Player:
         unchanged = {"bit generator"} | (streams if seed is None else set())
         unchanged |= set() if request.sets_flags else covered - streams
         seeded = {} if seed is None else dict(by_hand(seed))
-        if type(np.random.get_bit_generator()) is not np.random.MT19937:
+        if type(numpy_random.get_bit_generator()) is not np.random.MT19937:
             seeded.pop("numpy.random", None)
         return self.model.lay(covered, unchanged, seeded)
 
@@ -276,8 +268,6 @@ class Player:
         except ScopeOrderWarning:
             self.warned += 1
 
-    # The end.
-
     def end_all(self, order: Sequence[int]) -> None:
         """Close what is still open, each time the one that `order` picks and in the way that it picks."""
         picks = cycle(order)
@@ -288,7 +278,7 @@ class Player:
                 self.end_body(opened, ENDINGS[pick % len(ENDINGS)])
             elif opened in self.blocks:
                 self.leave(opened, ENDINGS[pick % len(ENDINGS)])
-            elif opened.request is not None:
+            else:
                 self.stop(opened.request)
 
     def clear(self) -> None:

@@ -185,15 +185,15 @@ def test_a_backward_of_another_thread_is_not_the_owner_s_even_while_the_owner_wa
     assert refused == [True]
 
 
-def test_a_thread_that_does_no_backward_is_refused_while_the_owner_is_in_one() -> None:
+def test_a_thread_that_does_no_backward_is_refused_while_the_owner_waits_for_its_own() -> None:
     refused: list[bool] = []
 
-    def other_thread_tries() -> None:
+    def other_thread_tries() -> None:  # on a thread of autograd's, while the owner waits in backward()
         with ThreadPoolExecutor(1) as pool:
             refused.append(isinstance(pool.submit(draw_in_a_scope).exception(SECONDS), ScopeConflictError))
 
     with reproducible(seed=1):
-        backward_through_a_hook(other_thread_tries)
+        backward_on_an_autograd_thread(other_thread_tries)
     assert refused == [True]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from collections.abc import Generator
+from typing import Literal
 
 import pytest
 import torch
 
 from deterministic import _stack, current_run, reproducible
+from deterministic.errors import ScopeConflictError, ScopeOrderWarning
 
 from .faulty import Collecting, registered
 
@@ -56,9 +59,12 @@ def test_an_error_of_its_cleanup_does_not_break_the_entry(
     assert not _stack._entries
 
 
-def test_a_plain_block_that_is_open_in_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("action", ["ignore", "error"])
+def test_a_plain_block_that_is_open_in_it_is_closed(
+    action: Literal["ignore", "error"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reported = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(repr(unraisable.exc_value)))
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: reported.append(unraisable.exc_type))
     before = torch.get_rng_state()
 
     def body() -> Generator[None, None, None]:
@@ -67,10 +73,11 @@ def test_a_plain_block_that_is_open_in_it_is_closed(monkeypatch: pytest.MonkeyPa
 
     steps = body()
     next(steps)
-    with registered(4, Collecting(steps)):
+    with registered(4, Collecting(steps)), warnings.catch_warnings():
+        warnings.simplefilter(action, ScopeOrderWarning)  # it is closed under the other scope
         del steps
-        with reproducible(2):
-            pass
+        with reproducible(2) as run:
+            assert current_run() is run
     assert not _stack._entries
     assert torch.equal(torch.get_rng_state(), before)
-    assert reported == []
+    assert ScopeConflictError not in reported

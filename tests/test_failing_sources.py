@@ -102,7 +102,7 @@ def test_a_source_that_cannot_be_restored_is_named_and_every_other_one_is_restor
         with faulty_at(place) as faulty:
             error = kind("as told")
             with pytest.raises(DeterministicError, match=f"faulty: {kind.__name__}: as told") as raised:
-                form(lambda: faulty.fails.update(restore=error))
+                form(partial(faulty.fails.update, restore=error))
             assert raised.value.__cause__ is error
             assert faulty.value == 1
 
@@ -110,9 +110,13 @@ def test_a_source_that_cannot_be_restored_is_named_and_every_other_one_is_restor
 def test_an_error_of_the_body_stays_behind_that_of_a_source_that_cannot_be_restored() -> None:
     error = ValueError("of the body")
     with faulty_at(3) as faulty:
-        with pytest.raises(DeterministicError, match="faulty") as raised, reproducible(3):
+
+        def fail() -> None:
             faulty.fails["restore"] = RuntimeError("as told")
             raise error
+
+        with pytest.raises(DeterministicError, match="faulty") as raised:
+            with_block(fail)
         assert raised.value.__context__ is error
 
 
@@ -170,9 +174,17 @@ def test_a_source_that_cannot_be_restored_as_a_body_yields_is_named_and_ends_it(
             assert list(steps) == []
 
 
+def throw(steps: Generator[None, None, None]) -> None:
+    thrown = ValueError("thrown in")
+    try:
+        steps.throw(thrown)
+    finally:
+        thrown.__traceback__ = None
+
+
 @pytest.mark.parametrize("method", ["capture", "restore"])
 @pytest.mark.parametrize("kind", ERRORS)
-@pytest.mark.parametrize("step", [next, Generator.close, lambda steps: steps.throw(ValueError)])
+@pytest.mark.parametrize("step", [next, Generator.close, throw])
 def test_a_body_that_cannot_be_resumed_raises_and_leaves_its_caller_as_it_was(
     step: Callable[[Any], object], kind: type[BaseException], method: str
 ) -> None:

@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from deterministic import _interrupt, _stack, reproducible
-from deterministic.errors import ScopeConflictError
 
 from .keyboard import SECONDS, Keyboard, Program, in_sources, interrupt_everywhere, run
 
@@ -191,7 +190,7 @@ def test_an_interrupt_as_a_body_yields_is_raised_there_and_closes_what_it_had_op
         try:
             with reproducible(2):
                 # Comes before the interpreter looks again, which is when the body has yielded.
-                yield from iter(ctypes.pythonapi.PyErr_SetInterrupt, object())  # type: ignore[misc]
+                yield from iter(ctypes.pythonapi.PyErr_SetInterrupt, object())
         finally:
             closed_inside.append(torch.are_deterministic_algorithms_enabled())
 
@@ -242,9 +241,8 @@ def test_a_scope_of_another_thread_installs_no_handler(keyboard: Keyboard) -> No
         assert pool.submit(enter).result(SECONDS) == keyboard.handle
 
 
-@pytest.fixture
-def scope_of_another_thread() -> Iterator[threading.Event]:
-    """Hold a scope open in another thread until the event is set."""
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_a_wait_for_another_thread_can_be_interrupted(keyboard: Keyboard) -> None:
     holds, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -252,35 +250,20 @@ def scope_of_another_thread() -> Iterator[threading.Event]:
             holds.set()
             assert go_on.wait(SECONDS)
 
-    with ThreadPoolExecutor(1) as pool:
-        holding = pool.submit(hold)
+    def interrupt() -> None:
+        time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(hold)]
         assert holds.wait(SECONDS)
-        yield go_on
+        began, keyboard.raises = time.monotonic(), True
+        jobs.append(pool.submit(interrupt))
+        with pytest.raises(KeyboardInterrupt), reproducible(2, on_conflict="wait"):
+            pytest.fail("the other thread still has its scope open")
+        assert time.monotonic() - began < SECONDS / 2
+        assert len(_stack._entries) == 1
         go_on.set()
-        holding.result(SECONDS)
-
-
-def test_a_wait_for_another_thread_can_be_interrupted(
-    keyboard: Keyboard, scope_of_another_thread: threading.Event
-) -> None:
-    keyboard.raises = True
-    timer = threading.Timer(0.05, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
-    timer.start()
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), reproducible(2, on_conflict="wait"):
-        pytest.fail("the other thread still has its scope open")
-    assert time.monotonic() - began < SECONDS / 2
-    assert len(_stack._entries) == 1
-    timer.join()
-    scope_of_another_thread.set()
-    with reproducible(2, on_conflict="wait"):
-        pass
-    assert signal.getsignal(signal.SIGINT) == keyboard.handle
-
-
-def test_a_refused_entry_leaves_the_handler_as_it_was(
-    keyboard: Keyboard, scope_of_another_thread: threading.Event
-) -> None:
-    with pytest.raises(ScopeConflictError), reproducible(2):
-        pass
+        with reproducible(2, on_conflict="wait"):
+            assert keyboard.arrived == 1
     assert signal.getsignal(signal.SIGINT) == keyboard.handle

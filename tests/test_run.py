@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +45,22 @@ def test_a_stream_asked_for_again_is_the_same_object() -> None:
     with reproducible(3) as run:
         assert run.generator("a") is run.generator("a", torch.device("cpu")) is run.generator("a", device="cpu")
         assert run.numpy("a") is run.numpy("a")
+
+
+def test_each_device_has_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Generator:
+        def __init__(self, device: object) -> None:
+            self.device = torch.device(str(device))
+
+        def manual_seed(self, seed: int) -> tuple[str, int]:
+            return self.device.type, seed
+
+    monkeypatch.setattr(torch, "Generator", Generator)
+    with reproducible(3) as run:
+        made: list[Any] = [run.generator("a", device) for device in ("cpu", "cuda:0", torch.device("cuda", 1))]
+        assert run.generator("a", torch.device("cuda", 0)) is made[1]
+    assert [device for device, _ in made] == ["cpu", "cuda", "cuda"]
+    assert len({seed for _, seed in made}) == 3
 
 
 def test_streams_do_not_move_the_global_generators() -> None:

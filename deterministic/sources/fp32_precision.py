@@ -29,8 +29,8 @@ NAMES = tuple(".".join(slot) for slot in SLOTS)
 LEGACY_NAMES = ("float32_matmul_precision", "cudnn.allow_tf32")
 
 INHERITS = "none"
-# Our name for torch's hidden Float32Precision::DEFAULT (2.13): inherits, but is TF32 while no parent is set. Until then
-# it also stands for TF32.
+# Our name for torch's hidden Float32Precision::DEFAULT (2.13): inherits, but is TF32 while no parent is set. Then an
+# explicit "tf32" goes by this name as well, as restoring does the same for both: the usual state needs no probing.
 DEFAULT = "default"
 
 
@@ -70,7 +70,7 @@ class Fp32Precision:
     inheriting, unless a capture saw it before they started. No value that any operation reads differs.
 
     torch has no way back to "default", which cuda.conv and cuda.rnn hold until they are first set. They are given back
-    as inheriting if a parent is set, else as "tf32": what they read is right until a parent changes.
+    as "tf32" if no parent is set, else as what reads the same: what they read is right until a parent changes.
     """
 
     name = "torch.fp32_precision"
@@ -213,8 +213,7 @@ def _fits(reads: Sequence[str], slot: int) -> list[str]:
     default = inherited if _parent_set(reads) else "tf32"
     fits = [DEFAULT] if slot in (CONV, RNN) and value == default else []
     fits += [INHERITS] if value in (inherited, INHERITS) else []  # cuda.all reads "none" below "bf16"
-    fits += [value] if value != INHERITS else []
-    return fits
+    return fits + ([value] if value != INHERITS and fits != [DEFAULT] else [])
 
 
 def _parent_set(reads: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -91,6 +92,12 @@ def test_every_source_is_of_its_protocol_and_says_what_it_is(source: Source) -> 
     assert isinstance(source, RngSource if source.kind == "rng" else Source)
     assert source.__doc__
     assert source.name == source.name.lower()
+
+
+def test_the_description_of_everything_is_json() -> None:
+    found = describe()
+    assert json.loads(json.dumps(found)) == found
+    assert list(found) == [source.name for source in SOURCES]
 
 
 def test_names_are_unique_and_settings_come_before_generators() -> None:

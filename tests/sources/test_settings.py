@@ -12,7 +12,7 @@ from deterministic import describe, reproducible
 from deterministic._config import Config, Level
 from deterministic.sources import SOURCES
 from deterministic.sources.attention import Attention
-from deterministic.sources.base import NOTHING, Flag, FlagSource, to_json
+from deterministic.sources.base import NOTHING, Flag, FlagSource, Source, to_json
 from deterministic.sources.cudnn import Cudnn
 from deterministic.sources.flush_denormal import FlushDenormal
 from deterministic.sources.mkldnn import Mkldnn
@@ -24,7 +24,7 @@ every_source = pytest.mark.parametrize("source", FLAG_SOURCES, ids=lambda source
 
 
 def members(enum: Any) -> list[Any]:
-    return list(enum.__members__.values())
+    return [] if enum is None else list(enum.__members__.values())
 
 
 OTHERS: dict[str, list[Any]] = {
@@ -34,7 +34,7 @@ OTHERS: dict[str, list[Any]] = {
     "opt_einsum_strategy": ["greedy", "optimal"],
     "linalg": members(torch._C._LinalgBackend),
     "blas": members(torch._C._BlasBackend),
-    "rocm_flash": members(torch._C._ROCmFABackend),
+    "rocm_flash": members(getattr(torch._C, "_ROCmFABackend", None)),
     "quantized_engine": list(torch._C._supported_qengines()),
     "num_threads": [1, 2],
     "dtype": [torch.float64, torch.float32],
@@ -97,14 +97,20 @@ def test_its_description_is_json_and_names_every_flag(source: FlagSource) -> Non
     assert list(description) == [flag.name for flag in source._flags]
 
 
-@every_source
 @pytest.mark.parametrize("level", [False, "cudnn", True, "warn"])
-def test_what_a_level_sets_is_what_it_reports(source: FlagSource, level: Level) -> None:
+@pytest.mark.parametrize(
+    "source", [source for source in SOURCES if source.kind == "setting"], ids=lambda source: source.name
+)
+def test_what_a_level_sets_is_what_it_reports(source: Source, level: Level) -> None:
     with reproducible(seed=None, deterministic=False):
+        torch._C._set_deterministic_algorithms(False, warn_only=True)
+        torch.backends.cudnn.benchmark = True
         before = source.describe(source.capture())
-        applied = source.apply(Config(deterministic=level)).values
-        after = source.describe(source.capture())
-        assert after == {**before, **applied}
+        applied = dict(source.apply(Config(deterministic=level)).values)
+        if "once_imported" in applied:  # inductor, in words, while it is not imported
+            assert applied.pop("once_imported")
+            applied["deterministic"] = True
+        assert source.describe(source.capture()) == {**before, **applied}
 
 
 def test_a_source_that_is_as_it_was_is_not_written_to() -> None:
@@ -150,7 +156,7 @@ ABSENT: list[tuple[type[Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "function", "flag"), ABSENT)
+@pytest.mark.parametrize(("kind", "function", "flag"), [case for case in ABSENT if hasattr(torch._C, case[1])])
 def test_a_flag_that_this_torch_lacks_is_neither_read_nor_set_nor_reported(
     kind: type[Any], function: str, flag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
