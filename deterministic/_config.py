@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, SupportsIndex, TypeAlias
+from typing import Literal, TypeAlias
 
+from ._seeds import as_integer
 from .errors import explain
 
 Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
@@ -90,7 +90,8 @@ def validate_num_threads(num_threads: object) -> int | None:
     """
     if num_threads is None:
         return None
-    if isinstance(num_threads, bool) or not isinstance(num_threads, SupportsIndex):
+    count = as_integer(num_threads)
+    if count is None:
         raise TypeError(
             explain(
                 "num_threads is not an integer",
@@ -98,7 +99,6 @@ def validate_num_threads(num_threads: object) -> int | None:
                 "Pass the number of threads, for example num_threads=1.",
             )
         )
-    count = operator.index(num_threads)
     if count < 1:
         raise ValueError(
             explain("num_threads is below 1", (f"found: {count}", "expected: 1 or more"), "Pass at least 1, or None.")

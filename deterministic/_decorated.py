@@ -19,6 +19,9 @@ def _by_name(module: str, qualname: str) -> Any:
 class _ByName:
     """Pickling and copying by name, as of any function: a copy is the same function, still decorated."""
 
+    # Dynamo takes the wrapper for the function under it, and would lose the scope; with this it breaks the graph.
+    _torchdynamo_disable = True
+
     def __reduce__(self) -> Any:
         wrapper = cast(Any, self)
         if "<locals>" in wrapper.__qualname__:
@@ -69,3 +72,25 @@ class Decorated(_ByName, wrapt.FunctionWrapper[Any, Any]):
     """A decorated function: to `inspect` and to type checkers, the function itself."""
 
     __bound_function_wrapper__ = BoundDecorated
+
+
+class _NotInlined:
+    """What dynamo traces instead of a generator function, of which it does not ask whether it is disabled."""
+
+    @property
+    def _torchdynamo_inline(self) -> Any:
+        # In this package, which is never traced (_compilation.py): the call breaks the graph and is made.
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return cast(Any, self)(*args, **kwargs)
+
+        return call
+
+
+class BoundDecoratedGenerator(_NotInlined, BoundDecorated):
+    """A decorated generator method, bound."""
+
+
+class DecoratedGenerator(_NotInlined, Decorated):
+    """A decorated generator function."""
+
+    __bound_function_wrapper__ = BoundDecoratedGenerator

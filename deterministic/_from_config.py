@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ._config import validate_level
+from ._seeds import as_integer
 from .errors import explain
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
@@ -35,7 +36,7 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
         options["deterministic"] = level
     options.update(overrides)
     if "seed" not in options and "deterministic" not in options:
-        options["enabled"] = False
+        options.setdefault("enabled", False)
     options.setdefault("seed", None)
     options.setdefault("deterministic", False)
     return options
@@ -78,6 +79,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         )
     text = path.read_text(encoding="utf-8")
     loaded = json.loads(text) if suffix == ".json" else _yaml(text, path)
+    if loaded is None:  # an empty file has no keys
+        return {}
     if not isinstance(loaded, Mapping):
         raise TypeError(
             explain(
@@ -130,7 +133,8 @@ def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
     close = difflib.get_close_matches(folded, KEYS[1:], n=1, cutoff=_MISSPELT)
     if close:
         return str(close[0])
-    looks_like_seed = len(folded) == 4 and folded[0] + folded[-1] == "sd" and isinstance(mapping[key], int)
+    if len(folded) != 4 or as_integer(mapping[key]) is None:
+        return None
     swapped = sorted(folded) == sorted("seed")
-    one_letter_off = looks_like_seed and sum(a != b for a, b in zip(folded, "seed", strict=True)) == 1
-    return "seed" if (swapped and isinstance(mapping[key], int)) or one_letter_off else None
+    one_letter_off = folded[0] + folded[-1] == "sd" and sum(a != b for a, b in zip(folded, "seed", strict=True)) == 1
+    return "seed" if swapped or one_letter_off else None

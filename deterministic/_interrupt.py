@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal.signal() converts to enums: 5 us instead of 0.4
 import _thread
+import contextlib
 import signal
 import threading
 import time
@@ -22,8 +23,6 @@ WAITING: set[CodeType] = set()
 """Code that waits for another thread: interruptible, also when called from indivisible code."""
 
 _RETRY_SECONDS = 0.001
-
-_previous: Callable[[int, FrameType | None], Any] = signal.default_int_handler
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,32 +39,37 @@ def waiting(function: F) -> F:
     return function
 
 
+class _Handler:
+    """The handler while a scope is open: one object per installation, so that handlers can be chained in any order."""
+
+    def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
+        self.previous = previous
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if _must_wait(frame):
+            _thread.start_new_thread(_send_again, ())
+        else:
+            self.previous(signum, frame)
+
+
 def install() -> None:
     """Put the handler in place. Does nothing off the main thread, or where SIGINT is ignored or kills the process."""
-    global _previous
     if threading.current_thread() is not threading.main_thread():
         return
     current = _signal.getsignal(_signal.SIGINT)
-    if current is _handle or not callable(current):
+    if isinstance(current, _Handler) or not callable(current):
         return
-    try:
-        _signal.signal(_signal.SIGINT, _handle)
-    except ValueError:  # a sub-interpreter's main thread is not the one that gets signals
-        return
-    _previous = current
+    # A sub-interpreter's main thread is not the one that gets signals.
+    with contextlib.suppress(ValueError):
+        _signal.signal(_signal.SIGINT, _Handler(current))
 
 
 def uninstall() -> None:
     """Put back what was there before, unless the user has put something else in place since."""
-    if threading.current_thread() is threading.main_thread() and _signal.getsignal(_signal.SIGINT) is _handle:
-        _signal.signal(_signal.SIGINT, _previous)
-
-
-def _handle(signum: int, frame: FrameType | None) -> None:
-    if _must_wait(frame):
-        _thread.start_new_thread(_send_again, ())
-    else:
-        _previous(signum, frame)
+    if threading.current_thread() is threading.main_thread():
+        current = _signal.getsignal(_signal.SIGINT)
+        if isinstance(current, _Handler):
+            _signal.signal(_signal.SIGINT, current.previous)
 
 
 def _must_wait(frame: FrameType | None) -> bool:

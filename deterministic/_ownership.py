@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from enum import Enum
+from types import FrameType
 from typing import Any, NamedTuple
 
 from .errors import ScopeConflictError, explain
+
+
+class _Life:
+    """Exists as long as one thread runs. Thread objects and identifiers outlive threads that Python did not start."""
+
+    __slots__ = ("__weakref__",)
+
+
+_of_this_thread = threading.local()
 
 
 class Owner(NamedTuple):
     """The thread that entered, and its asyncio task; None outside of one."""
 
     thread: threading.Thread
+    life: weakref.ref[_Life]
     task: Any
 
 
@@ -28,7 +41,7 @@ class Standing(Enum):
 
 def current_owner() -> Owner:
     """Return who is running now."""
-    return Owner(threading.current_thread(), _current_task())
+    return Owner(threading.current_thread(), _life(), _current_task())
 
 
 def standing(me: Owner, owner: Owner, *, stepwise: bool) -> Standing:
@@ -40,11 +53,11 @@ def standing(me: Owner, owner: Owner, *, stepwise: bool) -> Standing:
         stepwise: The entry will be taken off the stack at every suspension (a decorated coroutine), so it cannot
             interleave with other tasks of the same thread.
     """
-    if me.thread is owner.thread:
+    if me.life is owner.life:
         if stepwise or owner.task is None or owner.task is me.task or owner.task.done():
             return Standing.MAY_NEST
         return Standing.OTHER_TASK
-    if not _is_alive(owner.thread):
+    if owner.life() is None or not owner.thread.is_alive():
         return Standing.OWNER_DEAD
     return Standing.MAY_NEST if _runs_backward_for(owner.thread) else Standing.OTHER_THREAD
 
@@ -63,6 +76,15 @@ def conflict(found: Standing, owner: Owner, open_site: object, wanted_site: obje
     )
 
 
+def _life() -> weakref.ref[_Life]:
+    try:
+        life: weakref.ref[_Life] = _of_this_thread.reference
+    except AttributeError:
+        _of_this_thread.life = _Life()
+        life = _of_this_thread.reference = weakref.ref(_of_this_thread.life)
+    return life
+
+
 def _current_task() -> Any:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None:
@@ -74,29 +96,25 @@ def _current_task() -> Any:
     return None if loop is None else asyncio.current_task(loop)
 
 
-def _is_alive(thread: threading.Thread) -> bool:
-    # A thread that Python did not start (a dummy) says that it is alive for ever; its frames tell.
-    return thread.is_alive() and thread.ident in sys._current_frames()
-
-
 def _runs_backward_for(owner: threading.Thread) -> bool:
     """Whether this is one of autograd's threads, and `owner` is waiting for a backward pass.
 
     Autograd runs hooks and custom backwards for a device on a thread of that device, while the caller waits in
-    `_engine_run_backward`; whatever they do is done for the caller.
+    `_engine_run_backward`; whatever they do is done for the caller. A thread of Python's that waits for a backward
+    pass of its own is not one of autograd's.
     """
     torch = sys.modules.get("torch")
     if torch is None or torch._C._current_graph_task_id() == -1:
         return False
-    frame = sys._current_frames().get(owner.ident or 0)
-    for _ in range(_FRAMES_BELOW_BACKWARD):
-        if frame is None:
-            return False
-        if frame.f_code.co_name in _BACKWARD_CALLS and "torch" in frame.f_code.co_filename:
+    started_by_python = not isinstance(threading.current_thread(), threading._DummyThread)
+    if started_by_python and _waits_for_backward(sys._getframe()):
+        return False
+    return _waits_for_backward(sys._current_frames().get(owner.ident or 0))
+
+
+def _waits_for_backward(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "_engine_run_backward" and f"{os.sep}torch{os.sep}" in frame.f_code.co_filename:
             return True
         frame = frame.f_back
     return False
-
-
-_BACKWARD_CALLS = ("_engine_run_backward", "backward", "grad")
-_FRAMES_BELOW_BACKWARD = 4

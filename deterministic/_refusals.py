@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 
 _REFUSED = "does not have a deterministic implementation"
-_OURS = os.path.dirname(__file__)
+_OURS = os.path.dirname(__file__) + os.sep
 
 
 def explain_refusal(error: BaseException) -> None:
@@ -32,7 +32,7 @@ def _users_line(traceback: TracebackType | None) -> str:
     """Return the deepest line that is neither torch's nor this library's."""
     import torch
 
-    foreign = (os.path.dirname(torch.__file__), _OURS)
+    foreign = (os.path.dirname(torch.__file__) + os.sep, _OURS)
     line = "unknown"
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename

@@ -71,6 +71,7 @@ class Scope:
     @indivisible
     def __enter__(self) -> Run:
         if not self._enabled:
+            _stack.disabled += 1
             return Run(None)
         frame = _calling_frame()
         run: Run = self.enter(Site(frame.f_code, frame.f_lineno, id(frame))).run
@@ -81,6 +82,7 @@ class Scope:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self._enabled:
+            _stack.disabled -= 1
             return
         if exc is not None:
             explain_refusal(exc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _snapshot, _stack
 from ._config import Config, Level
@@ -49,7 +49,7 @@ class Run:
         """The level that was applied."""
         return False if self._entry is None else self._entry.config.deterministic
 
-    def derive(self, *path: int | str) -> int:
+    def derive(self, *path: SupportsIndex | str) -> int:
         """Derive a seed from this run's: `derive_seed(run.seed, *path)`.
 
         Args:
@@ -86,10 +86,10 @@ class Run:
         """
         import torch
 
-        key = name, str(torch.device(device))
+        stream = torch.Generator(device)
+        key = name, str(stream.device)  # with its index: "cuda" and "cuda:0" are one stream
         if key not in self._torch_streams:
-            seed = self.derive("torch", *key)
-            self._torch_streams[key] = torch.Generator(device).manual_seed(seed)
+            self._torch_streams[key] = stream.manual_seed(self.derive("torch", *key))
         return self._torch_streams[key]
 
     def numpy(self, name: str) -> np.random.Generator:
@@ -101,10 +101,8 @@ class Run:
         Raises:
             SeedError: The scope has no seed.
         """
-        import numpy as np
-
         if name not in self._numpy_streams:
-            self._numpy_streams[name] = np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
+            self._numpy_streams[name] = self._new_numpy_stream(name)
         return self._numpy_streams[name]
 
     def report(self) -> Report:
@@ -116,22 +114,25 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every generator: the global ones, the scope's own, and this run's streams.
 
-        Tensors, numbers, strings, lists and dicts: `torch.load(weights_only=True)` reads it. Reads only.
+        The state is that of now, also where another scope is open inside this one. Tensors, numbers, strings, lists
+        and dicts: `torch.load(weights_only=True)` reads it. Reads only.
 
         Raises:
             DeterministicError: The scope is closed.
         """
+        torch_streams, numpy_streams = self._stream_states()
         return {
             "version": _STATE_VERSION,
             "rng": {source.name: source.encode(source.capture()) for source in self._generators()},
-            "torch_streams": [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
-            "numpy_streams": [[name, _plain(stream)] for name, stream in self._numpy_streams.items()],
+            "torch_streams": torch_streams,
+            "numpy_streams": numpy_streams,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Put every generator where `state_dict` found it.
 
-        Everything is checked before a generator is moved. Settings are not touched.
+        If anything does not fit, nothing is moved. Settings are not touched. A stream that was first asked for after
+        the state was saved goes back to its beginning.
 
         Args:
             state_dict: What `state_dict` returned, in this process or another.
@@ -158,12 +159,44 @@ class Run:
                     "Register the same sources and pass the same generators= as when it was saved.",
                 )
             )
-        decoded: _snapshot.Snapshot = {source: source.decode(saved[name]) for name, source in sources.items()}
-        _snapshot.restore(decoded)
-        for name, device, state in state_dict["torch_streams"]:
+        before, torch_streams, numpy_streams = _snapshot.capture(sources.values()), *self._stream_states()
+        try:
+            _snapshot.restore({source: source.decode(saved[name]) for name, source in sources.items()})
+            self._load_streams(state_dict["torch_streams"], state_dict["numpy_streams"])
+        except Exception as error:
+            _snapshot.restore(before)
+            self._load_streams(torch_streams, numpy_streams)
+            if isinstance(error, ResumeMismatchError):
+                raise
+            raise ResumeMismatchError(
+                explain(
+                    "the saved state does not fit this process; nothing was moved",
+                    (f"found: {type(error).__name__}: {error}",),
+                    "Load it with the same generators=, devices and library versions as it was saved with.",
+                )
+            ) from error
+
+    def _stream_states(self) -> tuple[list[Any], list[Any]]:
+        return (
+            [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
+            [[name, _plain(stream)] for name, stream in self._numpy_streams.items()],
+        )
+
+    def _load_streams(self, torch_streams: list[Any], numpy_streams: list[Any]) -> None:
+        """Put the streams where they were; one that did not exist then goes back to its beginning."""
+        for key, stream in self._torch_streams.items():
+            stream.manual_seed(self.derive("torch", *key))
+        for name, numpy_stream in self._numpy_streams.items():
+            numpy_stream.bit_generator.state = self._new_numpy_stream(name).bit_generator.state
+        for name, device, state in torch_streams:
             self.generator(name, device).set_state(state)
-        for name, plain in state_dict["numpy_streams"]:
+        for name, plain in numpy_streams:
             self.numpy(name).bit_generator.state = {**plain, "bit_generator": "PCG64"}
+
+    def _new_numpy_stream(self, name: str) -> np.random.Generator:
+        import numpy as np
+
+        return np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
 
     def allow_nondeterministic(self) -> OptOut:
         """Switch deterministic algorithms off for a `with` block, for one operation (pytorch/pytorch#126164).

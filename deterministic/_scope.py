@@ -16,6 +16,8 @@ from ._seeds import validate_seed
 if TYPE_CHECKING:
     import torch
 
+    from .sources.own_generators import Generator
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -77,7 +79,7 @@ class _Reproducible:
         seed: int | None | Omitted = OMITTED,
         *,
         deterministic: Level = True,
-        generators: Iterable[torch.Generator | Any] = (),
+        generators: Iterable[Generator] = (),
         num_threads: int | None = None,
         per_rank: bool = False,
         on_conflict: _stack.OnConflict = "raise",
@@ -85,7 +87,7 @@ class _Reproducible:
     ) -> Scope: ...
 
     def __call__(self, seed: Any = OMITTED, **options: Any) -> Any:
-        if callable(seed) or isinstance(seed, (classmethod, staticmethod)):
+        if callable(seed) or hasattr(seed, "__get__"):  # a function, or something else that stands in a class
             return Scope(**options)(seed)
         return Scope(seed, **options)
 

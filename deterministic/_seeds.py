@@ -28,7 +28,8 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
     Raises:
         SeedError: Of the wrong type or out of range.
     """
-    if type(seed) is not int and (_is_bool(seed) or not hasattr(seed, "__index__")):
+    value = seed if type(seed) is int else as_integer(seed)
+    if value is None:
         raise SeedError(
             explain(
                 f"{name} is not an integer",
@@ -36,7 +37,6 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
                 f"Pass an integer, for example {name}={DEFAULT_SEED}.",
             )
         )
-    value = operator.index(cast(SupportsIndex, seed))
     if not 0 <= value < SEED_LIMIT:
         raise SeedError(
             explain(
@@ -48,12 +48,17 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
     return value
 
 
-def _is_bool(value: object) -> bool:
-    # numpy's bool has an __index__ in numpy 1.
-    return type(value).__name__ in ("bool", "bool_")
+def as_integer(value: object) -> int | None:
+    """Return `value` as an int if it is an integer, also one of numpy's; None for anything else, bools too."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return operator.index(cast(SupportsIndex, value))
+    except TypeError:
+        return None
 
 
-def derive_seed(seed: int, *path: int | str) -> int:
+def derive_seed(seed: int, *path: SupportsIndex | str) -> int:
     """Derive a seed that depends on `seed` and on each part of `path`, and on nothing else.
 
     The same in every process, platform and Python version: BLAKE2b (RFC 7693) over the parts, each written with its
@@ -80,8 +85,7 @@ def derive_seed(seed: int, *path: int | str) -> int:
     for part in (validate_seed(seed), *path):
         if isinstance(part, str):
             tag, data = b"s", part.encode("utf-8", "surrogatepass")
-        elif isinstance(part, SupportsIndex) and not isinstance(part, bool):
-            number = operator.index(part)
+        elif (number := as_integer(part)) is not None:
             tag, data = b"i", number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
         else:
             raise TypeError(
@@ -120,6 +124,7 @@ def spawn_seeds(seed: int, count: int) -> list[int]:
         raise ValueError(
             explain("count is negative", (f"found: {count}", "expected: 0 or more"), "Ask for at least 0 seeds.")
         )
+    validate_seed(seed)
     seeds: dict[int, None] = {}
     attempt = 0
     while len(seeds) < count:

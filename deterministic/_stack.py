@@ -16,7 +16,7 @@ handler, a finaliser run by the garbage collector) is refused.
 from __future__ import annotations
 
 import os
-import threading
+import random
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,9 @@ _entries: list[Entry] = []
 _suspended: weakref.WeakSet[Part] = weakref.WeakSet()
 _sources: list[Source] = []
 transition = Transition(_entries)
+
+disabled = 0
+"""How many scopes with enabled=False are open: they do nothing, but code inside them is not without a scope."""
 
 
 def innermost() -> Entry | None:
@@ -87,9 +90,14 @@ def enter(
 def leave(entry: Entry) -> None:
     """Give back what `entry` saved, or hand it to the entry above. Leaving twice does nothing.
 
+    In the middle of another transition (a block that a finaliser closes) it is done once that is over.
+
     Raises:
         DeterministicError: A source could not be restored; the entry has left all the same.
     """
+    if transition.is_mine():
+        transition.postpone(lambda: leave(entry))
+        return
     with transition:
         _leave(entry)
 
@@ -223,6 +231,8 @@ def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, stepwise: bool) -
 
 
 def _leave_for_the_dead(entry: Entry) -> None:
+    # What is per thread ended with its thread; here it is the closer's own.
+    entry.saved = {source: state for source, state in entry.saved.items() if not getattr(source, "per_thread", False)}
     _leave(entry)
     warn(
         ScopeOrderWarning,
@@ -245,6 +255,7 @@ def _warn_order(entry: Entry, above: Entry) -> None:
     )
 
 
+_python_random: tuple[object, ...] | None = None
 _refuse_moment: Callable[[], None] | None = None
 """Raises where no scope may be entered; None until the first entry."""
 
@@ -258,7 +269,7 @@ def _prepare_process() -> None:
     with transition:
         if _refuse_moment is None and hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=transition.before_fork,
+                before=_before_fork,
                 after_in_parent=transition.after_fork_in_parent,
                 after_in_child=_adopt_in_child,
             )
@@ -266,8 +277,16 @@ def _prepare_process() -> None:
         _refuse_moment = refuse_moment
 
 
+def _before_fork() -> None:
+    global _python_random
+    transition.before_fork()
+    _python_random = random.getstate() if _entries else None
+
+
 def _adopt_in_child() -> None:
     transition.after_fork_in_child()
-    me = Owner(threading.current_thread(), None)
+    me = current_owner()._replace(task=None)
     for entry in _entries:
         entry.owner = me
+    if _entries and _python_random is not None:
+        random.setstate(_python_random)  # Python reseeds it in every child

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from . import _interrupt
 from .errors import ScopeConflictError, explain
 
+if TYPE_CHECKING:
+    from ._entry import Entry
+
 _RECHECK_SECONDS = 0.5
+
+
+class _Finaliser:
+    """Calls when it is dropped. Whoever drops it does not get what the call raises: `sys.unraisablehook` does."""
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def __del__(self) -> None:
+        self._callback()
 
 
 class Transition:
     """A context manager around each operation on the stack.
 
     Args:
-        stack: What is being changed; when it is empty at the end, SIGINT goes back to its former handler.
+        stack: What is being changed; when the main thread has nothing on it, SIGINT goes back to its former handler.
     """
 
-    def __init__(self, stack: Sized) -> None:
+    def __init__(self, stack: Sequence[Entry]) -> None:
         self._stack = stack
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._thread: int | None = None
+        self._collects = False
         self._waiting = 0
-        self._postponed: list[Callable[[], object]] = []
+        self._postponed: list[_Finaliser] = []
 
     def __enter__(self) -> None:
         if self.is_mine():
@@ -37,29 +53,40 @@ class Transition:
             )
         self._lock.acquire()
         self._thread = threading.get_ident()
+        # A collection in between would run finalisers, which may draw, between one source and the next.
+        self._collects = gc.isenabled()
+        gc.disable()
 
     def __exit__(self, *exc_info: object) -> None:
+        if self._collects:
+            gc.enable()
         self._thread = None
-        if not self._stack:
+        if not self._stack or not self._is_main_inside():
             _interrupt.uninstall()
         if self._waiting:
             self._ended.notify_all()
         self._lock.release()
         while self._postponed:
-            self._postponed.pop()()
+            self._postponed.pop()
+
+    def _is_main_inside(self) -> bool:
+        main = threading.main_thread()
+        return threading.current_thread() is not main or any(entry.owner.thread is main for entry in self._stack)
 
     def is_mine(self) -> bool:
         """Return whether this thread is in a transition: seen from a signal handler or a finaliser that cuts in."""
         return self._thread == threading.get_ident()
 
     def postpone(self, callback: Callable[[], object]) -> None:
-        """Run `callback` once the transition of this thread is over."""
-        self._postponed.append(callback)
+        """Run `callback` once the transition of this thread is over; its errors go where a finaliser's go."""
+        self._postponed.append(_Finaliser(callback))
 
     @_interrupt.waiting
     def wait(self) -> None:
         """Give way, inside a transition, until another one has ended."""
         self._thread = None
+        if self._collects:
+            gc.enable()
         self._waiting += 1
         try:
             # With a time-out, because a thread that dies with its scope open notifies nobody.
@@ -67,6 +94,8 @@ class Transition:
         finally:
             self._waiting -= 1
             self._thread = threading.get_ident()
+            self._collects = gc.isenabled()
+            gc.disable()
 
     def before_fork(self) -> None:
         """Keep another thread's transition out of a fork, whole or not at all."""

@@ -11,10 +11,11 @@ import logging
 import sys
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _stack
-from ._decorated import Decorated
+from ._decorated import Decorated, DecoratedGenerator
 from ._entry import DECORATED, Entry, Part, Site
 from ._interrupt import indivisible
 from ._refusals import explain_refusal
@@ -43,6 +44,16 @@ class Body:
         self._part: Part | None = None
         self.finished = not stepwise
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first step was made."""
+        return self._entry is not None
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether the last attempt to make a step was refused, rather than anything that happened in it."""
+        return self._entry is None or self._part is not None
+
     @indivisible
     def __enter__(self) -> None:
         if self._entry is None:
@@ -69,10 +80,10 @@ def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         TypeError: It is a class or another thing that cannot be wrapped rightly.
     """
+    if isinstance(function, (classmethod, staticmethod)):
+        return cast("Callable[..., Any]", type(function)(decorate(scope, function.__func__)))
     inner = getattr(function, "__func__", function)
-    if not isinstance(inner, types.FunctionType) or not isinstance(
-        function, (types.FunctionType, types.MethodType, classmethod, staticmethod)
-    ):
+    if not isinstance(inner, types.FunctionType) or not isinstance(function, (types.FunctionType, types.MethodType)):
         raise TypeError(
             explain(
                 "only functions and methods can be decorated with @reproducible",
@@ -81,7 +92,8 @@ def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
             )
         )
     site = Site(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
-    return cast("Callable[..., Any]", Decorated(function, _calls(inner)(scope, site)))
+    kind = DecoratedGenerator if inspect.isgeneratorfunction(inner) else Decorated
+    return cast("Callable[..., Any]", kind(function, _calls(inner)(scope, site)))
 
 
 def _calls(function: Callable[..., Any]) -> Callable[[Scope, Site], Callable[..., Any]]:
@@ -113,53 +125,57 @@ def _plain_call(scope: Scope, site: Site) -> Callable[..., Any]:
 
 
 def _generator_call(scope: Scope, site: Site) -> Callable[..., Any]:
-    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        inner = wrapped(*args, **kwargs)
-        return _named(_drive(inner, Body(scope, site, stepwise=True)), inner)
-
-    return call
+    return _stepwise_call(scope, site, _drive)
 
 
 def _coroutine_call(scope: Scope, site: Site) -> Callable[..., Any]:
-    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        # Binding here raises a wrong call's TypeError now; calling `wrapped` here would warn twice when never awaited.
-        inspect.signature(wrapped).bind(*args, **kwargs)
-        return _named(_drive_coroutine(wrapped, args, kwargs, Body(scope, site, stepwise=True)), wrapped)
-
-    return call
+    return _stepwise_call(scope, site, _drive_coroutine)
 
 
 def _async_generator_call(scope: Scope, site: Site) -> Callable[..., Any]:
+    return _stepwise_call(scope, site, _drive_async_generator)
+
+
+def _stepwise_call(scope: Scope, site: Site, drive: Callable[..., Any]) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        inner = wrapped(*args, **kwargs)
-        return _named(_drive_async_generator(inner, Body(scope, site, stepwise=True)), inner)
+        # The body is made at the first step, by its driver, for two reasons. A coroutine that is never awaited warns
+        # once. And the garbage collector finalises older objects first: the driver, which closes the body inside its
+        # scope. What a wrong call raises now as it should is the TypeError of binding the arguments.
+        inspect.signature(wrapped).bind(*args, **kwargs)
+        return _named(drive(partial(wrapped, *args, **kwargs), Body(scope, site, stepwise=True)), wrapped)
 
     return call
 
 
-def _named(driver: Any, inner: Any) -> Any:
-    driver.__name__, driver.__qualname__ = inner.__name__, inner.__qualname__
+def _named(driver: Any, function: Any) -> Any:
+    driver.__name__, driver.__qualname__ = function.__name__, function.__qualname__
     return driver
 
 
-def _drive(inner: Any, body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:
+def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:
     """Run a generator, a coroutine or an awaitable of an async generator, each step inside `body`.
 
     Args:
-        inner: Has send, throw and close.
+        make: Returns what to run, which has send, throw and close.
         body: The scope's side of it.
-        is_whole_body: Whether the body is finished when `inner` is (one item of an async generator is not the whole).
+        is_whole_body: Whether the body is finished when that is (one item of an async generator is not the whole).
     """
+    inner = make()
     step, argument = inner.send, None
     while True:
-        with body:
-            try:
-                item = step(argument)
-            except StopIteration as stop:
-                body.finished = is_whole_body
-                return stop.value
-            finally:
-                argument = None  # an exception kept here would keep its frames alive
+        try:
+            with body:
+                try:
+                    item = step(argument)
+                except StopIteration as stop:
+                    body.finished = is_whole_body
+                    return stop.value
+                finally:
+                    argument = None  # an exception kept here would keep its frames alive
+        except ScopeConflictError as conflict:
+            if body.was_refused:
+                _close_outside(inner, body, conflict)
+            raise
         try:
             argument = yield item
             step = inner.send
@@ -175,45 +191,32 @@ def _close(inner: Any, body: Body) -> None:
     if sys.is_finalizing():
         inner.close()
     elif _stack.transition.is_mine():
-        # The garbage collector got here in the middle of entering or leaving another scope.
-        _stack.transition.postpone(lambda: _close_later(inner, body))
+        # A finaliser, in the middle of entering or leaving another scope.
+        _stack.transition.postpone(partial(_close, inner, body))
     else:
         try:
             with body:
                 body.finished = True
                 inner.close()
         except ScopeConflictError as conflict:
-            _log.warning("%s was closed outside of its scope: %s", inner, conflict)
-            inner.close()
+            if not body.was_refused:
+                raise
+            _close_outside(inner, body, conflict)
 
 
-def _close_later(inner: Any, body: Body) -> None:
-    """Close a body for the garbage collector: nobody asked for it here, so nobody gets its errors."""
-    try:
-        _close(inner, body)
-    except Exception:  # noqa: BLE001 - nobody is there to get it
-        _log.exception("%s raised while it was closed", inner)
+def _close_outside(inner: Any, body: Body, conflict: ScopeConflictError) -> None:
+    """Close a body that may not go on: its generator or coroutine object ends with the error that says so."""
+    if body.has_begun:
+        _log.warning("%s was closed outside of its scope: %s", inner, conflict)
+    inner.close()
 
 
-class _Steps:
-    """An awaitable around `_drive`."""
-
-    __slots__ = ("_body", "_inner", "_is_whole_body")
-
-    def __init__(self, inner: Any, body: Body, *, is_whole_body: bool) -> None:
-        self._inner = inner
-        self._body = body
-        self._is_whole_body = is_whole_body
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return _drive(self._inner, self._body, is_whole_body=self._is_whole_body)
+async def _drive_coroutine(make: Callable[[], Any], body: Body) -> Any:
+    return await _Steps(make, body, is_whole_body=True)
 
 
-async def _drive_coroutine(function: Callable[..., Any], args: Any, kwargs: Any, body: Body) -> Any:
-    return await _Steps(function(*args, **kwargs), body, is_whole_body=True)
-
-
-async def _drive_async_generator(inner: AsyncGenerator[Any, Any], body: Body) -> AsyncGenerator[Any, Any]:
+async def _drive_async_generator(make: Callable[[], AsyncGenerator[Any, Any]], body: Body) -> AsyncGenerator[Any, Any]:
+    inner = make()
     awaitable = _without_hooks(inner)
     while True:
         try:
@@ -221,19 +224,41 @@ async def _drive_async_generator(inner: AsyncGenerator[Any, Any], body: Body) ->
         except StopAsyncIteration:
             return
         try:
-            awaitable = inner.asend((yield item))
+            awaitable = partial(inner.asend, (yield item))
         except GeneratorExit:
-            await _Steps(inner.aclose(), body, is_whole_body=True)
+            await _Steps(inner.aclose, body, is_whole_body=True)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
-            awaitable = inner.athrow(error)
+            awaitable = partial(inner.athrow, error)
 
 
-def _without_hooks(inner: AsyncGenerator[Any, Any]) -> Any:
+class _Steps:
+    """An awaitable around `_drive`."""
+
+    __slots__ = ("_body", "_is_whole_body", "_make")
+
+    def __init__(self, make: Callable[[], Any], body: Body, *, is_whole_body: bool) -> None:
+        self._make = make
+        self._body = body
+        self._is_whole_body = is_whole_body
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _drive(self._make, self._body, is_whole_body=self._is_whole_body)
+
+
+def _leave_to_driver(inner: AsyncGenerator[Any, Any]) -> None:
+    """What a collected body does: nothing; the driver that is collected with it closes it inside its scope."""
+
+
+def _without_hooks(inner: AsyncGenerator[Any, Any]) -> Callable[[], Any]:
     """Start `inner` unknown to the event loop, which would close it beside its driver, outside of its scope."""
-    hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
-    try:
-        return inner.asend(None)
-    finally:
-        sys.set_asyncgen_hooks(*hooks)
+
+    def start() -> Any:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=_leave_to_driver)
+        try:
+            return inner.asend(None)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    return start

@@ -23,7 +23,7 @@ __all__ = [
     "warn",
 ]
 
-_OURS = os.path.dirname(__file__)
+_OURS = os.path.dirname(__file__) + os.sep
 
 
 class DeterministicError(Exception):
@@ -91,4 +91,4 @@ def warn(category: type[Warning], text: str) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
         depth += 1
-    warnings.warn(text, category, stacklevel=depth - 1)
+    warnings.warn(text, category, stacklevel=depth)

@@ -27,7 +27,9 @@ def make_loader(
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> DataLoader[T]:
-    """Make a DataLoader whose order and workers are seeded, and which leaves the caller's generators alone.
+    """Make a DataLoader whose order and workers are seeded.
+
+    Iterating leaves the caller's generators alone, but for what the dataset itself draws with num_workers=0.
 
     Provisional: the standard PyTorch recipe (a generator of the loader's own, and `seed_worker`). Two loaders of one
     scope have the same seed, as by hand. The order is the same for any number of workers; draws inside the dataset
@@ -38,7 +40,8 @@ def make_loader(
         dataset: Any dataset that DataLoader takes.
         batch_size: Samples per batch; None switches batching off.
         shuffle: Whether to draw a new order every epoch.
-        seed: 0 <= seed < 2**64. Omitted: the scope's. In a scope without one, the result is a plain DataLoader.
+        seed: 0 <= seed < 2**64. Omitted: the scope's. In a scope without a seed (seed=None, or not enabled) the
+            result is a plain DataLoader.
         randomness: "worker", the standard recipe, whose draws are those of published results.
         generator: The loader's generator, already seeded, instead of `seed`.
         dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`; a `worker_init_fn` runs after
@@ -91,6 +94,8 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     if not isinstance(seed, Omitted):
         return validate_seed(seed)
     entry = _stack.innermost()
+    if entry is None and _stack.disabled:
+        return None
     if entry is None:
         raise SeedError(
             explain(

@@ -12,7 +12,8 @@ from .attention import Attention
 from .autocast import Autocast
 from .base import Source
 from .cudnn import Cudnn
-from .defaults import Defaults
+from .default_device import DefaultDevice
+from .default_dtype import DefaultDtype
 from .environment import Environment
 from .flush_denormal import FlushDenormal
 from .fp32_precision import Fp32Precision
@@ -41,7 +42,8 @@ SOURCES: list[Source] = [
     Mkldnn(),
     Libraries(),
     Threads(),
-    Defaults(),
+    DefaultDtype(),
+    DefaultDevice(),
     Autocast(),
     FlushDenormal(),
     NumpyBuffer(),

@@ -20,6 +20,7 @@ class Autocast(FlagSource):
     """`torch.set_autocast_*`, by device type: enabled, dtype; and the cache of cast weights. Per thread."""
 
     name = "torch.autocast"
+    per_thread = True
 
     def __init__(self) -> None:
         flags = [Flag("cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled)]

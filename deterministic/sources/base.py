@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -48,6 +49,9 @@ class Source(Protocol):
     Attributes:
         name: Unique and stable, in the field's terms: "torch.cuda", "python.random".
         kind: On resume an "rng" is restored and a "setting" is compared.
+
+    A source whose state is per thread also has `per_thread = True`: what a thread leaves behind when it ends is not
+    given back to another.
     """
 
     name: str
@@ -81,12 +85,24 @@ class RngSource(Source, Protocol):
         """
 
 
+def to_json(value: Any) -> JSON:
+    """Render a flag's value as JSON: enums, dtypes and devices become strings, tuples become lists."""
+    if value is None or (isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    return str(value)
+
+
 class Flag(NamedTuple):
-    """One value with its getter and its setter."""
+    """One value with its getter and its setter, and how it is shown."""
 
     name: str
     get: Callable[[], Any]
     set: Callable[[Any], Any]
+    show: Callable[[Any], JSON] = to_json
 
 
 def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
@@ -120,6 +136,10 @@ class FlagSource:
     def apply(self, config: Config) -> Applied:
         targets = self.targets(config)
         for name, value in targets.values.items():
+            if name not in self._setters:  # this torch lacks it
+                there = {name: value for name, value in targets.values.items() if name in self._setters}
+                targets = targets._replace(values=there)
+                continue
             self._setters[name](value)
         return targets
 
@@ -127,20 +147,10 @@ class FlagSource:
         now = self.capture()
         if now == state:
             return
-        for flag, before, after in zip(self._flags, state, now, strict=True):
-            if before != after:
-                flag.set(before)
+        with ExitStack() as changed:  # one setter that raises keeps none of the others back
+            for flag, before, after in zip(self._flags, state, now, strict=True):
+                if before != after:
+                    changed.callback(flag.set, before)
 
     def describe(self, state: list[Any]) -> dict[str, JSON]:
-        return {flag.name: to_json(value) for flag, value in zip(self._flags, state, strict=True)}
-
-
-def to_json(value: Any) -> JSON:
-    """Render a flag's value as JSON: enums, dtypes and devices become strings, tuples become lists."""
-    if value is None or (isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    return str(value)
+        return {flag.name: flag.show(value) for flag, value in zip(self._flags, state, strict=True)}

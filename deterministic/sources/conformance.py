@@ -99,7 +99,17 @@ def _text(plain: Any) -> str:
 
 
 def _described(source: Source, state: Any) -> str:
-    return json.dumps(source.describe(state), sort_keys=True)
+    description = source.describe(state)
+    try:
+        return json.dumps(description, sort_keys=True)
+    except TypeError as error:
+        raise DeterministicError(
+            explain(
+                f"{source.name} breaks a rule of every source: describe returns JSON",
+                (f"found: {description!r}", f"error: {error}"),
+                "Return None, bools, numbers, strings, lists and dicts alone.",
+            )
+        ) from error
 
 
 def _expect(source: Source, rule: str, expected: str, *found: str) -> None:

@@ -21,6 +21,7 @@ class FlushDenormal(FlagSource):
     """`torch.set_flush_denormal`. Per operating system thread; OpenMP workers that exist already do not follow."""
 
     name = "torch.flush_denormal"
+    per_thread = True
 
     def __init__(self) -> None:
         super().__init__((Flag("flush_denormal", _get, torch.set_flush_denormal),))

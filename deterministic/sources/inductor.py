@@ -50,6 +50,11 @@ class Inductor:
         self._watching = False
         self._values_at_import: tuple[Any, ...] | None = None
 
+    @property
+    def per_thread(self) -> bool:
+        """Whether the values are a thread's own: once the module is there."""
+        return _imported() is not None
+
     def capture(self) -> State:
         module = _imported()
         if module is not None:
@@ -67,7 +72,7 @@ class Inductor:
             self._armed = True
             return _APPLIED_LATER
         _write(module, _TARGETS)
-        return _APPLIED
+        return Applied({name: value for name, value in _TARGETS.items() if getattr(module, name, None) is not None})
 
     def restore(self, state: State) -> None:
         module = _imported()
@@ -85,7 +90,10 @@ class Inductor:
         if isinstance(state, NotImported):
             # Many things import the module in passing (the first optimiser does), and that alone is no difference:
             # what it would be imported with is what is in effect.
-            initial: dict[str, JSON] = {name: os.environ.get(f"TORCHINDUCTOR_{name.upper()}") == "1" for name in _NAMES}
+            initial: dict[str, JSON] = {
+                name: os.environ.get(f"TORCHINDUCTOR_{name.upper()}") == "1" for name in _TARGETS
+            }
+            initial["fallback_random"] = False
             return initial | (_TARGETS if state.armed else {})
         return {name: bool(value) for name, value in zip(_NAMES, state, strict=True)}
 
@@ -95,7 +103,6 @@ class Inductor:
             _write(module, _TARGETS)
 
 
-_APPLIED = Applied(dict(_TARGETS))
 _APPLIED_LATER = Applied({"once_imported": "deterministic, no autotuning"})
 
 

@@ -11,6 +11,7 @@ class NumpyBuffer(FlagSource):
     """`numpy.setbufsize`, in elements. Per thread and asyncio task (a context variable since numpy 2)."""
 
     name = "numpy.buffer"
+    per_thread = True
 
     def __init__(self) -> None:
         super().__init__((Flag("bufsize", np.getbufsize, np.setbufsize),))

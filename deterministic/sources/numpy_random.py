@@ -72,6 +72,9 @@ class NumpyRandom:
         if config.seed is None:
             return NOTHING
         np.random.seed(numpy_seed(config.seed))
+        bit_generator = get_bit_generator()
+        if type(bit_generator) is not np.random.MT19937:
+            set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
         return Applied({"seed": config.seed})
 
     def restore(self, state: State) -> None:

@@ -116,6 +116,14 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
                     "Leave it out, or write a source for it and register it with deterministic.register_source.",
                 )
             )
+        if generator in (torch.default_generator, random.random.__self__, np.random.mtrand._rand):  # type: ignore[attr-defined]
+            raise ValueError(
+                explain(
+                    f"generators[{position}] is a global generator, which every scope seeds and restores anyway",
+                    (f"found: {generator!r}",),
+                    "Leave it out.",
+                )
+            )
         source = OwnGenerator(generator, position)
         if source in sources:
             raise ValueError(

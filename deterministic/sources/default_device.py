@@ -1,4 +1,4 @@
-"""The default dtype and the default device of new tensors."""
+"""The device of new tensors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ def _get_device() -> str | None:
     return None if mode is None else str(mode.device)
 
 
-class Defaults(FlagSource):
-    """`torch.set_default_dtype` and `torch.set_default_device`; the device is per thread."""
+class DefaultDevice(FlagSource):
+    """`torch.set_default_device`. Per thread."""
 
-    name = "torch.defaults"
+    name = "torch.default_device"
+    per_thread = True
 
     def __init__(self) -> None:
         set_device: Any = torch.set_default_device
-        super().__init__(
-            (
-                Flag("dtype", torch.get_default_dtype, torch.set_default_dtype),
-                Flag("device", _get_device, set_device),
-            )
-        )
+        super().__init__((Flag("device", _get_device, set_device),))
