@@ -133,8 +133,9 @@ def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
     close = difflib.get_close_matches(folded, KEYS[1:], n=1, cutoff=_MISSPELT)
     if close:
         return str(close[0])
-    if len(folded) != 4 or as_integer(mapping[key]) is None:
+    if len(folded) != 4:
         return None
     swapped = sorted(folded) == sorted("seed")
     one_letter_off = folded[0] + folded[-1] == "sd" and sum(a != b for a, b in zip(folded, "seed", strict=True)) == 1
-    return "seed" if swapped or one_letter_off else None
+    # The value is looked at last: other people's keys may hold what cannot be read (OmegaConf's ???).
+    return "seed" if (swapped or one_letter_off) and as_integer(mapping[key]) is not None else None

@@ -41,6 +41,7 @@ class Transition:
         self._collects = False
         self._waiting = 0
         self._postponed: list[_Finaliser] = []
+        self._until_idle: list[_Finaliser] = []
 
     def __enter__(self) -> None:
         if self.is_mine():
@@ -68,6 +69,8 @@ class Transition:
         self._lock.release()
         while self._postponed:
             self._postponed.pop()
+        while self._until_idle and not self._stack:
+            self._until_idle.pop()
 
     def _is_main_inside(self) -> bool:
         main = threading.main_thread()
@@ -80,6 +83,10 @@ class Transition:
     def postpone(self, callback: Callable[[], object]) -> None:
         """Run `callback` once the transition of this thread is over; its errors go where a finaliser's go."""
         self._postponed.append(_Finaliser(callback))
+
+    def postpone_until_idle(self, callback: Callable[[], object]) -> None:
+        """Run `callback` once no scope is open, on whichever thread closes the last one."""
+        self._until_idle.append(_Finaliser(callback))
 
     @_interrupt.waiting
     def wait(self) -> None:

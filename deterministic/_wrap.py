@@ -172,9 +172,9 @@ def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -
                     return stop.value
                 finally:
                     argument = None  # an exception kept here would keep its frames alive
-        except ScopeConflictError as conflict:
+        except ScopeConflictError:
             if body.was_refused:
-                _close_outside(inner, body, conflict)
+                _close_when_idle(inner, body)
             raise
         try:
             argument = yield item
@@ -198,17 +198,22 @@ def _close(inner: Any, body: Body) -> None:
             with body:
                 body.finished = True
                 inner.close()
-        except ScopeConflictError as conflict:
+        except ScopeConflictError:
             if not body.was_refused:
                 raise
-            _close_outside(inner, body, conflict)
+            _close_when_idle(inner, body)
 
 
-def _close_outside(inner: Any, body: Body, conflict: ScopeConflictError) -> None:
-    """Close a body that may not go on: its generator or coroutine object ends with the error that says so."""
+def _close_when_idle(inner: Any, body: Body) -> None:
+    """Close a body that may not go on now, later: its cleanup belongs in its own scope, and would draw from another's.
+
+    Its generator or coroutine object has ended, with the error that refused it.
+    """
     if body.has_begun:
-        _log.warning("%s was closed outside of its scope: %s", inner, conflict)
-    inner.close()
+        _log.warning("%s cannot be closed while another scope is open, and is once that has closed", inner)
+        _stack.transition.postpone_until_idle(partial(_close, inner, body))
+    else:
+        inner.close()
 
 
 async def _drive_coroutine(make: Callable[[], Any], body: Body) -> Any:

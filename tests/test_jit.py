@@ -65,8 +65,6 @@ SCRIPTED: dict[str, Any] = {
     "a decorated method": Method().noise,
     "a function that calls a decorated one": calls,
     "a module that calls a decorated function": CallsFunction(),
-    "a module whose forward is decorated": Forward(),
-    "a module with a decorated method": Method(),
 }
 TRACED: dict[str, Any] = {
     "a decorated function": decorated,

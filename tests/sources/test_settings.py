@@ -23,15 +23,16 @@ FLAG_SOURCES = [source for source in SOURCES if isinstance(source, FlagSource)]
 every_source = pytest.mark.parametrize("source", FLAG_SOURCES, ids=lambda source: source.name)
 
 
-def members(enum: Any) -> list[Any]:
-    return [] if enum is None else list(enum.__members__.values())
+def members(enum: Any) -> list[int]:
+    return [] if enum is None else [member.value for member in enum.__members__.values()]
 
 
 OTHERS: dict[str, list[Any]] = {
     "benchmark_limit": [3, 4],
     "depthwise_kernel": ["cudnn", "native", "auto"],
     "priority_order": [[2, 1, 0, 3, 4], [1, 2, 0, 3, 4]],
-    "opt_einsum_strategy": ["greedy", "optimal"],
+    "opt_einsum_enabled": [("unset", True), ("unset", False), (True, False)],
+    "opt_einsum_strategy": [("unset", "greedy"), ("optimal", "auto"), ("unset", None)],
     "linalg": members(torch._C._LinalgBackend),
     "blas": members(torch._C._BlasBackend),
     "rocm_flash": members(getattr(torch._C, "_ROCmFABackend", None)),
