@@ -172,9 +172,9 @@ def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -
                     return stop.value
                 finally:
                     argument = None  # an exception kept here would keep its frames alive
-        except ScopeConflictError:
+        except ScopeConflictError as conflict:
             if body.was_refused:
-                _close_when_idle(inner, body)
+                _close_when_idle(inner, body, conflict)
             raise
         try:
             argument = yield item
@@ -198,19 +198,19 @@ def _close(inner: Any, body: Body) -> None:
             with body:
                 body.finished = True
                 inner.close()
-        except ScopeConflictError:
+        except ScopeConflictError as conflict:
             if not body.was_refused:
                 raise
-            _close_when_idle(inner, body)
+            _close_when_idle(inner, body, conflict)
 
 
-def _close_when_idle(inner: Any, body: Body) -> None:
+def _close_when_idle(inner: Any, body: Body, conflict: ScopeConflictError) -> None:
     """Close a body that may not go on now, later: its cleanup belongs in its own scope, and would draw from another's.
 
     Its generator or coroutine object has ended, with the error that refused it.
     """
     if body.has_begun:
-        _log.warning("%s cannot be closed while another scope is open, and is once that has closed", inner)
+        _log.warning("%s will be closed once no scope is open: %s", inner, conflict)
         _stack.transition.postpone_until_idle(partial(_close, inner, body))
     else:
         inner.close()
