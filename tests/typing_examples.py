@@ -79,7 +79,7 @@ class Trainer:
 
 
 def blocks(config: Mapping[str, Any], path: Path) -> list[float]:
-    own = [torch.Generator(), np.random.default_rng(), np.random.RandomState(), random.Random()]
+    own = (torch.Generator(), np.random.default_rng(), np.random.RandomState(), random.Random())
     with reproducible(seed=42, deterministic=True, generators=own) as run:
         values = handle(run)
     with reproducible.from_config(config), reproducible.from_config(path, deterministic="cudnn"):
