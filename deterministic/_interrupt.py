@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal.signal() converts to enums: 5 us instead of 0.4
 import _thread
-import contextlib
 import signal
 import threading
 import time
@@ -59,9 +58,10 @@ def install() -> None:
     current = _signal.getsignal(_signal.SIGINT)
     if isinstance(current, _Handler) or not callable(current):
         return
-    # A sub-interpreter's main thread is not the one that gets signals.
-    with contextlib.suppress(ValueError):
+    try:
         _signal.signal(_signal.SIGINT, _Handler(current))
+    except ValueError:  # a sub-interpreter's main thread is not the one that gets signals
+        return
 
 
 def uninstall() -> None:

@@ -58,6 +58,9 @@ class Scope:
                 )
             )
         self._on_conflict: _stack.OnConflict = on_conflict
+        self._fixed_config: Config | None = None
+        if not self._per_rank and not isinstance(self._seed, Omitted):
+            self._fixed_config = Config(self._seed, self._deterministic, self._num_threads)
         self._own: tuple[Source, ...] = ()
         generators = tuple(generators)
         if generators:
@@ -166,6 +169,8 @@ class Scope:
         return self._on_conflict
 
     def _config(self) -> Config:
+        if self._fixed_config is not None:
+            return self._fixed_config
         seed = self._seed
         if isinstance(seed, Omitted):
             enclosing = _stack.innermost()

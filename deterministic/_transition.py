@@ -58,11 +58,12 @@ class Transition:
         self._collects = gc.isenabled()
         gc.disable()
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, exc_type: object, *rest: object) -> None:
         if self._collects:
             gc.enable()
         self._thread = None
-        if not self._stack or not self._is_main_inside():
+        # One who was refused has put the handler in place for nothing.
+        if not self._stack or (exc_type is not None and not self._is_main_inside()):
             _interrupt.uninstall()
         if self._waiting:
             self._ended.notify_all()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -37,6 +38,12 @@ class Applied(NamedTuple):
 
 NOTHING = Applied()
 """What `apply` returns when the config asks nothing of a source."""
+
+
+@lru_cache(maxsize=64)
+def seeded(seed: int) -> Applied:
+    """Return what `apply` returns when it has seeded a generator."""
+    return Applied({"seed": seed})
 
 
 @runtime_checkable
@@ -115,8 +122,16 @@ def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
     return None if get is None or set_ is None else Flag(name, get, set_)
 
 
+def _call_it(function: Callable[[], Any]) -> Any:
+    return function()
+
+
+# There is no quicker way to call a row of functions; Python 3.10 lacks it.
+_call: Callable[[Callable[[], Any]], Any] = getattr(operator, "call", _call_it)
+
+
 class FlagSource:
-    """A setting that is a row of independent flags. Subclasses name them, and say what a config asks."""
+    """A setting that is a row of independent flags, which no level changes. Subclasses name them."""
 
     name: str
     kind: Kind = "setting"
@@ -126,12 +141,36 @@ class FlagSource:
         self._getters = tuple(flag.get for flag in self._flags)
         self._setters = {flag.name: flag.set for flag in self._flags}
 
-    def targets(self, config: Config) -> Applied:
-        """Return the values that `config` asks for, by flag name; by default none."""
+    def capture(self) -> list[Any]:
+        return list(map(_call, self._getters))
+
+    def apply(self, config: Config) -> Applied:
         return NOTHING
 
-    def capture(self) -> list[Any]:
-        return [get() for get in self._getters]
+    def restore(self, state: list[Any]) -> None:
+        now = self.capture()
+        if now == state:
+            return
+        failed: Exception | None = None
+        for flag, before, after in zip(self._flags, state, now, strict=True):
+            if before != after:
+                try:
+                    flag.set(before)
+                except Exception as error:  # noqa: BLE001 - raised once the other flags are back
+                    failed = failed or error
+        if failed is not None:
+            raise failed
+
+    def describe(self, state: list[Any]) -> dict[str, JSON]:
+        return {flag.name: flag.show(value) for flag, value in zip(self._flags, state, strict=True)}
+
+
+class LevelFlagSource(FlagSource):
+    """A row of flags, some of which a config sets."""
+
+    def targets(self, config: Config) -> Applied:
+        """Return the values that `config` asks for, by flag name."""
+        raise NotImplementedError
 
     def apply(self, config: Config) -> Applied:
         targets = self.targets(config)
@@ -142,15 +181,3 @@ class FlagSource:
                 continue
             self._setters[name](value)
         return targets
-
-    def restore(self, state: list[Any]) -> None:
-        now = self.capture()
-        if now == state:
-            return
-        with ExitStack() as changed:  # one setter that raises keeps none of the others back
-            for flag, before, after in zip(self._flags, state, now, strict=True):
-                if before != after:
-                    changed.callback(flag.set, before)
-
-    def describe(self, state: list[Any]) -> dict[str, JSON]:
-        return {flag.name: flag.show(value) for flag, value in zip(self._flags, state, strict=True)}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .._config import Config
-from .base import NOTHING, Applied, FlagSource, torch_flag
+from .base import NOTHING, Applied, LevelFlagSource, torch_flag
 
 _DETERMINISTIC = Applied({"deterministic": True, "benchmark": False})
 
 
-class Cudnn(FlagSource):
+class Cudnn(LevelFlagSource):
     """`torch.backends.cudnn`: enabled, deterministic, benchmark, benchmark_limit, depthwise kernel; MIOpen's mode."""
 
     name = "torch.cudnn"

@@ -168,9 +168,11 @@ class Fp32Precision:
 
     def _legacy(self, reads: Sequence[str], raw: Sequence[str], alone: bool) -> tuple[Legacy, Legacy]:
         """Return what the legacy getters return and what is stored; they raise where that and the slots disagree."""
-        shown = matmul, cudnn = _or_none(self._get_matmul), _or_none(self._get_cudnn)
-        if None not in shown:
+        try:
+            shown: Legacy = (self._get_matmul(), self._get_cudnn())
             return shown, shown
+        except RuntimeError:
+            shown = matmul, cudnn = _or_none(self._get_matmul), _or_none(self._get_cudnn)
         if matmul is None and alone:
             agreed = [(CUDA_MATMUL, "ieee"), (MKLDNN_MATMUL, "ieee")]
             matmul = self._peek(raw, agreed, partial(_or_none, self._get_matmul))

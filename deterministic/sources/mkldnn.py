@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .._config import Config
-from .base import NOTHING, Applied, FlagSource, torch_flag
+from .base import NOTHING, Applied, LevelFlagSource, torch_flag
 
 _DETERMINISTIC = Applied({"deterministic": True})
 
 
-class Mkldnn(FlagSource):
+class Mkldnn(LevelFlagSource):
     """`torch.backends.mkldnn`: enabled, deterministic."""
 
     name = "torch.mkldnn"

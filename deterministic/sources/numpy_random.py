@@ -14,7 +14,7 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from .._config import Config
 from .._seeds import numpy_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind
+from .base import NOTHING, Applied, JSON, Kind, seeded
 
 _MT19937_BYTES = 624 * 4 + 4
 """The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
@@ -75,7 +75,7 @@ class NumpyRandom:
         bit_generator = get_bit_generator()
         if type(bit_generator) is not np.random.MT19937:
             set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
-        return Applied({"seed": config.seed})
+        return seeded(config.seed)
 
     def restore(self, state: State) -> None:
         # Setting the bit generator, even to the one in place, drops the cached Gaussian.

@@ -10,7 +10,7 @@ import sys
 from typing import Any, NamedTuple, TypeAlias
 
 from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind
+from .base import NOTHING, Applied, JSON, Kind, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
@@ -50,7 +50,7 @@ class PythonRandom:
         if config.seed is None:
             return NOTHING
         random.seed(config.seed)
-        return Applied({"seed": config.seed})
+        return seeded(config.seed)
 
     def restore(self, state: State) -> None:
         if self._address is None or not isinstance(state, _Raw):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from .._config import Config
-from .base import NOTHING, Applied, Flag, FlagSource, Limit
+from .base import NOTHING, Applied, Flag, LevelFlagSource, Limit
 
 
-class Threads(FlagSource):
+class Threads(LevelFlagSource):
     """`torch.set_num_threads`. The number of inter-op threads can be set once per process and is left alone."""
 
     name = "torch.threads"

@@ -8,7 +8,7 @@ import torch
 
 from .._config import Config
 from .._seeds import torch_seed
-from .base import NOTHING, Applied, JSON, Kind
+from .base import NOTHING, Applied, JSON, Kind, seeded
 
 
 class TorchCpu:
@@ -26,7 +26,7 @@ class TorchCpu:
         # Not torch.manual_seed: that formats a traceback for each device that is not initialised, 90-600 us.
         seed = torch_seed(config.seed)
         torch.default_generator.manual_seed(seed)
-        return Applied({"seed": seed})
+        return seeded(seed)
 
     def restore(self, state: torch.Tensor) -> None:
         torch.default_generator.set_state(state)
