@@ -44,17 +44,17 @@ def current_owner() -> Owner:
     return Owner(threading.current_thread(), _life(), _current_task())
 
 
-def standing(me: Owner, owner: Owner, *, stepwise: bool) -> Standing:
+def standing(me: Owner, owner: Owner, *, is_step: bool) -> Standing:
     """Return whether `me` may enter inside a scope of `owner`.
 
     Args:
         me: Who wants to enter.
         owner: Who has the innermost scope open.
-        stepwise: The entry will be taken off the stack at every suspension (a decorated coroutine), so it cannot
-            interleave with other tasks of the same thread.
+        is_step: The entry will be gone before the event loop goes on (a decorated function, or a step of a decorated
+            coroutine), so it cannot interleave with other tasks of the same thread.
     """
     if me.life is owner.life:
-        if stepwise or owner.task is None or owner.task is me.task or owner.task.done():
+        if is_step or owner.task is None or owner.task is me.task or owner.task.done():
             return Standing.MAY_NEST
         return Standing.OTHER_TASK
     if owner.life() is None or not owner.thread.is_alive():

@@ -150,7 +150,7 @@ class Scope:
 
         return decorate(self, function) if self._enabled else function
 
-    def enter(self, site: Site, *, stepwise: bool = False) -> Entry:
+    def enter(self, site: Site, *, is_step: bool = False) -> Entry:
         """Enter once; whoever calls leaves the entry, and is indivisible."""
         entry = _stack.enter(
             self,
@@ -158,7 +158,7 @@ class Scope:
             site,
             self._own,
             on_conflict=self._on_conflict,
-            stepwise=stepwise,
+            is_step=is_step,
         )
         entry.run = Run(entry)
         return entry

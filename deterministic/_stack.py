@@ -56,7 +56,7 @@ def enter(
     *,
     only: Sequence[Source] | None = None,
     on_conflict: OnConflict = "raise",
-    stepwise: bool = False,
+    is_step: bool = False,
 ) -> Entry:
     """Save every source, apply `config`, and push the entry.
 
@@ -67,7 +67,7 @@ def enter(
         own: Sources of this entry, beside `SOURCES`.
         only: Sources to cover instead of all.
         on_conflict: Whether to wait for another thread.
-        stepwise: Whether the entry is taken off the stack whenever its body is suspended.
+        is_step: Whether the entry is gone before the event loop goes on: left, or taken off with its suspended body.
 
     Raises:
         ScopeConflictError: Another thread or task has a scope open, or this is no moment to enter one. Nothing was
@@ -78,7 +78,7 @@ def enter(
     me = current_owner()
     _interrupt.install()
     with transition:
-        _take_turn(me, site, on_conflict, stepwise)
+        _take_turn(me, site, on_conflict, is_step)
         sources = only if only is not None else (*_sources, *own)
         saved = _snapshot.capture(sources)
         applied = _snapshot.apply(saved, config)
@@ -136,7 +136,7 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
     me = current_owner()
     _interrupt.install()
     with transition:
-        _take_turn(me, part.entries[0].site, on_conflict, stepwise=True)
+        _take_turn(me, part.entries[0].site, on_conflict, is_step=True)
         outside = _snapshot.capture(part.inside)
         try:
             _snapshot.restore(part.inside)
@@ -214,12 +214,12 @@ def _outermost(entries: list[Entry]) -> Snapshot:
     return outside
 
 
-def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, stepwise: bool) -> None:
+def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, is_step: bool) -> None:
     if _refuse_moment is not None:
         _refuse_moment()
     while _entries:
         other = _entries[-1]
-        found = standing(me, other.owner, stepwise=stepwise)
+        found = standing(me, other.owner, is_step=is_step)
         if found is Standing.MAY_NEST:
             return
         if found is Standing.OWNER_DEAD:

@@ -34,12 +34,11 @@ class Body:
     once the body has finished or raised.
     """
 
-    __slots__ = ("_entry", "_part", "_scope", "_site", "_stepwise", "finished")
+    __slots__ = ("_entry", "_part", "_scope", "_site", "finished")
 
     def __init__(self, scope: Scope, site: Site, *, stepwise: bool) -> None:
         self._scope = scope
         self._site = site
-        self._stepwise = stepwise
         self._entry: Entry | None = None
         self._part: Part | None = None
         self.finished = not stepwise
@@ -57,7 +56,7 @@ class Body:
     @indivisible
     def __enter__(self) -> None:
         if self._entry is None:
-            self._entry = self._scope.enter(self._site, stepwise=self._stepwise)
+            self._entry = self._scope.enter(self._site, is_step=True)
         elif self._part is not None:
             _stack.resume(self._part, on_conflict=self._scope.on_conflict)
             self._part = None
