@@ -13,6 +13,7 @@ from . import _stack
 from ._config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ._entry import STARTED, Entry, Site
 from ._interrupt import indivisible
+from ._ownership import current_owner
 from ._refusals import explain_refusal
 from ._run import Run
 from ._seeds import DEFAULT_SEED, derive_seed, validate_seed
@@ -108,12 +109,9 @@ class Scope:
         frame = _calling_frame()
         site = Site(frame.f_code, frame.f_lineno, STARTED)
         again = _stack.find_started(self, site)
-        if again is not None:
+        # Another thread's is left alone: entering says what is wrong.
+        if again is not None and again.owner.life is current_owner().life:
             _stack.leave(again)
-        entry = self.enter(site)
-        entry.owner = entry.owner._replace(task=None)  # a later cell may run in another task
-        run: Run = entry.run
-        if again is not None:
             warn(
                 ScopeOrderWarning,
                 explain(
@@ -122,6 +120,9 @@ class Scope:
                     "Call stop() at the end, or use `with` or the decorator.",
                 ),
             )
+        entry = self.enter(site)
+        entry.owner = entry.owner._replace(task=None)  # a later cell may run in another task
+        run: Run = entry.run
         return run
 
     @indivisible

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from . import _interrupt, _snapshot
-from ._entry import STARTED, Entry, Part, Site
+from ._entry import DECORATED, STARTED, Entry, Part, Site
 from ._ownership import Owner, Standing, conflict, current_owner, standing
 from ._transition import Transition
 from .errors import ScopeOrderWarning, explain, warn
@@ -153,10 +153,10 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
 
 
 def find(request: object, frame: int) -> Entry | None:
-    """Return the entry of `request` that was made in `frame`, else its innermost one; also if it is suspended."""
+    """Return the block of `request` that was entered in `frame`, else its innermost one; also if it is suspended."""
     found = None
     for entry in _known():
-        if entry.request is request:
+        if entry.request is request and entry.site.frame not in (DECORATED, STARTED):
             if entry.site.frame == frame:
                 return entry
             found = found or entry

@@ -17,6 +17,9 @@ from deterministic import reproducible
 
 from .processes import run_python
 from .streams import together
+from .versions import needs_deterministic_inductor
+
+pytestmark = needs_deterministic_inductor
 
 TARGETS = ("deterministic", "max_autotune", "max_autotune_gemm", "coordinate_descent_tuning")
 

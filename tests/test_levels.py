@@ -14,7 +14,7 @@ from deterministic._config import LEVELS, Level
 
 from .processes import run_python
 
-GENERATORS = {"python.random", "numpy.random", "torch.cpu"}
+GENERATORS = {"python.random", "numpy.random", "torch.cpu"} | ({"torch.cuda"} if torch.version.cuda else set())
 """The generators of a machine without an accelerator."""
 
 Differences = dict[tuple[str, str], tuple[Any, Any]]

@@ -17,6 +17,14 @@ def _get_device() -> str | None:
     return None if mode is None else str(mode.device)
 
 
+def _set_device(device: str | None) -> None:
+    set_device: Any = torch.set_default_device
+    set_device(device)
+    if device is None:
+        # "None set" is where the attribute is missing; torch 2.6 leaves a None, on which its get_default_device raises.
+        _PER_THREAD.__dict__.pop("device_context", None)
+
+
 class DefaultDevice(FlagSource):
     """`torch.set_default_device`. Per thread."""
 
@@ -24,5 +32,4 @@ class DefaultDevice(FlagSource):
     per_thread = True
 
     def __init__(self) -> None:
-        set_device: Any = torch.set_default_device
-        super().__init__((Flag("device", _get_device, set_device),))
+        super().__init__((Flag("device", _get_device, _set_device),))

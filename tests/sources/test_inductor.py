@@ -15,6 +15,7 @@ from deterministic.sources.inductor import Inductor, NotImported
 from deterministic.testing import check_source
 
 from ..processes import run_python
+from ..versions import needs_deterministic_inductor
 
 NAME = "torch._inductor.config"
 FOUND = {
@@ -207,6 +208,7 @@ print(json.dumps(seen))
 """
 
 
+@needs_deterministic_inductor
 def test_the_real_module_imported_inside_of_a_scope() -> None:
     options = {
         f"TORCHINDUCTOR_{name.upper()}": "1" for name in FOUND if name not in ("deterministic", "fallback_random")
