@@ -91,19 +91,17 @@ def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
             )
         )
     site = Site(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
+    drive = _driver_of(inner)
+    call = _plain_call(scope, site) if drive is None else _stepwise_call(scope, site, drive)
     kind = DecoratedGenerator if inspect.isgeneratorfunction(inner) else Decorated
-    return cast("Callable[..., Any]", kind(function, _calls(inner)(scope, site)))
+    return cast("Callable[..., Any]", kind(function, call))
 
 
-def _calls(function: Callable[..., Any]) -> Callable[[Scope, Site], Callable[..., Any]]:
-    """Return what makes the call for this kind of function."""
-    for is_kind, call in (
-        (inspect.isgeneratorfunction, _generator_call),
-        (inspect.iscoroutinefunction, _coroutine_call),
-        (inspect.isasyncgenfunction, _async_generator_call),
-    ):
+def _driver_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return what drives the body of this kind of function step by step; None for a plain function."""
+    for is_kind, drive in _DRIVERS:
         if is_kind(function):
-            return call
+            return drive
         if is_kind(inspect.unwrap(function)):
             raise TypeError(
                 explain(
@@ -112,7 +110,7 @@ def _calls(function: Callable[..., Any]) -> Callable[[Scope, Site], Callable[...
                     "Put @reproducible under the other decorator, directly on the generator or coroutine function.",
                 )
             )
-    return _plain_call
+    return None
 
 
 def _plain_call(scope: Scope, site: Site) -> Callable[..., Any]:
@@ -121,18 +119,6 @@ def _plain_call(scope: Scope, site: Site) -> Callable[..., Any]:
             return wrapped(*args, **kwargs)
 
     return call
-
-
-def _generator_call(scope: Scope, site: Site) -> Callable[..., Any]:
-    return _stepwise_call(scope, site, _drive)
-
-
-def _coroutine_call(scope: Scope, site: Site) -> Callable[..., Any]:
-    return _stepwise_call(scope, site, _drive_coroutine)
-
-
-def _async_generator_call(scope: Scope, site: Site) -> Callable[..., Any]:
-    return _stepwise_call(scope, site, _drive_async_generator)
 
 
 def _stepwise_call(scope: Scope, site: Site, drive: Callable[..., Any]) -> Callable[..., Any]:
@@ -266,3 +252,10 @@ def _without_hooks(inner: AsyncGenerator[Any, Any]) -> Callable[[], Any]:
             sys.set_asyncgen_hooks(*hooks)
 
     return start
+
+
+_DRIVERS: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
+    (inspect.isgeneratorfunction, _drive),
+    (inspect.iscoroutinefunction, _drive_coroutine),
+    (inspect.isasyncgenfunction, _drive_async_generator),
+)
