@@ -63,8 +63,7 @@ class Transition:
             gc.enable()
         self._thread = None
         # One who was refused has put the handler in place for nothing.
-        if not self._stack or (exc_type is not None and not self._is_main_inside()):
-            _interrupt.uninstall()
+        has_left = not self._stack or (exc_type is not None and not self._is_main_inside())
         if self._waiting:
             self._ended.notify_all()
         self._lock.release()
@@ -72,6 +71,8 @@ class Transition:
             self._postponed.pop()
         while self._until_idle and not self._stack:
             self._until_idle.pop()
+        if has_left:  # last of all: from here on an interrupt is raised at once
+            _interrupt.uninstall()
 
     def _is_main_inside(self) -> bool:
         main = threading.main_thread()

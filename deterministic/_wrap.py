@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _stack
 from ._decorated import Decorated, DecoratedGenerator
-from ._entry import DECORATED, Entry, Part, Site
+from ._entry import DECORATED, Entry, Site
 from ._interrupt import indivisible
 from ._refusals import explain_refusal
 from .errors import ScopeConflictError, explain
@@ -34,14 +34,14 @@ class Body:
     once the body has finished or raised.
     """
 
-    __slots__ = ("_entry", "_part", "_scope", "_site", "finished")
+    __slots__ = ("_entry", "_scope", "_site", "close", "finished")
 
     def __init__(self, scope: Scope, site: Site, *, stepwise: bool) -> None:
         self._scope = scope
         self._site = site
         self._entry: Entry | None = None
-        self._part: Part | None = None
         self.finished = not stepwise
+        self.close: Callable[[], object] | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -49,28 +49,32 @@ class Body:
         return self._entry is not None
 
     @property
-    def was_refused(self) -> bool:
-        """Whether the last attempt to make a step was refused, rather than anything that happened in it."""
-        return self._entry is None or self._part is not None
+    def is_suspended(self) -> bool:
+        """Whether it waits for its next step, put aside."""
+        return self._entry is not None and self._entry.is_open and self._entry.part is not None
 
     @indivisible
     def __enter__(self) -> None:
         if self._entry is None:
             self._entry = self._scope.enter(self._site, is_step=True)
-        elif self._part is not None:
-            _stack.resume(self._part, on_conflict=self._scope.on_conflict)
-            self._part = None
+        elif self._entry.part is not None:
+            _stack.resume(self._entry.part, on_conflict=self._scope.on_conflict)
 
     @indivisible
     def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
         entry = cast(Entry, self._entry)
         if exc is None and not self.finished:
-            self._part = _stack.suspend(entry)
+            _stack.suspend(entry)
             return
         self.finished = True
-        if exc is not None:
-            explain_refusal(exc)
-        _stack.leave(entry)
+        try:
+            if exc is not None:
+                explain_refusal(exc)
+                if self.close is not None:
+                    # Ctrl-C can be raised just outside of the body, which then is not over: its blocks close first.
+                    self.close()
+        finally:
+            _stack.leave(entry)
 
 
 def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,6 +150,7 @@ def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -
         is_whole_body: Whether the body is finished when that is (one item of an async generator is not the whole).
     """
     inner = make()
+    body.close = inner.close
     step, argument = inner.send, None
     while True:
         try:
@@ -157,9 +162,8 @@ def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -
                     return stop.value
                 finally:
                     argument = None  # an exception kept here would keep its frames alive
-        except ScopeConflictError as conflict:
-            if body.was_refused:
-                _close_when_idle(inner, body, conflict)
+        except BaseException as error:
+            _end(inner, body, error)
             raise
         try:
             argument = yield item
@@ -184,21 +188,25 @@ def _close(inner: Any, body: Body) -> None:
                 body.finished = True
                 inner.close()
         except ScopeConflictError as conflict:
-            if not body.was_refused:
+            if not body.is_suspended:
                 raise
             _close_when_idle(inner, body, conflict)
 
 
-def _close_when_idle(inner: Any, body: Body, conflict: ScopeConflictError) -> None:
-    """Close a body that may not go on now, later: its cleanup belongs in its own scope, and would draw from another's.
-
-    Its generator or coroutine object has ended, with the error that refused it.
-    """
-    if body.has_begun:
-        _log.warning("%s will be closed once no scope is open: %s", inner, conflict)
-        _stack.transition.postpone_until_idle(partial(_close, inner, body))
-    else:
+def _end(inner: Any, body: Body, error: BaseException) -> None:
+    """Close a body whose driver ends with `error` while it is not over: it was refused, or Ctrl-C came in between."""
+    if not body.has_begun:
         inner.close()
+    elif body.is_suspended and isinstance(error, ScopeConflictError):
+        _close_when_idle(inner, body, error)
+    elif body.is_suspended:
+        _close(inner, body)
+
+
+def _close_when_idle(inner: Any, body: Body, conflict: ScopeConflictError) -> None:
+    """Close a body later that may not go on now: its cleanup belongs in its own scope, not in another's."""
+    _log.warning("%s will be closed once no scope is open: %s", inner, conflict)
+    _stack.transition.postpone_until_idle(partial(_close, inner, body))
 
 
 async def _drive_coroutine(make: Callable[[], Any], body: Body) -> Any:
