@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import Context, ContextVar
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,7 +37,24 @@ class NotImported(NamedTuple):
     armed: bool
 
 
-State: TypeAlias = "tuple[Any, ...] | NotImported"
+State: TypeAlias = "dict[str, Any] | NotImported"
+
+
+class _Options:
+    """The options of the imported module that this torch has."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self._readers = {name: _reader(module, name) for name in _NAMES if getattr(module, name, None) is not None}
+        self.applied = Applied({name: value for name, value in _TARGETS.items() if name in self._readers})
+
+    def read(self) -> dict[str, Any]:
+        return {name: read() for name, read in self._readers.items()}
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if self._readers[name]() != value:
+                setattr(self.module, name, value)
 
 
 class Inductor:
@@ -48,17 +67,18 @@ class Inductor:
         # Facts about the process, not saved state: an entry keeps what it saved.
         self._armed = False
         self._watching = False
-        self._values_at_import: tuple[Any, ...] | None = None
+        self._known: _Options | None = None
+        self._values_at_import: dict[str, Any] = {}
 
     @property
     def per_thread(self) -> bool:
         """Whether the values are a thread's own: once the module is there."""
-        return _imported() is not None
+        return self._options() is not None
 
     def capture(self) -> State:
-        module = _imported()
-        if module is not None:
-            return _read(module)
+        options = self._options()
+        if options is not None:
+            return options.read()
         if not self._watching:
             self._watching = True
             wrapt.register_post_import_hook(self._imported_now, _MODULE)
@@ -67,24 +87,22 @@ class Inductor:
     def apply(self, config: Config) -> Applied:
         if not config.applies_algorithms:
             return NOTHING
-        module = _imported()
-        if module is None:
+        options = self._options()
+        if options is None:
             self._armed = True
             return _APPLIED_LATER
-        _write(module, _TARGETS)
-        return Applied({name: value for name, value in _TARGETS.items() if getattr(module, name, None) is not None})
+        options.write(options.applied.values)
+        return options.applied
 
     def restore(self, state: State) -> None:
-        module = _imported()
+        options = self._options()
         if isinstance(state, NotImported):
             self._armed = state.armed
-            if module is None:
-                return
-            # Imported since: as if it had been imported where this state was captured.
-            values = self._values_at_import or _read(module)
-            _write(module, dict(zip(_NAMES, values, strict=True)) | (_TARGETS if state.armed else {}))
-        elif module is not None:
-            _write(module, dict(zip(_NAMES, state, strict=True)))
+            if options is not None:
+                # Imported since: as if it had been imported where this state was captured.
+                options.write({**self._values_at_import, **(options.applied.values if state.armed else {})})
+        elif options is not None:
+            options.write(state)
 
     def describe(self, state: State) -> dict[str, JSON]:
         if isinstance(state, NotImported):
@@ -93,31 +111,50 @@ class Inductor:
             initial: dict[str, JSON] = {
                 name: os.environ.get(f"TORCHINDUCTOR_{name.upper()}") == "1" for name in _TARGETS
             }
-            initial["fallback_random"] = False
-            return initial | (_TARGETS if state.armed else {})
-        return {name: bool(value) for name, value in zip(_NAMES, state, strict=True)}
+            return {**initial, "fallback_random": False, **(_TARGETS if state.armed else {})}
+        return {name: bool(state.get(name)) for name in _NAMES}
+
+    def _options(self) -> _Options | None:
+        """Return the options once the import of the module is complete; half-way through, it has none yet."""
+        module = sys.modules.get(_MODULE)
+        if module is None or not hasattr(module, "_config"):
+            return None
+        if self._known is None or self._known.module is not module:
+            self._known = _Options(module)
+        return self._known
 
     def _imported_now(self, module: ModuleType) -> None:
-        self._values_at_import = _read(module)
-        if self._armed:
-            _write(module, _TARGETS)
+        options = self._options()
+        if options is not None:
+            self._values_at_import = options.read()
+            if self._armed:
+                options.write(options.applied.values)
 
 
 _APPLIED_LATER = Applied({"once_imported": "deterministic, no autotuning"})
 
 
-def _imported() -> ModuleType | None:
-    """Return the module once its import is complete; half-way through, it has no values yet."""
-    module = sys.modules.get(_MODULE)
-    return module if module is not None and hasattr(module, "_config") else None
+def _reader(module: ModuleType, name: str) -> Callable[[], Any]:
+    """Return what reads an option: in torch 2.13 the context variable behind it, since the module takes 2 us."""
+    entry = module._config.get(name)
+    override = getattr(entry, "user_override", None)
+    if not isinstance(override, ContextVar) or not _is_simple(entry):
+        return partial(getattr, module, name, None)
+    unset, default = Context().run(override.get), entry.default
+
+    def read() -> Any:
+        value = override.get()
+        return default if value is unset else value
+
+    return read
 
 
-def _read(module: ModuleType) -> tuple[Any, ...]:
-    return tuple(getattr(module, name, None) for name in _NAMES)
-
-
-def _write(module: ModuleType, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        # None: this torch has no such option.
-        if getattr(module, name, None) not in (None, value):
-            setattr(module, name, value)
+def _is_simple(entry: Any) -> bool:
+    """Return whether an option is what was set, else its default: no alias, no variable of the environment."""
+    unset = type(entry).env_value_force
+    return (
+        entry.alias is None
+        and entry.justknob is None
+        and entry.env_value_force is unset
+        and entry.env_value_default is unset
+    )
