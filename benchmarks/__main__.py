@@ -7,7 +7,7 @@ import json
 import platform
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,23 @@ def main() -> None:
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     arguments = parser.parse_args()
 
-    entering = interleaved(
-        {scopes.BASELINE: scopes.naive, "with reproducible(0): pass": scopes.scope, **scopes.peers()},
-        scopes.BASELINE,
-        rounds=arguments.rounds,
-    )
-    sources = interleaved(
-        {scopes.BASELINE: scopes.naive, **scopes.by_source()}, scopes.BASELINE, rounds=arguments.rounds
-    )
+    def measured(functions: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
+        return interleaved({scopes.BASELINE: scopes.naive, **functions}, scopes.BASELINE, rounds=arguments.rounds)
+
+    entering = measured({"with reproducible(0): pass": scopes.scope})
+    sources = measured(scopes.by_source())
+    beside = measured({**scopes.peers(), "with reproducible(0): pass, inductor imported": scopes.scope})
     first = fresh_processes({**startup.IMPORT, **startup.FIRST_ENTRY}, runs=arguments.runs)
 
     show("entering and leaving once, warm", entering)
     show("one source: capture, apply, restore", sources)
+    show("beside other libraries, with inductor imported", beside)
     print("\nonce per process (ms): best, median")
     for name, seconds in first.items():
         print(f"  {name:<42} {min(seconds) * 1e3:9.2f} {statistics.median(seconds) * 1e3:9.2f}")
     if arguments.save:
-        arguments.save.write_text(json.dumps(figures(entering, sources, first), indent=1) + "\n", encoding="utf-8")
+        everything = figures({"entering": entering, "sources": sources, "beside": beside}, first)
+        arguments.save.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
 
 def show(title: str, timings: Mapping[str, Timing]) -> None:
@@ -51,15 +51,15 @@ def show(title: str, timings: Mapping[str, Timing]) -> None:
         print(f"  {name:<42} {timing.best:9.2f} {timing.median:9.2f} {timing.ratio:9.3f}")
 
 
-def figures(
-    entering: Mapping[str, Timing], sources: Mapping[str, Timing], first: Mapping[str, list[float]]
-) -> dict[str, Any]:
+def figures(tables: Mapping[str, Mapping[str, Timing]], first: Mapping[str, list[float]]) -> dict[str, Any]:
     """Return everything that was measured, with what it was measured on."""
     return {
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "versions": versions(),
         "machine": f"{platform.machine()}, {cpu_model()}",
-        "microseconds": {name: vars(timing) for name, timing in {**entering, **sources}.items()},
+        "microseconds": {
+            title: {name: vars(timing) for name, timing in timings.items()} for title, timings in tables.items()
+        },
         "seconds_once": first,
     }
 

@@ -34,7 +34,10 @@ def scope() -> None:
 
 
 def peers() -> dict[str, Callable[[], None]]:
-    """Return what other libraries have for it, as far as they are installed."""
+    """Return what other libraries have for it, as far as they are installed.
+
+    Importing Lightning imports inductor, whose options are then saved and restored too: measure the rest before.
+    """
     found: dict[str, Callable[[], None]] = {"torch fork_rng + manual_seed": _fork_rng}
     try:
         from hypothesis.internal.entropy import deterministic_PRNG
@@ -47,7 +50,8 @@ def peers() -> dict[str, Callable[[], None]]:
     except ImportError:
         pass
     try:
-        from lightning_fabric.utilities.seed import isolate_rng, seed_everything
+        from lightning_fabric.utilities.seed import seed_everything
+        from pytorch_lightning.utilities.seed import isolate_rng
 
         def lightning() -> None:
             with isolate_rng():

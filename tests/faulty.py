@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -85,6 +86,7 @@ def faulty_at(place: int) -> Iterator[Faulty]:
     assert not _stack._entries
     assert not _stack.transition.is_mine()
     assert not lock._is_owned()
+    assert gc.isenabled()
     assert signal.getsignal(signal.SIGINT) is handler
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import signal
 import sys
@@ -110,12 +111,14 @@ def run(program: Program, keyboard: Keyboard, begin: Callable[[], object] = lamb
         sys.settrace(tracer)
         keyboard.raises = False
     lock: Any = _stack.transition._lock
+    dirt += ["not collecting"] * (not gc.isenabled())
     dirt += ["locked"] * (_stack.transition.is_mine() or lock._is_owned())
     dirt += [f"open: {entry.site}" for entry in _stack._entries]
     dirt += [f"changed: {name}" for name in what_changed(before)]
     dirt += ["another handler"] * (signal.getsignal(signal.SIGINT) != keyboard.handle)
     dirt += [f"arrived: {keyboard.arrived} of {keyboard.sent}"] * (keyboard.arrived != keyboard.sent)
     if dirt:
+        gc.enable()
         _stack.transition.after_fork_in_child()
         _stack._entries.clear()
         _snapshot.restore(before)

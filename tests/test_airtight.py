@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -112,6 +113,7 @@ class Programs(RuleBasedStateMachine):
                 if not player.touched:
                     assert player.observe_globals() == player.at_start
                     assert describe() == player.described
+                assert gc.isenabled()
                 assert not _stack._entries
                 assert not any(part.entries for part in _stack._suspended)
         finally:
