@@ -5,11 +5,17 @@ from __future__ import annotations
 import copy
 import importlib
 from operator import attrgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 
 from .errors import explain
+
+if TYPE_CHECKING:
+    _FunctionWrapper = wrapt.FunctionWrapper[Any, Any]
+    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper[Any, Any]
+else:  # generic since wrapt 2
+    _FunctionWrapper, _BoundFunctionWrapper = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
 
 def _by_name(module: str, qualname: str) -> Any:
@@ -54,7 +60,7 @@ class _ByName:
         )
 
 
-class BoundDecorated(_ByName, wrapt.BoundFunctionWrapper[Any, Any]):
+class BoundDecorated(_ByName, _BoundFunctionWrapper):
     """A decorated method, bound: pickled and copied with the object that it is bound to."""
 
     def __reduce__(self) -> Any:
@@ -68,7 +74,7 @@ class BoundDecorated(_ByName, wrapt.BoundFunctionWrapper[Any, Any]):
         return self if instance is None else getattr(copy.deepcopy(instance, memo), self.__name__)
 
 
-class Decorated(_ByName, wrapt.FunctionWrapper[Any, Any]):
+class Decorated(_ByName, _FunctionWrapper):
     """A decorated function: to `inspect` and to type checkers, the function itself."""
 
     __bound_function_wrapper__ = BoundDecorated

@@ -121,7 +121,7 @@ def test_without_the_handler_the_same_interrupts_leave_scopes_open_and_settings_
     monkeypatch.setattr(_interrupt, "install", lambda: None)
     _, dirty = interrupt_everywhere(with_block, keyboard, every=3)
     found = {dirt.partition(":")[0] for dirts in dirty.values() for dirt in dirts}
-    assert found == {"open", "changed", "locked", "not collecting"}
+    assert found >= {"open", "changed", "locked"}
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timers")
