@@ -7,7 +7,6 @@ are saved, filled and put back, as the states of the generators are afterwards.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +17,7 @@ import torch
 from .._config import Config
 from .._seeds import torch_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind, Limit
+from .base import NOTHING, Applied, JSON, Kind, Limit, digest
 
 # Looked up at every entry, and mostly not there: a getattr that fails on these two modules costs 1 us.
 _TORCH, _TORCH_C = vars(torch), vars(torch._C)
@@ -290,7 +289,7 @@ def _describe_call(call: Any) -> str:
 
 def _describe_value(value: Any) -> str:
     if isinstance(value, torch.Tensor):
-        return hashlib.blake2b(value.numpy().tobytes(), digest_size=8).hexdigest()
+        return digest(value.numpy().tobytes())
     if isinstance(value, tuple):
         return ", ".join(map(_describe_value, value))
     return str(value) if value is None or isinstance(value, (int, str, torch.device)) else f"{id(value):#x}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import torch
 
 from .._config import Config
@@ -101,6 +103,20 @@ def to_json(value: Any) -> JSON:
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     return str(value)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a nested state with numpy's arrays and scalars as lists and numbers, and tuples as lists."""
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def digest(data: bytes) -> str:
+    """Return a short digest of a state, for `describe`."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 class Flag(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from .._config import Config
 from .._seeds import numpy_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind, seeded
+from .base import NOTHING, Applied, JSON, Kind, digest, seeded, to_plain
 
 _MT19937_BYTES = 624 * 4 + 4
 """The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
@@ -89,12 +88,11 @@ class NumpyRandom:
 
     def describe(self, state: State) -> dict[str, JSON]:
         plain = self.encode(state)
-        digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).hexdigest()
-        return {"bit_generator": plain["bit_generator"], "digest": digest}
+        return {"bit_generator": plain["bit_generator"], "digest": digest(repr(plain).encode())}
 
     def encode(self, state: State) -> dict[str, Any]:
         if isinstance(state, _Full):
-            return dict(_plain(state.state))
+            return dict(to_plain(state.state))
         words = np.frombuffer(state.data, dtype=np.uint32)
         return {
             "bit_generator": "MT19937",
@@ -133,10 +131,3 @@ def _layout_holds() -> bool:
     words = np.frombuffer(ctypes.string_at(probe.ctypes.state_address, _MT19937_BYTES), dtype=np.uint32)
     state: dict[str, Any] = probe.state["state"]  # type: ignore[assignment]
     return bool(np.array_equal(words[:-1], state["key"])) and int(words[-1]) == state["pos"]
-
-
-def _plain(value: Any) -> Any:
-    """Return nested state with arrays as lists and numpy scalars as numbers."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterable
 from copy import deepcopy
@@ -14,7 +13,7 @@ import torch
 from .._config import Config
 from .._seeds import derive_seed
 from ..errors import explain
-from .base import NOTHING, Applied, JSON, Kind
+from .base import NOTHING, Applied, JSON, Kind, digest, to_plain
 
 Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
 
@@ -69,11 +68,11 @@ class OwnGenerator:
             generator.bit_generator.state = state
 
     def describe(self, state: Any) -> dict[str, JSON]:
-        text = state.numpy().tobytes() if isinstance(state, torch.Tensor) else repr(_plain(state)).encode()
-        return {"type": type(self.generator).__name__, "digest": hashlib.blake2b(text, digest_size=8).hexdigest()}
+        text = state.numpy().tobytes() if isinstance(state, torch.Tensor) else repr(to_plain(state)).encode()
+        return {"type": type(self.generator).__name__, "digest": digest(text)}
 
     def encode(self, state: Any) -> Any:
-        return _plain(state)
+        return to_plain(state)
 
     def decode(self, plain: Any) -> Any:
         if isinstance(self.generator, random.Random):
@@ -137,16 +136,8 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
     return tuple(sources)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
 def _with_arrays(value: Any) -> Any:
-    """Undo `_plain` for the states of numpy's bit generators: their lists are arrays of unsigned integers."""
+    """Undo `to_plain` for the states of numpy's bit generators: their lists are arrays of unsigned integers."""
     if isinstance(value, dict):
         return {key: _with_arrays(item) for key, item in value.items()}
     if isinstance(value, list):

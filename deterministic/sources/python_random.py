@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import random
 import struct
 import sys
 from typing import Any, NamedTuple, TypeAlias
 
 from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind, seeded
+from .base import NOTHING, Applied, JSON, Kind, digest, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
@@ -60,7 +59,7 @@ class PythonRandom:
         self._generator.gauss_next = state.gauss_next
 
     def describe(self, state: State) -> dict[str, JSON]:
-        return {"digest": hashlib.blake2b(repr(_as_public(state)).encode(), digest_size=8).hexdigest()}
+        return {"digest": digest(repr(_as_public(state)).encode())}
 
     def encode(self, state: State) -> list[Any]:
         version, words, gauss_next = _as_public(state)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 
 from .._config import Config
 from .._seeds import torch_seed
-from .base import NOTHING, Applied, JSON, Kind, seeded
+from .base import NOTHING, Applied, JSON, Kind, digest, seeded
 
 
 class TorchCpu:
@@ -32,7 +30,7 @@ class TorchCpu:
         torch.default_generator.set_state(state)
 
     def describe(self, state: torch.Tensor) -> dict[str, JSON]:
-        return {"digest": hashlib.blake2b(state.numpy().tobytes(), digest_size=8).hexdigest()}
+        return {"digest": digest(state.numpy().tobytes())}
 
     def encode(self, state: torch.Tensor) -> torch.Tensor:
         return state

@@ -15,7 +15,8 @@ from deterministic import describe, reproducible
 from deterministic._config import Config
 from deterministic.errors import ResumeMismatchError
 from deterministic.sources import numpy_random as module
-from deterministic.sources.numpy_random import NumpyRandom, _Full, _layout_holds, _plain, _Raw
+from deterministic.sources.base import to_plain
+from deterministic.sources.numpy_random import NumpyRandom, _Full, _layout_holds, _Raw
 
 numpy_random: Any = np.random  # its stubs lack the functions for the bit generator
 # A position of 624 makes the next draw refill all words.
@@ -45,7 +46,7 @@ def put(position: int, gauss: float | None) -> None:
 
 def now() -> Any:
     """Return the state as numpy says it, comparable."""
-    return _plain(np.random.get_state(legacy=False))
+    return to_plain(np.random.get_state(legacy=False))
 
 
 def draw() -> list[float]:
