@@ -153,16 +153,15 @@ class Scope:
 
     def enter(self, site: Site, *, is_step: bool = False) -> Entry:
         """Enter once; whoever calls leaves the entry, and is indivisible."""
-        entry = _stack.enter(
+        return _stack.enter(
             self,
             self._config(),
             site,
             self._own,
             on_conflict=self._on_conflict,
             is_step=is_step,
+            run=Run,
         )
-        entry.run = Run(entry)
-        return entry
 
     @property
     def on_conflict(self) -> _stack.OnConflict:

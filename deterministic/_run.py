@@ -241,8 +241,7 @@ class OptOut:
         config = Config(seed=self._run.seed, deterministic=self._run.deterministic, allow_nondeterministic=True)
         frame = sys._getframe(1)
         site = Site(frame.f_code, frame.f_lineno, id(frame))
-        entry = _stack.enter(self, config, site, only=(ALGORITHMS,))
-        entry.run = self._run
+        entry = _stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run)
         self._entries.append(entry)
         return self._run
 

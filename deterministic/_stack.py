@@ -54,6 +54,7 @@ def enter(
     site: Site,
     own: Sequence[Source] = (),
     *,
+    run: Callable[[Entry], object],
     only: Sequence[Source] | None = None,
     on_conflict: OnConflict = "raise",
     is_step: bool = False,
@@ -65,6 +66,7 @@ def enter(
         config: What to apply.
         site: Where.
         own: Sources of this entry, beside `SOURCES`.
+        run: Makes the handle of the entry.
         only: Sources to cover instead of all.
         on_conflict: Whether to wait for another thread.
         is_step: Whether the entry is gone before the event loop goes on: left, or taken off with its suspended body.
@@ -83,6 +85,7 @@ def enter(
         saved = _snapshot.capture(sources)
         applied = _snapshot.apply(saved, config)
         entry = Entry(request, config, site, me, saved, applied)
+        entry.run = run(entry)
         _entries.append(entry)
     return entry
 
@@ -185,10 +188,10 @@ def _leave(entry: Entry) -> None:
     if not entry.is_open:
         return
     entry.is_open = False
-    entry.run = None  # the run keeps its entry, for the report; both ways would be a cycle for the collector
     layer = _entries if entry.part is None else entry.part.entries
     index = layer.index(entry)
     del layer[index]
+    entry.run = None  # the run keeps its entry, for the report; both ways would be a cycle for the collector
     if index < len(layer):
         above = layer[index]
         above.saved = {**above.saved, **entry.saved}
