@@ -40,12 +40,20 @@ class Config:
         deterministic: The level, a key of `LEVELS`.
         num_threads: How many threads torch uses for one CPU operation; None leaves the number alone.
         allow_nondeterministic: The scoped opt-out: deterministic algorithms off, everything else as it is.
+        seed_of_all_ranks: With `per_rank`, the seed that this rank's own was derived from: what ranks must agree on
+            (the order of a loader) comes from it. None: `seed` is the same on every rank.
     """
 
     seed: int | None = None
     deterministic: Level = False
     num_threads: int | None = None
     allow_nondeterministic: bool = False
+    seed_of_all_ranks: int | None = None
+
+    @property
+    def common_seed(self) -> int | None:
+        """The seed that every rank of a distributed run has in common."""
+        return self.seed if self.seed_of_all_ranks is None else self.seed_of_all_ranks
 
     @property
     def applies_cudnn(self) -> bool:
@@ -81,8 +89,8 @@ def validate_level(deterministic: object) -> Level:
     )
 
 
-def validate_num_threads(num_threads: object) -> int | None:
-    """Return `num_threads` as a positive int or None.
+def validate_num_threads(num_threads: object, *, name: str = "num_threads") -> int | None:
+    """Return `num_threads` as a positive int or None; `name` is what the caller calls it.
 
     Raises:
         TypeError: Neither None nor an integer.
@@ -94,13 +102,13 @@ def validate_num_threads(num_threads: object) -> int | None:
     if count is None:
         raise TypeError(
             explain(
-                "num_threads is not an integer",
+                f"{name} is not an integer",
                 (f"found: {num_threads!r} ({type(num_threads).__name__})", "expected: an int, 1 or more, or None"),
-                "Pass the number of threads, for example num_threads=1.",
+                f"Pass the number of threads, for example {name}=1.",
             )
         )
     if count < 1:
         raise ValueError(
-            explain("num_threads is below 1", (f"found: {count}", "expected: 1 or more"), "Pass at least 1, or None.")
+            explain(f"{name} is below 1", (f"found: {count}", "expected: 1 or more"), "Pass at least 1, or None.")
         )
     return count

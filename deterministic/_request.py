@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
@@ -14,6 +13,7 @@ from ._config import OMITTED, Config, Level, Omitted, validate_level, validate_n
 from ._entry import STARTED, Entry, Site
 from ._interrupt import indivisible
 from ._ownership import current_owner
+from ._ranks import current_rank
 from ._refusals import explain_refusal
 from ._run import Run
 from ._seeds import DEFAULT_SEED, derive_seed, validate_seed
@@ -171,13 +171,15 @@ class Scope:
     def _config(self) -> Config:
         if self._fixed_config is not None:
             return self._fixed_config
-        seed = self._seed
+        seed, common = self._seed, None
         if isinstance(seed, Omitted):
             enclosing = _stack.innermost()
             seed = DEFAULT_SEED if enclosing is None else enclosing.config.seed
+            common = None if enclosing is None else enclosing.config.seed_of_all_ranks
         if self._per_rank and seed is not None:
-            seed = derive_seed(seed, "rank", _rank())
-        return Config(seed, self._deterministic, self._num_threads)
+            common = seed if common is None else common
+            seed = derive_seed(seed, "rank", current_rank())
+        return Config(seed, self._deterministic, self._num_threads, seed_of_all_ranks=common)
 
 
 _CONTEXTLIB = contextlib.__file__
@@ -189,23 +191,6 @@ def _calling_frame() -> FrameType:
     while frame is not None and frame.f_code.co_filename == _CONTEXTLIB:
         frame = frame.f_back
     return frame or sys._getframe(2)
-
-
-def _rank() -> int:
-    import torch.distributed
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank()
-    rank = os.environ.get("RANK", "0")
-    if not rank.isdecimal():
-        raise ValueError(
-            explain(
-                "per_rank=True needs this process's rank, and the variable RANK holds none",
-                (f"found: RANK={rank!r}", "expected: 0, 1, 2, ..."),
-                "Start with torchrun, initialise torch.distributed before entering, or unset RANK.",
-            )
-        )
-    return int(rank)
 
 
 def _validate_bool(name: str, value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _snapshot, _stack
@@ -238,7 +239,8 @@ class OptOut:
     def __enter__(self) -> Run:
         from .sources import ALGORITHMS
 
-        config = Config(seed=self._run.seed, deterministic=self._run.deterministic, allow_nondeterministic=True)
+        asked = Config() if self._run._entry is None else self._run._entry.config
+        config = replace(asked, allow_nondeterministic=True)
         frame = sys._getframe(1)
         site = Site(frame.f_code, frame.f_lineno, id(frame))
         entry = _stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run)
