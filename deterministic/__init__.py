@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._seeds import spawn_seeds as spawn_seeds
     from ._snapshot import describe as describe
     from .data.loader import make_loader as make_loader
+    from .data.sample import sample_rng as sample_rng
     from .data.worker import seed_worker as seed_worker
     from .sources.registry import register_source as register_source
 
@@ -30,6 +31,7 @@ __all__ = [
     "make_loader",
     "register_source",
     "reproducible",
+    "sample_rng",
     "seed_everything",
     "seed_worker",
     "spawn_seeds",
@@ -43,6 +45,7 @@ _HOMES = {
     "make_loader": ".data.loader",
     "register_source": ".sources.registry",
     "reproducible": "._scope",
+    "sample_rng": ".data.sample",
     "seed_everything": "._scope",
     "seed_worker": ".data.worker",
     "spawn_seeds": "._seeds",

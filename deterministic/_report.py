@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,8 @@ class Report:
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, entry: Entry | None) -> Report:
-        """Return the report of an entry; None stands for a scope that is not enabled."""
+    def of(cls, entry: Entry | None, loaders: Sequence[dict[str, Any]] = ()) -> Report:
+        """Return the report of an entry and the loaders in it; None stands for a scope that is not enabled."""
         if entry is None:
             return cls({"enabled": False, "versions": versions()})
         sources = []
@@ -53,6 +54,7 @@ class Report:
                 "entered_at": str(entry.site),
                 "open": entry.is_open,
                 "sources": sources,
+                "loaders": list(loaders),
                 "limits": limits,
                 "versions": versions(),
             }
@@ -96,6 +98,11 @@ class Report:
         untouched = [source["name"] for source in self.data["sources"] if not source["set"]]
         if untouched:
             lines += ["", "saved, and not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
+        if self.data["loaders"]:
+            lines += ["", "loaders"]
+            for loader in self.data["loaders"]:
+                lines += [f"  {title(loader)}", f"    {epochs(loader['epochs'])}"]
+                lines += [f"    {note}" for note in loader["notes"]]
         if self.data["limits"]:
             lines += ["", "not controlled"]
             for limit in self.data["limits"]:
@@ -117,12 +124,16 @@ class Report:
         if not self.data["enabled"]:
             return f"<p>{html.escape(str(self))}</p>"
         limits = [(limit["subject"], f"{limit['reason']} {limit['remedy']}") for limit in self.data["limits"]]
+        loaders = [
+            (title(loader), " ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
+        ]
         found = [(name, str(value)) for name, value in self.data["versions"].items()]
         return (
             f"<p><b>reproducible</b>: seed {self.data['seed']}, "
             f"deterministic={html.escape(repr(self.data['deterministic']))}, "
             f"entered at {html.escape(self.data['entered_at'])}</p>"
             f"<b>set (before &rarr; inside)</b>{table(self._rows())}"
+            + (f"<b>loaders</b>{table(loaders)}" if loaders else "")
             + (f"<b>not controlled</b>{table(limits)}" if limits else "")
             + f"<details><summary>versions</summary>{table(found)}</details>"
         )
@@ -137,6 +148,25 @@ class Report:
                     before = "" if value["before"] is None else f"{_short(value['before'])} -> "
                     rows.append((f"{source['name']}.{name}", f"{before}{_short(value['set'])}"))
         return rows
+
+
+def title(loader: dict[str, Any]) -> str:
+    """Return what a loader is, in one line."""
+    workers = f"num_workers={loader['num_workers']}"
+    return f"{loader['made_at']}: seed {loader['seed']}, {loader['randomness']!r}, {loader['order']}, {workers}"
+
+
+def epochs(groups: list[dict[str, Any]]) -> str:
+    """Return which epochs were started, and how far each came: `next(iter(loader))` starts one too."""
+    told = []
+    for group in groups:
+        one = group["first"] == group["last"]
+        numbers = f"epoch {group['first']}" if one else f"epochs {group['first']}-{group['last']}"
+        batches = f"{group['batches']} batch{'' if group['batches'] == 1 else 'es'}{'' if one else ' each'}"
+        told.append(
+            f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
+        )
+    return "; ".join(told) or "no epoch started"
 
 
 def versions() -> dict[str, JSON]:

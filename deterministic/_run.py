@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from . import _snapshot, _stack
 from ._config import Config, Level
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _STATE_VERSION = 1
 
 
+class Described(Protocol):
+    """Something that the report tells of."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is to be said, as JSON."""
+
+
 class Run:
     """What `with reproducible(...) as run` gives: one entry into a scope.
 
@@ -33,6 +40,7 @@ class Run:
         self._entry = entry
         self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
         self._numpy_streams: dict[str, np.random.Generator] = {}
+        self._loaders: list[Described] = []
 
     def __repr__(self) -> str:
         if self._entry is None:
@@ -110,7 +118,12 @@ class Run:
         """Return what this scope set, what it could not control and the remedy, and the versions; also once closed."""
         from ._report import Report
 
-        return Report.of(self._entry)
+        return Report.of(self._entry, [loader.describe() for loader in self._loaders])
+
+    def note_loader(self, loader: Described) -> None:
+        """Let the report tell of a loader that was made or iterated in this scope."""
+        if loader not in self._loaders:
+            self._loaders.append(loader)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every generator: the global ones, the scope's own, and this run's streams.

@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from types import FrameType
 
 __all__ = [
     "DeterministicError",
     "NondeterminismWarning",
     "NotReproducibleError",
+    "ReplayWarning",
     "ResumeMismatchError",
     "ScopeConflictError",
     "ScopeOrderWarning",
     "SeedError",
     "TooLateWarning",
     "explain",
+    "users_line",
     "warn",
 ]
 
@@ -48,6 +51,10 @@ class ResumeMismatchError(DeterministicError, ValueError):
 
 class ScopeOrderWarning(UserWarning):
     """Scopes were closed in another order than the reverse of their opening, or were left open."""
+
+
+class ReplayWarning(UserWarning):
+    """Something must be done again, at a cost, to get back to where a state was saved."""
 
 
 class TooLateWarning(UserWarning):
@@ -86,9 +93,20 @@ def warn(category: type[Warning], text: str) -> None:
         category: Of which kind.
         text: What `explain` worded.
     """
-    frame = sys._getframe(1)
+    warnings.warn(text, category, stacklevel=_users_frame()[1])
+
+
+def users_line() -> str:
+    """Return the line of the user's that led here, as "file.py:12"."""
+    frame, _ = _users_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _users_frame() -> tuple[FrameType, int]:
+    """Return the first frame outside of this library, and the `stacklevel` at which the caller would warn there."""
+    frame = sys._getframe(2)
     depth = 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
         depth += 1
-    warnings.warn(text, category, stacklevel=depth)
+    return frame, depth

@@ -19,6 +19,7 @@ LEVELS: dict[str, int] = {
     "sources": 1,
     "_snapshot": 2,
     "_moments": 2,
+    "_ranks": 2,
     # Scopes and what they give.
     "_compilation": 3,
     "_decorated": 3,

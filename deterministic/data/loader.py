@@ -1,12 +1,12 @@
-"""`make_loader`: a DataLoader with its own seeded order and seeded workers."""
+"""`make_loader`: a DataLoader whose samples depend on nothing accidental."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .. import _stack
-from .._config import OMITTED, Omitted
-from .._seeds import torch_seed, validate_seed
+from .._config import OMITTED, Omitted, validate_num_threads
+from .._seeds import as_integer, torch_seed, validate_seed
 from ..errors import SeedError, explain
 from .worker import SeedWorkerThen, seed_worker
 
@@ -14,46 +14,96 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader, Dataset
 
+    from .keyed_loader import ReproducibleDataLoader
+
 T = TypeVar("T")
+
+_SCHEMES = {
+    "sample": "every sample draws what (seed, epoch, index) says, whatever the workers, ranks and batches",
+    "batch": "the same, but per batch: cheaper, and independent of workers alone",
+    "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
+}
+
+
+@overload
+def make_loader(
+    dataset: Dataset[T],
+    batch_size: int | None | Omitted = OMITTED,
+    shuffle: bool | None = None,
+    *,
+    seed: int | Omitted = OMITTED,
+    randomness: Literal["sample", "batch"] = "sample",
+    shard: bool = True,
+    global_batch_size: int | None = None,
+    worker_threads: int = 1,
+    generator: torch.Generator | None = None,
+    **dataloader_arguments: Any,
+) -> ReproducibleDataLoader[T]: ...
+
+
+@overload
+def make_loader(
+    dataset: Dataset[T],
+    batch_size: int | None | Omitted = OMITTED,
+    shuffle: bool | None = None,
+    *,
+    seed: int | Omitted = OMITTED,
+    randomness: Literal["worker"],
+    generator: torch.Generator | None = None,
+    **dataloader_arguments: Any,
+) -> DataLoader[T]: ...
 
 
 def make_loader(
     dataset: Dataset[T],
-    batch_size: int | None = 1,
+    batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
     *,
     seed: int | Omitted = OMITTED,
-    randomness: Literal["worker"] = "worker",
+    randomness: Literal["sample", "batch", "worker"] = "sample",
+    shard: bool = True,
+    global_batch_size: int | None = None,
+    worker_threads: int = 1,
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> DataLoader[T]:
-    """Make a DataLoader whose order and workers are seeded.
+    """Make a DataLoader whose samples are the same for any workers, ranks and interruptions.
 
-    Iterating leaves the caller's generators alone, but for what the dataset itself draws with num_workers=0.
+    Whatever the dataset draws from `random`, `numpy.random` or torch (CPU) while it makes a sample is a function of
+    (seed, epoch, index, occurrence). So the bits of a batch do not depend on num_workers, prefetch_factor, the start
+    method, persistent_workers or the state of the global generators, and iterating leaves those alone. The dataset
+    stays as it is. `collate_fn` and a dataset's `__getitems__` make a whole batch, so their draws are keyed per batch:
+    independent of the workers, not of which samples are in the batch.
 
-    Provisional: the standard PyTorch recipe (a generator of the loader's own, and `seed_worker`). Two loaders of one
-    scope have the same seed, as by hand. The order is the same for any number of workers; draws inside the dataset
-    are repeated exactly for the same number of workers, and differ between numbers. A later version makes them
-    independent of it, and that will be the default.
+    Without a sampler of the user's, the order is a function of (seed, epoch), and the ranks of a distributed run
+    (torch.distributed, else the variables RANK and WORLD_SIZE, looked up at every iteration) share each global batch.
 
     Args:
-        dataset: Any dataset that DataLoader takes.
-        batch_size: Samples per batch; None switches batching off.
+        dataset: Any dataset that DataLoader takes. Of an IterableDataset the draws also depend on num_workers and the
+            ranks; sharing the data out is its own business, as always.
+        batch_size: Samples per batch on each rank, 1 if omitted; None switches batching off.
         shuffle: Whether to draw a new order every epoch.
-        seed: 0 <= seed < 2**64. Omitted: the scope's. In a scope without a seed (seed=None, or not enabled) the
-            result is a plain DataLoader.
-        randomness: "worker", the standard recipe, whose draws are those of published results.
-        generator: The loader's generator, already seeded, instead of `seed`.
-        dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`; a `worker_init_fn` runs after
-            `seed_worker`.
+        seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common). In a
+            scope without a seed it is drawn from torch's global generator at the first iteration.
+        randomness: "sample"; "batch", which is cheaper and keys every draw per batch; "worker", the standard recipe,
+            which returns a plain DataLoader with the draws of published results.
+        shard: Whether ranks share the data. With False each sees all of it.
+        global_batch_size: Samples per batch on all ranks together, instead of batch_size; then any number of ranks
+            that divides it sees the same global batches.
+        worker_threads: How many threads torch uses for one CPU operation while fetching, in workers and without
+            them, 1 or more: on CPU the number decides the order of many sums.
+        generator: The seed is drawn from it, now, instead of `seed`. With randomness="worker" it is the DataLoader's.
+        dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`. A `worker_init_fn` runs as ever;
+            what it seeds does not reach the samples.
 
     Returns:
-        A `torch.utils.data.DataLoader`.
+        A `torch.utils.data.DataLoader`, which unless randomness is "worker" also has `state_dict`, `load_state_dict`,
+        `set_epoch`, `peek`, `replay` and `check`.
 
     Raises:
         SeedError: The seed is no seed, or there is neither a seed nor a scope.
-        TypeError: Both a seed and a generator were given.
-        ValueError: `randomness` names no scheme.
+        TypeError: An argument is of the wrong type, or two exclude each other.
+        ValueError: An argument is out of range, or names nothing; what DataLoader itself refuses.
 
     Example:
         >>> from deterministic import make_loader
@@ -61,15 +111,12 @@ def make_loader(
         >>> first == [batch.tolist() for batch in make_loader(range(4), batch_size=2, shuffle=True, seed=0)]
         True
     """
-    import torch
-    from torch.utils.data import DataLoader
-
-    if randomness != "worker":
+    if randomness not in _SCHEMES:
         raise ValueError(
             explain(
                 "randomness= names no scheme",
-                (f"found: {randomness!r}", "expected: 'worker'"),
-                "Leave it out: per-sample keys are planned.",
+                (f"found: {randomness!r}", *(f"{name!r}: {text}" for name, text in _SCHEMES.items())),
+                "Pass one of them.",
             )
         )
     if generator is not None and not isinstance(seed, Omitted):
@@ -81,8 +128,42 @@ def make_loader(
             )
         )
     effective = _effective_seed(seed) if generator is None else None
-    if effective is not None:
-        generator = torch.Generator().manual_seed(torch_seed(effective))
+    _require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
+    if randomness == "worker":
+        size = 1 if isinstance(batch_size, Omitted) else batch_size
+        return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
+    threads = validate_num_threads(worker_threads, name="worker_threads") or 1
+
+    from .keyed_loader import ReproducibleDataLoader
+    from .keying import Keying, LoaderSeed, draw_seed
+
+    keying = Keying(
+        seed=LoaderSeed(effective if generator is None else draw_seed(generator), shard=shard),
+        randomness=randomness,
+        shard=shard,
+        is_global=global_batch_size is not None,
+        worker_threads=threads,
+    )
+    size = global_batch_size or (1 if isinstance(batch_size, Omitted) else batch_size)
+    if generator is not None:
+        dataloader_arguments["generator"] = generator
+    return ReproducibleDataLoader(dataset, size, shuffle, keying=keying, **dataloader_arguments)
+
+
+def _recipe(
+    dataset: Dataset[T],
+    batch_size: int | None,
+    shuffle: bool | None,
+    seed: int | None,
+    generator: torch.Generator | None,
+    dataloader_arguments: dict[str, Any],
+) -> DataLoader[T]:
+    """Make the standard recipe: a generator of the loader's own, and `seed_worker`."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    if seed is not None:
+        generator = torch.Generator().manual_seed(torch_seed(seed))
     if generator is not None:
         users = dataloader_arguments.pop("worker_init_fn", None)
         dataloader_arguments["worker_init_fn"] = seed_worker if users is None else SeedWorkerThen(users)
@@ -104,4 +185,99 @@ def _effective_seed(seed: int | Omitted) -> int | None:
                 "Pass seed=, or make the loader inside `with reproducible(seed=...)`.",
             )
         )
-    return entry.config.seed
+    return entry.config.common_seed
+
+
+def _require_compatible(
+    dataset: object,
+    batch_size: int | None | Omitted,
+    shuffle: bool | None,
+    global_batch_size: int | None,
+    shard: bool,
+    randomness: str,
+    arguments: dict[str, Any],
+) -> None:
+    """Refuse what contradicts itself or cannot be reproducible, before anything is made."""
+    if arguments.get("in_order", True) is not True and randomness != "worker":
+        raise ValueError(
+            explain(
+                "in_order=False lets the fastest worker decide the order of the batches",
+                ("found: in_order=False", "expected: in_order=True"),
+                "Leave it out.",
+            )
+        )
+    samplers = [name for name in ("sampler", "batch_sampler") if arguments.get(name) is not None]
+    if samplers and shuffle:
+        raise ValueError(
+            explain(
+                f"shuffle and {samplers[0]} are two orders for one loader",
+                (f"shuffle: {shuffle!r}", f"{samplers[0]}: {arguments[samplers[0]]!r}"),
+                "Leave one of them out.",
+            )
+        )
+    if not isinstance(shard, bool):
+        raise TypeError(
+            explain("shard is not a bool", (f"found: {shard!r}", "expected: True or False"), "Pass shard=False.")
+        )
+    if global_batch_size is not None:
+        _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
+    if randomness != "worker":
+        _require_readable(dataset, samplers)
+
+
+def _require_global(
+    dataset: object, batch_size: object, global_batch_size: object, samplers: list[str], randomness: str
+) -> None:
+    from torch.utils.data import IterableDataset
+
+    count = as_integer(global_batch_size)
+    if count is None or count < 1:
+        raise ValueError(
+            explain(
+                "global_batch_size is not a positive integer",
+                (f"found: {global_batch_size!r}", "expected: an int, 1 or more"),
+                "Pass the number of samples in a batch of all ranks together.",
+            )
+        )
+    other = next(
+        (
+            text
+            for text, holds in (
+                (f"batch_size: {batch_size!r}", not isinstance(batch_size, Omitted)),
+                (", ".join(samplers), bool(samplers)),
+                ('randomness: "worker"', randomness == "worker"),
+                ("dataset: an IterableDataset", isinstance(dataset, IterableDataset)),
+            )
+            if holds
+        ),
+        None,
+    )
+    if other is not None:
+        raise TypeError(
+            explain(
+                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
+                (f"global_batch_size: {global_batch_size!r}", other),
+                "Leave one of them out.",
+            )
+        )
+
+
+def _require_readable(dataset: object, samplers: list[str]) -> None:
+    from torch.utils.data import IterableDataset, IterDataPipe, MapDataPipe
+
+    if isinstance(dataset, (IterDataPipe, MapDataPipe)):
+        raise TypeError(
+            explain(
+                "a DataPipe shuffles and shares itself out through hooks that a loader with keys does not have",
+                (f"found: {type(dataset).__name__}", "expected: a Dataset or an IterableDataset"),
+                'Pass randomness="worker", or make it a Dataset.',
+            )
+        )
+    if not samplers and not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
+        raise TypeError(
+            explain(
+                "the dataset has no length, so it can have no order",
+                (f"found: {type(dataset).__name__} without __len__()",),
+                "Give it a __len__(), or pass a sampler.",
+            )
+        )

@@ -1,0 +1,169 @@
+"""The plain torch DataLoader that does the work behind a `ReproducibleDataLoader`, with keys in what it fetches."""
+
+from __future__ import annotations
+
+import multiprocessing
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from .fetch import Fetch, KeyedDataset
+from .iterator import LoaderIterator
+from .keys import epoch_key
+from .stream import CollateStream, KeyedStream, Place
+from .torch_internals import disown_in_forked_children
+from .worker import PrepareWorker, capture_settings
+
+if TYPE_CHECKING:
+    from .keyed_loader import ReproducibleDataLoader
+
+
+class Feed:
+    """What torch takes for the sampler or batch sampler: the fetches of the epoch that is begun next."""
+
+    def __init__(self, length: Callable[[], int]) -> None:
+        self.begin: Callable[[], Iterator[Fetch]] = lambda: iter(())
+        self._length = length
+
+    def __iter__(self) -> Iterator[Fetch]:
+        # torch's multi-process iterator asks twice; what `begin` returns does nothing before its first `next`.
+        return self.begin()
+
+    def __len__(self) -> int:
+        return self._length()
+
+
+class Engine:
+    """One torch DataLoader over what carries the keys.
+
+    Attributes:
+        workers: How many worker processes it has.
+        settings: The process's settings when they start; None where nobody asks.
+    """
+
+    def __init__(
+        self,
+        loader: ReproducibleDataLoader[Any],
+        *,
+        workers: int,
+        is_lasting: bool,
+        settings: dict[str, bytes] | None,
+        rotation: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.workers = workers
+        self._feed = Feed(loader.__len__)
+        self._stream: KeyedStream | None = None
+        keying = loader.keying
+        if loader.is_stream:
+            self._stream = KeyedStream(
+                loader.dataset, keying.randomness, is_batched=loader.is_batched, is_persistent=is_lasting
+            )
+            collate: Any = CollateStream(loader.users_collate_fn, self._stream, is_batched=loader.is_batched)
+            source: dict[str, Any] = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
+        else:
+            collate = loader.users_collate_fn
+            source = {"batch_sampler": self._feed} if loader.is_batched else {"sampler": self._feed, "batch_size": None}
+        if workers:
+            source |= {
+                "prefetch_factor": loader.prefetch_factor,
+                "persistent_workers": is_lasting,
+                "multiprocessing_context": loader.multiprocessing_context,
+                "worker_init_fn": PrepareWorker(
+                    keying.worker_threads, None if _forks(loader) else settings, rotation, loader.worker_init_fn
+                ),
+            }
+        if loader.pin_memory_device:
+            source["pin_memory_device"] = loader.pin_memory_device
+        self._torch: DataLoader[Any] = DataLoader(
+            self._stream or KeyedDataset(loader.dataset, keying.randomness),
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=loader.pin_memory,
+            timeout=loader.timeout if workers else 0,
+            generator=_base_generator(loader.seed),
+            **source,
+        )
+
+    def start(self, fetches: Callable[[], Iterator[Fetch]]) -> Iterator[Any]:
+        """Return torch's iterator over what `fetches` gives; it does nothing before its first `next`."""
+        self._feed.begin = fetches
+        return self._iterator()
+
+    def start_stream(self, key: int, places: Mapping[int, Place], *, expects_length: bool) -> Iterator[Any]:
+        """Return torch's iterator over an epoch of the stream, from `places` on.
+
+        Args:
+            key: The epoch's.
+            places: Where each worker goes on.
+            expects_length: Let torch warn when the stream gives more than its length says, as a DataLoader does once
+                `len()` was asked.
+        """
+        if self._stream is not None:
+            self._stream.begin_epoch(key)
+            self._stream.places = places
+        if expects_length:
+            len(self._torch)
+        return self._iterator()
+
+    def _iterator(self) -> Iterator[Any]:
+        inner = iter(self._torch)
+        disown_in_forked_children(inner)
+        return inner
+
+
+class Engines:
+    """The engine whose workers outlive an epoch, if any, and the making of the others."""
+
+    def __init__(self) -> None:
+        self._kept: Engine | None = None
+        self._latest: weakref.ref[LoaderIterator] | None = None
+
+    def lasting(self, loader: ReproducibleDataLoader[Any]) -> Engine:
+        """Return the engine for a whole epoch: with persistent workers the one of the epoch before.
+
+        Its workers have the settings of the process as they were when they started. When those have changed since,
+        new workers are started, so that a sample does not depend on when they were.
+        """
+        is_lasting = bool(loader.persistent_workers and loader.num_workers)
+        settings = capture_settings() if is_lasting or _needs_settings(loader) else None
+        if not is_lasting:
+            return Engine(loader, workers=loader.num_workers, is_lasting=False, settings=settings)
+        if self._kept is None or self._kept.settings != settings or self._kept.workers != loader.num_workers:
+            self._kept = Engine(loader, workers=loader.num_workers, is_lasting=True, settings=settings)
+        return self._kept
+
+    def passing(self, loader: ReproducibleDataLoader[Any], workers: int, rotation: int = 0) -> Engine:
+        """Return an engine for one use, whose workers end with its iterator."""
+        settings = capture_settings() if workers and not _forks(loader) else None
+        return Engine(loader, workers=workers, is_lasting=False, settings=settings, rotation=rotation)
+
+    def watch(self, engine: Engine, iterator: LoaderIterator) -> None:
+        """Note the iterator that uses an engine; an earlier one whose workers it takes over ends."""
+        if engine is self._kept:
+            earlier = None if self._latest is None else self._latest()
+            if earlier is not None:
+                earlier.supersede()
+            self._latest = weakref.ref(iterator)
+
+
+def _needs_settings(loader: ReproducibleDataLoader[Any]) -> bool:
+    return loader.num_workers > 0 and not _forks(loader)
+
+
+def _forks(loader: ReproducibleDataLoader[Any]) -> bool:
+    """Return whether worker processes are copies of this one, which have its settings already."""
+    context: Any = loader.multiprocessing_context or multiprocessing
+    return bool(context.get_start_method() == "fork")
+
+
+def _base_generator(seed: int) -> torch.Generator:
+    """Return what torch draws the workers' base seed from, so that it does not draw from the caller's generator.
+
+    On the default device, since torch draws there (pytorch/pytorch#44714).
+    """
+    generator = torch.Generator(torch.get_default_device())
+    return generator.manual_seed(epoch_key(seed, 0, "workers") >> 1)

@@ -1,0 +1,111 @@
+"""What the loader's worker is asked for, and the dataset that answers: the user's, with every sample under its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from torch.utils.data import Dataset, StackDataset, Subset
+
+from .keys import batch_key, collate_key, sample_key, seed_generators
+from .sample import begin
+
+Randomness: TypeAlias = Literal["sample", "batch", "worker"]
+
+
+class Fetch(NamedTuple):
+    """One batch to fetch. Everything that its draws depend on travels in it, so workers hold no state.
+
+    Attributes:
+        indices: What the dataset is asked for, in order.
+        epoch: The key of the epoch's samples.
+        occurrences: How often the epoch has asked for each before; None: never.
+    """
+
+    indices: list[Any]
+    epoch: int
+    occurrences: list[int] | None = None
+
+    def key(self, position: int) -> int:
+        """Return the key of the sample at this position of the batch."""
+        return sample_key(self.epoch, self.indices[position], self.occurrences[position] if self.occurrences else 0)
+
+    @property
+    def batch_key(self) -> int:
+        """The key of the batch as a whole."""
+        return batch_key(self.key(0), len(self.indices)) if self.indices else self.epoch
+
+
+class KeyedDataset(Dataset[Any]):
+    """The user's dataset as torch's fetchers see it: asked for a `Fetch`, it seeds before each sample.
+
+    Args:
+        dataset: The user's.
+        randomness: "sample" seeds before every sample, "batch" before every batch; a dataset that has `__getitems__`
+            makes the whole batch in one call, so it is seeded once for it.
+    """
+
+    def __init__(self, dataset: Any, randomness: Randomness) -> None:
+        self.dataset = dataset
+        self.randomness = randomness
+        self.in_batches = makes_batches(dataset)
+
+    def __getitems__(self, fetch: Fetch) -> Sequence[Any]:
+        samples = self._whole(fetch) if self.in_batches else self.first(fetch, len(fetch.indices))
+        key = collate_key(fetch.batch_key)
+        begin(key)
+        seed_generators(key)
+        return samples
+
+    def __getitem__(self, fetch: Fetch) -> Any:
+        """Make the one sample of a loader that does not batch; converting it belongs to the sample."""
+        return self.first(fetch, 1)[0]
+
+    def first(self, fetch: Fetch, count: int) -> list[Any]:
+        """Make the first `count` samples of a batch, one by one."""
+        dataset = self.dataset
+        if self.randomness == "batch":
+            seed_generators(fetch.batch_key)
+        samples = []
+        for position in range(count):
+            key = fetch.key(position)
+            begin(key)
+            if self.randomness == "sample":
+                seed_generators(key)
+            samples.append(dataset[fetch.indices[position]])
+        return samples
+
+    def one(self, fetch: Fetch, position: int) -> Any:
+        """Make one sample as the batch has it, with no more of the batch than its draws need."""
+        if self.in_batches:
+            return self._whole(fetch)[position]
+        if self.randomness == "batch":
+            return self.first(fetch, position + 1)[position]
+        return self.first(Fetch(fetch.indices[position:], fetch.epoch, _rest(fetch.occurrences, position)), 1)[0]
+
+    def _whole(self, fetch: Fetch) -> Sequence[Any]:
+        key = fetch.batch_key
+        begin(key)
+        seed_generators(key)
+        samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
+        return samples
+
+
+def makes_batches(dataset: Any) -> bool:
+    """Return whether the dataset makes its samples a batch at a time, in a `__getitems__` of its own.
+
+    torch's `Subset` and `StackDataset` always have one, which only passes on what the datasets inside them have.
+    """
+    own: Callable[..., Any] | None = getattr(dataset, "__getitems__", None)
+    if own is None:
+        return False
+    if isinstance(dataset, Subset) and type(dataset).__getitems__ is Subset.__getitems__:
+        return makes_batches(dataset.dataset)
+    if isinstance(dataset, StackDataset) and type(dataset).__getitems__ is StackDataset.__getitems__:
+        inside = dataset.datasets
+        return any(makes_batches(one) for one in (inside.values() if isinstance(inside, dict) else inside))
+    return True
+
+
+def _rest(occurrences: list[int] | None, position: int) -> list[int] | None:
+    return None if occurrences is None else occurrences[position:]

@@ -1,0 +1,287 @@
+"""The DataLoader behind `make_loader`: torch's, over a dataset and an order that carry keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch.utils.data import DataLoader, IterableDataset
+
+from .. import _stack
+from ..errors import DeterministicError, ReplayWarning, explain, users_line, warn
+from . import state
+from .check import check_samples
+from .engine import Engine, Engines
+from .fetch import makes_batches
+from .iterator import Collate, LoaderIterator
+from .keying import Keying
+from .order import OwnOrder, OwnSampler
+from .position import Epochs, Progress
+from .record import LoaderRecord
+from .replay import replay
+from .sampler import SamplerOrder
+from .stream_order import StreamOrder
+from .torch_internals import called_by_a_fetcher
+
+T = TypeVar("T")
+
+
+class ReproducibleDataLoader(DataLoader[T]):
+    """A DataLoader whose samples are a function of (seed, epoch, index, occurrence). Made by `make_loader`.
+
+    `dataset`, `sampler` and `batch_sampler` are the user's, or torch's where the user gave none. Not thread-safe; one
+    process iterates it.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Any = None,
+        batch_sampler: Any = None,
+        num_workers: int = 0,
+        collate_fn: Any = None,
+        *,
+        keying: Keying,
+        drop_last: bool = False,
+        **arguments: Any,
+    ) -> None:
+        self.keying = keying
+        self._epochs = Epochs()
+        own: OwnOrder | None = None
+        is_stream = isinstance(dataset, IterableDataset)
+        if not is_stream and sampler is None and batch_sampler is None:
+            own = OwnOrder(
+                dataset,
+                keying.seed,
+                shuffle=bool(shuffle),
+                batch_size=batch_size,
+                is_global=keying.is_global,
+                drop_last=drop_last,
+                shard=keying.shard,
+            )
+            sampler, shuffle = OwnSampler(own, self._epochs), None
+        super().__init__(
+            dataset,
+            batch_size,
+            shuffle,
+            sampler,
+            batch_sampler,
+            num_workers,
+            getattr(collate_fn, "__wrapped__", collate_fn) if type(collate_fn) is Collate else collate_fn,
+            drop_last=drop_last,
+            **arguments,
+        )
+        self.is_stream = is_stream
+        self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
+        self.users_collate_fn = self.collate_fn
+        self.collate_fn = Collate(self.users_collate_fn, called_by_a_fetcher)
+        common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
+        self._order: OwnOrder | SamplerOrder | StreamOrder
+        if is_stream:
+            self._order = StreamOrder(dataset, keying.seed, workers=num_workers, shard=keying.shard, **common)
+        elif own is not None:
+            self._order = own
+        else:
+            given: Any = self.batch_sampler if self.is_batched else self.sampler
+            self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
+        self._engines = Engines()
+        self._length_was_asked = False
+        self._record = LoaderRecord(
+            users_line(),
+            keying.seed,
+            self._notes(),
+            randomness=keying.randomness,
+            order=self._order.name,
+            num_workers=num_workers,
+        )
+        self._settle_ranks()
+        self._tell_the_report()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engines": Engines(), "_iterator": None}
+
+    @property
+    def seed(self) -> int:
+        """The loader's seed, 0 <= seed < 2**64."""
+        return self.keying.seed.value
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is under way, else the one that the next `iter()` starts."""
+        progress = self._epochs.unfinished
+        return self._epochs.next.epoch if progress is None else progress.start.epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches of a whole epoch on this rank; costs no epoch."""
+        if isinstance(self._order, StreamOrder):
+            self._length_was_asked = True
+            return super().__len__()
+        return len(self._order)
+
+    def __iter__(self) -> Any:
+        """Start the next epoch, or go on where a loaded state was within one; the epoch after it is next then."""
+        self._settle_ranks()
+        self._order.require_fit(self._epochs.next)
+        _ = self.seed  # drawn, or refused, before anything starts
+        progress = self._epochs.begin()
+        self._record.begin(progress)
+        self._tell_the_report()
+        return self._open(progress)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Pin the epoch that the next `iter()` starts.
+
+        At its beginning; but a position loaded from within this epoch is kept, so the usual
+        `for epoch in ...: loader.set_epoch(epoch)` does not undo a resume.
+
+        Args:
+            epoch: 0 or more.
+
+        Raises:
+            TypeError: Not an integer.
+            ValueError: Negative.
+        """
+        self._epochs.pin(epoch)
+
+    def peek(self) -> Any:
+        """Return the batch that the next `iter()` would begin with, and cost no epoch.
+
+        It is loaded for this alone, in a worker process if the loader has any. A sampler is asked for its indices and
+        its generators are put back; one that remembers anything else moves.
+
+        Raises:
+            DeterministicError: The epoch has no batches (left).
+        """
+        scratch = Progress(self._epochs.next)
+        self._order.require_fit(scratch.start)
+        for batch in self._open(scratch, is_peek=True):
+            return batch
+        raise DeterministicError(
+            explain(
+                "there is no batch to peek at",
+                (f"found: epoch {scratch.start.epoch} has none left",),
+                "Let the loader come to the next epoch, or call set_epoch().",
+            )
+        )
+
+    def replay(self, epoch: int, index: Any, occurrence: int = 0) -> Any:
+        """Make one sample exactly as a training epoch saw it, alone, in this process. Moves nothing.
+
+        Args:
+            epoch: The epoch, 0 or more.
+            index: What the dataset is asked for.
+            occurrence: Which of its appearances in the epoch, for a sampler that gives an index again; 0 is the first.
+
+        Returns:
+            What the dataset returns, not collated.
+
+        Raises:
+            TypeError: The dataset has no indices.
+            ValueError: The sample's draws depend on its batch, and the batch cannot be told: the index is not in that
+                epoch, or its order is a sampler's.
+        """
+        return replay(self, self._order, epoch, index, occurrence)
+
+    def check(self, samples: int = 8) -> None:
+        """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
+
+        It finds what keys cannot reach: generators that a dataset or an augmentation library made once and keeps, and
+        time, and counters.
+
+        Args:
+            samples: How many of the next epoch's first samples, 1 or more.
+
+        Raises:
+            NotReproducibleError: One differs: it names the index and the field.
+            DeterministicError: A field is of a kind that cannot be compared.
+            TypeError: The dataset has no indices.
+            ValueError: `samples` is below 1.
+        """
+        check_samples(self, self._order, self._epochs.next, samples)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.
+
+        Within an epoch, or after a `break`, it is the place after the batch yielded last; call `set_epoch` before
+        saving to leave the rest of an epoch out. With an own order it takes less than 100 bytes.
+        """
+        return state.save(self._order, self.keying.seed, self._epochs)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the next `iter()` go on where `state_dict` was: the rest of its epoch, loading nothing again.
+
+        Any number of workers fits, and for an own order any number of ranks that has the same global batch. A stream
+        wants the same number of both. If anything does not fit, nothing is changed.
+
+        Args:
+            state_dict: What `state_dict` returned, in this process or another.
+
+        Raises:
+            ResumeMismatchError: From another seed, dataset length, batch size or sampler; both values are named.
+        """
+        self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
+
+    def _open(self, progress: Progress, *, is_peek: bool = False) -> LoaderIterator:
+        """Return the iterator of an epoch, or one that loads little more than its first batch."""
+        skip = 0
+        if isinstance(self._order, StreamOrder):
+            memory = self._order.begin(progress)
+            skip = self._order.replayed(progress.start)
+            if skip:
+                self._announce(skip)
+            # Renumbered workers must not live on into an epoch that begins with the first of them.
+            ends = is_peek or bool(memory.places)
+            engine = self._engine(self.num_workers if ends else None, memory.rotation)
+            key = self._order.key(progress.start.epoch)
+            inner = engine.start_stream(key, dict(memory.places), expects_length=self._length_was_asked)
+        elif is_peek:
+            first = self._order.look(progress.start, 1)
+            engine = self._engine(min(self.num_workers, 1))
+            inner = engine.start(lambda: iter(first))
+        else:
+            order = self._order
+            engine = self._engine(None)
+            inner = engine.start(lambda: order.fetches(progress))
+        threads = None if self.num_workers else self.keying.worker_threads
+        iterator = LoaderIterator(inner, progress, threads=threads, skip=skip)
+        self._engines.watch(engine, iterator)
+        return iterator
+
+    def _engine(self, passing_workers: int | None, rotation: int = 0) -> Engine:
+        """Return what fetches: for this once, with so many workers, or for every epoch, with the loader's."""
+        if passing_workers is None:
+            return self._engines.lasting(self)
+        return self._engines.passing(self, passing_workers, rotation)
+
+    def _settle_ranks(self) -> None:
+        """Let `batch_size` be that of each rank, now that the number of ranks may be known."""
+        if self.keying.is_global and isinstance(self._order, OwnOrder):
+            size = self._order.batch_size_of_a_rank()
+            self.__dict__["batch_size"] = size  # torch refuses the plain assignment
+            self.batch_sampler.batch_size = size  # type: ignore[union-attr]
+
+    def _tell_the_report(self) -> None:
+        entry = _stack.innermost()
+        if entry is not None and entry.run is not None:
+            entry.run.note_loader(self._record)
+
+    def _announce(self, skip: int) -> None:
+        warn(
+            ReplayWarning,
+            explain(
+                "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
+                (f"found: {type(self.dataset).__name__} without state_dict()", f"batches to load again: {skip}"),
+                "Give the dataset state_dict() and load_state_dict() to resume at once.",
+            ),
+        )
+
+    def _notes(self) -> list[str]:
+        if self.is_stream:
+            return ["Draws of an IterableDataset depend on num_workers and the number of ranks."]
+        if self.keying.randomness == "batch":
+            return ["Draws depend on which samples are in a batch: on batch_size and the number of ranks."]
+        if makes_batches(self.dataset):
+            return ["Draws in __getitems__ depend on which samples are in a batch."]
+        return []

@@ -1,0 +1,115 @@
+"""Keys: which numbers a sample draws, as a function of (seed, epoch, index, occurrence) and of nothing else.
+
+A key is 64 bits, the same in every process and on every platform. Seeding from it gives each library a part of its
+own: equal seeds of `numpy.random` and torch would give both the same raw words, since both are MT19937 (with Knuth's
+initialisation).
+"""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any, SupportsIndex
+
+import numpy as np
+import torch
+
+from .._seeds import derive_seed
+from ..errors import explain
+
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+"""2**64 divided by the golden ratio: the step between neighbours that splitmix64 then mixes."""
+_COLLATE = 0xC0117A7E
+
+_seed_torch = torch.default_generator.manual_seed  # not torch.manual_seed: that takes 100 us and more, on every device
+
+
+def mix(value: int) -> int:
+    """Return 64 bits that each depend on every bit of `value`.
+
+    The finaliser of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
+    the constants are Stafford's variant 13).
+    """
+    value &= _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def epoch_key(seed: int, epoch: int, *purpose: SupportsIndex | str) -> int:
+    """Return the key of an epoch for one purpose: its samples, its order, its sampler."""
+    return derive_seed(seed, "loader", epoch, *purpose)
+
+
+def sample_key(epoch: int, index: Any, occurrence: int = 0) -> int:
+    """Return the key of a sample.
+
+    Args:
+        epoch: The key of the epoch.
+        index: What the dataset is asked for.
+        occurrence: How often the epoch has asked for it before: a sample that is drawn twice differs each time.
+    """
+    number = index if type(index) is int else index_number(index)
+    key = mix(epoch + (number + 1) * _GOLDEN)
+    return mix(key + occurrence * _GOLDEN) if occurrence else key
+
+
+def batch_key(first: int, length: int) -> int:
+    """Return the key of a batch: of its first sample's key, which no other batch of the epoch has, and its length."""
+    return mix(first ^ mix(length + _GOLDEN))
+
+
+def collate_key(batch: int) -> int:
+    """Return the key under which a batch is collated, apart from the one under which it is fetched."""
+    return mix(batch ^ _COLLATE)
+
+
+def seed_generators(key: int) -> None:
+    """Seed `random`, `numpy.random` and torch's CPU generator from a key, each with bits of its own; some 8 us."""
+    random.seed(key)
+    np.random.seed(key & 0xFFFFFFFF)
+    _seed_torch(key >> 32)
+
+
+def index_number(index: Any) -> int:
+    """Return what stands for an index in a key: itself if it is an integer, else 64 bits hashed from its value.
+
+    Raises:
+        TypeError: Its value has no form that is the same in every process.
+    """
+    try:
+        return operator.index(index)
+    except TypeError:
+        return derive_seed(0, "index", *_parts(index))
+
+
+def _parts(value: Any) -> Iterable[SupportsIndex | str]:
+    if isinstance(value, (bytes, bytearray)):
+        return ("bytes", value.hex())
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, len(value), *(part for item in value for part in _parts(item)))
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        array = np.asarray(value)
+        return ("array", str(array.dtype), str(array.shape), array.tobytes().hex())
+    if isinstance(value, str):
+        return ("str", value)
+    if isinstance(value, PurePath):
+        return ("path", value.as_posix())
+    if isinstance(value, SupportsIndex):
+        return ("int", operator.index(value))
+    kind: Any = type(value)
+    if kind.__repr__ is object.__repr__:
+        raise TypeError(
+            explain(
+                "an index has no value that is the same in every process, so its sample can have no key",
+                (
+                    f"found: {value!r}",
+                    "expected: an int, a str, bytes, a tuple of these, or anything with a __repr__ of its own",
+                ),
+                "Let the sampler give indices of such a type, or give this type a __repr__ that says its value.",
+            )
+        )
+    return (kind.__name__, repr(value))

@@ -1,0 +1,140 @@
+"""Where a loader is: an epoch, how much of it is behind, and how far an iterator has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .._seeds import as_integer
+from ..errors import explain
+from .fetch import Fetch
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the data.
+
+    Attributes:
+        epoch: Which epoch, 0 or more.
+        done: How much of it is behind: samples of all ranks together for an own order, else batches.
+        state: The state that it was loaded from, for the order to go on from; None: it was never saved.
+    """
+
+    epoch: int = 0
+    done: int = 0
+    state: Mapping[str, Any] | None = field(default=None, compare=False)
+
+
+class Progress:
+    """How far one iterator has come, counted in batches yielded, whatever was fetched ahead.
+
+    Attributes:
+        start: Where it started.
+        yielded: How many batches it has given.
+        ended: Whether it has said that there are no more.
+        memory: What the order keeps with it, for the state.
+    """
+
+    __slots__ = ("ended", "memory", "start", "yielded")
+
+    def __init__(self, start: Position) -> None:
+        self.start = start
+        self.yielded = 0
+        self.ended = False
+        self.memory: Any = None
+
+
+class Epochs:
+    """Which epoch is next, and the iterator that is under way.
+
+    Attributes:
+        next: Where the next iterator starts.
+        under_way: The latest iterator's progress; None before the first, and after a load.
+    """
+
+    def __init__(self) -> None:
+        self.next = Position()
+        self.under_way: Progress | None = None
+
+    def begin(self) -> Progress:
+        """Start an iterator where the next one is due; the one after it is due an epoch later."""
+        progress = Progress(self.next)
+        self.next = Position(self.next.epoch + 1)
+        self.under_way = progress
+        return progress
+
+    def pin(self, epoch: object) -> None:
+        """Let the next iterator start at `epoch`: at its beginning, unless a state was loaded from within it.
+
+        Raises:
+            TypeError: Not an integer.
+            ValueError: Negative.
+        """
+        number = as_integer(epoch)
+        if number is None:
+            raise TypeError(
+                explain(
+                    "epoch is not an integer",
+                    (f"found: {epoch!r} ({type(epoch).__name__})", "expected: 0, 1, 2, ..."),
+                    "Pass the number of the epoch, for example set_epoch(0).",
+                )
+            )
+        if number < 0:
+            raise ValueError(
+                explain("epoch is negative", (f"found: {number}", "expected: 0, 1, 2, ..."), "Count epochs from 0.")
+            )
+        if number != self.next.epoch:
+            self.next = Position(number)
+        if self.under_way is not None and number != self.under_way.start.epoch:
+            self.under_way = None
+
+    def load(self, position: Position) -> None:
+        """Let the next iterator start at a saved position; the one under way counts no longer."""
+        self.next = position
+        self.under_way = None
+
+    @property
+    def unfinished(self) -> Progress | None:
+        """The progress of the epoch that was begun and not ended; None between two epochs."""
+        return None if self.under_way is None or self.under_way.ended else self.under_way
+
+
+class Order(Protocol):
+    """Which batches an epoch has, and in which order: the part in which loaders differ."""
+
+    name: str
+    """What the state and the report call it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the part of the state in which the saved data and these must agree."""
+
+    def require_fit(self, position: Position) -> None:
+        """Refuse to start at a position that does not fit what is known only now, the number of ranks.
+
+        Raises:
+            ResumeMismatchError: It does not fit.
+        """
+
+    def state(self, progress: Progress | None) -> dict[str, Any]:
+        """Return what a resume of `progress` needs beside the identity; None: of an epoch not begun."""
+
+    def position(self, state: Mapping[str, Any]) -> Position:
+        """Return the position that a fitting state stands for.
+
+        Raises:
+            ResumeMismatchError: It does not fit after all.
+        """
+
+
+class IndexOrder(Order, Protocol):
+    """The order of a dataset that is asked for indices."""
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch on this rank."""
+
+    def fetches(self, progress: Progress) -> Iterator[Fetch]:
+        """Yield what to fetch from the start of `progress` on; nothing happens before the first `next`."""
+
+    def look(self, position: Position, count: int) -> list[Fetch]:
+        """Return the first fetches from `position` on, `count` of them or as many as there are, and move nothing."""

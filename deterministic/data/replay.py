@@ -1,0 +1,69 @@
+"""`loader.replay()`: one sample as a training epoch saw it, made alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._seeds import as_integer
+from ..errors import explain
+from .fetch import Fetch, KeyedDataset
+from .isolation import Isolated
+from .keys import epoch_key
+from .order import OwnOrder
+from .stream_order import StreamOrder
+
+if TYPE_CHECKING:
+    from .keyed_loader import ReproducibleDataLoader
+    from .sampler import SamplerOrder
+
+
+def replay(
+    loader: ReproducibleDataLoader[Any],
+    order: OwnOrder | SamplerOrder | StreamOrder,
+    epoch: int,
+    index: Any,
+    occurrence: int,
+) -> Any:
+    """Make the sample; `ReproducibleDataLoader.replay` says what the arguments are and what is refused."""
+    if isinstance(order, StreamOrder):
+        raise TypeError(
+            explain(
+                "a stream has no indices, so no sample of it can be made alone",
+                (f"found: {type(loader.dataset).__name__}, an IterableDataset", "expected: a dataset with indices"),
+                "Load a state from just before the batch, and iterate to it.",
+            )
+        )
+    for name, number in (("epoch", epoch), ("occurrence", occurrence)):
+        if (as_integer(number) or 0) < 0 or as_integer(number) is None:
+            raise ValueError(
+                explain(f"{name} is no count", (f"found: {number!r}", "expected: 0, 1, 2, ..."), "Count from 0.")
+            )
+    keyed = KeyedDataset(loader.dataset, loader.keying.randomness)
+    fetch, place = Fetch([index], epoch_key(loader.seed, epoch, "samples"), [occurrence] if occurrence else None), 0
+    if loader.is_batched and (keyed.in_batches or keyed.randomness == "batch"):
+        fetch, place = _batch_with(loader, order, epoch, index, occurrence)
+    with Isolated(loader.keying.worker_threads):
+        return keyed.one(fetch, place) if loader.is_batched else keyed.first(fetch, 1)[0]
+
+
+def _batch_with(
+    loader: ReproducibleDataLoader[Any], order: OwnOrder | SamplerOrder, epoch: int, index: Any, occurrence: int
+) -> tuple[Fetch, int]:
+    if not isinstance(order, OwnOrder):
+        raise ValueError(
+            explain(
+                "the sample's draws depend on its batch, and only the sampler knows the batch",
+                (f"found: {order.name}, with draws that are keyed per batch",),
+                'Use randomness="sample" and a dataset without __getitems__, or an order of the loader\'s own.',
+            )
+        )
+    found = order.fetch_with(epoch, index, occurrence)
+    if found is None:
+        raise ValueError(
+            explain(
+                "the sample's draws depend on its batch, and no batch of the epoch has it",
+                (f"found: index {index!r}, occurrence {occurrence}, epoch {epoch}",),
+                f"Pass an index that the epoch has: 0 <= index < {len(loader.dataset)}.",  # type: ignore[arg-type]
+            )
+        )
+    return found
