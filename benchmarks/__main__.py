@@ -1,4 +1,4 @@
-"""Measure everything, print the tables, and save the figures with the versions and the machine kind."""
+"""Measure, print the tables, and save the figures with the versions and the machine kind."""
 
 from __future__ import annotations
 
@@ -13,25 +13,43 @@ from typing import Any
 
 from deterministic._report import versions
 
-from . import scopes, startup
+from . import loaders, memory, resume, scopes, startup
 from .timing import Timing, fresh_processes, interleaved
 
 
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("scopes", "loaders", "all"), default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
-    parser.add_argument("--runs", type=int, default=15, help="fresh processes per program (default: 15)")
+    parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
+    parser.add_argument("--runs", type=int, default=15, help="fresh processes and resumes of each (default: 15)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     arguments = parser.parse_args()
 
+    figures: dict[str, Any] = {
+        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "versions": versions(),
+        "machine": f"{platform.machine()}, {cpu_model()}",
+    }
+    if arguments.what != "loaders":
+        figures |= measure_scopes(arguments.rounds, arguments.runs)
+    if arguments.what != "scopes":
+        figures["loaders"] = measure_loaders(arguments.epochs, arguments.runs)
+    if arguments.save:
+        arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def measure_scopes(rounds: int, runs: int) -> dict[str, Any]:
+    """Measure entering and leaving, print the tables, and return the figures."""
+
     def measured(functions: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
-        return interleaved({scopes.BASELINE: scopes.naive, **functions}, scopes.BASELINE, rounds=arguments.rounds)
+        return interleaved({scopes.BASELINE: scopes.naive, **functions}, scopes.BASELINE, rounds=rounds)
 
     entering = measured({"with reproducible(0): pass": scopes.scope})
     sources = measured(scopes.by_source())
     beside = measured({**scopes.peers(), "with reproducible(0): pass, inductor imported": scopes.scope})
-    first = fresh_processes({**startup.IMPORT, **startup.FIRST_ENTRY}, runs=arguments.runs)
+    first = fresh_processes({**startup.IMPORT, **startup.FIRST_ENTRY}, runs=runs)
 
     show("entering and leaving once, warm", entering)
     show("one source: capture, apply, restore", sources)
@@ -39,9 +57,32 @@ def main() -> None:
     print("\nonce per process (ms): best, median")
     for name, seconds in first.items():
         print(f"  {name:<42} {min(seconds) * 1e3:9.2f} {statistics.median(seconds) * 1e3:9.2f}")
-    if arguments.save:
-        everything = figures({"entering": entering, "sources": sources, "beside": beside}, first)
-        arguments.save.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    tables = {"entering": entering, "sources": sources, "beside": beside}
+    return {
+        "microseconds": {
+            title: {name: vars(timing) for name, timing in timings.items()} for title, timings in tables.items()
+        },
+        "seconds_once": first,
+    }
+
+
+def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
+    """Measure the loaders, print the tables, and return the figures."""
+    by_work = loaders.epochs(rounds=rounds)
+    loaders.show(by_work)
+    resumed = resume.resumes(rounds=runs)
+    resume.show(resumed)
+    resident = memory.memory()
+    memory.show(resident)
+    return {
+        "batch_size": loaders.BATCH_SIZE,
+        "torchdata": loaders.version_of_torchdata(),
+        "milliseconds_an_epoch": loaders.as_json(by_work),
+        "milliseconds_to_the_first_batch": {name: vars(row) for name, row in resumed.loaders.items()},
+        "milliseconds_to_draw_an_order": resumed.orders,
+        "bytes_of_the_state": resumed.sizes,
+        "kib_of_the_main_process": resident,
+    }
 
 
 def show(title: str, timings: Mapping[str, Timing]) -> None:
@@ -49,19 +90,6 @@ def show(title: str, timings: Mapping[str, Timing]) -> None:
     print(f"\n{title}\n  {'':<42} {'best us':>9} {'median us':>9} {'x naive':>9}")
     for name, timing in timings.items():
         print(f"  {name:<42} {timing.best:9.2f} {timing.median:9.2f} {timing.ratio:9.3f}")
-
-
-def figures(tables: Mapping[str, Mapping[str, Timing]], first: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Return everything that was measured, with what it was measured on."""
-    return {
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
-        "versions": versions(),
-        "machine": f"{platform.machine()}, {cpu_model()}",
-        "microseconds": {
-            title: {name: vars(timing) for name, timing in timings.items()} for title, timings in tables.items()
-        },
-        "seconds_once": first,
-    }
 
 
 def cpu_model() -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,18 @@ def interleaved(
         rounds: How often each is timed.
         calls: Calls per timing.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    order = list(functions)
+    seconds = in_turn({name: partial(_warm, function, calls) for name, function in functions.items()}, rounds=rounds)
+    reference = seconds[baseline]
+    return {
+        name: Timing(best=min(taken) * 1e6, median=statistics.median(taken) * 1e6, ratio=median_ratio(taken, reference))
+        for name, taken in seconds.items()
+    }
+
+
+def in_turn(trials: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
+    """Make each trial once a round, in another order every round, and return the seconds that they say, by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in trials}
+    order = list(trials)
     shuffler = random.Random(0)
     gc.collect()
     gc.disable()
@@ -41,23 +52,15 @@ def interleaved(
         for _ in range(rounds):
             shuffler.shuffle(order)
             for name in order:
-                function = functions[name]
-                function()  # the one before left its own lines in the caches
-                started = time.perf_counter()
-                for _ in range(calls):
-                    function()
-                seconds[name].append((time.perf_counter() - started) / calls)
+                seconds[name].append(trials[name]())
     finally:
         gc.enable()
-    reference = seconds[baseline]
-    return {
-        name: Timing(
-            best=min(taken) * 1e6,
-            median=statistics.median(taken) * 1e6,
-            ratio=statistics.median(own / other for own, other in zip(taken, reference, strict=True)),
-        )
-        for name, taken in seconds.items()
-    }
+    return seconds
+
+
+def median_ratio(own: list[float], other: list[float]) -> float:
+    """Return the median over the rounds of the ratio within a round."""
+    return statistics.median(one / reference for one, reference in zip(own, other, strict=True))
 
 
 def fresh_processes(programs: Mapping[str, str], *, runs: int = 15) -> dict[str, list[float]]:
@@ -68,3 +71,12 @@ def fresh_processes(programs: Mapping[str, str], *, runs: int = 15) -> dict[str,
             done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
             printed[name].append(float(done.stdout))
     return printed
+
+
+def _warm(function: Callable[[], object], calls: int) -> float:
+    """Return the seconds that one of several calls takes."""
+    function()  # the one before left its own lines in the caches
+    started = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - started) / calls

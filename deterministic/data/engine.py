@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
+from ..errors import explain
 from .fetch import Fetch, KeyedDataset
 from .iterator import LoaderIterator
 from .keys import epoch_key
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 class Feed:
     """What torch takes for the sampler or batch sampler: the fetches of the epoch that is begun next."""
 
-    def __init__(self, length: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self.begin: Callable[[], Iterator[Fetch]] = lambda: iter(())
-        self._length = length
+        self.length: Callable[[], int] = lambda: 0
 
     def __iter__(self) -> Iterator[Fetch]:
         # torch's multi-process iterator asks twice; what `begin` returns does nothing before its first `next`.
         return self.begin()
 
     def __len__(self) -> int:
-        return self._length()
+        return self.length()
 
 
 class Engine:
@@ -55,7 +56,8 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.workers = workers
-        self._feed = Feed(loader.__len__)
+        # No way back to the loader: in a cycle it would be collected late and in no order, and its workers with it.
+        self._feed = Feed()
         self._stream: KeyedStream | None = None
         keying = loader.keying
         if loader.is_stream:
@@ -88,9 +90,9 @@ class Engine:
             **source,
         )
 
-    def start(self, fetches: Callable[[], Iterator[Fetch]]) -> Iterator[Any]:
-        """Return torch's iterator over what `fetches` gives; it does nothing before its first `next`."""
-        self._feed.begin = fetches
+    def start(self, fetches: Callable[[], Iterator[Fetch]], length: Callable[[], int]) -> Iterator[Any]:
+        """Return torch's iterator, of the length of an epoch, over what `fetches` gives; it asks for it twice."""
+        self._feed.begin, self._feed.length = fetches, length
         return self._iterator()
 
     def start_stream(self, key: int, places: Mapping[int, Place], *, expects_length: bool) -> Iterator[Any]:
@@ -148,6 +150,22 @@ class Engines:
             if earlier is not None:
                 earlier.supersede()
             self._latest = weakref.ref(iterator)
+
+
+def require_safe_threads(loader: ReproducibleDataLoader[Any]) -> None:
+    """Refuse several threads in forked workers: OpenMP's pool does not survive a fork, and they would hang.
+
+    Raises:
+        ValueError: The loader asks for it.
+    """
+    if loader.keying.worker_threads > 1 and loader.num_workers and _forks(loader):
+        raise ValueError(
+            explain(
+                "forked workers cannot use several threads: OpenMP's threads do not survive a fork, and they would hang",
+                (f"worker_threads: {loader.keying.worker_threads}", f"num_workers: {loader.num_workers}, by fork"),
+                'Pass multiprocessing_context="forkserver" or "spawn", or leave worker_threads at 1.',
+            )
+        )
 
 
 def _needs_settings(loader: ReproducibleDataLoader[Any]) -> bool:

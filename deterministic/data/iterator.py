@@ -32,6 +32,9 @@ class LoaderIterator:
     def __iter__(self) -> LoaderIterator:
         return self
 
+    def __len__(self) -> int:
+        return len(self._inner)  # type: ignore[arg-type]  # torch's iterators have the length of their sampler
+
     def __next__(self) -> Any:
         if self._superseded:
             raise DeterministicError(

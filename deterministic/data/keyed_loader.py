@@ -11,7 +11,7 @@ from .. import _stack
 from ..errors import DeterministicError, ReplayWarning, explain, users_line, warn
 from . import state
 from .check import check_samples
-from .engine import Engine, Engines
+from .engine import Engine, Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import Collate, LoaderIterator
 from .keying import Keying
@@ -86,6 +86,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         else:
             given: Any = self.batch_sampler if self.is_batched else self.sampler
             self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
+        require_safe_threads(self)
         self._engines = Engines()
         self._length_was_asked = False
         self._record = LoaderRecord(
@@ -123,6 +124,7 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __iter__(self) -> Any:
         """Start the next epoch, or go on where a loaded state was within one; the epoch after it is next then."""
         self._settle_ranks()
+        require_safe_threads(self)  # num_workers may have been assigned since
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
         progress = self._epochs.begin()
@@ -239,11 +241,11 @@ class ReproducibleDataLoader(DataLoader[T]):
         elif is_peek:
             first = self._order.look(progress.start, 1)
             engine = self._engine(min(self.num_workers, 1))
-            inner = engine.start(lambda: iter(first))
+            inner = engine.start(lambda: iter(first), lambda: 1)
         else:
             order = self._order
             engine = self._engine(None)
-            inner = engine.start(lambda: order.fetches(progress))
+            inner = engine.start(lambda: order.fetches(progress), order.__len__)
         threads = None if self.num_workers else self.keying.worker_threads
         iterator = LoaderIterator(inner, progress, threads=threads, skip=skip)
         self._engines.watch(engine, iterator)
