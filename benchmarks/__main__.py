@@ -68,8 +68,12 @@ def measure_scopes(rounds: int, runs: int) -> dict[str, Any]:
 
 def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
     """Measure the loaders, print the tables, and return the figures."""
-    by_work = loaders.epochs(rounds=rounds)
-    loaders.show(by_work)
+    epochs: dict[str, Any] = {}
+    for workers in loaders.WORKERS:
+        for work in loaders.BATCHES:
+            rows = loaders.epochs(work, workers, rounds=rounds)
+            loaders.show(work, workers, rows)
+            epochs[loaders.title(work, workers)] = {name: vars(row) for name, row in rows.items()}
     resumed = resume.resumes(rounds=runs)
     resume.show(resumed)
     resident = memory.memory()
@@ -77,7 +81,7 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
     return {
         "batch_size": loaders.BATCH_SIZE,
         "torchdata": loaders.version_of_torchdata(),
-        "milliseconds_an_epoch": loaders.as_json(by_work),
+        "milliseconds_an_epoch": epochs,
         "milliseconds_to_the_first_batch": {name: vars(row) for name, row in resumed.loaders.items()},
         "milliseconds_to_draw_an_order": resumed.orders,
         "bytes_of_the_state": resumed.sizes,

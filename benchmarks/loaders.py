@@ -98,34 +98,30 @@ def version_of_torchdata() -> str | None:
     return metadata.version("torchdata") if STATEFUL in factories() else None
 
 
-def epochs(*, rounds: int) -> dict[int, dict[int, dict[str, Epochs]]]:
-    """Time the epochs of every loader; by workers, then by microseconds of work, then by loader."""
-    return {workers: {work: _epochs(work, workers, rounds) for work in BATCHES} for workers in WORKERS}
+def epochs(work: int, workers: int, *, rounds: int) -> dict[str, Epochs]:
+    """Time the epochs of every loader over items of so many microseconds; by loader."""
+    samples = BATCHES[work][WORKERS.index(workers)] * BATCH_SIZE
+    items = Items(samples, work)
+    trials: dict[str, Callable[[], float]] = {}
+    for name, make in factories().items():
+        loader = make(items, batch_size=BATCH_SIZE, shuffle=True, num_workers=workers, persistent_workers=bool(workers))
+        trials[name] = partial(_seconds, loader)
+        trials[name]()  # starts the workers
+    seconds = in_turn(trials, rounds=rounds)
+    plain = seconds[PLAIN]
+    return {name: _summary(taken, plain, samples) for name, taken in seconds.items()}
 
 
-def as_json(tables: dict[int, dict[int, dict[str, Epochs]]]) -> dict[str, Any]:
-    """Return the figures by titles that say what the numbers are."""
-    return {
-        title(work, workers): {name: vars(row) for name, row in rows.items()}
-        for workers, by_work in tables.items()
-        for work, rows in by_work.items()
-    }
-
-
-def show(tables: dict[int, dict[int, dict[str, Epochs]]]) -> None:
-    """Print one table for each number of workers and work of an item."""
-    for workers, by_work in tables.items():
-        for work, rows in by_work.items():
-            print(f"\n{title(work, workers)}")
-            print(
-                f"  {'':<34} {'best ms':>9} {'median ms':>9} {'x plain':>8} {'quartiles':>15} {'x best':>8} {'+us':>7}"
-            )
-            for name, row in rows.items():
-                quartiles = f"{row.quarter:.3f} to {row.three_quarters:.3f}"
-                print(
-                    f"  {name:<34} {row.best:9.2f} {row.median:9.2f} {row.ratio:8.3f} {quartiles:>15}"
-                    f" {row.ratio_of_best:8.3f} {row.added_us:7.2f}{_verdict(name, work, row.ratio)}"
-                )
+def show(work: int, workers: int, rows: dict[str, Epochs]) -> None:
+    """Print one table."""
+    print(f"\n{title(work, workers)}")
+    print(f"  {'':<34} {'best ms':>9} {'median ms':>9} {'x plain':>8} {'quartiles':>15} {'x best':>8} {'+us':>7}")
+    for name, row in rows.items():
+        quartiles = f"{row.quarter:.3f} to {row.three_quarters:.3f}"
+        print(
+            f"  {name:<34} {row.best:9.2f} {row.median:9.2f} {row.ratio:8.3f} {quartiles:>15}"
+            f" {row.ratio_of_best:8.3f} {row.added_us:7.2f}{_verdict(name, work, row.ratio)}"
+        )
 
 
 def title(work: int, workers: int) -> str:
@@ -137,19 +133,6 @@ def _verdict(name: str, work: int, ratio: float) -> str:
     if work not in AIMS or name not in (SAMPLE, BATCH):
         return ""
     return f"  aim {AIMS[work]}: {'met' if ratio <= AIMS[work] else 'missed'}"
-
-
-def _epochs(work: int, workers: int, rounds: int) -> dict[str, Epochs]:
-    samples = BATCHES[work][WORKERS.index(workers)] * BATCH_SIZE
-    items = Items(samples, work)
-    trials: dict[str, Callable[[], float]] = {}
-    for name, make in factories().items():
-        loader = make(items, batch_size=BATCH_SIZE, shuffle=True, num_workers=workers, persistent_workers=bool(workers))
-        trials[name] = partial(_seconds, loader)
-        trials[name]()  # starts the workers
-    seconds = in_turn(trials, rounds=rounds)
-    plain = seconds[PLAIN]
-    return {name: _summary(taken, plain, samples) for name, taken in seconds.items()}
 
 
 def _seconds(loader: DataLoader[Any]) -> float:

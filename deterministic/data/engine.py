@@ -81,7 +81,7 @@ class Engine:
         if loader.pin_memory_device:
             source["pin_memory_device"] = loader.pin_memory_device
         self._torch: DataLoader[Any] = DataLoader(
-            self._stream or KeyedDataset(loader.dataset, keying.randomness),
+            KeyedDataset(loader.dataset, keying.randomness) if self._stream is None else self._stream,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=loader.pin_memory,

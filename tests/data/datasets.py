@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -131,5 +132,5 @@ def epochs(iterated: Any, count: int = 2) -> list[list[list[Any]]]:
 
 
 def batches(iterator: Any, count: int) -> list[list[Any]]:
-    """Take so many batches of an iterator."""
-    return [next(iterator).tolist() for _ in range(count)]
+    """Take so many batches of an iterator, or as many as there are."""
+    return [batch.tolist() for batch in islice(iterator, count)]

@@ -1,0 +1,140 @@
+"""Keys: what they depend on, and that they are the same everywhere and for good."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deterministic import reproducible
+from deterministic.data.keys import (
+    batch_key,
+    collate_key,
+    epoch_key,
+    index_number,
+    mix,
+    sample_key,
+    seed_generators,
+)
+
+from ..processes import run_python
+from .datasets import Draws, epochs, loader
+
+SEEDS = st.integers(0, 2**64 - 1)
+
+
+def test_keys_are_these_for_good() -> None:
+    # Results that were published with them must stay reproducible: a change here breaks them.
+    epoch = epoch_key(42, 3, "samples")
+    assert epoch == 11832757722214877376
+    assert sample_key(epoch, 7) == 3430189040376158643
+    assert sample_key(epoch, 7, 1) == 5423289417740239411
+    assert index_number("a") == 7432626527751145689
+    assert index_number((1, "b")) == 5338467102255622770
+
+
+def test_draws_are_these_for_good() -> None:
+    first_torch = [
+        [0.14837267079054195, 0.05978099592107843],
+        [0.7599047077886929, 0.19695078657739826],
+        [0.6738149081401863, 0.6586683153388659],
+    ]
+    first = epochs(loader(Draws(3), batch_size=3, shuffle=False, seed=42), 1)[0][0]
+    assert first == [
+        [0, 0.7513524887646683, 1.4551320702845598, 0.14729984809785046, 0.9299835745994021, *first_torch[0]],
+        [1, 0.37543257799143404, -1.9516783771884683, 0.017691445772821113, -1.4712185997428169, *first_torch[1]],
+        [2, 0.13580702836241654, 0.8224501038278687, 0.3837010820140936, 0.31450564734738956, *first_torch[2]],
+    ]
+
+
+@given(SEEDS, SEEDS)
+def test_mixing_loses_nothing(one: int, other: int) -> None:
+    assert (mix(one) == mix(other)) == (one == other)
+    assert 0 <= mix(one) < 2**64
+
+
+@given(SEEDS, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_a_sample_has_a_key_of_its_own(seed: int, epoch: int, later: int, index: int, other: int) -> None:
+    here = epoch_key(seed, epoch, "samples")
+    keys = [sample_key(here, index), sample_key(here, index, 1), sample_key(here, index, 2)]
+    if index != other:
+        keys.append(sample_key(here, other))
+    if epoch != later:
+        keys.append(sample_key(epoch_key(seed, later, "samples"), index))
+    assert len(set(keys)) == len(keys)
+
+
+def test_keys_of_an_epoch_of_a_million_differ_and_their_bits_are_even() -> None:
+    epoch = epoch_key(0, 0, "samples")
+    keys = np.array([sample_key(epoch, index) for index in range(10**5)], dtype=np.uint64)
+    assert len(np.unique(keys)) == len(keys)
+    bits = np.unpackbits(keys.view(np.uint8)).reshape(len(keys), 64).mean(axis=0)
+    assert np.abs(bits - 0.5).max() < 0.01
+
+
+def test_fetching_and_collating_and_other_lengths_have_keys_of_their_own() -> None:
+    keys = [batch_key(5, 2), batch_key(5, 3), batch_key(6, 2), collate_key(batch_key(5, 2)), 5]
+    assert len(set(keys)) == len(keys)
+
+
+def test_integers_of_all_types_are_one_index() -> None:
+    numbers = [index_number(index) for index in (3, np.int64(3), np.uint8(3), torch.tensor(3), np.array(3))]
+    assert numbers == [3] * 5
+    assert index_number(-1) == -1
+    assert index_number(True) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1", 1),
+        ("a", b"a"),
+        (("a", "b"), ("ab",)),
+        (("a", "b"), ["a", "b"]),
+        ((1, 2), (12,)),
+        (1.0, 1),
+        (None, "None"),
+        (slice(1, 2), slice(1, 3)),
+        (np.array([1, 2]), np.array([1, 3])),
+        (np.array([1, 2]), np.array([[1, 2]])),
+        (torch.tensor([1.0]), torch.tensor([2.0])),
+        (PurePosixPath("a/b"), "a/b"),
+        (datetime.date(2026, 1, 1), datetime.date(2026, 1, 2)),
+    ],
+    ids=str,
+)
+def test_indices_that_differ_have_other_numbers(one: Any, other: Any) -> None:
+    assert index_number(one) != index_number(other)
+    assert index_number(one) == index_number(one)
+
+
+def test_the_number_of_an_index_does_not_depend_on_the_hash_seed() -> None:
+    code = "from deterministic.data.keys import index_number; print(index_number(('a', ('b', 1.5))))"
+    assert run_python(code, PYTHONHASHSEED="1") == run_python(code, PYTHONHASHSEED="2")
+
+
+def test_an_index_without_a_value_that_can_be_written_down_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"no value that is the same in every process[\s\S]*__repr__"):
+        index_number(object())
+
+
+def test_each_library_gets_bits_of_its_own() -> None:
+    with reproducible(seed=None, deterministic=False):
+        seed_generators(2**40 + 5)
+        drawn = random.random(), float(np.random.rand()), torch.rand((), dtype=torch.float64).item()
+        seed_generators(2**40 + 5)
+        assert drawn == (random.random(), float(np.random.rand()), torch.rand((), dtype=torch.float64).item())
+        # The low half seeds numpy, the high half torch: either alone changes that library alone, and Python always.
+        seed_generators(2**40 + 6)
+        numpy_moved = random.random(), float(np.random.rand()), torch.rand((), dtype=torch.float64).item()
+        seed_generators(2**41 + 5)
+        torch_moved = random.random(), float(np.random.rand()), torch.rand((), dtype=torch.float64).item()
+    assert [one == other for one, other in zip(drawn, numpy_moved, strict=True)] == [False, False, True]
+    assert [one == other for one, other in zip(drawn, torch_moved, strict=True)] == [False, True, False]

@@ -1,0 +1,310 @@
+"""What a DataLoader owes its users: errors, timeouts, worker information, and no process or noise left behind."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import random
+import subprocess
+import sys
+import time
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import get_worker_info
+
+from deterministic import make_loader, reproducible
+from deterministic.data.worker import capture_settings
+from deterministic.errors import DeterministicError
+
+from ..processes import ROOT, run_python
+from .datasets import Draws, Stream, batches, epochs, loader
+
+
+class Broken(Draws):
+    def __getitem__(self, index: int) -> torch.Tensor:
+        raise KeyError(f"no image {index}")
+
+
+class Slow(Draws):
+    def __getitem__(self, index: int) -> torch.Tensor:
+        time.sleep(30)
+        return super().__getitem__(index)
+
+
+class Told(Draws):
+    """Tells what its worker knows."""
+
+    prefix = "unset"
+
+    def __getitem__(self, index: int) -> Any:
+        info: Any = get_worker_info()
+        told = (None, None, None) if info is None else (info.id, info.num_workers, info.dataset is self)
+        return self.prefix, told
+
+
+def set_prefix(worker_id: int) -> None:
+    info: Any = get_worker_info()
+    info.dataset.prefix = f"set in {worker_id}"
+
+
+class Settings(Draws):
+    """Tells the settings in force where samples are made."""
+
+    def __getitem__(self, index: int) -> Any:
+        return [
+            str(torch.get_default_dtype()),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.deterministic,
+            torch.get_float32_matmul_precision(),
+            str(torch.zeros(()).dtype),
+        ]
+
+
+def alive() -> list[Any]:
+    import multiprocessing
+
+    return multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_the_dataset_comes_with_its_traceback(workers: int) -> None:
+    with pytest.raises(KeyError, match="no image") as caught:
+        list(loader(Broken(), num_workers=workers))
+    if workers:
+        assert "DataLoader worker process 0" in str(caught.value)
+        assert 'raise KeyError(f"no image {index}")' in str(caught.value)
+    del caught  # its frames hold the iterator, in a cycle
+    gc.collect()
+    assert not alive()
+
+
+def test_a_timeout_ends_the_wait() -> None:
+    with pytest.raises(RuntimeError, match="timed out after 1 seconds"):
+        next(iter(loader(Slow(), num_workers=1, timeout=1)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_know_who_they_are_and_have_the_users_dataset(method: str) -> None:
+    arguments: dict[str, Any] = {"num_workers": 2, "multiprocessing_context": method, "collate_fn": list}
+    found = list(loader(Told(32), worker_init_fn=set_prefix, **arguments))
+    assert [batch[0] for batch in found] == [(f"set in {n % 2}", (n % 2, 2, True)) for n in range(4)]
+    assert get_worker_info() is None
+    assert next(iter(loader(Told(), collate_fn=list)))[0] == ("unset", (None, None, None))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_have_the_settings_of_the_scope(method: str) -> None:
+    with reproducible(3, deterministic="warn"):
+        torch.set_default_dtype(torch.float64)
+        torch.set_float32_matmul_precision("high")
+        expected = next(iter(loader(Settings(), batch_size=1, collate_fn=list)))
+        workers: dict[str, Any] = {"num_workers": 1, "multiprocessing_context": method}
+        found = next(iter(loader(Settings(), batch_size=1, collate_fn=list, **workers)))
+    assert found == expected == [["torch.float64", True, True, True, "high", "torch.float64"]]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_persistent_workers_get_new_settings_when_they_change(method: str) -> None:
+    workers: dict[str, Any] = {"num_workers": 1, "persistent_workers": True, "multiprocessing_context": method}
+    iterated = loader(Settings(4), batch_size=4, collate_fn=list, **workers)
+    outside = list(iterated)[0][0]
+    with reproducible(3):
+        inside = list(iterated)[0][0]
+    assert outside[1] is False
+    assert inside[1] is True
+    assert list(iterated)[0][0] == outside
+
+
+def test_settings_are_captured_as_bytes_and_cover_what_a_scope_covers() -> None:
+    assert {"torch.default_dtype", "torch.deterministic_algorithms", "environment"} <= capture_settings().keys()
+    assert not capture_settings().keys() & {"python.random", "numpy.random", "torch.cpu", "torch.threads"}
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_leaving_early_ends_the_workers(persistent: bool) -> None:
+    iterated = loader(num_workers=2, persistent_workers=persistent)
+    for _ in iterated:
+        break
+    if persistent:
+        assert len(alive()) == 2
+        assert epochs(iterated, 1) == [epochs(loader(), 2)[1]]
+        del iterated
+    assert not alive()
+
+
+def test_a_loader_is_freed_at_once_and_its_workers_with_it() -> None:
+    iterated = loader(num_workers=2, persistent_workers=True)
+    epochs(iterated, 1)
+    seen = weakref.ref(iterated)
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        del iterated
+        assert seen() is None, "it is part of a cycle"
+        assert not alive()
+        assert time.perf_counter() - started < 4, "the workers were waited for in vain"
+    finally:
+        gc.enable()
+
+
+def test_two_iterators_at_once_are_two_epochs() -> None:
+    expected = epochs(loader(num_workers=1))
+    iterated = loader(num_workers=1)
+    one, two = iter(iterated), iter(iterated)
+    assert [[a.tolist() for a in pair] for pair in zip(one, two, strict=True)] == [
+        list(pair) for pair in zip(*expected, strict=True)
+    ]
+
+
+def test_with_persistent_workers_a_second_iterator_ends_the_first_and_says_so() -> None:
+    expected = epochs(loader())
+    iterated = loader(num_workers=1, persistent_workers=True)
+    one = iter(iterated)
+    next(one)
+    two = iter(iterated)
+    with pytest.raises(DeterministicError, match="persistent_workers=True, and iter"):
+        next(one)
+    assert [batch.tolist() for batch in two] == expected[1]
+
+
+def test_an_iterator_has_the_length_of_an_epoch() -> None:
+    assert len(iter(loader())) == len(loader()) == 7
+    assert len(iter(loader(num_workers=1))) == 7
+
+
+@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy], ids=["pickle", "copy"])
+def test_a_copied_loader_is_where_the_first_one_is(copied: Any) -> None:
+    iterated = loader(num_workers=1, persistent_workers=True)
+    first, second = epochs(iterated)
+    batches(iter(iterated), 3)
+    other = copied(iterated)
+    assert other.state_dict() == iterated.state_dict()
+    assert epochs(other, 1) == [epochs(loader(), 4)[3]]
+    other.set_epoch(0)
+    assert epochs(other) == [first, second]
+    assert iterated.epoch == 2
+
+
+def test_num_workers_can_be_changed_between_epochs() -> None:
+    expected = epochs(loader())
+    iterated = loader()
+    assert epochs(iterated, 1) == expected[:1]
+    iterated.num_workers = 2
+    iterated.prefetch_factor = 2
+    assert epochs(iterated, 1) == expected[1:]
+
+
+def test_the_collate_fn_of_a_loader_can_be_called_by_hand() -> None:
+    iterated = loader(collate_fn=list)
+    assert iterated.collate_fn([1, 2]) == [1, 2]
+    assert repr(iterated.collate_fn) == repr(list)
+
+
+def test_a_loader_built_again_from_its_parts_is_refused_instead_of_losing_its_keys() -> None:
+    iterated = loader()
+    rebuilt = torch.utils.data.DataLoader(Draws(), batch_sampler=iterated.batch_sampler, collate_fn=iterated.collate_fn)
+    with reproducible(0), pytest.raises(DeterministicError, match=r"without its keys[\s\S]*prepare"):
+        next(iter(rebuilt))
+    with reproducible(0):
+        again = torch.utils.data.DataLoader(Stream(), 8, collate_fn=loader(Stream()).collate_fn)
+        with pytest.raises(DeterministicError, match="without its keys"):
+            next(iter(again))
+
+
+UNGUARDED = """
+from deterministic.data import engine
+engine.disown_in_forked_children = lambda iterator: None
+"""
+NOISE = """
+import gc, sys
+from tests.data.datasets import *
+
+class Collecting(Draws):
+    def __getitem__(self, index):
+        gc.collect()
+        return super().__getitem__(index)
+
+if __name__ == "__main__":
+    gc.disable()
+    one = iter(loader(num_workers=2))
+    next(one)
+    cycle = [one]
+    cycle.append(cycle)
+    del one, cycle
+    next(iter(loader(Collecting(), num_workers=1)))
+    print("done", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_workers_forked_beside_others_make_no_noise(guarded: bool) -> None:
+    program = NOISE if guarded else UNGUARDED + NOISE
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert (done.stderr.strip() == "done") is guarded
+    assert ("can only test a child process" in done.stderr) is not guarded
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from tests.data.datasets import *
+
+class Slow(Draws):
+    def __getitem__(self, index):
+        time.sleep(0.2)
+        return super().__getitem__(index)
+
+if __name__ == "__main__":
+    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        for _ in range(10):
+            for _ in loader(Slow(), batch_size=2, num_workers=2, persistent_workers=sys.argv[1] == "kept"):
+                pass
+    except KeyboardInterrupt:
+        import multiprocessing
+        print("interrupted")
+        print([child.pid for child in multiprocessing.active_children()])
+"""
+
+
+@pytest.mark.parametrize("workers", ["kept", "passing"])
+def test_ctrl_c_leaves_no_process_behind(workers: str) -> None:
+    said = run_python(INTERRUPTED, workers).splitlines()
+    assert said[0] == "interrupted"
+    for pid in eval(said[1]):
+        assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    import os
+
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_scope_in_the_dataset_gives_back_what_the_sample_draws_next() -> None:
+    class Scoped(Draws):
+        def __getitem__(self, index: int) -> torch.Tensor:
+            with reproducible(1):
+                inside = random.random()
+            return torch.tensor([inside, random.random()], dtype=torch.float64)
+
+    assert epochs(loader(Scoped())) == epochs(loader(Scoped(), num_workers=1))
+
+
+def test_an_open_scope_does_not_reach_into_the_samples() -> None:
+    outside = epochs(loader())
+    with reproducible(1):
+        assert epochs(make_loader(Draws(), 8, shuffle=True, seed=7)) == outside
+        assert epochs(make_loader(Draws(), 8, shuffle=True, seed=7, num_workers=1)) == outside
