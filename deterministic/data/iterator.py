@@ -10,6 +10,7 @@ from ..errors import DeterministicError, explain
 from .isolation import Isolated
 from .position import Progress
 from .stream import Shipped
+from .torch_internals import called_by_a_fetcher
 
 
 class LoaderIterator:
@@ -71,15 +72,14 @@ class Collate:
     `collate_fn`, and leaves the keys behind: the draws would silently be what they happen to be.
     """
 
-    def __init__(self, users: Callable[[Any], Any], called_by_a_fetcher: Callable[[int], bool]) -> None:
+    def __init__(self, users: Callable[[Any], Any]) -> None:
         self.__wrapped__ = users
-        self._called_by_a_fetcher = called_by_a_fetcher
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
 
     def __call__(self, samples: Any) -> Any:
-        if self._called_by_a_fetcher(1):
+        if called_by_a_fetcher():
             raise DeterministicError(
                 explain(
                     "a loader of make_loader was built again by other code, without its keys",

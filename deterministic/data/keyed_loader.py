@@ -21,7 +21,6 @@ from .record import LoaderRecord
 from .replay import replay
 from .sampler import SamplerOrder
 from .stream_order import StreamOrder
-from .torch_internals import called_by_a_fetcher
 
 T = TypeVar("T")
 
@@ -76,7 +75,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self.is_stream = is_stream
         self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
         self.users_collate_fn = self.collate_fn
-        self.collate_fn = Collate(self.users_collate_fn, called_by_a_fetcher)
+        self.collate_fn = Collate(self.users_collate_fn)
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
         self._order: OwnOrder | SamplerOrder | StreamOrder
         if is_stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .. import _stack
@@ -27,7 +28,7 @@ _SCHEMES = {
 
 @overload
 def make_loader(
-    dataset: Dataset[T],
+    dataset: Dataset[T] | Sequence[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
     *,
@@ -43,7 +44,7 @@ def make_loader(
 
 @overload
 def make_loader(
-    dataset: Dataset[T],
+    dataset: Dataset[T] | Sequence[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
     *,
@@ -55,7 +56,7 @@ def make_loader(
 
 
 def make_loader(
-    dataset: Dataset[T],
+    dataset: Dataset[T] | Sequence[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
     *,
@@ -130,6 +131,7 @@ def make_loader(
     effective = _effective_seed(seed) if generator is None else None
     _require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
     if randomness == "worker":
+        _require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1))
         size = 1 if isinstance(batch_size, Omitted) else batch_size
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
     threads = validate_num_threads(worker_threads, name="worker_threads") or 1
@@ -151,7 +153,7 @@ def make_loader(
 
 
 def _recipe(
-    dataset: Dataset[T],
+    dataset: Dataset[T] | Sequence[T],
     batch_size: int | None,
     shuffle: bool | None,
     seed: int | None,
@@ -223,6 +225,19 @@ def _require_compatible(
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
     if randomness != "worker":
         _require_readable(dataset, samplers)
+
+
+def _require_defaults(**given: tuple[object, object]) -> None:
+    """Refuse what the standard recipe does not have."""
+    for name, (value, default) in given.items():
+        if value != default:
+            raise TypeError(
+                explain(
+                    f'randomness="worker" is a plain DataLoader, which has no {name}',
+                    (f"{name}: {value!r}",),
+                    'Leave it out, or use randomness="sample".',
+                )
+            )
 
 
 def _require_global(

@@ -27,9 +27,9 @@ def set_worker(**attributes: Any) -> None:
         object.__setattr__(info, name, value)
 
 
-def called_by_a_fetcher(depth: int) -> bool:
-    """Return whether the caller `depth` frames up is a fetcher of torch's DataLoader."""
-    return sys._getframe(depth + 1).f_code in _FETCHERS
+def called_by_a_fetcher() -> bool:
+    """Return whether the function that asks was called by a fetcher of torch's DataLoader."""
+    return sys._getframe(2).f_code in _FETCHERS
 
 
 def disown_in_forked_children(iterator: Any) -> None:

@@ -138,7 +138,9 @@ def test_its_order_and_samples_do_not_depend_on_workers_or_global_generators(nam
         assert epochs(loader(num_workers=2, **SAMPLERS[name]())) == expected
         assert epochs(loader(**SAMPLERS[name]())) == expected
         assert describe() == before
-    rows = [tuple(row) for epoch in expected for batch in epoch for row in (batch if name != "not batched" else [batch])]
+    rows = [
+        tuple(row) for epoch in expected for batch in epoch for row in (batch if name != "not batched" else [batch])
+    ]
     assert len(set(rows)) == len(rows), "no two samples draw the same, also where an index comes again"
 
 

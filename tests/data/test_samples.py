@@ -31,7 +31,11 @@ def test_a_samples_own_generators_do_not_depend_on_draws_before_them(randomness:
 
 def test_they_do_not_depend_on_the_batches_even_where_draws_are_keyed_per_batch() -> None:
     small, large = (
-        {row[0]: row for batch in epochs(loader(Explicit(), randomness="batch", batch_size=size), 1)[0] for row in batch}
+        {
+            row[0]: row
+            for batch in epochs(loader(Explicit(), randomness="batch", batch_size=size), 1)[0]
+            for row in batch
+        }
         for size in (3, 9)
     )
     assert small == large

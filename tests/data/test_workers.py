@@ -112,12 +112,12 @@ def test_workers_have_the_settings_of_the_scope(method: str) -> None:
 def test_persistent_workers_get_new_settings_when_they_change(method: str) -> None:
     workers: dict[str, Any] = {"num_workers": 1, "persistent_workers": True, "multiprocessing_context": method}
     iterated = loader(Settings(4), batch_size=4, collate_fn=list, **workers)
-    outside = list(iterated)[0][0]
+    outside = next(iter(iterated))[0]
     with reproducible(3):
-        inside = list(iterated)[0][0]
+        inside = next(iter(iterated))[0]
     assert outside[1] is False
     assert inside[1] is True
-    assert list(iterated)[0][0] == outside
+    assert next(iter(iterated))[0] == outside
 
 
 def test_settings_are_captured_as_bytes_and_cover_what_a_scope_covers() -> None:
