@@ -161,7 +161,7 @@ def require_safe_threads(loader: ReproducibleDataLoader[Any]) -> None:
     if loader.keying.worker_threads > 1 and loader.num_workers and _forks(loader):
         raise ValueError(
             explain(
-                "forked workers cannot use several threads: OpenMP's threads do not survive a fork, and they would hang",
+                "forked workers would hang with several threads: OpenMP's pool does not survive a fork",
                 (f"worker_threads: {loader.keying.worker_threads}", f"num_workers: {loader.num_workers}, by fork"),
                 'Pass multiprocessing_context="forkserver" or "spawn", or leave worker_threads at 1.',
             )

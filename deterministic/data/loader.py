@@ -153,7 +153,7 @@ def make_loader(
 
 
 def _recipe(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Any,
     batch_size: int | None,
     shuffle: bool | None,
     seed: int | None,

@@ -13,7 +13,7 @@ from deterministic import derive_seed, make_loader, reproducible
 from deterministic.data.keyed_loader import ReproducibleDataLoader
 from deterministic.errors import SeedError
 
-from .datasets import Draws, Stream, epochs
+from .datasets import Draws, Stream, epochs, loader
 
 
 def test_in_a_scope_the_seed_is_the_scopes_unless_one_is_given() -> None:
@@ -144,7 +144,7 @@ def test_batches_in_any_order_are_refused() -> None:
 @pytest.mark.parametrize("name", ["sampler", "batch_sampler"])
 def test_two_orders_for_one_loader_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"shuffle and {name}[\s\S]*Leave one"):
-        make_loader(Draws(), shuffle=True, seed=0, **{name: WeightedRandomSampler([1.0], 1)})
+        loader(shuffle=True, **{name: WeightedRandomSampler([1.0], 1)})
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_is_no_number_of_threads_is_refused(threads: Any, error: type[Excep
 
 def test_shard_must_be_a_bool() -> None:
     with pytest.raises(TypeError, match="shard is not a bool"):
-        make_loader(Draws(), shard=1, seed=0)  # type: ignore[arg-type]
+        loader(shard=1)
 
 
 @pytest.mark.parametrize("arguments", [{"shard": False}, {"worker_threads": 2}], ids=str)
@@ -198,7 +198,7 @@ def test_a_dataset_without_a_length_needs_a_sampler() -> None:
 
 
 def test_datapipes_are_refused() -> None:
-    class Pipe(MapDataPipe):  # type: ignore[misc]
+    class Pipe(MapDataPipe[int]):
         def __getitem__(self, index: int) -> int:
             return index
 

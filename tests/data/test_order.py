@@ -65,7 +65,7 @@ def test_the_last_batch_is_smaller_or_dropped(drop_last: bool, sizes: list[int])
 
 
 def test_an_empty_dataset_has_no_batches() -> None:
-    iterated = make_loader([], 4, shuffle=True, seed=0)
+    iterated: Any = make_loader([], 4, shuffle=True, seed=0)
     assert len(iterated) == 0
     assert list(iterated) == []
     with pytest.raises(DeterministicError, match="no batch to peek at"):

@@ -112,7 +112,7 @@ SAMPLERS: dict[str, Callable[[], dict[str, Any]]] = {
     "weighted with a generator": lambda: {"sampler": WeightedRandomSampler(WEIGHTS, LENGTH, generator=generator())},
     "subset": lambda: {"sampler": SubsetRandomSampler(range(5, 45))},
     "subset with a generator": lambda: {"sampler": SubsetRandomSampler(range(5, 45), generator=generator())},
-    "distributed": lambda: {"sampler": DistributedSampler(range(LENGTH), 2, 1, shuffle=True)},
+    "distributed": lambda: {"sampler": DistributedSampler(Draws(), 2, 1, shuffle=True)},
     "global generators, eager": lambda: {"sampler": Global()},
     "global generators, lazy": lambda: {"sampler": Lazy()},
     "generators of its own": lambda: {"sampler": Holding()},
@@ -190,7 +190,7 @@ def test_the_order_of_a_sampler_with_a_generator_is_the_one_it_has_in_a_plain_lo
 
 
 def test_a_distributed_sampler_is_told_the_epoch() -> None:
-    sampler = DistributedSampler(range(LENGTH), 2, 0, shuffle=True)
+    sampler: DistributedSampler[Any] = DistributedSampler(Draws(), 2, 0, shuffle=True)
     iterated = loader(sampler=sampler)
     iterated.set_epoch(5)
     epochs(iterated, 1)

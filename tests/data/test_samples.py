@@ -120,7 +120,7 @@ def test_what_cannot_be_replayed_is_refused() -> None:
     with pytest.raises(ValueError, match="epoch is no count"):
         loader().replay(-1, 0)
     with pytest.raises(ValueError, match="occurrence is no count"):
-        loader().replay(0, 0, "first")  # type: ignore[arg-type]
+        loader().replay(0, 0, "first")
 
 
 class KeepsPython(Draws):

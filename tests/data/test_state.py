@@ -80,7 +80,7 @@ def test_no_data_is_loaded_again() -> None:
 
 
 def test_after_the_last_batch_the_epoch_is_not_over_until_the_loop_has_ended() -> None:
-    first, second = epochs(loader())
+    _, second, third = epochs(loader(), 3)
     iterated = loader()
     iterator = iter(iterated)
     batches(iterator, BATCHES)
@@ -90,7 +90,7 @@ def test_after_the_last_batch_the_epoch_is_not_over_until_the_loop_has_ended() -
     # Killed before the end of the epoch's tail (evaluation, say): the same epoch again, with no batches left.
     assert epochs(resumed(at_the_last)) == [[], second]
     assert resumed(at_the_last).epoch == 0
-    assert epochs(resumed(after_the_loop)) == [second, epochs(loader(), 3)[2]]
+    assert epochs(resumed(after_the_loop)) == [second, third]
     assert (after_the_loop["epoch"], after_the_loop["done"]) == (1, 0)
 
 

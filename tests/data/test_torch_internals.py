@@ -56,10 +56,10 @@ def test_a_fetcher_asks_the_dataset_for_a_whole_batch_as_the_sampler_gave_it() -
         def __getitems__(self, indices: Any) -> list[Any]:
             return [indices]
 
-    class Batch(tuple[int, ...]):
+    class Batch(list[int]):
         pass
 
-    given = Batch((1, 2))
+    given = Batch([1, 2])
     (found,) = next(iter(DataLoader(Asked(), batch_sampler=[given], collate_fn=list, generator=torch.Generator())))
     assert found is given
 
@@ -95,7 +95,7 @@ def test_an_iterators_sampler_is_asked_for_its_fetches_without_a_first_next() ->
             started.append(1)
             yield [0]
 
-    iterator = iter(DataLoader(Draws(), batch_sampler=Lazy(), num_workers=1, generator=torch.Generator()))  # type: ignore[arg-type]
+    iterator = iter(DataLoader(Draws(), batch_sampler=Lazy(), num_workers=1, generator=torch.Generator()))
     list(iterator)
     assert started == [1]
 

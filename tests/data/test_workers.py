@@ -6,8 +6,6 @@ import copy
 import gc
 import pickle
 import random
-import subprocess
-import sys
 import time
 import weakref
 from typing import Any
@@ -17,10 +15,8 @@ import torch
 from torch.utils.data import get_worker_info
 
 from deterministic import make_loader, reproducible
-from deterministic.data.worker import capture_settings
 from deterministic.errors import DeterministicError
 
-from ..processes import ROOT, run_python
 from .datasets import Draws, Stream, batches, epochs, loader
 
 
@@ -49,20 +45,6 @@ class Told(Draws):
 def set_prefix(worker_id: int) -> None:
     info: Any = get_worker_info()
     info.dataset.prefix = f"set in {worker_id}"
-
-
-class Settings(Draws):
-    """Tells the settings in force where samples are made."""
-
-    def __getitem__(self, index: int) -> Any:
-        return [
-            str(torch.get_default_dtype()),
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-            torch.backends.cudnn.deterministic,
-            torch.get_float32_matmul_precision(),
-            str(torch.zeros(()).dtype),
-        ]
 
 
 def alive() -> list[Any]:
@@ -95,34 +77,6 @@ def test_workers_know_who_they_are_and_have_the_users_dataset(method: str) -> No
     assert [batch[0] for batch in found] == [(f"set in {n % 2}", (n % 2, 2, True)) for n in range(4)]
     assert get_worker_info() is None
     assert next(iter(loader(Told(), collate_fn=list)))[0] == ("unset", (None, None, None))
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_workers_have_the_settings_of_the_scope(method: str) -> None:
-    with reproducible(3, deterministic="warn"):
-        torch.set_default_dtype(torch.float64)
-        torch.set_float32_matmul_precision("high")
-        expected = next(iter(loader(Settings(), batch_size=1, collate_fn=list)))
-        workers: dict[str, Any] = {"num_workers": 1, "multiprocessing_context": method}
-        found = next(iter(loader(Settings(), batch_size=1, collate_fn=list, **workers)))
-    assert found == expected == [["torch.float64", True, True, True, "high", "torch.float64"]]
-
-
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
-def test_persistent_workers_get_new_settings_when_they_change(method: str) -> None:
-    workers: dict[str, Any] = {"num_workers": 1, "persistent_workers": True, "multiprocessing_context": method}
-    iterated = loader(Settings(4), batch_size=4, collate_fn=list, **workers)
-    outside = next(iter(iterated))[0]
-    with reproducible(3):
-        inside = next(iter(iterated))[0]
-    assert outside[1] is False
-    assert inside[1] is True
-    assert next(iter(iterated))[0] == outside
-
-
-def test_settings_are_captured_as_bytes_and_cover_what_a_scope_covers() -> None:
-    assert {"torch.default_dtype", "torch.deterministic_algorithms", "environment"} <= capture_settings().keys()
-    assert not capture_settings().keys() & {"python.random", "numpy.random", "torch.cpu", "torch.threads"}
 
 
 @pytest.mark.parametrize("persistent", [False, True])
@@ -214,83 +168,6 @@ def test_a_loader_built_again_from_its_parts_is_refused_instead_of_losing_its_ke
         again = torch.utils.data.DataLoader(Stream(), 8, collate_fn=loader(Stream()).collate_fn)
         with pytest.raises(DeterministicError, match="without its keys"):
             next(iter(again))
-
-
-UNGUARDED = """
-from deterministic.data import engine
-engine.disown_in_forked_children = lambda iterator: None
-"""
-NOISE = """
-import gc, sys
-from tests.data.datasets import *
-
-class Collecting(Draws):
-    def __getitem__(self, index):
-        gc.collect()
-        return super().__getitem__(index)
-
-if __name__ == "__main__":
-    gc.disable()
-    one = iter(loader(num_workers=2))
-    next(one)
-    cycle = [one]
-    cycle.append(cycle)
-    del one, cycle
-    next(iter(loader(Collecting(), num_workers=1)))
-    print("done", file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize("guarded", [True, False])
-def test_workers_forked_beside_others_make_no_noise(guarded: bool) -> None:
-    program = NOISE if guarded else UNGUARDED + NOISE
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert (done.stderr.strip() == "done") is guarded
-    assert ("can only test a child process" in done.stderr) is not guarded
-
-
-INTERRUPTED = """
-import os, signal, sys, threading, time
-from tests.data.datasets import *
-
-class Slow(Draws):
-    def __getitem__(self, index):
-        time.sleep(0.2)
-        return super().__getitem__(index)
-
-if __name__ == "__main__":
-    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    try:
-        for _ in range(10):
-            for _ in loader(Slow(), batch_size=2, num_workers=2, persistent_workers=sys.argv[1] == "kept"):
-                pass
-    except KeyboardInterrupt:
-        import multiprocessing
-        print("interrupted")
-        print([child.pid for child in multiprocessing.active_children()])
-"""
-
-
-@pytest.mark.parametrize("workers", ["kept", "passing"])
-def test_ctrl_c_leaves_no_process_behind(workers: str) -> None:
-    said = run_python(INTERRUPTED, workers).splitlines()
-    assert said[0] == "interrupted"
-    for pid in eval(said[1]):
-        assert not _runs(pid)
-
-
-def _runs(pid: int) -> bool:
-    import os
-
-    for _ in range(50):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_a_scope_in_the_dataset_gives_back_what_the_sample_draws_next() -> None:
