@@ -121,7 +121,11 @@ class Run:
         return Report.of(self._entry, [loader.describe() for loader in self._loaders])
 
     def note_loader(self, loader: Described) -> None:
-        """Let the report tell of a loader that was made or iterated in this scope."""
+        """Let the report tell of a loader that was made or iterated in this scope; loaders call it.
+
+        Args:
+            loader: What it says of itself.
+        """
         if loader not in self._loaders:
             self._loaders.append(loader)
 

@@ -22,7 +22,6 @@ __all__ = [
     "SeedError",
     "TooLateWarning",
     "explain",
-    "users_line",
     "warn",
 ]
 

@@ -111,8 +111,8 @@ derive_seed("42")  # E: arg-type
 derive_seed(42, None)  # E: arg-type
 seed_everything(1, True)  # E: call-arg
 seed_everything()  # E: call-arg
-make_loader([1], seed="3")  # E: arg-type
-make_loader([1], seed=3, randomness="sample")  # E: arg-type
+make_loader([1], seed="3")  # E: call-overload
+make_loader([1], seed=3, randomness="samples")  # E: call-overload
 """
 LINES = SNIPPET.splitlines()
 EXPECTED = {

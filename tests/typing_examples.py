@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from deterministic import (
     Run,
@@ -19,6 +19,7 @@ from deterministic import (
     make_loader,
     register_source,
     reproducible,
+    sample_rng,
     seed_everything,
     seed_worker,
     spawn_seeds,
@@ -28,6 +29,7 @@ from deterministic.errors import (
     DeterministicError,
     NondeterminismWarning,
     NotReproducibleError,
+    ReplayWarning,
     ResumeMismatchError,
     ScopeConflictError,
     ScopeOrderWarning,
@@ -108,7 +110,19 @@ def loaders() -> DataLoader[tuple[torch.Tensor, ...]]:
     generator: torch.Generator = seed_everything(3, deterministic="cudnn")
     by_hand = DataLoader(dataset, worker_init_fn=seed_worker, generator=generator)
     ours = make_loader(dataset, 64, True, seed=3, num_workers=2)
-    return by_hand if len(by_hand) else ours
+    ours.load_state_dict(ours.state_dict())
+    ours.set_epoch(ours.epoch + 1)
+    numbers: DataLoader[int] = make_loader([1, 2], global_batch_size=2, shard=False, seed=3, worker_threads=1)
+    recipe: DataLoader[int] = make_loader([1, 2], seed=len(numbers), randomness="worker")
+    return by_hand if len(by_hand) or len(recipe) else ours
+
+
+class Draws(Dataset[float]):
+    def __getitem__(self, index: int) -> float:
+        numpy: np.random.Generator = sample_rng()
+        cpu: torch.Generator = sample_rng("torch")
+        python: random.Random = sample_rng("python")
+        return numpy.random() + torch.rand((), generator=cpu).item() + python.random()
 
 
 class Dial:
@@ -137,7 +151,7 @@ def own_source() -> dict[str, dict[str, JSON]]:
 
 def errors() -> str:
     raised: list[type[DeterministicError]] = [SeedError, ScopeConflictError, NotReproducibleError, ResumeMismatchError]
-    warned: list[type[UserWarning]] = [ScopeOrderWarning, TooLateWarning, NondeterminismWarning]
+    warned: list[type[UserWarning]] = [ScopeOrderWarning, TooLateWarning, ReplayWarning, NondeterminismWarning]
     text: str = explain("differs", tuple(kind.__name__ for kind in (*raised, *warned)), "remedy")
     warn(ScopeOrderWarning, text)
     return text
