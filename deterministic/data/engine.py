@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 from ..errors import explain
 from .fetch import Fetch, KeyedDataset
 from .iterator import LoaderIterator
-from .keys import epoch_key
 from .stream import CollateStream, KeyedStream, Place
 from .torch_internals import disown_in_forked_children
 from .worker import PrepareWorker, capture_settings
@@ -40,6 +39,12 @@ class Feed:
 class Engine:
     """One torch DataLoader over what carries the keys.
 
+    Args:
+        loader: Whose dataset and arguments it takes; no reference to it is kept.
+        base_seed: Of the workers, before the keys: what a `worker_init_fn` sees as `torch.initial_seed()`.
+        rotation: By how much workers are renumbered.
+        is_lasting: Whether the workers outlive an iterator.
+
     Attributes:
         workers: How many worker processes it has.
         settings: The process's settings when they start; None where nobody asks.
@@ -48,6 +53,7 @@ class Engine:
     def __init__(
         self,
         loader: ReproducibleDataLoader[Any],
+        base_seed: int,
         *,
         workers: int,
         is_lasting: bool,
@@ -86,7 +92,7 @@ class Engine:
             collate_fn=collate,
             pin_memory=loader.pin_memory,
             timeout=loader.timeout if workers else 0,
-            generator=_base_generator(loader.seed),
+            generator=_base_generator(base_seed),
             **source,
         )
 
@@ -124,7 +130,7 @@ class Engines:
         self._kept: Engine | None = None
         self._latest: weakref.ref[LoaderIterator] | None = None
 
-    def lasting(self, loader: ReproducibleDataLoader[Any]) -> Engine:
+    def lasting(self, loader: ReproducibleDataLoader[Any], base_seed: int) -> Engine:
         """Return the engine for a whole epoch: with persistent workers the one of the epoch before.
 
         Its workers have the settings of the process as they were when they started. When those have changed since,
@@ -133,15 +139,15 @@ class Engines:
         is_lasting = bool(loader.persistent_workers and loader.num_workers)
         settings = capture_settings() if is_lasting or _needs_settings(loader) else None
         if not is_lasting:
-            return Engine(loader, workers=loader.num_workers, is_lasting=False, settings=settings)
+            return Engine(loader, base_seed, workers=loader.num_workers, is_lasting=False, settings=settings)
         if self._kept is None or self._kept.settings != settings or self._kept.workers != loader.num_workers:
-            self._kept = Engine(loader, workers=loader.num_workers, is_lasting=True, settings=settings)
+            self._kept = Engine(loader, base_seed, workers=loader.num_workers, is_lasting=True, settings=settings)
         return self._kept
 
-    def passing(self, loader: ReproducibleDataLoader[Any], workers: int, rotation: int = 0) -> Engine:
+    def passing(self, loader: ReproducibleDataLoader[Any], base_seed: int, workers: int, rotation: int) -> Engine:
         """Return an engine for one use, whose workers end with its iterator."""
         settings = capture_settings() if workers and not _forks(loader) else None
-        return Engine(loader, workers=workers, is_lasting=False, settings=settings, rotation=rotation)
+        return Engine(loader, base_seed, workers=workers, is_lasting=False, settings=settings, rotation=rotation)
 
     def watch(self, engine: Engine, iterator: LoaderIterator) -> None:
         """Note the iterator that uses an engine; an earlier one whose workers it takes over ends."""
@@ -184,4 +190,4 @@ def _base_generator(seed: int) -> torch.Generator:
     On the default device, since torch draws there (pytorch/pytorch#44714).
     """
     generator = torch.Generator(torch.get_default_device())
-    return generator.manual_seed(epoch_key(seed, 0, "workers") >> 1)
+    return generator.manual_seed(seed >> 1)

@@ -15,6 +15,7 @@ from .engine import Engine, Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import Collate, LoaderIterator
 from .keying import Keying
+from .keys import epoch_key
 from .order import OwnOrder, OwnSampler
 from .position import Epochs, Progress
 from .record import LoaderRecord
@@ -126,10 +127,11 @@ class ReproducibleDataLoader(DataLoader[T]):
         require_safe_threads(self)  # num_workers may have been assigned since
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
-        progress = self._epochs.begin()
+        with self._epochs.begin() as progress:
+            iterator = self._open(progress)
         self._record.begin(progress)
         self._tell_the_report()
-        return self._open(progress)
+        return iterator
 
     def set_epoch(self, epoch: int) -> None:
         """Pin the epoch that the next `iter()` starts.
@@ -234,27 +236,28 @@ class ReproducibleDataLoader(DataLoader[T]):
                 self._announce(skip)
             # Renumbered workers must not live on into an epoch that begins with the first of them.
             ends = is_peek or bool(memory.places)
-            engine = self._engine(self.num_workers if ends else None, memory.rotation)
+            engine = self._engine(progress, self.num_workers if ends else None, memory.rotation)
             key = self._order.key(progress.start.epoch)
             inner = engine.start_stream(key, dict(memory.places), expects_length=self._length_was_asked)
         elif is_peek:
             first = self._order.look(progress.start, 1)
-            engine = self._engine(min(self.num_workers, 1))
+            engine = self._engine(progress, min(self.num_workers, 1))
             inner = engine.start(lambda: iter(first), lambda: 1)
         else:
             order = self._order
-            engine = self._engine(None)
+            engine = self._engine(progress)
             inner = engine.start(lambda: order.fetches(progress), order.__len__)
         threads = None if self.num_workers else self.keying.worker_threads
         iterator = LoaderIterator(inner, progress, threads=threads, skip=skip)
         self._engines.watch(engine, iterator)
         return iterator
 
-    def _engine(self, passing_workers: int | None, rotation: int = 0) -> Engine:
-        """Return what fetches: for this once, with so many workers, or for every epoch, with the loader's."""
+    def _engine(self, progress: Progress, passing_workers: int | None = None, rotation: int = 0) -> Engine:
+        """Return what fetches: with so many workers for this once, or with the loader's for every epoch."""
+        base_seed = epoch_key(self.seed, progress.start.epoch, "workers")
         if passing_workers is None:
-            return self._engines.lasting(self)
-        return self._engines.passing(self, passing_workers, rotation)
+            return self._engines.lasting(self, base_seed)
+        return self._engines.passing(self, base_seed, passing_workers, rotation)
 
     def _settle_ranks(self) -> None:
         """Let `batch_size` be that of each rank, now that the number of ranks may be known."""

@@ -207,6 +207,16 @@ class OwnSampler(DistributedSampler[int]):
     def __len__(self) -> int:
         return self.order.samples_of_a_rank()
 
+    @property  # type: ignore[override]  # a plain attribute there
+    def rank(self) -> int:
+        """This process's, as DistributedSampler has it."""
+        return self.order.ranks().rank
+
+    @property  # type: ignore[override]
+    def num_replicas(self) -> int:
+        """How many ranks share the data."""
+        return self.order.ranks().world_size
+
     def set_epoch(self, epoch: int) -> None:
         """Pin the loader's next epoch."""
         self.epochs.pin(epoch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -57,12 +58,13 @@ class Epochs:
         self.next = Position()
         self.under_way: Progress | None = None
 
-    def begin(self) -> Progress:
-        """Start an iterator where the next one is due; the one after it is due an epoch later."""
+    @contextmanager
+    def begin(self) -> Iterator[Progress]:
+        """Start an iterator where the next one is due, unless the block raises; the one after it is an epoch later."""
         progress = Progress(self.next)
+        yield progress
         self.next = Position(self.next.epoch + 1)
         self.under_way = progress
-        return progress
 
     def pin(self, epoch: object) -> None:
         """Let the next iterator start at `epoch`: at its beginning, unless a state was loaded from within it.

@@ -144,6 +144,31 @@ def test_a_copied_loader_is_where_the_first_one_is(copied: Any) -> None:
     assert iterated.epoch == 2
 
 
+@pytest.mark.filterwarnings("ignore:Got pickle error")
+def test_an_iterator_that_cannot_start_costs_no_epoch_and_no_place() -> None:
+    iterated = loader(num_workers=1, multiprocessing_context="spawn", collate_fn=lambda samples: torch.stack(samples))
+    alone = loader()
+    batches(iter(alone), 2)
+    iterated.load_state_dict(alone.state_dict())
+    with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
+        iter(iterated)
+    assert iterated.state_dict() == alone.state_dict()
+
+
+def seed_of_worker(worker_id: int) -> None:
+    info: Any = get_worker_info()
+    info.dataset.prefix = torch.initial_seed()
+
+
+def test_what_a_worker_init_fn_sees_as_the_seed_is_another_every_epoch_and_the_same_again() -> None:
+    def seen() -> list[int]:
+        iterated = loader(Told(2), batch_size=2, num_workers=1, collate_fn=list, worker_init_fn=seed_of_worker)
+        return [batch[0][0] for _ in range(2) for batch in iterated]
+
+    assert seen() == seen()
+    assert len(set(seen())) == 2
+
+
 def test_num_workers_can_be_changed_between_epochs() -> None:
     expected = epochs(loader())
     iterated = loader()
