@@ -36,7 +36,14 @@ def test_by_default_a_config_asks_for_nothing() -> None:
         "deterministic": False,
         "num_threads": None,
         "allow_nondeterministic": False,
+        "seed_of_all_ranks": None,
     }
+
+
+def test_the_seed_that_ranks_have_in_common_is_the_seed_unless_each_has_its_own() -> None:
+    assert Config(seed=3).common_seed == 3
+    assert Config(seed=3, seed_of_all_ranks=5).common_seed == 5
+    assert Config().common_seed is None
 
 
 def test_a_config_cannot_be_changed() -> None:

@@ -207,13 +207,13 @@ class OwnSampler(DistributedSampler[int]):
     def __len__(self) -> int:
         return self.order.samples_of_a_rank()
 
-    @property  # type: ignore[override]  # a plain attribute there
-    def rank(self) -> int:
+    @property
+    def rank(self) -> int:  # type: ignore[override]  # a plain attribute there
         """This process's, as DistributedSampler has it."""
         return self.order.ranks().rank
 
-    @property  # type: ignore[override]
-    def num_replicas(self) -> int:
+    @property
+    def num_replicas(self) -> int:  # type: ignore[override]
         """How many ranks share the data."""
         return self.order.ranks().world_size
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import multiprocessing
 import pickle
 import random
 import time
@@ -47,9 +48,11 @@ def set_prefix(worker_id: int) -> None:
     info.dataset.prefix = f"set in {worker_id}"
 
 
-def alive() -> list[Any]:
-    import multiprocessing
-
+def alive(after: float = 0) -> list[Any]:
+    """Return the worker processes that run, or still run after so many seconds."""
+    end = time.monotonic() + after
+    while multiprocessing.active_children() and time.monotonic() < end:
+        time.sleep(0.1)
     return multiprocessing.active_children()
 
 
@@ -62,7 +65,7 @@ def test_an_error_in_the_dataset_comes_with_its_traceback(workers: int) -> None:
         assert 'raise KeyError(f"no image {index}")' in str(caught.value)
     del caught  # its frames hold the iterator, in a cycle
     gc.collect()
-    assert not alive()
+    assert not alive(after=10)
 
 
 def test_a_timeout_ends_the_wait() -> None:
