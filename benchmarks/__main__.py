@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -68,11 +69,13 @@ def measure_scopes(rounds: int, runs: int) -> dict[str, Any]:
 
 def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
     """Measure the loaders, print the tables, and return the figures."""
+    load = [load_average()]
     epochs: dict[str, Any] = {}
     for workers in loaders.WORKERS:
         for work in loaders.BATCHES:
             rows = loaders.epochs(work, workers, rounds=rounds)
             loaders.show(work, workers, rows)
+            load.append(load_average())
             epochs[loaders.title(work, workers)] = {name: vars(row) for name, row in rows.items()}
     resumed = resume.resumes(rounds=runs)
     resume.show(resumed)
@@ -80,6 +83,7 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
     memory.show(resident)
     return {
         "batch_size": loaders.BATCH_SIZE,
+        "load_average_before_and_after_each_table": load,
         "torchdata": loaders.version_of_torchdata(),
         "milliseconds_an_epoch": epochs,
         "milliseconds_to_the_first_batch": {name: vars(row) for name, row in resumed.loaders.items()},
@@ -103,6 +107,11 @@ def cpu_model() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def load_average() -> float | None:
+    """Return how many programs wanted a core over the last minute, this one among them, where the system tells it."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 if __name__ == "__main__":

@@ -27,12 +27,16 @@ def current_ranks() -> Ranks:
         import torch.distributed
 
         return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
-    rank, world_size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    world_size = os.environ.get("WORLD_SIZE", "1")
+    rank = os.environ.get("RANK", "0" if world_size == "1" else "")
     if not rank.isdecimal() or not world_size.isdecimal() or not int(rank) < int(world_size):
         raise DeterministicError(
             explain(
                 "the variables RANK and WORLD_SIZE do not say which process this is",
-                (f"found: RANK={rank!r}, WORLD_SIZE={world_size!r}", "expected: 0 <= RANK < WORLD_SIZE"),
+                (
+                    f"found: RANK={rank or 'not set'}, WORLD_SIZE={world_size}",
+                    "expected: 0 <= RANK < WORLD_SIZE, or neither",
+                ),
                 "Start with torchrun, initialise torch.distributed first, or unset both.",
             )
         )
@@ -57,6 +61,11 @@ def current_rank() -> int:
             )
         )
     return int(rank)
+
+
+def ranks_are_said() -> bool:
+    """Return whether a launcher that told the number of ranks has also told which one this is."""
+    return process_group_exists() or "RANK" in os.environ or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def process_group_exists() -> bool:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch.utils.data import DataLoader
 
-from ..errors import explain
+from ..errors import ReplayWarning, explain, warn
 from .fetch import Fetch, KeyedDataset
-from .iterator import LoaderIterator
+from .keys import epoch_key
+from .order import OwnOrder
+from .position import Progress
+from .sampler import SamplerOrder
 from .stream import CollateStream, KeyedStream, Place
+from .stream_order import StreamOrder
 from .torch_internals import disown_in_forked_children
 from .worker import PrepareWorker, capture_settings
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader
+
+
+AnyOrder: TypeAlias = OwnOrder | SamplerOrder | StreamOrder
 
 
 class Feed:
@@ -123,39 +129,81 @@ class Engine:
         return inner
 
 
+class Begun(NamedTuple):
+    """An epoch that is begun.
+
+    Attributes:
+        batches: torch's iterator.
+        skip: How many of its batches were seen before and are to be left out.
+    """
+
+    batches: Iterator[Any]
+    skip: int = 0
+
+
 class Engines:
     """The engine whose workers outlive an epoch, if any, and the making of the others."""
 
     def __init__(self) -> None:
         self._kept: Engine | None = None
-        self._latest: weakref.ref[LoaderIterator] | None = None
+        self._latest: Progress | None = None
 
-    def lasting(self, loader: ReproducibleDataLoader[Any], base_seed: int) -> Engine:
-        """Return the engine for a whole epoch: with persistent workers the one of the epoch before.
+    def begin(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
+        """Return torch's iterator over an epoch from where `progress` starts."""
+        if isinstance(order, StreamOrder):
+            return self._begin_stream(loader, order, progress, is_peek=False)
+        engine = self._lasting(loader, progress)
+        return Begun(engine.start(lambda: order.fetches(progress), order.__len__))
+
+    def peek(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
+        """Return torch's iterator over the first batch alone (of a stream: and more), from workers of its own."""
+        if isinstance(order, StreamOrder):
+            return self._begin_stream(loader, order, progress, is_peek=True)
+        first = order.look(progress.start, 1)
+        engine = self._passing(loader, progress, min(loader.num_workers, 1))
+        return Begun(engine.start(lambda: iter(first), lambda: 1))
+
+    def _begin_stream(
+        self, loader: ReproducibleDataLoader[Any], order: StreamOrder, progress: Progress, *, is_peek: bool
+    ) -> Begun:
+        memory = order.begin(progress)
+        skip = order.replayed(progress.start)
+        if skip:
+            _announce_replay(loader, skip)
+        if is_peek or memory.places:
+            # Renumbered workers must not live on into an epoch that begins with the first of them.
+            engine = self._passing(loader, progress, loader.num_workers, memory.rotation)
+        else:
+            engine = self._lasting(loader, progress)
+        key = order.key(progress.start.epoch)
+        inner = engine.start_stream(key, dict(memory.places), expects_length=loader.length_was_asked)
+        return Begun(inner, skip)
+
+    def _lasting(self, loader: ReproducibleDataLoader[Any], progress: Progress) -> Engine:
+        """Return the engine for a whole epoch: with persistent workers that of the epoch before, whose iterator ends.
 
         Its workers have the settings of the process as they were when they started. When those have changed since,
         new workers are started, so that a sample does not depend on when they were.
         """
-        is_lasting = bool(loader.persistent_workers and loader.num_workers)
-        settings = capture_settings() if is_lasting or _needs_settings(loader) else None
-        if not is_lasting:
-            return Engine(loader, base_seed, workers=loader.num_workers, is_lasting=False, settings=settings)
-        if self._kept is None or self._kept.settings != settings or self._kept.workers != loader.num_workers:
-            self._kept = Engine(loader, base_seed, workers=loader.num_workers, is_lasting=True, settings=settings)
+        workers = loader.num_workers
+        if not (loader.persistent_workers and workers):
+            return self._passing(loader, progress, workers)
+        settings = capture_settings()
+        if self._kept is None or self._kept.settings != settings or self._kept.workers != workers:
+            base_seed = _base_seed(loader, progress)
+            self._kept = Engine(loader, base_seed, workers=workers, is_lasting=True, settings=settings)
+        elif self._latest is not None and self._latest is not progress:
+            self._latest.superseded = True
+        self._latest = progress
         return self._kept
 
-    def passing(self, loader: ReproducibleDataLoader[Any], base_seed: int, workers: int, rotation: int) -> Engine:
+    def _passing(
+        self, loader: ReproducibleDataLoader[Any], progress: Progress, workers: int, rotation: int = 0
+    ) -> Engine:
         """Return an engine for one use, whose workers end with its iterator."""
         settings = capture_settings() if workers and not _forks(loader) else None
+        base_seed = _base_seed(loader, progress)
         return Engine(loader, base_seed, workers=workers, is_lasting=False, settings=settings, rotation=rotation)
-
-    def watch(self, engine: Engine, iterator: LoaderIterator) -> None:
-        """Note the iterator that uses an engine; an earlier one whose workers it takes over ends."""
-        if engine is self._kept:
-            earlier = None if self._latest is None else self._latest()
-            if earlier is not None:
-                earlier.supersede()
-            self._latest = weakref.ref(iterator)
 
 
 def require_safe_threads(loader: ReproducibleDataLoader[Any]) -> None:
@@ -174,8 +222,19 @@ def require_safe_threads(loader: ReproducibleDataLoader[Any]) -> None:
         )
 
 
-def _needs_settings(loader: ReproducibleDataLoader[Any]) -> bool:
-    return loader.num_workers > 0 and not _forks(loader)
+def _announce_replay(loader: ReproducibleDataLoader[Any], skip: int) -> None:
+    warn(
+        ReplayWarning,
+        explain(
+            "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
+            (f"found: {type(loader.dataset).__name__} without state_dict()", f"batches to load again: {skip}"),
+            "Give the dataset state_dict() and load_state_dict() to resume at once.",
+        ),
+    )
+
+
+def _base_seed(loader: ReproducibleDataLoader[Any], progress: Progress) -> int:
+    return epoch_key(loader.seed, progress.start.epoch, "workers")
 
 
 def _forks(loader: ReproducibleDataLoader[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,18 +18,27 @@ class LoaderIterator:
     """The batches of one epoch.
 
     Args:
-        inner: torch's iterator.
+        begin: Returns torch's iterator from where a progress starts, and how many batches to load and leave out first.
         progress: Where the batches are counted.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
-        skip: How many batches to load and leave out before the first.
+        at_first: Called before the first batch; it may move the start.
     """
 
-    def __init__(self, inner: Iterator[Any], progress: Progress, *, threads: int | None, skip: int = 0) -> None:
-        self._inner = inner
+    def __init__(
+        self,
+        begin: Callable[[Progress], tuple[Iterator[Any], int]],
+        progress: Progress,
+        *,
+        threads: int | None,
+        at_first: Callable[[Progress], None],
+    ) -> None:
+        self._begin = begin
         self._progress = progress
         self._threads = threads
-        self._skip = skip
-        self._superseded = False
+        self._at_first = at_first
+        self._begun_at = progress.start
+        self._inner, self._skip = begin(progress)
+        progress.iterator = weakref.ref(self)
 
     def __iter__(self) -> LoaderIterator:
         return self
@@ -37,7 +47,8 @@ class LoaderIterator:
         return len(self._inner)  # type: ignore[arg-type]  # torch's iterators have the length of their sampler
 
     def __next__(self) -> Any:
-        if self._superseded:
+        progress = self._progress
+        if progress.superseded:
             raise DeterministicError(
                 explain(
                     "this iterator's workers serve a later one now",
@@ -45,6 +56,9 @@ class LoaderIterator:
                     "Use one iterator at a time, or persistent_workers=False.",
                 )
             )
+        if not progress.asked:
+            self._at_first(progress)
+            self._follow()
         try:
             with Isolated(self._threads) if self._threads is not None else contextlib.nullcontext():
                 while self._skip:
@@ -52,17 +66,20 @@ class LoaderIterator:
                     self._skip -= 1
                 batch = next(self._inner)
         except StopIteration:
-            self._progress.ended = True
+            progress.ended = True
             raise
         if type(batch) is Shipped:
-            self._progress.memory.take(batch)
+            progress.memory.take(batch)
             batch = batch.batch
-        self._progress.yielded += 1
+        progress.yielded += 1
         return batch
 
-    def supersede(self) -> None:
-        """Say that torch's iterator was taken over by a later one."""
-        self._superseded = True
+    def _follow(self) -> None:
+        """Begin again where the epoch was pinned after `iter()`."""
+        if self._progress.start is not self._begun_at:
+            self._begun_at = self._progress.start
+            del self._inner  # and its workers, before others start
+            self._inner, self._skip = self._begin(self._progress)
 
 
 class Collate:

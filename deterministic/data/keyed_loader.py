@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset
 
 from .. import _stack
-from ..errors import DeterministicError, ReplayWarning, explain, users_line, warn
+from .._ranks import ranks_are_said
+from ..errors import DeterministicError, explain, users_line
 from . import state
 from .check import check_samples
-from .engine import Engine, Engines, require_safe_threads
+from .engine import Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import Collate, LoaderIterator
 from .keying import Keying
-from .keys import epoch_key
 from .order import OwnOrder, OwnSampler
 from .position import Epochs, Progress
 from .record import LoaderRecord
@@ -88,7 +89,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
         require_safe_threads(self)
         self._engines = Engines()
-        self._length_was_asked = False
+        self.length_was_asked = False
         self._record = LoaderRecord(
             users_line(),
             keying.seed,
@@ -97,7 +98,8 @@ class ReproducibleDataLoader(DataLoader[T]):
             order=self._order.name,
             num_workers=num_workers,
         )
-        self._settle_ranks()
+        if ranks_are_said():
+            self._settle_ranks()
         self._tell_the_report()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -117,14 +119,16 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on this rank; costs no epoch."""
         if isinstance(self._order, StreamOrder):
-            self._length_was_asked = True
-            return super().__len__()
+            length = super().__len__()
+            self.length_was_asked = True
+            return length
         return len(self._order)
 
     def __iter__(self) -> Any:
         """Start the next epoch, or go on where a loaded state was within one; the epoch after it is next then."""
         self._settle_ranks()
         require_safe_threads(self)  # num_workers may have been assigned since
+        self._heed_the_sampler()
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
         with self._epochs.begin() as progress:
@@ -137,7 +141,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         """Pin the epoch that the next `iter()` starts.
 
         At its beginning; but a position loaded from within this epoch is kept, so the usual
-        `for epoch in ...: loader.set_epoch(epoch)` does not undo a resume.
+        `for epoch in ...: loader.set_epoch(epoch)` does not undo a resume. An iterator that was made and not yet asked
+        for a batch starts at it too. Setting the epoch of a sampler of the user's that has one
+        (`DistributedSampler.set_epoch`) does the same.
 
         Args:
             epoch: 0 or more.
@@ -159,7 +165,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         scratch = Progress(self._epochs.next)
         self._order.require_fit(scratch.start)
-        for batch in self._open(scratch, is_peek=True):
+        threads = None if self.num_workers else self.keying.worker_threads
+        begin = partial(self._engines.peek, self, self._order)
+        for batch in LoaderIterator(begin, scratch, threads=threads, at_first=lambda progress: None):
             return batch
         raise DeterministicError(
             explain(
@@ -226,38 +234,20 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
 
-    def _open(self, progress: Progress, *, is_peek: bool = False) -> LoaderIterator:
-        """Return the iterator of an epoch, or one that loads little more than its first batch."""
-        skip = 0
-        if isinstance(self._order, StreamOrder):
-            memory = self._order.begin(progress)
-            skip = self._order.replayed(progress.start)
-            if skip:
-                self._announce(skip)
-            # Renumbered workers must not live on into an epoch that begins with the first of them.
-            ends = is_peek or bool(memory.places)
-            engine = self._engine(progress, self.num_workers if ends else None, memory.rotation)
-            key = self._order.key(progress.start.epoch)
-            inner = engine.start_stream(key, dict(memory.places), expects_length=self._length_was_asked)
-        elif is_peek:
-            first = self._order.look(progress.start, 1)
-            engine = self._engine(progress, min(self.num_workers, 1))
-            inner = engine.start(lambda: iter(first), lambda: 1)
-        else:
-            order = self._order
-            engine = self._engine(progress)
-            inner = engine.start(lambda: order.fetches(progress), order.__len__)
+    def _open(self, progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
-        iterator = LoaderIterator(inner, progress, threads=threads, skip=skip)
-        self._engines.watch(engine, iterator)
-        return iterator
+        begin = partial(self._engines.begin, self, self._order)
+        return LoaderIterator(begin, progress, threads=threads, at_first=self._at_first)
 
-    def _engine(self, progress: Progress, passing_workers: int | None = None, rotation: int = 0) -> Engine:
-        """Return what fetches: with so many workers for this once, or with the loader's for every epoch."""
-        base_seed = epoch_key(self.seed, progress.start.epoch, "workers")
-        if passing_workers is None:
-            return self._engines.lasting(self, base_seed)
-        return self._engines.passing(self, base_seed, passing_workers, rotation)
+    def _at_first(self, progress: Progress) -> None:
+        """Heed an epoch that was set after `iter()`, on the loader or on a sampler of the user's."""
+        self._heed_the_sampler()
+        self._epochs.ask(progress)
+
+    def _heed_the_sampler(self) -> None:
+        epoch = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        if epoch is not None:
+            self._epochs.pin(epoch)
 
     def _settle_ranks(self) -> None:
         """Let `batch_size` be that of each rank, now that the number of ranks may be known."""
@@ -270,16 +260,6 @@ class ReproducibleDataLoader(DataLoader[T]):
         entry = _stack.innermost()
         if entry is not None and entry.run is not None:
             entry.run.note_loader(self._record)
-
-    def _announce(self, skip: int) -> None:
-        warn(
-            ReplayWarning,
-            explain(
-                "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
-                (f"found: {type(self.dataset).__name__} without state_dict()", f"batches to load again: {skip}"),
-                "Give the dataset state_dict() and load_state_dict() to resume at once.",
-            ),
-        )
 
     def _notes(self) -> list[str]:
         if self.is_stream:

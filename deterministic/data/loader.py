@@ -149,7 +149,8 @@ def make_loader(
     size = global_batch_size or (1 if isinstance(batch_size, Omitted) else batch_size)
     if generator is not None:
         dataloader_arguments["generator"] = generator
-    return ReproducibleDataLoader(dataset, size, shuffle, keying=keying, **dataloader_arguments)
+    # By name: Lightning, which makes the loader again to predict, adds its own arguments to those given here.
+    return ReproducibleDataLoader(dataset, batch_size=size, shuffle=shuffle, keying=keying, **dataloader_arguments)
 
 
 def _recipe(

@@ -151,7 +151,7 @@ class OwnOrder:
 
     def position(self, state: Mapping[str, Any]) -> Position:
         position = Position(state["epoch"], state["done"], state)
-        if self._is_global or not self._shard or process_group_exists() or "WORLD_SIZE" in os.environ:
+        if self._is_global or not self._shard or process_group_exists() or "RANK" in os.environ:
             self._require_batch(position, self.global_batch(self.ranks().world_size))
         elif state["batch"] % self._batch_size:  # how many ranks there will be is not known yet, but none makes it fit
             self._require_batch(position, self._batch_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,17 +33,36 @@ class Progress:
     Attributes:
         start: Where it started.
         yielded: How many batches it has given.
+        asked: Whether it was asked for a batch.
         ended: Whether it has said that there are no more.
+        superseded: Whether a later iterator has taken over its workers.
         memory: What the order keeps with it, for the state.
+        iterator: The iterator, as long as somebody holds it.
     """
 
-    __slots__ = ("ended", "memory", "start", "yielded")
+    __slots__ = ("asked", "ended", "iterator", "memory", "start", "superseded", "yielded")
 
     def __init__(self, start: Position) -> None:
         self.start = start
         self.yielded = 0
+        self.asked = False
         self.ended = False
+        self.superseded = False
         self.memory: Any = None
+        self.iterator: Callable[[], object] = _nobody
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """A copy has no iterator."""
+        return None, {**{name: getattr(self, name) for name in self.__slots__}, "iterator": _nobody}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an iterator was made, and is held by somebody, and has not been asked for a batch."""
+        return not self.asked and self.iterator() is not None
+
+
+def _nobody() -> None:
+    return None
 
 
 class Epochs:
@@ -66,8 +85,16 @@ class Epochs:
         self.next = Position(self.next.epoch + 1)
         self.under_way = progress
 
+    def ask(self, progress: Progress) -> None:
+        """Note that an iterator is asked for its first batch: an epoch that was pinned for it is used up."""
+        progress.asked = True
+        if self.next is progress.start:
+            self.next = Position(progress.start.epoch + 1)
+
     def pin(self, epoch: object) -> None:
         """Let the next iterator start at `epoch`: at its beginning, unless a state was loaded from within it.
+
+        An iterator that waits for its first batch starts there too: some frameworks call `iter()` before `set_epoch`.
 
         Raises:
             TypeError: Not an integer.
@@ -86,9 +113,15 @@ class Epochs:
             raise ValueError(
                 explain("epoch is negative", (f"found: {number}", "expected: 0, 1, 2, ..."), "Count epochs from 0.")
             )
+        latest = self.under_way
+        if latest is not None and latest.is_waiting:
+            if number != latest.start.epoch:
+                latest.start = Position(number)
+            self.next = latest.start
+            return
         if number != self.next.epoch:
             self.next = Position(number)
-        if self.under_way is not None and number != self.under_way.start.epoch:
+        if latest is not None and number != latest.start.epoch:
             self.under_way = None
 
     def load(self, position: Position) -> None:

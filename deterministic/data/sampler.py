@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import random
 import struct
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from itertools import islice
 from typing import Any
 
-import numpy as np
-import torch
-from torch.utils.data import BatchSampler, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
-from ..sources.own_generators import OwnGenerator
 from .fetch import Fetch
+from .generators import generator_states, restore_generators
 from .isolation import OwnStream
 from .keying import LoaderSeed
 from .keys import epoch_key, index_number
 from .position import Position, Progress
-
-_DEPTH = 4
-"""How deep generators are looked for inside a sampler: a batch sampler, its sampler, what that holds, a list there."""
-
-_GLOBAL = (torch.default_generator, random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
 
 
 class SamplerOrder:
@@ -53,6 +45,7 @@ class SamplerOrder:
         self._drop_last = drop_last
         self._indices: Any = sampler.sampler if type(sampler) is BatchSampler else sampler
         self.name = type(self._indices).__name__
+        self._told = self._epochs_of_samplers()
 
     def __len__(self) -> int:
         return len(self._sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError it should
@@ -60,7 +53,7 @@ class SamplerOrder:
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
         position = progress.start
         self._begin(position)
-        progress.memory = memory = _Memory(self._generator_states(), self._own_state(), position)
+        progress.memory = memory = _Memory(generator_states(self._sampler), self._own_state(), position)
         stream = OwnStream(epoch_key(self._seed.value, position.epoch, "sampler"))
         key = epoch_key(self._seed.value, position.epoch, "samples")
         seen: dict[int, int] | None = None if _gives_each_once(self._indices) else {}
@@ -90,7 +83,7 @@ class SamplerOrder:
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
         if progress is None or progress.memory is None:
-            generators, own, done, reached = self._generator_states(), self._own_state(), 0, 0
+            generators, own, done, reached = generator_states(self._sampler), self._own_state(), 0, 0
             if progress is not None:  # begun, and no batch asked for: what it was loaded from is what it still is
                 return _kept(progress.start) or {"done": 0, "digest": 0, "generators": generators, "sampler": own}
         else:
@@ -103,7 +96,7 @@ class SamplerOrder:
         """Nothing: the ranks are the sampler's business."""
 
     def position(self, state: Mapping[str, Any]) -> Position:
-        here = [type(generator).__name__ for generator in self._generators()]
+        here = [name for name, _ in generator_states(self._sampler)]
         saved = [name for name, _ in state["generators"]]
         if here != saved:
             raise ResumeMismatchError(
@@ -125,37 +118,52 @@ class SamplerOrder:
 
     def look(self, position: Position, count: int) -> list[Fetch]:
         """Return the first fetches from `position` on, and leave the sampler where it is."""
-        generators, own = self._generator_states(), self._own_state()
+        generators, own, epochs = generator_states(self._sampler), self._own_state(), self._epochs_of_samplers()
         try:
-            fetches = self.fetches(Progress(position))
-            return [fetch for fetch, _ in zip(fetches, range(count), strict=False)]
+            return list(islice(self.fetches(Progress(position)), count))
         finally:
             self._put_back(generators, own)
+            for sampler, epoch in zip(self._with_epochs(), epochs, strict=True):
+                sampler.set_epoch(epoch)
+            self._told = epochs
+
+    def users_epoch(self) -> int | None:
+        """Return the epoch that the user has set on the sampler since the loader did; None if they have not."""
+        for epoch, told in zip(self._epochs_of_samplers(), self._told, strict=True):
+            if epoch != told:
+                self._told = self._epochs_of_samplers()
+                return epoch
+        return None
 
     def _begin(self, position: Position) -> None:
         if position.state is not None:
             self._put_back(position.state["generators"], position.state["sampler"])
-        parts: dict[int, Any] = {id(one): one for one in (self._sampler, self._indices)}
-        for sampler in parts.values():
+        for sampler in self._parts():
             if callable(getattr(sampler, "set_epoch", None)):
                 sampler.set_epoch(position.epoch)
+        self._told = self._epochs_of_samplers()
 
     def _put_back(self, generators: list[Any], own: Any) -> None:
-        for place, (generator, (_, state)) in enumerate(zip(self._generators(), generators, strict=True)):
-            source = OwnGenerator(generator, place)
-            source.restore(source.decode(_unpacked(state)))
+        restore_generators(self._sampler, generators)
         if own is not None:
             self._stateful().load_state_dict(own)
 
-    def _generator_states(self) -> list[Any]:
-        sources = [OwnGenerator(generator, place) for place, generator in enumerate(self._generators())]
-        return [[type(source.generator).__name__, _packed(source.encode(source.capture()))] for source in sources]
+    def _parts(self) -> list[Any]:
+        return [self._sampler] if self._indices is self._sampler else [self._sampler, self._indices]
 
-    def _generators(self) -> list[Any]:
-        return list(_generators_in(self._sampler, _DEPTH, set()))
+    def _with_epochs(self) -> list[Any]:
+        """Return the samplers that are told the epoch and say which it is, as DistributedSampler does."""
+        return [
+            one
+            for one in self._parts()
+            if callable(getattr(one, "set_epoch", None)) and isinstance(getattr(one, "epoch", None), int)
+        ]
+
+    def _epochs_of_samplers(self) -> list[int]:
+        return [sampler.epoch for sampler in self._with_epochs()]
 
     def _stateful(self) -> Any:
-        return next((one for one in (self._sampler, self._indices) if _is_stateful(one)), None)
+        return next((one for one in self._parts() if _is_stateful(one)), None)
 
     def _own_state(self) -> Any:
         import copy
@@ -216,38 +224,8 @@ def _gives_each_once(sampler: Any) -> bool:
     return type(sampler) is SequentialSampler
 
 
-def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
-    if depth < 0 or id(value) in visited:
-        return
-    visited.add(id(value))
-    if isinstance(value, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)):
-        if not isinstance(value, random.SystemRandom) and all(value is not one for one in _GLOBAL):
-            yield value
-        return
-    inside: Iterable[Any] = ()
-    if isinstance(value, (list, tuple)):
-        inside = value[:100]  # generators in a list are few; a list of a million indices is not looked through
-    elif isinstance(value, dict):
-        inside = list(value.values())[:100]
-    elif not isinstance(value, (Dataset, torch.Tensor, np.ndarray)) and hasattr(value, "__dict__"):
-        inside = [one for name, one in vars(value).items() if name not in ("data_source", "dataset")]
-    for one in inside:
-        yield from _generators_in(one, depth - 1, visited)
-
-
 def _is_stateful(sampler: Any) -> bool:
     return callable(getattr(sampler, "state_dict", None)) and callable(getattr(sampler, "load_state_dict", None))
-
-
-def _packed(plain: Any) -> Any:
-    """Return a generator's encoded state with a tensor as text, so that a state is JSON."""
-    return base64.b64encode(plain.numpy().tobytes()).decode() if isinstance(plain, torch.Tensor) else plain
-
-
-def _unpacked(plain: Any) -> Any:
-    if isinstance(plain, str):
-        return torch.from_numpy(np.frombuffer(base64.b64decode(plain), dtype=np.uint8).copy())
-    return plain
 
 
 def _require_same(found: int, position: Position) -> None:

@@ -149,7 +149,6 @@ def test_a_trainer_resumes_in_the_middle_of_an_epoch(name: str, workers: int, tm
     assert resumed(path, LOADERS[name], "on_train_batch_end", (1, 1), workers) == [[], second[1:], third]
 
 
-@pytest.mark.xfail(reason="Lightning pins the epoch of a resumed run after it has called iter()", strict=True)
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_train_epoch_end"])
 def test_a_trainer_resumes_between_two_epochs(hook: str, workers: int, tmp_path: Path) -> None:
@@ -165,7 +164,6 @@ def test_predictions_are_of_the_same_samples(make: Callable[..., Any], workers: 
     assert predictions(Recorder(), ours) == predictions(Recorder(), ours) == epochs(make(), 1)[0]
 
 
-@pytest.mark.xfail(reason="make_loader passes shuffle by position, and Lightning adds it by name", strict=True)
 def test_predictions_with_a_loader_made_in_a_hook_are_of_the_same_samples() -> None:
     class Hooked(Recorder):
         def predict_dataloader(self) -> Any:

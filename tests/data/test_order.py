@@ -13,7 +13,7 @@ from deterministic import current_run, make_loader, reproducible
 from deterministic.errors import DeterministicError
 
 from ..streams import line_above
-from .datasets import Draws, Stream, epochs, loader
+from .datasets import Draws, Stream, batches, epochs, loader
 
 
 def order(iterated: Any) -> list[int]:
@@ -115,6 +115,40 @@ def test_iter_advances_the_epoch_and_set_epoch_pins_the_next() -> None:
     for epoch, expected in enumerate([first, second, third]):
         iterated.set_epoch(epoch)
         assert epochs(iterated, 1) == [expected]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_workers": 1}, {"num_workers": 1, "persistent_workers": True}], ids=str)
+def test_an_iterator_that_waits_for_its_first_batch_starts_at_the_epoch_that_is_set(arguments: dict[str, Any]) -> None:
+    # Lightning resumes like this: iter() first, then set_epoch().
+    expected = epochs(loader(), 5)
+    iterated = loader(**arguments)
+    iterator = iter(iterated)
+    iterated.set_epoch(3)
+    assert [batch.tolist() for batch in iterator] == expected[3]
+    assert epochs(iterated, 1) == [expected[4]]
+
+
+def test_an_iterator_that_was_dropped_or_outrun_does_not_use_up_the_epoch_that_is_set() -> None:
+    first, second = epochs(loader())
+    iterated = loader()
+    iter(iterated)
+    iterated.set_epoch(0)
+    assert epochs(iterated) == [first, second]
+    waiting = iter(iterated)
+    iterated.set_epoch(0)
+    assert epochs(iterated) == [first, second]
+    assert [batch.tolist() for batch in waiting] == first
+
+
+def test_a_waiting_iterator_keeps_the_place_it_was_loaded_at() -> None:
+    first, second = epochs(loader())
+    iterated = loader()
+    batches(iter(iterated), 3)
+    iterated.load_state_dict(iterated.state_dict())
+    iterator = iter(iterated)
+    iterated.set_epoch(0)
+    assert [batch.tolist() for batch in iterator] == first[3:]
+    assert epochs(iterated, 1) == [second]
 
 
 @pytest.mark.parametrize(("epoch", "error"), [("1", TypeError), (1.0, TypeError), (True, TypeError), (-1, ValueError)])

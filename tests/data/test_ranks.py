@@ -197,11 +197,21 @@ def test_a_batch_size_for_each_rank_and_one_for_all_exclude_each_other() -> None
 def test_a_rank_that_cannot_be_is_refused(rank: int, world_size: int) -> None:
     loader = make_loader(Draws(40), 4, seed=7)
     with as_rank(rank, world_size):
-        with pytest.raises(DeterministicError, match=f"(?s)RANK='{rank}', WORLD_SIZE='{world_size}'.*0 <= RANK"):
+        with pytest.raises(DeterministicError, match=f"(?s)RANK={rank}, WORLD_SIZE={world_size}.*0 <= RANK"):
             iter(loader)
         with pytest.raises(DeterministicError, match="RANK and WORLD_SIZE"):
             over(40)
         assert len(make_loader(Draws(40), 4, seed=7, shard=False)) == 10
+
+
+def test_a_number_of_ranks_without_a_rank_is_refused_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lightning's own launcher starts its children like this; they learn their rank with the process group.
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    loader = make_loader(Draws(40), global_batch_size=8, seed=7)
+    with pytest.raises(DeterministicError, match="RANK=not set, WORLD_SIZE=2"):
+        iter(loader)
+    assert loader.epoch == 0
 
 
 def saved_on(world_size: int, make: Callable[[], Any], steps: int) -> list[dict[str, Any]]:

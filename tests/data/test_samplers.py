@@ -197,6 +197,39 @@ def test_a_distributed_sampler_is_told_the_epoch() -> None:
     assert sampler.epoch == 5
 
 
+def test_an_epoch_set_on_the_sampler_is_heeded_before_and_after_iter() -> None:
+    def new() -> tuple[Any, Any]:
+        sampler: DistributedSampler[Any] = DistributedSampler(Draws(), 2, 0, shuffle=True)
+        return sampler, loader(sampler=sampler)
+
+    expected = epochs(new()[1], 4)
+    sampler, iterated = new()
+    for epoch in (2, 0):
+        sampler.set_epoch(epoch)
+        assert epochs(iterated, 1) == [expected[epoch]]
+    iterator = iter(iterated)
+    sampler.set_epoch(3)
+    assert [batch.tolist() for batch in iterator] == expected[3]
+    iterated.set_epoch(1)
+    assert epochs(iterated) == expected[1:3], "the loader's own set_epoch still counts"
+    sampler.set_epoch(3)
+    iterated.peek()
+    assert sampler.epoch == 3
+    assert epochs(iterated, 1) == [expected[3]]
+
+
+def test_a_resume_keeps_its_place_when_the_sampler_is_told_the_same_epoch() -> None:
+    sampler: DistributedSampler[Any] = DistributedSampler(Draws(), 2, 0, shuffle=True)
+    iterated = loader(sampler=sampler)
+    _, second = epochs(iterated)
+    iterated.set_epoch(1)
+    batches(iter(iterated), 2)
+    later = loader(sampler=sampler)
+    later.load_state_dict(iterated.state_dict())
+    sampler.set_epoch(1)
+    assert epochs(later, 1) == [second[2:]]
+
+
 def test_string_indices_have_keys_of_their_own() -> None:
     class Named(Draws):
         def __getitem__(self, index: Any) -> torch.Tensor:

@@ -205,5 +205,7 @@ def test_a_stream_longer_than_it_says_is_told_on_as_by_a_plain_loader() -> None:
 
 
 def test_a_stream_without_a_length_says_so() -> None:
+    iterated = loader(Walked())
     with pytest.raises(TypeError):
-        len(loader(Walked()))
+        len(iterated)
+    assert len(list(iterated)) == len(list(iterated)) == 3
