@@ -127,7 +127,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __iter__(self) -> Any:
         """Start the next epoch, or go on where a loaded state was within one; the epoch after it is next then."""
         self._settle_ranks()
-        require_safe_threads(self)  # num_workers may have been assigned since
+        self._settle_workers()
+        require_safe_threads(self)
         self._heed_the_sampler()
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
@@ -218,6 +219,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         Within an epoch, or after a `break`, it is the place after the batch yielded last; call `set_epoch` before
         saving to leave the rest of an epoch out. With an own order it takes less than 100 bytes.
         """
+        self._settle_workers()
         return state.save(self._order, self.keying.seed, self._epochs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -232,6 +234,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         Raises:
             ResumeMismatchError: From another seed, dataset length, batch size or sampler; both values are named.
         """
+        self._settle_workers()
         self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
 
     def _open(self, progress: Progress) -> LoaderIterator:
@@ -255,6 +258,11 @@ class ReproducibleDataLoader(DataLoader[T]):
             size = self._order.batch_size_of_a_rank()
             self.__dict__["batch_size"] = size  # torch refuses the plain assignment
             self.batch_sampler.batch_size = size  # type: ignore[union-attr]
+
+    def _settle_workers(self) -> None:
+        """Heed a `num_workers` that was assigned since: what a stream gives depends on it."""
+        if isinstance(self._order, StreamOrder):
+            self._order.workers = self.num_workers
 
     def _tell_the_report(self) -> None:
         entry = _stack.innermost()

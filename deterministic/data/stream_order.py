@@ -24,7 +24,7 @@ class StreamOrder:
     Args:
         dataset: The user's.
         seed: The loader's.
-        workers: The number of worker processes.
+        workers: The number of worker processes; the loader keeps it up to date.
         batch_size: Only to be compared on resume.
         drop_last: Also only compared.
         shard: Whether the ranks differ.
@@ -37,7 +37,7 @@ class StreamOrder:
     ) -> None:
         self._dataset = dataset
         self._seed = seed
-        self._workers = workers
+        self.workers = workers
         self._batch_size = batch_size
         self._drop_last = drop_last
         self._shard = shard
@@ -53,7 +53,7 @@ class StreamOrder:
             "order": self.name,
             "batch": self._batch_size,
             "drop_last": self._drop_last,
-            "num_workers": self._workers,
+            "num_workers": self.workers,
             "rank": rank,
             "world_size": world_size,
         }
@@ -68,7 +68,7 @@ class StreamOrder:
             return {"done": 0, "turn": 0, "places": []}
         memory: Memory = progress.memory
         places = [[worker, at.fetched, pickle.loads(at.state)] for worker, at in sorted(memory.places.items())]
-        turn = 0 if memory.last is None else (memory.last + 1) % max(self._workers, 1)
+        turn = 0 if memory.last is None else (memory.last + 1) % max(self.workers, 1)
         return {"done": progress.start.done + progress.yielded, "turn": turn, "places": places}
 
     def require_fit(self, position: Position) -> None:

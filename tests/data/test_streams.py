@@ -179,6 +179,18 @@ def test_a_state_from_another_number_of_workers_or_another_place_is_refused(monk
         loader(SeekableStream(), num_workers=1).load_state_dict(saved)
 
 
+def test_a_number_of_workers_assigned_later_counts() -> None:
+    expected = epochs(loader(SeekableStream(), num_workers=2))
+    iterated = loader(SeekableStream())
+    iterated.num_workers = iterated.prefetch_factor = 2
+    iterator = iter(iterated)
+    first = batches(iterator, 3)
+    assert iterated.state_dict()["num_workers"] == 2
+    later = loader(SeekableStream(), num_workers=2)
+    later.load_state_dict(iterated.state_dict())
+    assert [first + epochs(later, 1)[0], *epochs(later, 1)] == expected
+
+
 def test_a_state_with_a_place_is_refused_by_a_dataset_that_cannot_seek() -> None:
     iterated = loader(SeekableStream())
     batches(iter(iterated), 2)
