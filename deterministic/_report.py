@@ -162,6 +162,7 @@ def epochs(groups: list[dict[str, Any]]) -> str:
     for group in groups:
         one = group["first"] == group["last"]
         numbers = f"epoch {group['first']}" if one else f"epochs {group['first']}-{group['last']}"
+        numbers += "" if group["times"] == 1 else f", {group['times']} times"
         batches = f"{group['batches']} batch{'' if group['batches'] == 1 else 'es'}{'' if one else ' each'}"
         told.append(
             f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"

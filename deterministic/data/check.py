@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import pickle
-from collections.abc import Iterable, Mapping
-from dataclasses import is_dataclass
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from .._seeds import as_integer
 from ..errors import DeterministicError, NotReproducibleError, explain
 from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
@@ -31,8 +33,8 @@ def check_samples(
     Raises:
         NotReproducibleError: One differs.
         DeterministicError: One cannot be compared.
-        TypeError: The dataset has no indices, or `samples` is not an integer.
-        ValueError: `samples` is below 1.
+        TypeError: The dataset has no indices.
+        ValueError: `samples` is no number of at least 1.
     """
     if isinstance(order, StreamOrder):
         raise TypeError(
@@ -42,11 +44,18 @@ def check_samples(
                 "Compare two passes over one epoch of it: set_epoch(0) before each.",
             )
         )
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(explain("samples is below 1", (f"found: {samples!r}",), "Check at least one sample."))
+    count = as_integer(samples)
+    if count is None or count < 1:
+        raise ValueError(
+            explain(
+                "samples is no number of samples",
+                (f"found: {samples!r}", "expected: an int, 1 or more"),
+                "Check at least one sample, for example check(8).",
+            )
+        )
     keyed = KeyedDataset(loader.dataset, loader.keying.randomness)
-    fetches = order.look(position, samples)
-    wanted = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))][:samples]
+    fetches = order.look(position, count)
+    wanted = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))][:count]
 
     def make(fetch: Fetch, place: int) -> Any:
         with Isolated(loader.keying.worker_threads):
@@ -75,25 +84,45 @@ def difference(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
     """
     if type(one) is not type(other):
         return f"{field} (type)", type(one).__name__, type(other).__name__
-    if isinstance(one, (torch.Tensor, np.ndarray)):
-        return None if _bits(one) == _bits(other) else (field, _short(one), _short(other))
+    if isinstance(one, torch.Tensor):
+        return _unequal(_bits_of_tensor(one), _bits_of_tensor(other), field, one, other)
+    if isinstance(one, np.ndarray) and one.dtype.hasobject:
+        return difference([*one.shape, one.tolist()], [*other.shape, other.tolist()], field)
+    if isinstance(one, (np.ndarray, np.generic)):
+        return _unequal(_bits_of_array(one), _bits_of_array(other), field, one, other)
+    if isinstance(one, (float, complex)):
+        # repr shows every bit of a float, but for the payload of a nan, which Python itself may change.
+        return _unequal(repr(one), repr(other), field, one, other)
+    if isinstance(one, (str, bytes, bytearray, int)):
+        return _unequal(one, other, field, one, other)
+    try:
+        return _inside(one, other, field)
+    except RecursionError:
+        raise _untold(one, field, "it contains itself") from None
+
+
+def _inside(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
+    """Compare what containers and objects hold."""
     if isinstance(one, Mapping):
         if list(one) != list(other):
             return f"{field} (keys)", _short(list(one)), _short(list(other))
         return _first((one[name], other[name], f"{field}[{name!r}]") for name in one)
-    if isinstance(one, (list, tuple)):
+    if isinstance(one, (Sequence, deque)):
         if len(one) != len(other):
             return f"{field} (length)", str(len(one)), str(len(other))
         return _first((a, b, f"{field}[{place}]") for place, (a, b) in enumerate(zip(one, other, strict=True)))
-    if isinstance(one, float):
-        same = (one == other and math.copysign(1, one) == math.copysign(1, other)) or (one != one and other != other)
-        return None if same else (field, repr(one), repr(other))
+    if is_dataclass(one):
+        name = type(one).__name__
+        values = ((getattr(one, part.name), getattr(other, part.name), part.name) for part in fields(one))
+        return _first((a, b, f"{field} ({name}).{part}") for a, b, part in values)
     kind: Any = type(one)
-    if is_dataclass(one) or (kind.__eq__ is object.__eq__ and hasattr(one, "__dict__")):
+    if hasattr(one, "__dict__") and (kind.__eq__ is object.__eq__ or kind is SimpleNamespace):
         return difference(vars(one), vars(other), f"{field} ({kind.__name__})")
-    if kind.__eq__ is object.__eq__:
-        return _pickled(one, other, field)
-    return None if bool(one == other) else (field, _short(one), _short(other))
+    try:
+        equal = pickle.dumps(one) == pickle.dumps(other) if kind.__eq__ is object.__eq__ else bool(one == other)
+    except Exception as error:
+        raise _untold(one, field, str(error)) from error
+    return None if equal else (field, _short(one), _short(other))
 
 
 def _first(pairs: Iterable[tuple[Any, Any, str]]) -> tuple[str, str, str] | None:
@@ -104,29 +133,38 @@ def _first(pairs: Iterable[tuple[Any, Any, str]]) -> tuple[str, str, str] | None
     return None
 
 
-def _bits(array: Any) -> tuple[str, tuple[int, ...], bytes]:
-    if isinstance(array, np.ndarray):
-        data = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
-        return str(array.dtype), array.shape, data
-    tensor = array.detach().cpu().resolve_conj().resolve_neg()
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        return str(tensor.dtype), tuple(tensor.shape), pickle.dumps(tensor)
-    flat = tensor.contiguous().reshape(-1)
-    return str(tensor.dtype), tuple(tensor.shape), flat.view(torch.uint8).numpy().tobytes()
+def _unequal(
+    bits_of_one: object, bits_of_other: object, field: str, one: object, other: object
+) -> tuple[str, str, str] | None:
+    return None if bits_of_one == bits_of_other else (field, _short(one), _short(other))
 
 
-def _pickled(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
-    try:
-        same = pickle.dumps(one) == pickle.dumps(other)
-    except Exception as error:
-        raise DeterministicError(
-            explain(
-                f"{field} cannot be compared, so whether it is the same cannot be told",
-                (f"found: {type(one).__module__}.{type(one).__qualname__}", f"pickling it: {error}"),
-                "Give the type an __eq__, or return tensors, arrays, numbers and strings.",
-            )
-        ) from error
-    return None if same else (field, _short(one), _short(other))
+def _bits_of_array(array: Any) -> tuple[object, ...]:
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def _bits_of_tensor(tensor: torch.Tensor) -> tuple[object, ...]:
+    tensor = tensor.detach().cpu()
+    parts: list[torch.Tensor] = [tensor]
+    if tensor.layout is torch.sparse_coo:
+        parts = [tensor._indices(), tensor._values()]
+    elif tensor.layout is not torch.strided:
+        parts = [tensor.to_dense()]
+    elif tensor.is_quantized:
+        parts = [tensor.int_repr(), tensor.dequantize()]
+    flat = [part.resolve_conj().resolve_neg().contiguous().reshape(-1) for part in parts]
+    bits = [part.view(torch.uint8).numpy().tobytes() for part in flat]
+    return str(tensor.dtype), str(tensor.layout), tuple(tensor.shape), bits
+
+
+def _untold(value: object, field: str, why: str) -> DeterministicError:
+    return DeterministicError(
+        explain(
+            f"{field} cannot be compared, so whether it is the same cannot be told",
+            (f"found: {type(value).__module__}.{type(value).__qualname__}", f"comparing it: {why}"),
+            "Give the type an __eq__ that returns a bool, or return tensors, arrays, numbers and strings.",
+        )
+    )
 
 
 def _short(value: Any) -> str:

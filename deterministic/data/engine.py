@@ -54,6 +54,7 @@ class Engine:
     Attributes:
         workers: How many worker processes it has.
         settings: The process's settings when they start; None where nobody asks.
+        collate_fn: The user's.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Engine:
     ) -> None:
         self.settings = settings
         self.workers = workers
+        self.collate_fn = loader.users_collate_fn
         # No way back to the loader: in a cycle it would be collected late and in no order, and its workers with it.
         self._feed = Feed()
         self._stream: KeyedStream | None = None
@@ -76,10 +78,10 @@ class Engine:
             self._stream = KeyedStream(
                 loader.dataset, keying.randomness, is_batched=loader.is_batched, is_persistent=is_lasting
             )
-            collate: Any = CollateStream(loader.users_collate_fn, self._stream, is_batched=loader.is_batched)
+            collate: Any = CollateStream(self.collate_fn, self._stream, is_batched=loader.is_batched)
             source: dict[str, Any] = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
         else:
-            collate = loader.users_collate_fn
+            collate = self.collate_fn
             source = {"batch_sampler": self._feed} if loader.is_batched else {"sampler": self._feed, "batch_size": None}
         if workers:
             source |= {
@@ -189,13 +191,15 @@ class Engines:
         if not (loader.persistent_workers and workers):
             return self._passing(loader, progress, workers)
         settings = capture_settings()
-        if self._kept is None or self._kept.settings != settings or self._kept.workers != workers:
+        wanted = settings, workers, loader.users_collate_fn
+        kept = self._kept
+        if kept is None or (kept.settings, kept.workers, kept.collate_fn) != wanted:
             base_seed = _base_seed(loader, progress)
-            self._kept = Engine(loader, base_seed, workers=workers, is_lasting=True, settings=settings)
+            kept = self._kept = Engine(loader, base_seed, workers=workers, is_lasting=True, settings=settings)
         elif self._latest is not None and self._latest is not progress:
             self._latest.superseded = True
         self._latest = progress
-        return self._kept
+        return kept
 
     def _passing(
         self, loader: ReproducibleDataLoader[Any], progress: Progress, workers: int, rotation: int = 0
@@ -240,7 +244,9 @@ def _base_seed(loader: ReproducibleDataLoader[Any], progress: Progress) -> int:
 def _forks(loader: ReproducibleDataLoader[Any]) -> bool:
     """Return whether worker processes are copies of this one, which have its settings already."""
     context: Any = loader.multiprocessing_context or multiprocessing
-    return bool(context.get_start_method() == "fork")
+    # Asking without allow_none would fix the default method for the process. The first of all is the default.
+    method = context.get_start_method(allow_none=True) or context.get_all_start_methods()[0]
+    return bool(method == "fork")
 
 
 def _base_generator(seed: int) -> torch.Generator:

@@ -10,19 +10,19 @@ from torch.utils.data import Dataset, StackDataset, Subset
 from .keys import batch_key, collate_key, sample_key, seed_generators
 from .sample import begin
 
-Randomness: TypeAlias = Literal["sample", "batch", "worker"]
+Randomness: TypeAlias = Literal["sample", "batch"]
 
 
 class Fetch(NamedTuple):
     """One batch to fetch. Everything that its draws depend on travels in it, so workers hold no state.
 
     Attributes:
-        indices: What the dataset is asked for, in order.
+        indices: What the dataset is asked for, in order: a list, or what else a batch sampler gives.
         epoch: The key of the epoch's samples.
         occurrences: How often the epoch has asked for each before; None: never.
     """
 
-    indices: list[Any]
+    indices: Any
     epoch: int
     occurrences: list[int] | None = None
 
@@ -33,7 +33,7 @@ class Fetch(NamedTuple):
     @property
     def batch_key(self) -> int:
         """The key of the batch as a whole."""
-        return batch_key(self.key(0), len(self.indices)) if self.indices else self.epoch
+        return batch_key(self.key(0), len(self.indices)) if len(self.indices) else self.epoch
 
 
 class KeyedDataset(Dataset[Any]):

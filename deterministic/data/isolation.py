@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
+from .. import _interrupt, _stack
 from .._interrupt import indivisible
 from ..sources.numpy_random import NumpyRandom
 from ..sources.python_random import PythonRandom
@@ -32,13 +33,15 @@ class Isolated:
         threads: How many threads torch uses for one CPU operation inside; None leaves the number alone.
     """
 
-    __slots__ = ("_numpy", "_python", "_threads", "_threads_before", "_torch")
+    __slots__ = ("_numpy", "_python", "_sample", "_threads", "_threads_before", "_torch")
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
 
     @indivisible
     def __enter__(self) -> None:
+        _interrupt.install()  # outside of every scope, too, Ctrl-C must not cut the way back in two
+        self._sample = sample.under_way()
         self._python, self._numpy, self._torch = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
         require_twister()
         if self._threads is not None:
@@ -55,7 +58,9 @@ class Isolated:
         _TORCH.restore(self._torch)
         _NUMPY.restore(self._numpy)
         _PYTHON.restore(self._python)
-        sample.begin(None)
+        sample.go_on(self._sample)
+        if _stack.innermost() is None:
+            _interrupt.uninstall()
 
 
 class OwnStream:

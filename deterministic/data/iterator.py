@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 from ..errors import DeterministicError, explain
 from .isolation import Isolated
 from .position import Progress
+from .sampler import SamplerMemory
 from .stream import Shipped
-from .torch_internals import called_by_a_fetcher
+from .stream_order import StreamMemory
+from .torch_internals import called_by_a_fetcher, retired
+
+_logger = logging.getLogger(__name__)
 
 
 class LoaderIterator:
@@ -21,7 +26,8 @@ class LoaderIterator:
         begin: Returns torch's iterator from where a progress starts, and how many batches to load and leave out first.
         progress: Where the batches are counted.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
-        at_first: Called before the first batch; it may move the start.
+        heed: Called before the first batch: it may move the start.
+        ask: Called when that is done.
     """
 
     def __init__(
@@ -30,12 +36,14 @@ class LoaderIterator:
         progress: Progress,
         *,
         threads: int | None,
-        at_first: Callable[[Progress], None],
+        heed: Callable[[], None],
+        ask: Callable[[Progress], None],
     ) -> None:
         self._begin = begin
         self._progress = progress
         self._threads = threads
-        self._at_first = at_first
+        self._heed = heed
+        self._ask = ask
         self._begun_at = progress.start
         self._inner, self._skip = begin(progress)
         progress.iterator = weakref.ref(self)
@@ -57,29 +65,56 @@ class LoaderIterator:
                 )
             )
         if not progress.asked:
-            self._at_first(progress)
+            self._heed()
             self._follow()
+            self._ask(progress)
+        before = self._consumed()
         try:
             with Isolated(self._threads) if self._threads is not None else contextlib.nullcontext():
-                while self._skip:
-                    next(self._inner)
-                    self._skip -= 1
-                batch = next(self._inner)
+                batch = self._fetch()
         except StopIteration:
-            progress.ended = True
+            progress.count.ended = True
+            raise
+        except BaseException:
+            # A batch that raised is behind, once the caller goes on to another; a worker that is late loses nothing.
+            if self._consumed() != before or self._is_stream_here():
+                progress.lost += 1
             raise
         if type(batch) is Shipped:
             progress.memory.take(batch)
             batch = batch.batch
-        progress.yielded += 1
+        progress.give()
+        if isinstance(progress.memory, SamplerMemory):
+            progress.memory.forget(progress.yielded)
         return batch
+
+    def _fetch(self) -> Any:
+        while self._skip:
+            try:
+                next(self._inner)
+            except StopIteration:
+                raise
+            except Exception:
+                # It raised when it was seen first, too, and was counted.
+                _logger.debug("a batch that is loaded again raised", exc_info=True)
+            self._skip -= 1
+        return next(self._inner)
+
+    def _consumed(self) -> int:
+        """Return how many batches are used up, whether they were yielded or raised."""
+        return retired(self._inner) if self._threads is None else self._progress.taken
+
+    def _is_stream_here(self) -> bool:
+        return self._threads is not None and isinstance(self._progress.memory, StreamMemory)
 
     def _follow(self) -> None:
         """Begin again where the epoch was pinned after `iter()`."""
         if self._progress.start is not self._begun_at:
-            self._begun_at = self._progress.start
-            del self._inner  # and its workers, before others start
+            if isinstance(self._progress.memory, SamplerMemory):
+                self._progress.memory.undo()
+            self._inner = iter(())  # its workers end before others start
             self._inner, self._skip = self._begin(self._progress)
+            self._begun_at = self._progress.start
 
 
 class Collate:

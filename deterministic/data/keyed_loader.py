@@ -76,8 +76,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         )
         self.is_stream = is_stream
         self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
-        self.users_collate_fn = self.collate_fn
-        self.collate_fn = Collate(self.users_collate_fn)
+        self.collate_fn = Collate(self.collate_fn)
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
         self._order: OwnOrder | SamplerOrder | StreamOrder
         if is_stream:
@@ -106,6 +105,11 @@ class ReproducibleDataLoader(DataLoader[T]):
         return {**self.__dict__, "_engines": Engines(), "_iterator": None}
 
     @property
+    def users_collate_fn(self) -> Any:
+        """The user's `collate_fn`, or torch's; also one that was assigned since."""
+        return self.collate_fn.__wrapped__ if isinstance(self.collate_fn, Collate) else self.collate_fn
+
+    @property
     def seed(self) -> int:
         """The loader's seed, 0 <= seed < 2**64."""
         return self.keying.seed.value
@@ -113,6 +117,7 @@ class ReproducibleDataLoader(DataLoader[T]):
     @property
     def epoch(self) -> int:
         """The epoch that is under way, else the one that the next `iter()` starts."""
+        self._heed()
         progress = self._epochs.unfinished
         return self._epochs.next.epoch if progress is None else progress.start.epoch
 
@@ -127,14 +132,14 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __iter__(self) -> Any:
         """Start the next epoch, or go on where a loaded state was within one; the epoch after it is next then."""
         self._settle_ranks()
-        self._settle_workers()
         require_safe_threads(self)
-        self._heed_the_sampler()
+        self._heed()
+        self._give_up_what_was_left()
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
         with self._epochs.begin() as progress:
             iterator = self._open(progress)
-        self._record.begin(progress)
+        self._record.begin(progress.count)
         self._tell_the_report()
         return iterator
 
@@ -153,6 +158,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             TypeError: Not an integer.
             ValueError: Negative.
         """
+        self._give_up_what_was_left()
         self._epochs.pin(epoch)
 
     def peek(self) -> Any:
@@ -164,11 +170,12 @@ class ReproducibleDataLoader(DataLoader[T]):
         Raises:
             DeterministicError: The epoch has no batches (left).
         """
+        self._heed()
         scratch = Progress(self._epochs.next)
         self._order.require_fit(scratch.start)
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(self._engines.peek, self, self._order)
-        for batch in LoaderIterator(begin, scratch, threads=threads, at_first=lambda progress: None):
+        for batch in LoaderIterator(begin, scratch, threads=threads, heed=_nothing, ask=Epochs().ask):
             return batch
         raise DeterministicError(
             explain(
@@ -209,8 +216,9 @@ class ReproducibleDataLoader(DataLoader[T]):
             NotReproducibleError: One differs: it names the index and the field.
             DeterministicError: A field is of a kind that cannot be compared.
             TypeError: The dataset has no indices.
-            ValueError: `samples` is below 1.
+            ValueError: `samples` is no number of at least 1.
         """
+        self._heed()
         check_samples(self, self._order, self._epochs.next, samples)
 
     def state_dict(self) -> dict[str, Any]:
@@ -219,7 +227,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         Within an epoch, or after a `break`, it is the place after the batch yielded last; call `set_epoch` before
         saving to leave the rest of an epoch out. With an own order it takes less than 100 bytes.
         """
-        self._settle_workers()
+        self._heed()
         return state.save(self._order, self.keying.seed, self._epochs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -234,23 +242,27 @@ class ReproducibleDataLoader(DataLoader[T]):
         Raises:
             ResumeMismatchError: From another seed, dataset length, batch size or sampler; both values are named.
         """
-        self._settle_workers()
+        self._heed()
         self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
 
     def _open(self, progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(self._engines.begin, self, self._order)
-        return LoaderIterator(begin, progress, threads=threads, at_first=self._at_first)
+        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, ask=self._epochs.ask)
 
-    def _at_first(self, progress: Progress) -> None:
-        """Heed an epoch that was set after `iter()`, on the loader or on a sampler of the user's."""
-        self._heed_the_sampler()
-        self._epochs.ask(progress)
-
-    def _heed_the_sampler(self) -> None:
+    def _heed(self) -> None:
+        """Take in what was set from outside: `num_workers`, which a stream depends on, and a sampler's epoch."""
+        if isinstance(self._order, StreamOrder):
+            self._order.workers = self.num_workers
         epoch = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
         if epoch is not None:
-            self._epochs.pin(epoch)
+            self.set_epoch(epoch)
+
+    def _give_up_what_was_left(self) -> None:
+        """Bring a sampler to where it would be if nobody had fetched ahead of an epoch that was left by a `break`."""
+        left = self._epochs.unfinished
+        if isinstance(self._order, SamplerOrder) and left is not None and left.is_dropped:
+            self._order.leave(left)
 
     def _settle_ranks(self) -> None:
         """Let `batch_size` be that of each rank, now that the number of ranks may be known."""
@@ -258,11 +270,6 @@ class ReproducibleDataLoader(DataLoader[T]):
             size = self._order.batch_size_of_a_rank()
             self.__dict__["batch_size"] = size  # torch refuses the plain assignment
             self.batch_sampler.batch_size = size  # type: ignore[union-attr]
-
-    def _settle_workers(self) -> None:
-        """Heed a `num_workers` that was assigned since: what a stream gives depends on it."""
-        if isinstance(self._order, StreamOrder):
-            self._order.workers = self.num_workers
 
     def _tell_the_report(self) -> None:
         entry = _stack.innermost()
@@ -277,3 +284,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         if makes_batches(self.dataset):
             return ["Draws in __getitems__ depend on which samples are in a batch."]
         return []
+
+
+def _nothing() -> None:
+    """Heed nothing."""

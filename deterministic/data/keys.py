@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from typing import Any, SupportsIndex
 
@@ -87,29 +88,40 @@ def index_number(index: Any) -> int:
 
 
 def _parts(value: Any) -> Iterable[SupportsIndex | str]:
+    if isinstance(value, str):
+        return ("str", value)
     if isinstance(value, (bytes, bytearray)):
         return ("bytes", value.hex())
     if isinstance(value, (list, tuple)):
         return (type(value).__name__, len(value), *(part for item in value for part in _parts(item)))
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        array = np.asarray(value)
-        return ("array", str(array.dtype), str(array.shape), array.tobytes().hex())
-    if isinstance(value, str):
-        return ("str", value)
+    if isinstance(value, (set, frozenset)):
+        return (type(value).__name__, *sorted(index_number(item) for item in value))
+    if isinstance(value, Mapping):
+        return (type(value).__name__, *sorted(index_number(item) for item in value.items()))
+    if isinstance(value, torch.Tensor):
+        data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return ("tensor", str(value.dtype), str(tuple(value.shape)), data.hex())
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            return ("array", str(value.shape), *_parts(value.tolist()))
+        return ("array", str(value.dtype), str(value.shape), value.tobytes().hex())
     if isinstance(value, PurePath):
         return ("path", value.as_posix())
     if isinstance(value, SupportsIndex):
         return ("int", operator.index(value))
-    kind: Any = type(value)
-    if kind.__repr__ is object.__repr__:
+    if is_dataclass(value) and not isinstance(value, type):
+        values = (getattr(value, field.name) for field in fields(value))
+        return (type(value).__qualname__, *(part for item in values for part in _parts(item)))
+    text = repr(value)
+    if " at 0x" in text:  # an address, which is another in every process
         raise TypeError(
             explain(
                 "an index has no value that is the same in every process, so its sample can have no key",
                 (
-                    f"found: {value!r}",
+                    f"found: {text}",
                     "expected: an int, a str, bytes, a tuple of these, or anything with a __repr__ of its own",
                 ),
                 "Let the sampler give indices of such a type, or give this type a __repr__ that says its value.",
             )
         )
-    return (kind.__name__, repr(value))
+    return (type(value).__name__, text)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .. import _stack
-from .._config import OMITTED, Omitted, validate_num_threads
+from .._config import OMITTED, Omitted
 from .._seeds import as_integer, torch_seed, validate_seed
 from ..errors import SeedError, explain
+from .arguments import require_compatible, require_defaults, require_threads
 from .worker import SeedWorkerThen, seed_worker
 
 if TYPE_CHECKING:
@@ -112,12 +113,20 @@ def make_loader(
         >>> first == [batch.tolist() for batch in make_loader(range(4), batch_size=2, shuffle=True, seed=0)]
         True
     """
-    if randomness not in _SCHEMES:
+    if not isinstance(randomness, str) or randomness not in _SCHEMES:
         raise ValueError(
             explain(
                 "randomness= names no scheme",
                 (f"found: {randomness!r}", *(f"{name!r}: {text}" for name, text in _SCHEMES.items())),
                 "Pass one of them.",
+            )
+        )
+    if generator is not None and not hasattr(generator, "initial_seed"):
+        raise TypeError(
+            explain(
+                "generator is not a torch.Generator",
+                (f"found: {generator!r} ({type(generator).__name__})", "expected: a torch.Generator"),
+                "Pass torch.Generator().manual_seed(...), or seed=.",
             )
         )
     if generator is not None and not isinstance(seed, Omitted):
@@ -129,12 +138,12 @@ def make_loader(
             )
         )
     effective = _effective_seed(seed) if generator is None else None
-    _require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
+    require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
     if randomness == "worker":
-        _require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1))
+        require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1))
         size = 1 if isinstance(batch_size, Omitted) else batch_size
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
-    threads = validate_num_threads(worker_threads, name="worker_threads") or 1
+    threads = require_threads(worker_threads)
 
     from .keyed_loader import ReproducibleDataLoader
     from .keying import Keying, LoaderSeed, draw_seed
@@ -146,7 +155,7 @@ def make_loader(
         is_global=global_batch_size is not None,
         worker_threads=threads,
     )
-    size = global_batch_size or (1 if isinstance(batch_size, Omitted) else batch_size)
+    size = as_integer(global_batch_size) or (1 if isinstance(batch_size, Omitted) else batch_size)
     if generator is not None:
         dataloader_arguments["generator"] = generator
     # By name: Lightning, which makes the loader again to predict, adds its own arguments to those given here.
@@ -189,111 +198,3 @@ def _effective_seed(seed: int | Omitted) -> int | None:
             )
         )
     return entry.config.common_seed
-
-
-def _require_compatible(
-    dataset: object,
-    batch_size: int | None | Omitted,
-    shuffle: bool | None,
-    global_batch_size: int | None,
-    shard: bool,
-    randomness: str,
-    arguments: dict[str, Any],
-) -> None:
-    """Refuse what contradicts itself or cannot be reproducible, before anything is made."""
-    if arguments.get("in_order", True) is not True and randomness != "worker":
-        raise ValueError(
-            explain(
-                "in_order=False lets the fastest worker decide the order of the batches",
-                ("found: in_order=False", "expected: in_order=True"),
-                "Leave it out.",
-            )
-        )
-    samplers = [name for name in ("sampler", "batch_sampler") if arguments.get(name) is not None]
-    if samplers and shuffle:
-        raise ValueError(
-            explain(
-                f"shuffle and {samplers[0]} are two orders for one loader",
-                (f"shuffle: {shuffle!r}", f"{samplers[0]}: {arguments[samplers[0]]!r}"),
-                "Leave one of them out.",
-            )
-        )
-    if not isinstance(shard, bool):
-        raise TypeError(
-            explain("shard is not a bool", (f"found: {shard!r}", "expected: True or False"), "Pass shard=False.")
-        )
-    if global_batch_size is not None:
-        _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
-    if randomness != "worker":
-        _require_readable(dataset, samplers)
-
-
-def _require_defaults(**given: tuple[object, object]) -> None:
-    """Refuse what the standard recipe does not have."""
-    for name, (value, default) in given.items():
-        if value != default:
-            raise TypeError(
-                explain(
-                    f'randomness="worker" is a plain DataLoader, which has no {name}',
-                    (f"{name}: {value!r}",),
-                    'Leave it out, or use randomness="sample".',
-                )
-            )
-
-
-def _require_global(
-    dataset: object, batch_size: object, global_batch_size: object, samplers: list[str], randomness: str
-) -> None:
-    from torch.utils.data import IterableDataset
-
-    count = as_integer(global_batch_size)
-    if count is None or count < 1:
-        raise ValueError(
-            explain(
-                "global_batch_size is not a positive integer",
-                (f"found: {global_batch_size!r}", "expected: an int, 1 or more"),
-                "Pass the number of samples in a batch of all ranks together.",
-            )
-        )
-    other = next(
-        (
-            text
-            for text, holds in (
-                (f"batch_size: {batch_size!r}", not isinstance(batch_size, Omitted)),
-                (", ".join(samplers), bool(samplers)),
-                ('randomness: "worker"', randomness == "worker"),
-                ("dataset: an IterableDataset", isinstance(dataset, IterableDataset)),
-            )
-            if holds
-        ),
-        None,
-    )
-    if other is not None:
-        raise TypeError(
-            explain(
-                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
-                (f"global_batch_size: {global_batch_size!r}", other),
-                "Leave one of them out.",
-            )
-        )
-
-
-def _require_readable(dataset: object, samplers: list[str]) -> None:
-    from torch.utils.data import IterableDataset, IterDataPipe, MapDataPipe
-
-    if isinstance(dataset, (IterDataPipe, MapDataPipe)):
-        raise TypeError(
-            explain(
-                "a DataPipe shuffles and shares itself out through hooks that a loader with keys does not have",
-                (f"found: {type(dataset).__name__}", "expected: a Dataset or an IterableDataset"),
-                'Pass randomness="worker", or make it a Dataset.',
-            )
-        )
-    if not samplers and not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
-        raise TypeError(
-            explain(
-                "the dataset has no length, so it can have no order",
-                (f"found: {type(dataset).__name__} without __len__()",),
-                "Give it a __len__(), or pass a sampler.",
-            )
-        )

@@ -48,24 +48,25 @@ class OwnOrder:
         shard: bool,
     ) -> None:
         self.name = "shuffled" if shuffle else "sequential"
-        self._dataset = dataset
-        self._seed = seed
+        self.fields: dict[str, type | tuple[type, ...]] = {"batch": int}
+        self.dataset = dataset
+        self.seed = seed
         self._shuffle = shuffle
         self._batch_size = batch_size or 1
         self._is_global = is_global
-        self._drop_last = drop_last
+        self.drop_last = drop_last
         self._shard = shard
 
     def __len__(self) -> int:
-        length, whole = len(self._dataset), self.global_batch(self.ranks().world_size)
-        return length // whole if self._drop_last else -(-length // whole)
+        length, whole = len(self.dataset), self.global_batch(self.ranks().world_size)
+        return length // whole if self.drop_last else -(-length // whole)
 
     def samples_of_a_rank(self) -> int:
         """Return how many samples each rank has in an epoch, with those that fill up the last batch."""
         world_size = self.ranks().world_size
         whole = self.global_batch(world_size)
-        full, left = divmod(len(self._dataset), whole)
-        return full * (whole // world_size) + (0 if self._drop_last else -(-left // world_size))
+        full, left = divmod(len(self.dataset), whole)
+        return full * (whole // world_size) + (0 if self.drop_last else -(-left // world_size))
 
     def ranks(self) -> Ranks:
         """Return which part of each global batch is this process's."""
@@ -100,21 +101,25 @@ class OwnOrder:
         From numpy's RandomState, the one generator whose stream is frozen for good (NEP 19): an order does not change
         with the version of a library. 8 bytes a sample; 40 ms for a million.
         """
-        length = len(self._dataset)
+        length = len(self.dataset)
         if not self._shuffle:
             return range(length)
-        key = epoch_key(self._seed.value, epoch, "order")
+        key = epoch_key(self.seed.value, epoch, "order")
         return np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length)
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
         position = progress.start
         ranks = self.ranks()
         whole = progress.memory = self.global_batch(ranks.world_size)
-        key = epoch_key(self._seed.value, position.epoch, "samples")
+        key = epoch_key(self.seed.value, position.epoch, "samples")
         order = self.permutation(position.epoch)
-        end = len(order) - len(order) % whole if self._drop_last else len(order)
-        for start in range(position.done, end, whole):
+        for start in range(position.done, self._end(len(order), whole), whole):
+            progress.taken += 1
             yield part(order, start, whole, ranks, key)
+
+    def _end(self, length: int, whole: int) -> int:
+        """Return at which place of the order the epoch ends."""
+        return length - length % whole if self.drop_last else length
 
     def look(self, position: Position, count: int) -> list[Fetch]:
         return list(islice(self.fetches(Progress(position)), count))
@@ -124,9 +129,9 @@ class OwnOrder:
         world_size = self.ranks().world_size
         whole = self.global_batch(world_size)
         order = self.permutation(epoch)
-        key = epoch_key(self._seed.value, epoch, "samples")
+        key = epoch_key(self.seed.value, epoch, "samples")
         found = np.flatnonzero(np.asarray(order) == index)
-        if not len(found):
+        if not len(found) or found[0] >= self._end(len(order), whole):
             return None
         # An index comes again only where the last batch is filled up.
         start = (len(order) - 1 if occurrence else int(found[0])) // whole * whole
@@ -138,8 +143,8 @@ class OwnOrder:
         return None
 
     def identity(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"order": self.name, "length": len(self._dataset)}
-        if self._drop_last:
+        found: dict[str, Any] = {"order": self.name, "length": len(self.dataset)}
+        if self.drop_last:
             found["drop_last"] = True
         return found
 
@@ -147,10 +152,19 @@ class OwnOrder:
         whole = (progress and progress.memory) or self.global_batch(self.ranks().world_size)
         if progress is None:
             return {"done": 0, "batch": whole}
-        return {"done": min(progress.start.done + progress.yielded * whole, len(self._dataset)), "batch": whole}
+        return {"done": min(progress.start.done + progress.yielded * whole, len(self.dataset)), "batch": whole}
 
     def position(self, state: Mapping[str, Any]) -> Position:
-        position = Position(state["epoch"], state["done"], state)
+        done, whole, length = state["done"], state["batch"], len(self.dataset)
+        if whole < 1 or (done % whole and done != length) or done > length:
+            raise ResumeMismatchError(
+                explain(
+                    "the state says no place between two batches",
+                    (f"done: {done}", f"batch: {whole}", f"length: {length}"),
+                    "Pass what the loader's state_dict() returned; nothing was changed.",
+                )
+            )
+        position = Position(state["epoch"], done, state)
         if self._is_global or not self._shard or process_group_exists() or "RANK" in os.environ:
             self._require_batch(position, self.global_batch(self.ranks().world_size))
         elif state["batch"] % self._batch_size:  # how many ranks there will be is not known yet, but none makes it fit
@@ -199,16 +213,39 @@ class OwnSampler(DistributedSampler[int]):
         # Not DistributedSampler's own: it wants the number of ranks now, and torch.distributed may not be initialised.
         self.order = order
         self.epochs = epochs
+        self.dataset = order.dataset
+        self.shuffle = order.name == "shuffled"
+        self.drop_last = order.drop_last
 
     def __iter__(self) -> Iterator[int]:
         for fetch in self.order.fetches(Progress(self.epochs.next)):
             yield from fetch.indices
 
     def __len__(self) -> int:
+        return self.num_samples
+
+    @property
+    def num_samples(self) -> int:  # type: ignore[override]  # plain attributes there, from here on
+        """How many samples each rank has in an epoch."""
         return self.order.samples_of_a_rank()
 
     @property
-    def rank(self) -> int:  # type: ignore[override]  # a plain attribute there
+    def total_size(self) -> int:  # type: ignore[override]
+        """How many samples all ranks have together."""
+        return self.num_samples * self.num_replicas
+
+    @property
+    def epoch(self) -> int:  # type: ignore[override]
+        """The epoch that is next."""
+        return self.epochs.next.epoch
+
+    @property
+    def seed(self) -> int:  # type: ignore[override]
+        """The loader's seed."""
+        return self.order.seed.value
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
         """This process's, as DistributedSampler has it."""
         return self.order.ranks().rank
 

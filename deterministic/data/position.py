@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .._seeds import as_integer
@@ -12,9 +12,9 @@ from ..errors import explain
 from .fetch import Fetch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Position:
-    """A place in the data.
+    """A place in the data. Two of them are one only if they are the same object: `Epochs` relies on it.
 
     Attributes:
         epoch: Which epoch, 0 or more.
@@ -24,29 +24,54 @@ class Position:
 
     epoch: int = 0
     done: int = 0
-    state: Mapping[str, Any] | None = field(default=None, compare=False)
+    state: Mapping[str, Any] | None = None
+
+
+class Count:
+    """The little that the report keeps of an epoch, however long it keeps it.
+
+    Attributes:
+        epoch: Which epoch.
+        resumed: Whether some of it was behind at the start.
+        batches: How many batches were yielded.
+        ended: Whether it came to its end.
+    """
+
+    __slots__ = ("batches", "ended", "epoch", "resumed")
+
+    def __init__(self, start: Position) -> None:
+        self.batches = 0
+        self.ended = False
+        self.begin(start)
+
+    def begin(self, start: Position) -> None:
+        """Note where it starts."""
+        self.epoch = start.epoch
+        self.resumed = start.done > 0
 
 
 class Progress:
     """How far one iterator has come, counted in batches yielded, whatever was fetched ahead.
 
     Attributes:
-        start: Where it started.
-        yielded: How many batches it has given.
+        count: What the report keeps of it.
         asked: Whether it was asked for a batch.
-        ended: Whether it has said that there are no more.
+        taken: How many fetches its order has given, to workers ahead of what is yielded.
+        lost: How many batches raised instead of being yielded, since the last that was yielded.
         superseded: Whether a later iterator has taken over its workers.
         memory: What the order keeps with it, for the state.
         iterator: The iterator, as long as somebody holds it.
     """
 
-    __slots__ = ("asked", "ended", "iterator", "memory", "start", "superseded", "yielded")
+    __slots__ = ("_start", "_yielded", "asked", "count", "iterator", "lost", "memory", "superseded", "taken")
 
     def __init__(self, start: Position) -> None:
-        self.start = start
-        self.yielded = 0
+        self._start = start
+        self.count = Count(start)
+        self._yielded = 0
+        self.taken = 0
+        self.lost = 0
         self.asked = False
-        self.ended = False
         self.superseded = False
         self.memory: Any = None
         self.iterator: Callable[[], object] = _nobody
@@ -56,9 +81,40 @@ class Progress:
         return None, {**{name: getattr(self, name) for name in self.__slots__}, "iterator": _nobody}
 
     @property
+    def start(self) -> Position:
+        """Where it starts."""
+        return self._start
+
+    @start.setter
+    def start(self, position: Position) -> None:
+        self._start = position
+        self.count.begin(position)
+
+    @property
+    def yielded(self) -> int:
+        """How many batches are behind: yielded, or raised and followed by one that was yielded."""
+        return self._yielded
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has said that there are no more."""
+        return self.count.ended
+
+    def give(self) -> None:
+        """Note a batch that is yielded now. Those that raised before it are behind too: nobody will see them again."""
+        self._yielded += 1 + self.lost
+        self.lost = 0
+        self.count.batches += 1
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether nobody holds the iterator any more."""
+        return self.iterator() is None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether an iterator was made, and is held by somebody, and has not been asked for a batch."""
-        return not self.asked and self.iterator() is not None
+        return not self.asked and not self.is_dropped
 
 
 def _nobody() -> None:
@@ -121,8 +177,8 @@ class Epochs:
             return
         if number != self.next.epoch:
             self.next = Position(number)
-        if latest is not None and number != latest.start.epoch:
-            self.under_way = None
+        if latest is not None and (latest.is_dropped or number != latest.start.epoch):
+            self.under_way = None  # the rest of an epoch that was left is given up
 
     def load(self, position: Position) -> None:
         """Let the next iterator start at a saved position; the one under way counts no longer."""
@@ -138,8 +194,13 @@ class Epochs:
 class Order(Protocol):
     """Which batches an epoch has, and in which order: the part in which loaders differ."""
 
-    name: str
-    """What the state and the report call it."""
+    @property
+    def name(self) -> str:
+        """What the state and the report call it."""
+
+    @property
+    def fields(self) -> Mapping[str, type | tuple[type, ...]]:
+        """What its states have beside the common part, and of which type."""
 
     def identity(self) -> dict[str, Any]:
         """Return the part of the state in which the saved data and these must agree."""

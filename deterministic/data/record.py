@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from .keying import LoaderSeed
-from .position import Progress
+from .position import Count
 
 _OPEN = 4
 """How many of the latest epochs may still move: iterators that are used at the same time."""
+
+_MOST = 100
+"""How many entries are kept, the latest ones."""
 
 
 class LoaderRecord:
@@ -28,11 +31,11 @@ class LoaderRecord:
         self._notes = notes
         self._facts = facts
         self._closed: list[dict[str, Any]] = []
-        self._open: list[Progress] = []
+        self._open: list[Count] = []
 
-    def begin(self, progress: Progress) -> None:
+    def begin(self, count: Count) -> None:
         """Note an epoch that is started."""
-        self._open.append(progress)
+        self._open.append(count)
         if len(self._open) > _OPEN:
             self._closed = _grouped(self._closed, [self._open.pop(0)])
 
@@ -47,13 +50,15 @@ class LoaderRecord:
         }
 
 
-def _grouped(groups: list[dict[str, Any]], epochs: Iterable[Progress]) -> list[dict[str, Any]]:
+def _grouped(groups: list[dict[str, Any]], epochs: Iterable[Count]) -> list[dict[str, Any]]:
     groups = [dict(group) for group in groups]
-    for progress in epochs:
-        alike = {"resumed": progress.start.done > 0, "batches": progress.yielded, "ended": progress.ended}
-        number = progress.start.epoch
-        if groups and groups[-1]["last"] + 1 == number and groups[-1].items() >= alike.items():
-            groups[-1]["last"] = number
+    for count in epochs:
+        alike = {"resumed": count.resumed, "batches": count.batches, "ended": count.ended}
+        latest = groups[-1] if groups and groups[-1].items() >= alike.items() else None
+        if latest is not None and latest["last"] + 1 == count.epoch and latest["times"] == 1:
+            latest["last"] = count.epoch
+        elif latest is not None and latest["first"] == latest["last"] == count.epoch:
+            latest["times"] += 1
         else:
-            groups.append({"first": number, "last": number, **alike})
-    return groups
+            groups.append({"first": count.epoch, "last": count.epoch, "times": 1, **alike})
+    return groups[-_MOST:]

@@ -23,6 +23,16 @@ class _Current(threading.local):
 _current = _Current()
 
 
+def under_way() -> tuple[int | None, dict[str, Any] | None]:
+    """Return the sample that is being made, with its generators, for `go_on`."""
+    return _current.key, _current.made
+
+
+def go_on(sample: tuple[int | None, dict[str, Any] | None]) -> None:
+    """Go on with a sample that others were made in the middle of."""
+    _current.key, _current.made = sample
+
+
 def begin(key: int | None) -> None:
     """Say that the sample (or batch) with this key is being made now; None: none is."""
     _current.key = key

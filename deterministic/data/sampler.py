@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
 from .fetch import Fetch
@@ -45,7 +47,7 @@ class SamplerOrder:
         self._drop_last = drop_last
         self._indices: Any = sampler.sampler if type(sampler) is BatchSampler else sampler
         self.name = type(self._indices).__name__
-        self._told = self._epochs_of_samplers()
+        self.fields: dict[str, type | tuple[type, ...]] = {"digest": int, "generators": list, "sampler": object}
 
     def __len__(self) -> int:
         return len(self._sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError it should
@@ -53,7 +55,7 @@ class SamplerOrder:
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
         position = progress.start
         self._begin(position)
-        progress.memory = memory = _Memory(generator_states(self._sampler), self._own_state(), position)
+        progress.memory = memory = SamplerMemory(self._where(), position, self._put_back)
         stream = OwnStream(epoch_key(self._seed.value, position.epoch, "sampler"))
         key = epoch_key(self._seed.value, position.epoch, "samples")
         seen: dict[int, int] | None = None if _gives_each_once(self._indices) else {}
@@ -67,7 +69,7 @@ class SamplerOrder:
                 except StopIteration:
                     _require_reached(number, position)
                     return
-            indices = list(given) if self._is_batched else [given]
+            indices = _as_batch(given) if self._is_batched else [given]
             memory.digest = digest(memory.digest, indices)
             occurrences = None if seen is None else _count(indices, seen)
             number += 1
@@ -75,6 +77,7 @@ class SamplerOrder:
                 _require_same(memory.digest, position)
             if number > position.done:
                 memory.ahead.append(memory.digest)
+                progress.taken += 1
                 yield Fetch(indices, key, occurrences)
 
     def identity(self) -> dict[str, Any]:
@@ -82,22 +85,20 @@ class SamplerOrder:
         return {"order": self.name, "length": length, "batch": self._batch_size, "drop_last": self._drop_last}
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
-        if progress is None or progress.memory is None:
-            generators, own, done, reached = generator_states(self._sampler), self._own_state(), 0, 0
-            if progress is not None:  # begun, and no batch asked for: what it was loaded from is what it still is
-                return _kept(progress.start) or {"done": 0, "digest": 0, "generators": generators, "sampler": own}
-        else:
-            memory: _Memory = progress.memory
-            done = progress.start.done + progress.yielded
-            generators, own, reached = memory.generators, memory.own, memory.after(progress.yielded)
-        return {"done": done, "digest": reached, "generators": generators, "sampler": own}
+        if progress is None:
+            return {"done": 0, "digest": 0, **self._where()}
+        if progress.memory is None:  # begun, and no batch asked for: it still is where it was loaded from
+            return _kept(progress.start) or {"done": 0, "digest": 0, **self._where()}
+        memory: SamplerMemory = progress.memory
+        done = progress.start.done + progress.yielded
+        return {"done": done, "digest": memory.forget(progress.yielded), **memory.where}
 
     def require_fit(self, position: Position) -> None:
         """Nothing: the ranks are the sampler's business."""
 
     def position(self, state: Mapping[str, Any]) -> Position:
         here = [name for name, _ in generator_states(self._sampler)]
-        saved = [name for name, _ in state["generators"]]
+        saved = [entry[0] for entry in state["generators"]]
         if here != saved:
             raise ResumeMismatchError(
                 explain(
@@ -118,80 +119,112 @@ class SamplerOrder:
 
     def look(self, position: Position, count: int) -> list[Fetch]:
         """Return the first fetches from `position` on, and leave the sampler where it is."""
-        generators, own, epochs = generator_states(self._sampler), self._own_state(), self._epochs_of_samplers()
+        where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
         try:
             return list(islice(self.fetches(Progress(position)), count))
         finally:
-            self._put_back(generators, own)
-            for sampler, epoch in zip(self._with_epochs(), epochs, strict=True):
-                sampler.set_epoch(epoch)
-            self._told = epochs
+            self._put_back(where)
+            for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
+                _tell(sampler, epoch)
+
+    def leave(self, progress: Progress) -> None:
+        """Bring the sampler to where it would be if nobody had fetched ahead of an epoch that was left."""
+        memory: SamplerMemory | None = progress.memory
+        if memory is not None and not progress.superseded:
+            memory.undo()
+            self.look_past(Progress(progress.start), progress.yielded)
+
+    def look_past(self, progress: Progress, count: int) -> None:
+        """Let the sampler give as many batches as were yielded, once more."""
+        for _ in islice(self.fetches(progress), count):
+            pass
 
     def users_epoch(self) -> int | None:
-        """Return the epoch that the user has set on the sampler since the loader did; None if they have not."""
-        for epoch, told in zip(self._epochs_of_samplers(), self._told, strict=True):
-            if epoch != told:
-                self._told = self._epochs_of_samplers()
-                return epoch
+        """Return the epoch that the user has set on a DistributedSampler since a loader did; None if they have not.
+
+        Other samplers move their epoch themselves (Accelerate's does, at the end of each), so theirs says nothing.
+        """
+        for sampler in self._told_epochs():
+            if sampler.epoch != _told.get(sampler, 0):
+                _told[sampler] = sampler.epoch
+                return int(sampler.epoch)
         return None
 
     def _begin(self, position: Position) -> None:
         if position.state is not None:
-            self._put_back(position.state["generators"], position.state["sampler"])
+            self._put_back(position.state)
         for sampler in self._parts():
             if callable(getattr(sampler, "set_epoch", None)):
-                sampler.set_epoch(position.epoch)
-        self._told = self._epochs_of_samplers()
+                _tell(sampler, position.epoch)
 
-    def _put_back(self, generators: list[Any], own: Any) -> None:
-        restore_generators(self._sampler, generators)
-        if own is not None:
-            self._stateful().load_state_dict(own)
+    def _where(self) -> dict[str, Any]:
+        """Return what the sampler's next pass depends on, as far as it shows."""
+        return {"generators": generator_states(self._sampler), "sampler": self._own_state()}
+
+    def _put_back(self, where: Mapping[str, Any]) -> None:
+        restore_generators(self._sampler, where["generators"])
+        if where["sampler"] is not None:
+            self._stateful().load_state_dict(copy.deepcopy(where["sampler"]))
 
     def _parts(self) -> list[Any]:
         return [self._sampler] if self._indices is self._sampler else [self._sampler, self._indices]
 
-    def _with_epochs(self) -> list[Any]:
-        """Return the samplers that are told the epoch and say which it is, as DistributedSampler does."""
-        return [
-            one
-            for one in self._parts()
-            if callable(getattr(one, "set_epoch", None)) and isinstance(getattr(one, "epoch", None), int)
-        ]
-
-    def _epochs_of_samplers(self) -> list[int]:
-        return [sampler.epoch for sampler in self._with_epochs()]
+    def _told_epochs(self) -> list[Any]:
+        return [one for one in self._parts() if isinstance(one, DistributedSampler)]
 
     def _stateful(self) -> Any:
         return next((one for one in self._parts() if _is_stateful(one)), None)
 
     def _own_state(self) -> Any:
-        import copy
-
         stateful = self._stateful()
         return None if stateful is None else copy.deepcopy(stateful.state_dict())
 
 
-class _Memory:
-    """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far."""
+class SamplerMemory:
+    """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far.
 
-    def __init__(self, generators: list[Any], own: Any, position: Position) -> None:
-        self.generators = generators
-        self.own = own
+    Attributes:
+        where: What the sampler's pass began with.
+        digest: Of the indices of all batches fetched.
+        ahead: Of those up to each batch that was fetched and not yielded.
+    """
+
+    def __init__(self, where: dict[str, Any], position: Position, put_back: Callable[[dict[str, Any]], None]) -> None:
+        self.where = where
         self.digest = 0
         self.ahead: deque[int] = deque()
-        self._dropped = 0
+        self._put_back = put_back
+        self._forgotten = 0
         self._last = 0 if position.state is None else position.state["digest"]
 
-    def after(self, yielded: int) -> int:
+    def forget(self, yielded: int) -> int:
         """Return the digest of all indices up to the batch that was yielded last; forget those before it."""
-        while self._dropped < yielded:
+        while self._forgotten < yielded and self.ahead:
             self._last = self.ahead.popleft()
-            self._dropped += 1
+            self._forgotten += 1
         return self._last
 
+    def undo(self) -> None:
+        """Put the sampler back to where its pass began."""
+        self._put_back(self.where)
 
-def digest(before: int, indices: list[Any]) -> int:
+
+_told: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""The epoch that a loader told a sampler last, whichever loader: what else a sampler says, its user has told it."""
+
+
+def _tell(sampler: Any, epoch: int) -> None:
+    sampler.set_epoch(epoch)
+    if isinstance(sampler, DistributedSampler):
+        _told[sampler] = epoch
+
+
+def _as_batch(given: Any) -> Any:
+    """Return a batch of indices as the batch sampler gave it, as far as it can be gone through twice."""
+    return given if hasattr(given, "__getitem__") and hasattr(given, "__len__") else list(given)
+
+
+def digest(before: int, indices: Any) -> int:
     """Return 32 bits that depend on the indices given so far and on these."""
     try:
         data = struct.pack(f"<{len(indices)}q", *indices)
@@ -206,7 +239,7 @@ def _kept(position: Position) -> dict[str, Any] | None:
     return {name: position.state[name] for name in ("done", "digest", "generators", "sampler")}
 
 
-def _count(indices: list[Any], seen: dict[int, int]) -> list[int] | None:
+def _count(indices: Any, seen: dict[int, int]) -> list[int] | None:
     """Return how often each index came before in this epoch, and count it; None if none of them did."""
     occurrences = []
     for index in indices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,13 @@ def save(order: Order, seed: LoaderSeed, epochs: Epochs) -> dict[str, Any]:
     """Return the state of a loader."""
     progress = epochs.unfinished
     if progress is None and epochs.next.state is not None:
-        return dict(epochs.next.state)  # loaded, and not begun
+        return copy.deepcopy(dict(epochs.next.state))  # loaded, and not begun
     return {
         "v": _VERSION,
         "seed": None if seed.is_drawn_later else seed.value,
         "epoch": epochs.next.epoch if progress is None else progress.start.epoch,
-        **order.state(progress),
         **order.identity(),
+        **copy.deepcopy(order.state(progress)),
     }
 
 
@@ -75,13 +76,15 @@ def load(state: object, order: Order, seed: LoaderSeed) -> Position:
                 "Make the loader as it was when the state was saved; nothing was changed.",
             )
         )
+    state = copy.deepcopy(dict(state))  # what becomes of the caller's afterwards is their business
     counts = {name: as_integer(state.get(name)) for name in ("epoch", "done")}
     wrong = [name for name, count in counts.items() if count is None or count < 0]
+    wrong += [name for name, kind in order.fields.items() if name not in state or not isinstance(state[name], kind)]
     if wrong:
         raise ResumeMismatchError(
             explain(
                 "the state says no place in the data",
-                tuple(f"{name}: {state.get(name)!r}" for name in wrong),
+                tuple(f"{name}: {state.get(name, 'missing')!r}" for name in wrong),
                 "Pass what the loader's state_dict() returned; nothing was changed.",
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from .._ranks import Ranks, current_ranks
 from ..errors import ResumeMismatchError, explain
@@ -31,6 +31,7 @@ class StreamOrder:
     """
 
     name = "stream"
+    fields: ClassVar[dict[str, type]] = {"turn": int, "places": list}
 
     def __init__(
         self, dataset: Any, seed: LoaderSeed, *, workers: int, batch_size: int | None, drop_last: bool, shard: bool
@@ -58,24 +59,30 @@ class StreamOrder:
             "world_size": world_size,
         }
 
-    def begin(self, progress: Progress) -> Memory:
+    def begin(self, progress: Progress) -> StreamMemory:
         """Give a progress its memory of where each worker is, from the state that it starts from."""
-        memory = progress.memory = Memory(progress.start.state or {})
+        memory = progress.memory = StreamMemory(progress.start.state or {}, self.workers)
         return memory
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
         if progress is None:
             return {"done": 0, "turn": 0, "places": []}
-        memory: Memory = progress.memory
-        places = [[worker, at.fetched, pickle.loads(at.state)] for worker, at in sorted(memory.places.items())]
-        turn = 0 if memory.last is None else (memory.last + 1) % max(self.workers, 1)
-        return {"done": progress.start.done + progress.yielded, "turn": turn, "places": places}
+        memory: StreamMemory = progress.memory
+        return {
+            "done": progress.start.done + progress.yielded,
+            "turn": 0 if memory.last is None else (memory.last + 1) % max(memory.workers, 1),
+            "places": [
+                [worker, at.fetched, at.ended, list(pickle.loads(at.state))]
+                for worker, at in sorted(memory.places.items())
+            ],
+            "num_workers": memory.workers,
+        }
 
     def require_fit(self, position: Position) -> None:
         """Nothing: the number of ranks is part of the identity."""
 
     def position(self, state: Mapping[str, Any]) -> Position:
-        if state["places"] and not can_seek(self._dataset) and state["places"][0][2][0] is not None:
+        if any(own[0] is not None for *_, own in state["places"]) and not can_seek(self._dataset):
             raise ResumeMismatchError(
                 explain(
                     "the state says where the dataset was, and this dataset cannot be put there",
@@ -90,23 +97,26 @@ class StreamOrder:
         return 0 if position.state is None or position.state["places"] else position.done
 
 
-class Memory:
+class StreamMemory:
     """Where each worker was after the batch of its that was yielded last.
 
     Attributes:
         places: By the number of the worker.
+        workers: How many there are.
         rotation: The worker whose turn it was at the start.
         last: The worker that gave the batch yielded last.
     """
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
+    def __init__(self, state: Mapping[str, Any], workers: int) -> None:
         self.places = {
-            worker: Place(fetched, pickle.dumps(tuple(own))) for worker, fetched, own in state.get("places", [])
+            worker: Place(fetched, ended, pickle.dumps(tuple(own)))
+            for worker, fetched, ended, own in state.get("places", [])
         }
+        self.workers = workers
         self.rotation: int = state.get("turn", 0)
         self.last: int | None = self.rotation - 1 if self.places else None
 
     def take(self, shipped: Shipped) -> None:
         """Note a batch that is yielded now."""
-        self.places[shipped.worker] = Place(shipped.fetched, shipped.state)
+        self.places[shipped.worker] = Place(shipped.fetched, shipped.ended, shipped.state)
         self.last = shipped.worker

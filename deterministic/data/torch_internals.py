@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from typing import Any
 
 from torch.utils.data import get_worker_info
@@ -15,9 +14,6 @@ from torch.utils.data._utils import fetch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 _FETCHERS = {fetch._MapDatasetFetcher.fetch.__code__, fetch._IterableDatasetFetcher.fetch.__code__}
-
-_live: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Iterators of this process that own worker processes."""
 
 
 def set_worker(**attributes: Any) -> None:
@@ -32,24 +28,27 @@ def called_by_a_fetcher() -> bool:
     return sys._getframe(2).f_code in _FETCHERS
 
 
+class _OfOneProcess(_MultiProcessingDataLoaderIter):
+    """An iterator that leaves its workers alone when it is collected in another process than its own."""
+
+    _process: int
+
+    def __del__(self) -> None:
+        if self._process == os.getpid():
+            super().__del__()
+
+
 def disown_in_forked_children(iterator: Any) -> None:
     """Let a child forked while `iterator` lives take its workers for somebody else's.
 
     A forked child inherits the object. Collected there, it would try to join workers that are not its children, and
     print "AssertionError: can only test a child process" (pytorch/pytorch#149837).
     """
-    if isinstance(iterator, _MultiProcessingDataLoaderIter):
-        if not _live and not _registered:
-            _registered.append(True)
-            if hasattr(os, "register_at_fork"):
-                os.register_at_fork(after_in_child=_disown)
-        _live.add(iterator)
+    if type(iterator) is _MultiProcessingDataLoaderIter:
+        iterator._process = os.getpid()  # type: ignore[attr-defined]
+        iterator.__class__ = _OfOneProcess
 
 
-_registered: list[bool] = []
-
-
-def _disown() -> None:
-    for iterator in _live:
-        iterator._shutdown = True
-    _live.clear()
+def retired(iterator: Any) -> int:
+    """Return how many batches an iterator with workers has received in order, also those that were errors."""
+    return int(iterator._rcvd_idx)

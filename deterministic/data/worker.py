@@ -69,9 +69,11 @@ class PrepareWorker:
         from .torch_internals import set_worker
 
         info: Any = get_worker_info()
+        first_seed = info.seed - worker_id
         worker_id = (worker_id + self.rotation) % info.num_workers
         # The user's dataset, as they know it, not what stands around it.
-        set_worker(dataset=info.dataset.dataset, id=worker_id)
+        set_worker(dataset=info.dataset.dataset, id=worker_id, seed=first_seed + worker_id)
+        torch.default_generator.manual_seed(first_seed + worker_id)
         if self.settings is not None:
             restore_settings(self.settings)
         torch.set_num_threads(self.threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -118,6 +119,30 @@ def test_indices_that_differ_have_other_numbers(one: Any, other: Any) -> None:
 def test_the_number_of_an_index_does_not_depend_on_the_hash_seed() -> None:
     code = "from deterministic.data.keys import index_number; print(index_number(('a', ('b', 1.5))))"
     assert run_python(code, PYTHONHASHSEED="1") == run_python(code, PYTHONHASHSEED="2")
+
+
+@dataclass
+class Named:
+    name: str
+    tags: frozenset[str]
+
+
+def test_what_has_no_order_of_its_own_gets_one() -> None:
+    code = """
+from tests.data.test_keys import Named, index_number
+import numpy
+print(index_number({"a", "b", "c"}), index_number({"b": 1, "a": 2}), index_number(Named("x", frozenset("abc"))),
+      index_number(numpy.array(["a", None], dtype=object)))
+"""
+    assert run_python(code, PYTHONHASHSEED="1") == run_python(code, PYTHONHASHSEED="2")
+    numbers = [index_number(index) for index in (int, str, torch.zeros(2, dtype=torch.bfloat16), {1: 2}, {1}, Named)]
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.parametrize("index", [object(), len.__call__, lambda: 0, (1, object()), Named("x", frozenset([object()]))])  # type: ignore[list-item]
+def test_an_index_that_says_only_where_it_lies_is_refused(index: Any) -> None:
+    with pytest.raises(TypeError, match="no value that is the same in every process"):
+        index_number(index)
 
 
 def test_an_index_without_a_value_that_can_be_written_down_is_refused() -> None:

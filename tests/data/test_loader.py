@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import MapDataPipe, Sampler, SequentialSampler, WeightedRandomSampler
@@ -13,6 +14,7 @@ from deterministic import derive_seed, make_loader, reproducible
 from deterministic.data.keyed_loader import ReproducibleDataLoader
 from deterministic.errors import SeedError
 
+from ..processes import run_python
 from .datasets import Draws, Stream, epochs, loader
 
 
@@ -90,7 +92,7 @@ def test_seed_and_generator_together_are_refused() -> None:
         make_loader(Draws(), seed=5, generator=torch.Generator())
 
 
-@pytest.mark.parametrize("randomness", ["samples", None, 1])
+@pytest.mark.parametrize("randomness", ["samples", None, 1, ["sample"]])
 def test_another_randomness_is_refused_and_the_schemes_are_named(randomness: Any) -> None:
     with pytest.raises(ValueError, match=r"names no scheme[\s\S]*'sample'[\s\S]*'batch'[\s\S]*'worker'"):
         make_loader(Draws(), seed=5, randomness=randomness)
@@ -169,10 +171,30 @@ def test_what_is_no_global_batch_size_is_refused(size: Any) -> None:
         make_loader(Draws(), global_batch_size=size, seed=0)
 
 
-@pytest.mark.parametrize(("threads", "error"), [(0, ValueError), ("2", TypeError), (1.0, TypeError)])
+@pytest.mark.parametrize(("threads", "error"), [(0, ValueError), ("2", TypeError), (1.0, TypeError), (None, TypeError)])
 def test_what_is_no_number_of_threads_is_refused(threads: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="worker_threads is"):
         make_loader(Draws(), worker_threads=threads, seed=0)
+
+
+def test_what_is_no_generator_is_refused() -> None:
+    for generator in ("abc", 5, np.random.default_rng(0)):
+        with pytest.raises(TypeError, match="generator is not a torch.Generator"):
+            loader(generator=generator)
+
+
+def test_a_numpy_integer_is_a_batch_size() -> None:
+    assert next(iter(loader(global_batch_size=np.int64(4)))).shape[0] == 4
+
+
+def test_making_a_loader_does_not_fix_the_start_method_of_the_process() -> None:
+    code = """
+import multiprocessing
+from deterministic import make_loader
+make_loader([1, 2], num_workers=1, seed=0)
+print(multiprocessing.get_start_method(allow_none=True))
+"""
+    assert run_python(code) == "None"
 
 
 def test_shard_must_be_a_bool() -> None:

@@ -191,8 +191,8 @@ def test_the_report_lists_loaders_and_their_epochs_also_one_that_a_look_has_cost
         html = run.report()._repr_html_()
     assert told[3]["made_at"] == made_at
     assert told[3]["epochs"] == [
-        {"first": 0, "last": 2, "resumed": False, "batches": 2, "ended": True},
-        {"first": 3, "last": 3, "resumed": False, "batches": 1, "ended": False},
+        {"first": 0, "last": 2, "times": 1, "resumed": False, "batches": 2, "ended": True},
+        {"first": 3, "last": 3, "times": 1, "resumed": False, "batches": 1, "ended": False},
     ]
     assert told[7]["order"] == "shuffled"
     assert "epochs 0-2: 2 batches each; epoch 3: 1 batch, not ended" in text
@@ -207,3 +207,21 @@ def test_the_report_stays_small_however_many_epochs_there_were() -> None:
         epochs(iterated, 300)
         found = current_run().report().data["loaders"][0]["epochs"]
     assert [(group["first"], group["last"], group["batches"]) for group in found] == [(0, 299, 1), (300, 599, 2)]
+
+
+def test_nor_does_it_grow_with_epochs_that_are_repeated() -> None:
+    with reproducible(0) as run:
+        iterated = make_loader(Draws(2))
+        for _ in range(50):
+            iterated.set_epoch(0)
+            epochs(iterated, 1)
+        (entry,) = run.report().data["loaders"]
+        assert "epoch 0, 50 times: 2 batches" in str(run.report())
+    assert [group["times"] for group in entry["epochs"]] == [50]
+
+
+def test_its_sampler_says_what_a_distributed_sampler_says() -> None:
+    sampler = numbers(batch_size=5).sampler
+    assert (sampler.rank, sampler.num_replicas, sampler.num_samples, sampler.total_size) == (0, 1, 12, 12)
+    assert (sampler.epoch, sampler.seed, sampler.shuffle, sampler.drop_last) == (0, 42, True, False)
+    assert list(sampler.dataset) == list(range(12))

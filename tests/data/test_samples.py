@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,22 @@ def test_a_batch_has_generators_too_while_it_is_collated() -> None:
     assert epochs(loader(collate_fn=collate)) == epochs(loader(collate_fn=collate, num_workers=2))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sample_goes_on_after_another_loader_was_used_in_it(workers: int) -> None:
+    class Nested(Explicit):
+        def __getitem__(self, index: int) -> torch.Tensor:
+            first = sample_rng().random()
+            inside = [batch.sum().item() for batch in loader(Draws(3))]
+            return torch.tensor([first, sample_rng().random(), random.random(), *inside], dtype=torch.float64)
+
+    class Alone(Explicit):
+        def __getitem__(self, index: int) -> torch.Tensor:
+            return torch.tensor([sample_rng().random(), sample_rng().random(), random.random()], dtype=torch.float64)
+
+    nested, alone = (epochs(loader(dataset, num_workers=workers), 1)[0] for dataset in (Nested(), Alone()))
+    assert [[row[:3] for row in batch] for batch in nested] == alone
+
+
 def test_outside_of_a_sample_there_is_no_generator() -> None:
     epochs(loader(), 1)
     with pytest.raises(DeterministicError, match=r"no sample is being made[\s\S]*make_loader"):
@@ -117,6 +135,9 @@ def test_what_cannot_be_replayed_is_refused() -> None:
         loader(Stream()).replay(0, 1)
     with pytest.raises(ValueError, match="no batch of the epoch has it"):
         loader(InBatches()).replay(0, 50)
+    with pytest.raises(ValueError, match="no batch of the epoch has it"):
+        left_out = epochs(loader(shuffle=None), 1)[0][-1][-1][0]
+        loader(InBatches(), shuffle=None, drop_last=True).replay(0, int(left_out))
     with pytest.raises(ValueError, match="epoch is no count"):
         loader().replay(-1, 0)
     with pytest.raises(ValueError, match="occurrence is no count"):
@@ -188,14 +209,27 @@ def test_checking_finds_nothing_where_there_is_nothing(dataset: Any) -> None:
 def test_checking_refuses_streams_and_counts_below_one() -> None:
     with pytest.raises(TypeError, match="a stream cannot be asked"):
         loader(Stream()).check()
-    with pytest.raises(ValueError, match="below 1"):
-        loader().check(0)
+    for samples in (0, "2", 1.5, True):
+        with pytest.raises(ValueError, match=r"no number of samples[\s\S]*1 or more"):
+            loader().check(samples)
+    loader().check(np.int64(2))
 
 
 @dataclass
 class Pair:
     left: Any
     right: Any
+
+
+@dataclass(slots=True)
+class Slotted:
+    value: Any
+
+
+def objects(counter: int) -> Any:
+    array = np.empty(20, dtype=object)
+    array[:] = [[counter if place == 5 else 0, np.zeros(50)] for place in range(20)]
+    return array
 
 
 class Plain:
@@ -233,9 +267,20 @@ NAN = float("nan")
         (torch.tensor([1 + 2j]).conj(), torch.tensor([1 - 2j]), None),
         (torch.eye(2).to_sparse(), (2 * torch.eye(2)).to_sparse(), "x"),
         (torch.zeros(0), torch.zeros(0), None),
-        (np.array(["a", None], dtype=object), np.array(["a", 1], dtype=object), "x"),
+        (np.array(["a", None], dtype=object), np.array(["a", 1], dtype=object), "x[1][1] (type)"),
         (np.zeros(2), np.zeros(2), None),
-        (Pair(1, torch.ones(1)), Pair(1, torch.zeros(1)), "x (Pair)['right']"),
+        (Pair(1, torch.ones(1)), Pair(1, torch.zeros(1)), "x (Pair).right"),
+        (Slotted(torch.ones(1)), Slotted(torch.zeros(1)), "x (Slotted).value"),
+        (deque([torch.ones(2)]), deque([torch.ones(2)]), None),
+        (deque([torch.ones(2)]), deque([torch.zeros(2)]), "x[0]"),
+        (SimpleNamespace(a=torch.ones(2)), SimpleNamespace(a=torch.zeros(2)), "x (SimpleNamespace)['a']"),
+        (np.float32("nan"), np.float32("nan"), None),
+        (np.float64(0.0), np.float64(-0.0), "x"),
+        (np.datetime64("NaT"), np.datetime64("NaT"), None),
+        (complex(NAN, 1), complex(NAN, 1), None),
+        (torch.eye(2).to_sparse(), torch.eye(2).to_sparse(), None),
+        (torch.zeros(3, dtype=torch.bfloat16), torch.ones(3, dtype=torch.bfloat16), "x"),
+        (objects(0), objects(1), "x[1][5][0]"),
         (Plain([1]), Plain([2]), "x (Plain)['value'][0]"),
         (Plain([1]), Plain([1]), None),
     ],
@@ -249,6 +294,10 @@ def test_values_are_compared_by_their_bits(one: Any, other: Any, field: str | No
 def test_what_cannot_be_compared_is_not_taken_for_the_same() -> None:
     with pytest.raises(DeterministicError, match="cannot be told"):
         difference(Opaque(), Opaque(), "x")
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(DeterministicError, match="it contains itself"):
+        difference(cycle, cycle, "x")
 
 
 def test_a_loader_over_a_plain_list_can_be_checked_and_replayed() -> None:

@@ -196,6 +196,40 @@ def test_what_is_no_state_is_refused(state: Any) -> None:
         loader().load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch", None), ("batch", "8"), ("batch", 0), ("done", 7), ("done", 10**9)],
+)
+def test_a_damaged_state_is_refused(name: str, value: Any) -> None:
+    iterated = loader()
+    for state in ({**iterated.state_dict(), name: value}, _without(iterated.state_dict(), name)):
+        with pytest.raises(ResumeMismatchError, match="no place"):
+            iterated.load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ["digest", "generators", "sampler"])
+def test_a_damaged_state_of_a_sampler_is_refused(name: str) -> None:
+    iterated = loader(sampler=[1, 2, 3])
+    with pytest.raises(ResumeMismatchError, match=rf"no place[\s\S]*{name}: 'missing'"):
+        iterated.load_state_dict(_without(iterated.state_dict(), name))
+
+
+def _without(state: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != name}
+
+
+def test_what_becomes_of_a_state_afterwards_does_not_matter() -> None:
+    first, _ = epochs(loader(sampler=[1, 2, 3] * 8))
+    iterated = loader(sampler=[1, 2, 3] * 8)
+    batches(iter(iterated), 1)
+    state = iterated.state_dict()
+    later = loader(sampler=[1, 2, 3] * 8)
+    later.load_state_dict(state)
+    later.state_dict()["generators"].append("spoilt")
+    state.clear()
+    assert epochs(later, 1) == [first[1:]]
+
+
 @pytest.mark.parametrize(("name", "value"), [("done", -1), ("done", "3"), ("epoch", None), ("epoch", 1.5)])
 def test_a_state_that_says_no_place_is_refused(name: str, value: Any) -> None:
     state = {**loader().state_dict(), name: value}

@@ -79,9 +79,27 @@ def test_a_forked_child_disowns_them() -> None:
     torch_internals.disown_in_forked_children(iterator)
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if iterator._shutdown else 1)
+        iterator.__del__()
+        os._exit(1 if iterator._shutdown else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert iterator._shutdown is False
+    iterator.__del__()
+    assert iterator._shutdown is True
+
+
+def test_batches_received_are_counted_also_those_that_raised() -> None:
+    class Odd(Draws):
+        def __getitem__(self, index: int) -> torch.Tensor:
+            if index == 1:
+                raise KeyError(index)
+            return super().__getitem__(index)
+
+    iterator = iter(DataLoader(Odd(), num_workers=1, generator=torch.Generator()))
+    assert torch_internals.retired(iterator) == 0
+    next(iterator)
+    assert torch_internals.retired(iterator) == 1
+    with pytest.raises(KeyError):
+        next(iterator)
+    assert torch_internals.retired(iterator) == 2
 
 
 def test_an_iterators_sampler_is_asked_for_its_fetches_without_a_first_next() -> None:

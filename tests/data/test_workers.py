@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import pickle
 import random
+import signal
 import time
 import weakref
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from torch.utils.data import get_worker_info
 
 from deterministic import make_loader, reproducible
+from deterministic._interrupt import INDIVISIBLE
+from deterministic.data.isolation import Isolated
 from deterministic.errors import DeterministicError
 
 from .datasets import Draws, Stream, batches, epochs, loader
@@ -179,6 +182,37 @@ def test_num_workers_can_be_changed_between_epochs() -> None:
     iterated.num_workers = 2
     iterated.prefetch_factor = 2
     assert epochs(iterated, 1) == expected[1:]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_workers": 1, "persistent_workers": True}], ids=str)
+def test_a_collate_fn_can_be_assigned_as_to_any_dataloader(arguments: dict[str, Any]) -> None:
+    iterated = loader(**arguments)
+    assert isinstance(next(iter(iterated)), torch.Tensor)
+    iterated.collate_fn = list
+    assert isinstance(next(iter(iterated)), list)
+
+
+def test_a_dataset_that_makes_batches_gets_what_its_batch_sampler_gave() -> None:
+    class Flipped(Draws):
+        def __getitems__(self, indices: torch.Tensor) -> list[torch.Tensor]:
+            return [self[int(index)] for index in indices.flip(0)]
+
+    made = loader(Flipped(), batch_sampler=[torch.tensor([1, 2]), torch.tensor([3, 4])])
+    assert [[row[0] for row in batch] for batch in epochs(made, 1)[0]] == [[2, 1], [4, 3]]
+
+
+def test_outside_of_a_scope_ctrl_c_waits_for_the_generators_to_be_put_back() -> None:
+    def handler() -> Any:
+        return type(signal.getsignal(signal.SIGINT)).__module__
+
+    class Handled(Draws):
+        def __getitem__(self, index: int) -> Any:
+            return handler()
+
+    before = handler()
+    assert next(iter(loader(Handled(), collate_fn=list)))[0] == "deterministic._interrupt" != before
+    assert handler() == before
+    assert {Isolated.__enter__.__code__, Isolated.__exit__.__code__} <= INDIVISIBLE
 
 
 def test_the_collate_fn_of_a_loader_can_be_called_by_hand() -> None:
