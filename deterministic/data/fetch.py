@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
-from .keys import batch_key, collate_key, sample_key, seed_generators
+from .keys import batch_key, collate_key, sample_key, sample_keys, seed_generators
 from .sample import begin
 
 Randomness: TypeAlias = Literal["sample", "batch"]
@@ -63,16 +63,17 @@ class KeyedDataset(Dataset[Any]):
 
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
-        dataset = self.dataset
-        if self.randomness == "batch":
+        dataset, per_sample = self.dataset, self.randomness == "sample"
+        if not per_sample:
             seed_generators(fetch.batch_key)
+        indices = fetch.indices[:count]
+        keys = sample_keys(fetch.epoch, indices, fetch.occurrences[:count] if fetch.occurrences else None)
         samples = []
-        for position in range(count):
-            key = fetch.key(position)
+        for index, key in zip(indices, keys, strict=True):
             begin(key)
-            if self.randomness == "sample":
+            if per_sample:
                 seed_generators(key)
-            samples.append(dataset[fetch.indices[position]])
+            samples.append(dataset[index])
         return samples
 
     def one(self, fetch: Fetch, position: int) -> Any:

@@ -225,7 +225,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.
 
         Within an epoch, or after a `break`, it is the place after the batch yielded last; call `set_epoch` before
-        saving to leave the rest of an epoch out. With an own order it takes less than 100 bytes.
+        saving to leave the rest of an epoch out. With an own order it takes some 90 bytes.
         """
         self._heed()
         return state.save(self._order, self.keying.seed, self._epochs)

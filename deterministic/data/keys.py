@@ -7,12 +7,13 @@ initialisation).
 
 from __future__ import annotations
 
+import _random
 import operator
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ _GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio: the step between neighbours that splitmix64 then mixes."""
 _COLLATE = 0xC0117A7E
 
+_python: Any = random.random.__self__  # type: ignore[attr-defined]
+_seed_python = _random.Random.seed  # what random.seed comes to for an int, without its look at the types: 0.8 us less
+_seed_numpy = np.random.seed
 _seed_torch = torch.default_generator.manual_seed  # not torch.manual_seed: that takes 100 us and more, on every device
 
 
@@ -58,6 +62,24 @@ def sample_key(epoch: int, index: Any, occurrence: int = 0) -> int:
     return mix(key + occurrence * _GOLDEN) if occurrence else key
 
 
+def sample_keys(epoch: int, indices: Sequence[Any], occurrences: Sequence[int] | None = None) -> list[int]:
+    """Return `sample_key` of each index of a batch; for integers all at once, in a third of the time."""
+    if occurrences is None:
+        numbers = np.asarray(indices) if all(type(index) is int for index in indices) else None
+        if numbers is not None and numbers.dtype.kind in "iu":
+            keys = _mixed((numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN) + np.uint64(epoch))
+            return cast("list[int]", keys.tolist())
+        return [sample_key(epoch, index) for index in indices]
+    return [sample_key(epoch, index, occurrence) for index, occurrence in zip(indices, occurrences, strict=True)]
+
+
+def _mixed(values: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:
+    """Return `mix` of each; numpy's unsigned integers wrap around as it wants them to."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
 def batch_key(first: int, length: int) -> int:
     """Return the key of a batch: of its first sample's key, which no other batch of the epoch has, and its length."""
     return mix(first ^ mix(length + _GOLDEN))
@@ -69,9 +91,10 @@ def collate_key(batch: int) -> int:
 
 
 def seed_generators(key: int) -> None:
-    """Seed `random`, `numpy.random` and torch's CPU generator from a key, each with bits of its own; some 8 us."""
-    random.seed(key)
-    np.random.seed(key & 0xFFFFFFFF)
+    """Seed `random`, `numpy.random` and torch's CPU generator from a key, each with bits of its own; some 7 us."""
+    _seed_python(_python, key)
+    _python.gauss_next = None
+    _seed_numpy(key & 0xFFFFFFFF)
     _seed_torch(key >> 32)
 
 
@@ -107,7 +130,7 @@ def _parts(value: Any) -> Iterable[SupportsIndex | str]:
         return ("array", str(value.dtype), str(value.shape), value.tobytes().hex())
     if isinstance(value, PurePath):
         return ("path", value.as_posix())
-    if isinstance(value, SupportsIndex):
+    if isinstance(value, SupportsIndex) and not isinstance(value, type):
         return ("int", operator.index(value))
     if is_dataclass(value) and not isinstance(value, type):
         values = (getattr(value, field.name) for field in fields(value))

@@ -22,6 +22,7 @@ from deterministic.data.keys import (
     index_number,
     mix,
     sample_key,
+    sample_keys,
     seed_generators,
 )
 
@@ -70,6 +71,20 @@ def test_a_sample_has_a_key_of_its_own(seed: int, epoch: int, later: int, index:
     if epoch != later:
         keys.append(sample_key(epoch_key(seed, later, "samples"), index))
     assert len(set(keys)) == len(keys)
+
+
+@given(SEEDS, st.lists(st.integers(-(2**63), 2**64 - 1), max_size=20), st.booleans())
+def test_keys_made_at_once_are_those_made_one_by_one(epoch: int, indices: list[int], again: bool) -> None:
+    occurrences = [place % 3 for place in range(len(indices))] if again else None
+    expected = [sample_key(epoch, index, (occurrences or [0] * len(indices))[p]) for p, index in enumerate(indices)]
+    assert sample_keys(epoch, indices, occurrences) == expected
+
+
+@pytest.mark.parametrize(
+    "indices", [["a", 1], [True, 2], [1.5, 2], [(1, 2), (3, 4)], [np.int64(3), 4], torch.arange(3)]
+)
+def test_that_holds_for_indices_of_any_type(indices: Any) -> None:
+    assert sample_keys(5, indices) == [sample_key(5, index) for index in indices]
 
 
 def test_keys_of_an_epoch_of_a_million_differ_and_their_bits_are_even() -> None:
@@ -124,7 +139,7 @@ def test_the_number_of_an_index_does_not_depend_on_the_hash_seed() -> None:
 @dataclass
 class Named:
     name: str
-    tags: frozenset[str]
+    tags: frozenset[Any]
 
 
 def test_what_has_no_order_of_its_own_gets_one() -> None:
@@ -139,7 +154,7 @@ print(index_number({"a", "b", "c"}), index_number({"b": 1, "a": 2}), index_numbe
     assert len(set(numbers)) == len(numbers)
 
 
-@pytest.mark.parametrize("index", [object(), len.__call__, lambda: 0, (1, object()), Named("x", frozenset([object()]))])  # type: ignore[list-item]
+@pytest.mark.parametrize("index", [object(), lambda: 0, (1, object()), Named("x", frozenset([object()]))])
 def test_an_index_that_says_only_where_it_lies_is_refused(index: Any) -> None:
     with pytest.raises(TypeError, match="no value that is the same in every process"):
         index_number(index)

@@ -179,7 +179,7 @@ def test_what_is_no_number_of_threads_is_refused(threads: Any, error: type[Excep
 
 def test_what_is_no_generator_is_refused() -> None:
     for generator in ("abc", 5, np.random.default_rng(0)):
-        with pytest.raises(TypeError, match="generator is not a torch.Generator"):
+        with pytest.raises(TypeError, match=r"generator is not a torch\.Generator"):
             loader(generator=generator)
 
 

@@ -1,0 +1,176 @@
+"""`loader.check()`: what keys cannot reach is found, and values are compared by their bits."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deterministic import describe
+from deterministic.data.check import difference
+from deterministic.errors import DeterministicError, NotReproducibleError
+
+from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader
+
+
+class KeepsPython(Draws):
+    """A generator that is made once: keys cannot reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = random.Random(0)
+
+    def __getitem__(self, index: int) -> Any:
+        return {"index": index, "image": [torch.zeros(2), torch.tensor(self.own.random())]}
+
+
+class KeepsNumpy(Draws):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = np.random.default_rng(0)
+
+    def __getitem__(self, index: int) -> Any:
+        return index, self.own.random(2)
+
+
+class Timed(Draws):
+    def __getitem__(self, index: int) -> Any:
+        return {"at": time.perf_counter_ns()}
+
+
+class Growing(Draws):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def __getitem__(self, index: int) -> Any:
+        self.seen.append(index)
+        return list(self.seen)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "field"),
+    [
+        (KeepsPython(), r"sample\['image'\]\[1\]"),
+        (KeepsNumpy(), r"sample\[1\]"),
+        (Timed(), r"sample\['at'\]"),
+        (Growing(), r"sample \(length\)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_checking_names_the_index_and_the_field_that_differ(dataset: Any, field: str) -> None:
+    iterated = loader(dataset, shuffle=False)
+    with pytest.raises(NotReproducibleError, match=rf"index \d gives another {field} when[\s\S]*first: [\s\S]*again: "):
+        iterated.check()
+    assert iterated.epoch == 0
+
+
+@pytest.mark.parametrize("dataset", [Draws(), InBatches(), Explicit()], ids=lambda dataset: type(dataset).__name__)
+def test_checking_finds_nothing_where_there_is_nothing(dataset: Any) -> None:
+    iterated = loader(dataset)
+    before = describe()
+    iterated.check()
+    iterated.check(samples=50)
+    assert describe() == before
+    assert epochs(iterated) == epochs(loader(dataset))
+
+
+def test_checking_refuses_streams_and_counts_below_one() -> None:
+    with pytest.raises(TypeError, match="a stream cannot be asked"):
+        loader(Stream()).check()
+    for samples in (0, "2", 1.5, True):
+        with pytest.raises(ValueError, match=r"no number of samples[\s\S]*1 or more"):
+            loader().check(samples)
+    loader().check(np.int64(2))
+
+
+@dataclass
+class Pair:
+    left: Any
+    right: Any
+
+
+@dataclass(slots=True)
+class Slotted:
+    value: Any
+
+
+def objects(counter: int) -> Any:
+    array = np.empty(20, dtype=object)
+    array[:] = [[counter if place == 5 else 0, np.zeros(50)] for place in range(20)]
+    return array
+
+
+class Plain:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Opaque:
+    __slots__ = ("value",)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not today")
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "field"),
+    [
+        (1, 1, None),
+        (1, 2, "x"),
+        (1, 1.0, "x (type)"),
+        (0.0, -0.0, "x"),
+        (NAN, NAN, None),
+        ("a", "b", "x"),
+        ([1, 2], [1, 3], "x[1]"),
+        ((1,), (1, 2), "x (length)"),
+        ({"a": 1}, {"b": 1}, "x (keys)"),
+        ({"a": {"b": [0, 1]}}, {"a": {"b": [0, 2]}}, "x['a']['b'][1]"),
+        (torch.tensor([0.0]), torch.tensor([-0.0]), "x"),
+        (torch.tensor([NAN]), torch.tensor([NAN]), None),
+        (torch.tensor([1]), torch.tensor([1], dtype=torch.int32), "x"),
+        (torch.zeros(2), torch.zeros(1, 2), "x"),
+        (torch.tensor([1 + 2j]).conj(), torch.tensor([1 - 2j]), None),
+        (torch.eye(2).to_sparse(), (2 * torch.eye(2)).to_sparse(), "x"),
+        (torch.zeros(0), torch.zeros(0), None),
+        (np.array(["a", None], dtype=object), np.array(["a", 1], dtype=object), "x[1][1] (type)"),
+        (np.zeros(2), np.zeros(2), None),
+        (Pair(1, torch.ones(1)), Pair(1, torch.zeros(1)), "x (Pair).right"),
+        (Slotted(torch.ones(1)), Slotted(torch.zeros(1)), "x (Slotted).value"),
+        (deque([torch.ones(2)]), deque([torch.ones(2)]), None),
+        (deque([torch.ones(2)]), deque([torch.zeros(2)]), "x[0]"),
+        (SimpleNamespace(a=torch.ones(2)), SimpleNamespace(a=torch.zeros(2)), "x (SimpleNamespace)['a']"),
+        (np.float32("nan"), np.float32("nan"), None),
+        (np.float64(0.0), np.float64(-0.0), "x"),
+        (np.datetime64("NaT"), np.datetime64("NaT"), None),
+        (complex(NAN, 1), complex(NAN, 1), None),
+        (torch.eye(2).to_sparse(), torch.eye(2).to_sparse(), None),
+        (torch.zeros(3, dtype=torch.bfloat16), torch.ones(3, dtype=torch.bfloat16), "x"),
+        (objects(0), objects(1), "x[1][5][0]"),
+        (Plain([1]), Plain([2]), "x (Plain)['value'][0]"),
+        (Plain([1]), Plain([1]), None),
+    ],
+    ids=str,
+)
+def test_values_are_compared_by_their_bits(one: Any, other: Any, field: str | None) -> None:
+    found = difference(one, other, "x")
+    assert (None if found is None else found[0]) == field
+
+
+def test_what_cannot_be_compared_is_not_taken_for_the_same() -> None:
+    with pytest.raises(DeterministicError, match="cannot be told"):
+        difference(Opaque(), Opaque(), "x")
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(DeterministicError, match="it contains itself"):
+        difference(cycle, cycle, "x")
