@@ -101,15 +101,15 @@ def test_a_loader_is_freed_at_once_and_its_workers_with_it() -> None:
     iterated = loader(num_workers=2, persistent_workers=True)
     epochs(iterated, 1)
     seen = weakref.ref(iterated)
+    workers = alive()
     gc.disable()
     try:
-        started = time.perf_counter()
         del iterated
         assert seen() is None, "it is part of a cycle"
-        assert not alive()
-        assert time.perf_counter() - started < 4, "the workers were waited for in vain"
     finally:
         gc.enable()
+    # Collected with a cycle, the workers are not told to end, waited for in vain, and killed.
+    assert [worker.exitcode for worker in workers] == [0, 0]
 
 
 def test_two_iterators_at_once_are_two_epochs() -> None:
