@@ -254,5 +254,6 @@ def _base_generator(seed: int) -> torch.Generator:
 
     On the default device, since torch draws there (pytorch/pytorch#44714).
     """
-    generator = torch.Generator(torch.get_default_device())
+    # Not torch.get_default_device(): torch 2.6 raises there once set_default_device(None) was called.
+    generator = torch.Generator(torch.empty(0).device)
     return generator.manual_seed(seed >> 1)

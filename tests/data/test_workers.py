@@ -175,6 +175,13 @@ def test_what_a_worker_init_fn_sees_as_the_seed_is_another_every_epoch_and_the_s
     assert len(set(seen())) == 2
 
 
+def test_a_default_device_that_was_set_and_unset_is_no_obstacle() -> None:
+    with reproducible(seed=None, deterministic=False):
+        torch.set_default_device("cpu")
+        torch.set_default_device(None)
+        assert epochs(loader()) == epochs(loader(num_workers=1))
+
+
 def test_num_workers_can_be_changed_between_epochs() -> None:
     expected = epochs(loader())
     iterated = loader()
