@@ -1,9 +1,9 @@
 """SIGINT, held back while the main thread is inside a piece of code that must not be cut in two.
 
 A KeyboardInterrupt is raised between two bytecodes, also on the first one of an `__exit__`, before any `try`. So
-while a scope is open on the main thread, SIGINT goes through a handler that looks at the frames it interrupted: inside
-one of `INDIVISIBLE` it sends itself the signal again a millisecond later, until the code is through; anywhere else the
-handler that was there before runs.
+while a scope is open on the main thread, or another piece of code is protected there, SIGINT goes through a handler
+that looks at the frames it interrupted: inside one of `INDIVISIBLE` it sends itself the signal again a millisecond
+later, until the code is through; anywhere else the handler that was there before runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def waiting(function: F) -> F:
 
 
 class _Handler:
-    """The handler while a scope is open: one object per installation, so that handlers can be chained in any order."""
+    """The handler while it is needed: one object per installation, so that handlers can be chained in any order."""
 
     def __init__(self, previous: Callable[[int, FrameType | None], Any]) -> None:
         self.previous = previous
@@ -49,6 +49,29 @@ class _Handler:
             _thread.start_new_thread(_send_again, ())
         else:
             self.previous(signum, frame)
+
+
+class _Protected(threading.local):
+    """Per thread, since a child that another thread forks is in the middle of nothing that the main thread began."""
+
+    pieces = 0
+
+
+_protected = _Protected()
+
+
+def protect() -> None:
+    """Put the handler in place for a piece of code that is no scope, and keep it there until `unprotect`.
+
+    Pieces nest, and scopes may be closed inside one: the handler stays until the outermost one is over.
+    """
+    install()
+    _protected.pieces += 1  # now: an interrupt that came before the handler was in place has left no count behind
+
+
+def unprotect() -> None:
+    """End what `protect` began. The caller, who knows whether a scope is open, takes the handler away."""
+    _protected.pieces -= 1
 
 
 def install() -> None:
@@ -65,8 +88,8 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Put back what was there before, unless the user has put something else in place since."""
-    if threading.current_thread() is threading.main_thread():
+    """Put back what was there before, unless it still protects a piece of code, or the user has replaced it since."""
+    if threading.current_thread() is threading.main_thread() and not _protected.pieces:
         current = _signal.getsignal(_signal.SIGINT)
         if isinstance(current, _Handler):
             _signal.signal(_signal.SIGINT, current.previous)

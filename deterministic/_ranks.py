@@ -65,7 +65,12 @@ def current_rank() -> int:
 
 def ranks_are_said() -> bool:
     """Return whether a launcher that told the number of ranks has also told which one this is."""
-    return process_group_exists() or "RANK" in os.environ or os.environ.get("WORLD_SIZE", "1") == "1"
+    return ranks_are_final() or os.environ.get("WORLD_SIZE", "1") == "1"
+
+
+def ranks_are_final() -> bool:
+    """Return whether it is settled which rank this is; else torch.distributed may yet be initialised with many."""
+    return process_group_exists() or "RANK" in os.environ
 
 
 def process_group_exists() -> bool:

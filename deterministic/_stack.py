@@ -48,6 +48,11 @@ def innermost() -> Entry | None:
     return _entries[-1] if _entries else None
 
 
+def is_inside() -> bool:
+    """Return whether this thread has an entry on the stack."""
+    return any(entry.owner.life is current_owner().life for entry in _entries)
+
+
 def enter(
     request: object,
     config: Config,

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from deterministic import _interrupt, _stack, reproducible
+from deterministic.data.isolation import Isolated
 
 from .keyboard import SECONDS, Keyboard, Program, in_sources, interrupt_everywhere, run
 
@@ -87,9 +88,28 @@ def start_and_stop(keyboard: Keyboard) -> None:
     keyboard.settle()
 
 
+def isolation_in_another(keyboard: Keyboard) -> None:
+    with Isolated():
+        torch.rand(1)
+        with Isolated():
+            torch.rand(1)
+        keyboard.settle()
+    keyboard.settle()
+
+
+def scope_in_an_isolation(keyboard: Keyboard) -> None:
+    with Isolated():
+        torch.rand(1)
+        with scope:
+            keyboard.settle()
+    keyboard.settle()
+
+
 @pytest.mark.parametrize(
     ("program", "every", "at_least"),
     [
+        (isolation_in_another, 1, 300),
+        (scope_in_an_isolation, 3, 200),
         (with_block, 1, 500),
         (decorated_call, 1, 450),
         (start_and_stop, 1, 500),

@@ -16,18 +16,14 @@ from .._seeds import as_integer
 from ..errors import DeterministicError, NotReproducibleError, explain
 from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
-from .stream_order import StreamOrder
+from .orders import AnyOrder, require_indices
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader
-    from .order import OwnOrder
     from .position import Position
-    from .sampler import SamplerOrder
 
 
-def check_samples(
-    loader: ReproducibleDataLoader[Any], order: OwnOrder | SamplerOrder | StreamOrder, position: Position, samples: int
-) -> None:
+def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position: Position, samples: int) -> None:
     """Make the first samples from `position` on twice, the second time from the last to the first, and compare them.
 
     Raises:
@@ -36,14 +32,12 @@ def check_samples(
         TypeError: The dataset has no indices.
         ValueError: `samples` is no number of at least 1.
     """
-    if isinstance(order, StreamOrder):
-        raise TypeError(
-            explain(
-                "a stream cannot be asked for its samples in another order",
-                (f"found: {type(loader.dataset).__name__}, an IterableDataset", "expected: a dataset with indices"),
-                "Compare two passes over one epoch of it: set_epoch(0) before each.",
-            )
-        )
+    order = require_indices(
+        order,
+        loader.dataset,
+        problem="a stream cannot be asked for its samples in another order",
+        instead="Compare two passes over one epoch of it: set_epoch(0) before each.",
+    )
     count = as_integer(samples)
     if count is None or count < 1:
         raise ValueError(

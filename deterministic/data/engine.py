@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader
 from ..errors import ReplayWarning, explain, warn
 from .fetch import Fetch, KeyedDataset
 from .keys import epoch_key
-from .order import OwnOrder
+from .orders import AnyOrder
 from .position import Progress
-from .sampler import SamplerOrder
 from .stream import CollateStream, KeyedStream, Place
 from .stream_order import StreamOrder
 from .torch_internals import disown_in_forked_children
@@ -22,9 +21,6 @@ from .worker import PrepareWorker, capture_settings
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader
-
-
-AnyOrder: TypeAlias = OwnOrder | SamplerOrder | StreamOrder
 
 
 class Feed:

@@ -26,14 +26,25 @@ class Fetch(NamedTuple):
     epoch: int
     occurrences: list[int] | None = None
 
-    def key(self, position: int) -> int:
-        """Return the key of the sample at this position of the batch."""
-        return sample_key(self.epoch, self.indices[position], self.occurrences[position] if self.occurrences else 0)
+    def occurrence(self, place: int) -> int:
+        """Return how often the epoch has asked before for what is at this place of the batch."""
+        return self.occurrences[place] if self.occurrences else 0
+
+    def part(self, start: int, stop: int) -> Fetch:
+        """Return a fetch of these places alone."""
+        occurrences = self.occurrences[start:stop] if self.occurrences else None
+        return Fetch(self.indices[start:stop], self.epoch, occurrences)
+
+    def keys(self) -> list[int]:
+        """Return the key of each sample."""
+        return sample_keys(self.epoch, self.indices, self.occurrences)
 
     @property
     def batch_key(self) -> int:
         """The key of the batch as a whole."""
-        return batch_key(self.key(0), len(self.indices)) if len(self.indices) else self.epoch
+        if not len(self.indices):
+            return self.epoch
+        return batch_key(sample_key(self.epoch, self.indices[0], self.occurrence(0)), len(self.indices))
 
 
 class KeyedDataset(Dataset[Any]):
@@ -66,10 +77,9 @@ class KeyedDataset(Dataset[Any]):
         dataset, per_sample = self.dataset, self.randomness == "sample"
         if not per_sample:
             seed_generators(fetch.batch_key)
-        indices = fetch.indices[:count]
-        keys = sample_keys(fetch.epoch, indices, fetch.occurrences[:count] if fetch.occurrences else None)
+        wanted = fetch.part(0, count)
         samples = []
-        for index, key in zip(indices, keys, strict=True):
+        for index, key in zip(wanted.indices, wanted.keys(), strict=True):
             begin(key)
             if per_sample:
                 seed_generators(key)
@@ -82,7 +92,7 @@ class KeyedDataset(Dataset[Any]):
             return self._whole(fetch)[position]
         if self.randomness == "batch":
             return self.first(fetch, position + 1)[position]
-        return self.first(Fetch(fetch.indices[position:], fetch.epoch, _rest(fetch.occurrences, position)), 1)[0]
+        return self.first(fetch.part(position, position + 1), 1)[0]
 
     def _whole(self, fetch: Fetch) -> Sequence[Any]:
         key = fetch.batch_key
@@ -106,7 +116,3 @@ def makes_batches(dataset: Any) -> bool:
         inside = dataset.datasets
         return any(makes_batches(one) for one in (inside.values() if isinstance(inside, dict) else inside))
     return True
-
-
-def _rest(occurrences: list[int] | None, position: int) -> list[int] | None:
-    return None if occurrences is None else occurrences[position:]

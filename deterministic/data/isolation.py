@@ -40,27 +40,38 @@ class Isolated:
 
     @indivisible
     def __enter__(self) -> None:
-        _interrupt.install()  # outside of every scope, too, Ctrl-C must not cut the way back in two
-        self._sample = sample.under_way()
-        self._python, self._numpy, self._torch = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
-        require_twister()
-        if self._threads is not None:
-            self._threads_before = torch.get_num_threads()
-            if self._threads_before != self._threads:
-                torch.set_num_threads(self._threads)
+        _interrupt.protect()  # outside of every scope, too, Ctrl-C must not cut the way back in two
+        try:
+            self._sample = sample.under_way()
+            self._python, self._numpy, self._torch = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
+            require_twister()
+            if self._threads is not None:
+                self._threads_before = torch.get_num_threads()
+                if self._threads_before != self._threads:
+                    torch.set_num_threads(self._threads)
+        except BaseException:
+            _unprotect()
+            raise
 
     @indivisible
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._threads is not None and torch.get_num_threads() != self._threads_before:
-            torch.set_num_threads(self._threads_before)
-        _TORCH.restore(self._torch)
-        _NUMPY.restore(self._numpy)
-        _PYTHON.restore(self._python)
-        sample.go_on(self._sample)
-        if _stack.innermost() is None:
-            _interrupt.uninstall()
+        try:
+            if self._threads is not None and torch.get_num_threads() != self._threads_before:
+                torch.set_num_threads(self._threads_before)
+            _TORCH.restore(self._torch)
+            _NUMPY.restore(self._numpy)
+            _PYTHON.restore(self._python)
+            sample.go_on(self._sample)
+        finally:
+            _unprotect()  # last of all: from here on an interrupt is raised at once
+
+
+def _unprotect() -> None:
+    _interrupt.unprotect()
+    if not _stack.is_inside():  # another thread's scope needs no handler
+        _interrupt.uninstall()
 
 
 class OwnStream:
@@ -92,5 +103,7 @@ class OwnStream:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._inside = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
-        self._around.pop().__exit__(exc_type, exc, traceback)
+        try:
+            self._inside = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
+        finally:
+            self._around.pop().__exit__(exc_type, exc, traceback)

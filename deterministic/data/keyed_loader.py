@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,11 +13,13 @@ from .._ranks import ranks_are_said
 from ..errors import DeterministicError, explain, users_line
 from . import state
 from .check import check_samples
-from .engine import Engines, require_safe_threads
+from .collate import Collate, unwrapped
+from .engine import Begun, Engines, require_safe_threads
 from .fetch import makes_batches
-from .iterator import Collate, LoaderIterator
+from .iterator import LoaderIterator
 from .keying import Keying
 from .order import OwnOrder, OwnSampler
+from .orders import AnyOrder
 from .position import Epochs, Progress
 from .record import LoaderRecord
 from .replay import replay
@@ -70,7 +72,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             sampler,
             batch_sampler,
             num_workers,
-            getattr(collate_fn, "__wrapped__", collate_fn) if type(collate_fn) is Collate else collate_fn,
+            unwrapped(collate_fn),
             drop_last=drop_last,
             **arguments,
         )
@@ -78,7 +80,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
         self.collate_fn = Collate(self.collate_fn)
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
-        self._order: OwnOrder | SamplerOrder | StreamOrder
+        self._order: AnyOrder
         if is_stream:
             self._order = StreamOrder(dataset, keying.seed, workers=num_workers, shard=keying.shard, **common)
         elif own is not None:
@@ -107,7 +109,7 @@ class ReproducibleDataLoader(DataLoader[T]):
     @property
     def users_collate_fn(self) -> Any:
         """The user's `collate_fn`, or torch's; also one that was assigned since."""
-        return self.collate_fn.__wrapped__ if isinstance(self.collate_fn, Collate) else self.collate_fn
+        return unwrapped(self.collate_fn)
 
     @property
     def seed(self) -> int:
@@ -138,7 +140,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
         with self._epochs.begin() as progress:
-            iterator = self._open(progress)
+            iterator = self._open(self._engines.begin, progress)
         self._record.begin(progress.count)
         self._tell_the_report()
         return iterator
@@ -172,10 +174,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         self._heed()
         scratch = Progress(self._epochs.next)
+        scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
         self._order.require_fit(scratch.start)
-        threads = None if self.num_workers else self.keying.worker_threads
-        begin = partial(self._engines.peek, self, self._order)
-        for batch in LoaderIterator(begin, scratch, threads=threads, heed=_nothing, ask=Epochs().ask):
+        for batch in self._open(self._engines.peek, scratch):
             return batch
         raise DeterministicError(
             explain(
@@ -245,9 +246,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._heed()
         self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
 
-    def _open(self, progress: Progress) -> LoaderIterator:
+    def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
-        begin = partial(self._engines.begin, self, self._order)
+        begin = partial(begin, self, self._order)
         return LoaderIterator(begin, progress, threads=threads, heed=self._heed, ask=self._epochs.ask)
 
     def _heed(self) -> None:
@@ -284,7 +285,3 @@ class ReproducibleDataLoader(DataLoader[T]):
         if makes_batches(self.dataset):
             return ["Draws in __getitems__ depend on which samples are in a batch."]
         return []
-
-
-def _nothing() -> None:
-    """Heed nothing."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from torch.utils.data.distributed import DistributedSampler
 
-from .._ranks import Ranks, current_ranks, process_group_exists
+from .._ranks import Ranks, current_ranks, ranks_are_final
 from ..errors import ResumeMismatchError, explain
 from .fetch import Fetch
 from .keying import LoaderSeed
@@ -36,6 +35,8 @@ class OwnOrder:
         shard: Whether the ranks share the data, or each sees all of it.
     """
 
+    fields: ClassVar[dict[str, type]] = {"batch": int}
+
     def __init__(
         self,
         dataset: Any,
@@ -48,7 +49,6 @@ class OwnOrder:
         shard: bool,
     ) -> None:
         self.name = "shuffled" if shuffle else "sequential"
-        self.fields: dict[str, type | tuple[type, ...]] = {"batch": int}
         self.dataset = dataset
         self.seed = seed
         self._shuffle = shuffle
@@ -138,7 +138,7 @@ class OwnOrder:
         for rank in range(world_size):
             fetch = part(order, start, whole, Ranks(rank, world_size), key)
             for place, candidate in enumerate(fetch.indices):
-                if candidate == index and (fetch.occurrences[place] if fetch.occurrences else 0) == occurrence:
+                if candidate == index and fetch.occurrence(place) == occurrence:
                     return fetch, place
         return None
 
@@ -165,7 +165,7 @@ class OwnOrder:
                 )
             )
         position = Position(state["epoch"], done, state)
-        if self._is_global or not self._shard or process_group_exists() or "RANK" in os.environ:
+        if self._is_global or not self._shard or ranks_are_final():
             self._require_batch(position, self.global_batch(self.ranks().world_size))
         elif state["batch"] % self._batch_size:  # how many ranks there will be is not known yet, but none makes it fit
             self._require_batch(position, self._batch_size)

@@ -199,7 +199,7 @@ class Order(Protocol):
         """What the state and the report call it."""
 
     @property
-    def fields(self) -> Mapping[str, type | tuple[type, ...]]:
+    def fields(self) -> Mapping[str, type]:
         """What its states have beside the common part, and of which type."""
 
     def identity(self) -> dict[str, Any]:

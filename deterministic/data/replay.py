@@ -10,29 +10,21 @@ from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
 from .keys import epoch_key
 from .order import OwnOrder
-from .stream_order import StreamOrder
+from .orders import AnyOrder, require_indices
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader
-    from .sampler import SamplerOrder
+    from .position import IndexOrder
 
 
-def replay(
-    loader: ReproducibleDataLoader[Any],
-    order: OwnOrder | SamplerOrder | StreamOrder,
-    epoch: int,
-    index: Any,
-    occurrence: int,
-) -> Any:
+def replay(loader: ReproducibleDataLoader[Any], order: AnyOrder, epoch: int, index: Any, occurrence: int) -> Any:
     """Make the sample; `ReproducibleDataLoader.replay` says what the arguments are and what is refused."""
-    if isinstance(order, StreamOrder):
-        raise TypeError(
-            explain(
-                "a stream has no indices, so no sample of it can be made alone",
-                (f"found: {type(loader.dataset).__name__}, an IterableDataset", "expected: a dataset with indices"),
-                "Load a state from just before the batch, and iterate to it.",
-            )
-        )
+    order = require_indices(
+        order,
+        loader.dataset,
+        problem="a stream has no indices, so no sample of it can be made alone",
+        instead="Load a state from just before the batch, and iterate to it.",
+    )
     for name, number in (("epoch", epoch), ("occurrence", occurrence)):
         if (as_integer(number) or 0) < 0 or as_integer(number) is None:
             raise ValueError(
@@ -47,7 +39,7 @@ def replay(
 
 
 def _batch_with(
-    loader: ReproducibleDataLoader[Any], order: OwnOrder | SamplerOrder, epoch: int, index: Any, occurrence: int
+    loader: ReproducibleDataLoader[Any], order: IndexOrder, epoch: int, index: Any, occurrence: int
 ) -> tuple[Fetch, int]:
     if not isinstance(order, OwnOrder):
         raise ValueError(

@@ -8,9 +8,11 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
+import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
@@ -37,6 +39,8 @@ class SamplerOrder:
         batch_size: Also only compared.
     """
 
+    fields: ClassVar[dict[str, type]] = {"digest": int, "generators": list, "sampler": object}
+
     def __init__(
         self, sampler: Iterable[Any], seed: LoaderSeed, *, is_batched: bool, batch_size: int | None, drop_last: bool
     ) -> None:
@@ -47,7 +51,6 @@ class SamplerOrder:
         self._drop_last = drop_last
         self._indices: Any = sampler.sampler if type(sampler) is BatchSampler else sampler
         self.name = type(self._indices).__name__
-        self.fields: dict[str, type | tuple[type, ...]] = {"digest": int, "generators": list, "sampler": object}
 
     def __len__(self) -> int:
         return len(self._sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError it should
@@ -132,12 +135,8 @@ class SamplerOrder:
         memory: SamplerMemory | None = progress.memory
         if memory is not None and not progress.superseded:
             memory.undo()
-            self.look_past(Progress(progress.start), progress.yielded)
-
-    def look_past(self, progress: Progress, count: int) -> None:
-        """Let the sampler give as many batches as were yielded, once more."""
-        for _ in islice(self.fetches(progress), count):
-            pass
+            for _ in islice(self.fetches(Progress(progress.start)), progress.yielded):
+                pass  # the sampler gives what was yielded once more, and moves on by it
 
     def users_epoch(self) -> int | None:
         """Return the epoch that the user has set on a DistributedSampler since a loader did; None if they have not.
@@ -220,8 +219,8 @@ def _tell(sampler: Any, epoch: int) -> None:
 
 
 def _as_batch(given: Any) -> Any:
-    """Return a batch of indices as the batch sampler gave it, as far as it can be gone through twice."""
-    return given if hasattr(given, "__getitem__") and hasattr(given, "__len__") else list(given)
+    """Return a batch of indices as the batch sampler gave it, if a part of it can be taken by position."""
+    return given if isinstance(given, (list, tuple, np.ndarray, torch.Tensor)) else list(given)
 
 
 def digest(before: int, indices: Any) -> int:

@@ -10,8 +10,10 @@ import random
 import signal
 import time
 import weakref
+from collections import deque
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import get_worker_info
@@ -206,6 +208,15 @@ def test_a_dataset_that_makes_batches_gets_what_its_batch_sampler_gave() -> None
 
     made = loader(Flipped(), batch_sampler=[torch.tensor([1, 2]), torch.tensor([3, 4])])
     assert [[row[0] for row in batch] for batch in epochs(made, 1)[0]] == [[2, 1], [4, 3]]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, deque, dict.fromkeys, iter, np.array, torch.tensor])
+@pytest.mark.parametrize("randomness", ["sample", "batch"])
+def test_a_batch_sampler_may_give_anything_that_has_indices_in_an_order(kind: Any, randomness: str) -> None:
+    given = [[1, 2, 3], [2, 4]]
+    expected = epochs(loader(batch_sampler=given, randomness=randomness), 1)
+    made = loader(batch_sampler=map(kind, given), randomness=randomness)
+    assert epochs(made, 1) == expected
 
 
 def test_outside_of_a_scope_ctrl_c_waits_for_the_generators_to_be_put_back() -> None:
