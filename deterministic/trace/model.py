@@ -1,0 +1,149 @@
+"""What a trace is made of: sites, records, segments and a header.
+
+A *record* is one thing that happened: an operation that ran, a module that returned, a parameter as an optimizer step
+left it. What is the same each time it happens (which operation, where, on what) is a *site*, stored once; a record is
+the index of its site and one 64-bit number for each of the site's values. Records come in *segments*: everything up to
+and including one step of one optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+Level = Literal["digest", "values", "modules", "ops", "ops+inputs"]
+
+LEVELS: tuple[Level, ...] = ("digest", "values", "modules", "ops", "ops+inputs")
+"""From the least to the most; each contains those before it."""
+
+Kind = Literal[
+    "operation",
+    "module",
+    "input",
+    "state",
+    "parameter",
+    "gradient",
+    "optimizer state",
+    "batch",
+    "observed",
+    "returned",
+]
+"""What a record tells of.
+
+`operation`: one that torch dispatched, or a compiled region. `module`: what a module returned, or the gradient of that.
+`input`: what a module that is in no other was called with. `state`: a parameter or buffer when its module is first met.
+`parameter`, `gradient`, `optimizer state`: as an optimizer's step left them. `batch`: what a loader yielded.
+`observed`: `Run.observe`. `returned`: what the traced function returned.
+"""
+
+LOWEST_LEVEL: Mapping[str, Level] = {"operation": "ops", "module": "modules"}
+"""From which level on there are records of a kind; "values" for those that are not named."""
+
+Role = Literal["generator", "number", "input", "output"]
+"""What one of a record's hashes is of: the state of the generator that an operation drew from, a number that it was
+given, a tensor that it read, a tensor that it wrote or that the record tells of."""
+
+NO_OPTIMIZER = -1
+"""Stands in place of an optimizer's number where a segment does not end with a step."""
+
+
+class Value(NamedTuple):
+    """What one hash of a record is of.
+
+    Attributes:
+        role: See `Role`.
+        type: "float32[128, 128]", with "/[1, 128]" where it is not contiguous and the device where it is not the CPU;
+            for a number "float", "int", "bool" or "text": its 64 bits stand in place of a hash, a text's hash does.
+        name: The parameter's name, the argument's, "default cpu" of a generator; may be empty.
+        origin: For an input where it came from, if no traced operation of this thread wrote it: see `Origin`.
+            Two runs may differ in it and agree in everything else.
+    """
+
+    role: Role
+    type: str
+    name: str = ""
+    origin: str = ""
+
+
+class Site(NamedTuple):
+    """What the records of one place have in common.
+
+    Attributes:
+        kind: See `Kind`.
+        name: "aten.addmm.default"; the name of the parameter; what was observed.
+        phase: "forward", "backward", "recompute", "optimizer", or "" where it has none.
+        module: The path below the outermost module, "b.3.o"; "" for the outermost one, and outside of modules.
+        module_class: "Linear"; "" outside of modules.
+        root_class: The class of the outermost module, "GPT"; "" outside of modules.
+        place: The user's line, "models.py:17"; for the backward phase that of the forward operation. "" if unknown.
+        function: The name of the function that the line is in.
+        node: Of the backward phase: the autograd node, "AddmmBackward0".
+        arguments: What the operation was given beside tensors and floats, as text: "dim=1, keepdim=False".
+        values: What the hashes of a record are of, in order.
+    """
+
+    kind: Kind
+    name: str
+    phase: str = ""
+    module: str = ""
+    module_class: str = ""
+    root_class: str = ""
+    place: str = ""
+    function: str = ""
+    node: str = ""
+    arguments: str = ""
+    values: tuple[Value, ...] = ()
+
+    def as_json(self) -> list[Any]:
+        """Return the site as lists and strings, for `site_from_json`."""
+        return [*self[:-1], [list(value) for value in self.values]]
+
+
+class Step(NamedTuple):
+    """Which segment this is, the same in every run.
+
+    Attributes:
+        optimizer: Optimizers are counted in the order of their first steps, from 0. `NO_OPTIMIZER` for what follows
+            the last step of all, and for what was cut off a segment that grew too long.
+        number: The number of the optimizer's step, from 0; with `NO_OPTIMIZER` the number of all steps until then.
+        part: 0, but for what was cut off: 1, 2, ... since the last step.
+    """
+
+    optimizer: int
+    number: int
+    part: int = 0
+
+
+class Segment(NamedTuple):
+    """The records up to and including one step of one optimizer.
+
+    Attributes:
+        step: Which.
+        digest: 16 bytes over all of its records, and their sites.
+        values_digest: 16 bytes over those records alone that the level "values" has.
+        records: The site of each record, as an index. Empty at the level "digest".
+        hashes: The hashes of all records, one after the other, 0 <= hash < 2**64.
+    """
+
+    step: Step
+    digest: bytes
+    values_digest: bytes
+    records: Sequence[int] = ()
+    hashes: Sequence[int] = ()
+
+
+def site_from_json(data: Any) -> Site:
+    """Return the site that `Site.as_json` wrote.
+
+    Raises:
+        ValueError: It is none.
+    """
+    *texts, values = data if isinstance(data, list) and len(data) == len(Site._fields) else [None, None]
+    if not (all(isinstance(text, str) for text in texts) and isinstance(values, list)):
+        raise ValueError("not a site")
+    for value in values:
+        if not (
+            isinstance(value, list) and len(value) == len(Value._fields) and all(isinstance(x, str) for x in value)
+        ):
+            raise ValueError("not a value of a site")
+    return Site._make([*texts, tuple(Value(*value) for value in values)])

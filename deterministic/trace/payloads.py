@@ -1,0 +1,229 @@
+"""What is in the chunks of a trace, as bytes: JSON, sites, programs, steps, hashes and digests.
+
+    HEAD  the header: JSON
+    SITE  sites that follow those before: zlib, JSON
+    PROG  a program, the site of each record of a segment: zlib, u32
+    STEP  a segment: optimizer i32, number u64, part u32, digest, values digest (16 bytes each),
+          offset of its program in the file u64, number of hashes u32
+    HASH  the hashes of the STEP before it: u64
+    DIGS  segments without records: how many u32, their digests of 16 bytes, zlib of optimizer, number, part of each
+    END   the footer: JSON
+
+Numbers are little-endian. Hashes are stored as they are, for they do not compress. What is read may be anything: every
+function here that reads raises ValueError for what the one that writes does not give, and allocates no more than the
+limits below allow.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from .model import LEVELS, NO_OPTIMIZER, Level, Segment, Site, Step, site_from_json
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+
+HEADER, SITES, PROGRAM, STEP, HASHES, DIGESTS, END = b"HEAD", b"SITE", b"PROG", b"STEP", b"HASH", b"DIGS", b"END "
+
+JSON_LIMIT = 2**22
+"""Bytes of a JSON text; parsed it takes up to some twenty times that."""
+
+RECORDS_LIMIT = 2**22
+"""Records of a segment."""
+
+DIGESTS_LIMIT = 2**12
+"""Segments without records in one chunk."""
+
+_DIGITS_LIMIT = 4300
+"""Python's own limit, which 3.10 lacks: parsing an integer takes time quadratic in its digits."""
+
+_STEP = struct.Struct("<iQI")
+_RECORDED = struct.Struct("<iQI16s16sQI")
+_COUNT = struct.Struct("<I")
+_DIGEST = struct.Struct("16s")
+
+
+class Recorded(NamedTuple):
+    """A segment whose records and hashes stand elsewhere.
+
+    Attributes:
+        step: As of `Segment`.
+        digest: As of `Segment`.
+        values_digest: As of `Segment`.
+        program: Where in the file the chunk with its records begins.
+        length: The number of its hashes.
+    """
+
+    step: Step
+    digest: bytes
+    values_digest: bytes
+    program: int
+    length: int
+
+
+def pack_json(data: object) -> bytes:
+    """Return JSON text, ASCII; raise ValueError for what is not JSON, nan and infinity too."""
+    try:
+        text = json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii")
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    return _within(text, JSON_LIMIT)
+
+
+def unpack_json(text: bytes) -> Any:
+    """Return what a JSON text says."""
+    try:
+        plain = _within(text, JSON_LIMIT).decode("ascii")
+        return json.loads(plain, parse_int=_parse_int, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deep") from None
+
+
+def pack_mapping(data: Mapping[str, JSON]) -> bytes:
+    """Return a header or footer as JSON text."""
+    return pack_json(dict(data))
+
+
+def unpack_mapping(text: bytes) -> dict[str, Any]:
+    """Return a header or footer."""
+    data = unpack_json(text)
+    if not isinstance(data, dict):
+        raise ValueError(f"JSON with a {type(data).__name__} where names and values should be")
+    return data
+
+
+def level_of(header: Mapping[str, Any]) -> Level:
+    """Return the level of a header; raise ValueError if it has none."""
+    for level in LEVELS:
+        if header.get("level") == level:
+            return level
+    raise ValueError(f"a header with the level {header.get('level')!r}, which is none of {', '.join(LEVELS)}")
+
+
+def pack_sites(sites: Sequence[Site]) -> bytes:
+    """Return sites; raise ValueError if they are too many or too long."""
+    return zlib.compress(pack_json([site.as_json() for site in sites]))
+
+
+def unpack_sites(payload: bytes) -> list[Site]:
+    """Return the sites of one chunk."""
+    data = unpack_json(_inflate(payload, JSON_LIMIT))
+    if not isinstance(data, list):
+        raise ValueError(f"JSON with a {type(data).__name__} where sites should be")
+    return [site_from_json(site) for site in data]
+
+
+def pack_program(records: bytes) -> bytes:
+    """Return the records of a segment, which `pack_words` made; raise ValueError if they are too many."""
+    return zlib.compress(_within(records, 4 * RECORDS_LIMIT))
+
+
+def unpack_program(payload: bytes) -> array[int]:
+    """Return the site of each record of a segment."""
+    return unpack_words("I", _inflate(payload, 4 * RECORDS_LIMIT))
+
+
+def check_segment(segment: Segment) -> None:
+    """Raise ValueError or `struct.error` for a segment whose step or digests could not be packed or unpacked."""
+    _STEP.pack(*_check_step(segment.step))
+    if not len(segment.digest) == len(segment.values_digest) == _DIGEST.size:
+        raise ValueError(f"a digest that is not of {_DIGEST.size} bytes")
+
+
+def pack_step(segment: Segment, program: int) -> bytes:
+    """Return a segment but for its records and hashes."""
+    return _RECORDED.pack(*segment.step, segment.digest, segment.values_digest, program, len(segment.hashes))
+
+
+def unpack_step(payload: bytes) -> Recorded:
+    """Return a segment but for its records and hashes."""
+    *step, digest, values_digest, program, length = _unpacked(_RECORDED, payload)
+    return Recorded(_check_step(Step(*step)), digest, values_digest, program, length)
+
+
+def pack_digests(segments: Sequence[Segment]) -> bytes:
+    """Return segments that have no records."""
+    # Steps compress to next to nothing, and digests not at all.
+    steps = b"".join([_STEP.pack(*segment.step) for segment in segments])
+    digests = b"".join([segment.digest for segment in segments])
+    return _COUNT.pack(len(segments)) + digests + zlib.compress(steps)
+
+
+def unpack_digests(payload: bytes) -> list[Segment]:
+    """Return segments that have no records."""
+    (count,) = _unpacked(_COUNT, payload[: _COUNT.size])
+    end = _COUNT.size + _DIGEST.size * count
+    if count > DIGESTS_LIMIT:
+        raise ValueError(f"{count} digests where at most {DIGESTS_LIMIT} may be")
+    steps = _inflate(payload[end:], _STEP.size * count)
+    if len(steps) != _STEP.size * count:
+        raise ValueError(f"{len(steps)} bytes of steps for {count} digests")
+    digests = _DIGEST.iter_unpack(payload[_COUNT.size : end])
+    return [
+        Segment(_check_step(Step(*step)), digest, digest)
+        for step, (digest,) in zip(_STEP.iter_unpack(steps), digests, strict=True)
+    ]
+
+
+def pack_words(words: array[int]) -> bytes:
+    """Return the numbers of an array."""
+    return _swapped(words).tobytes()
+
+
+def unpack_words(typecode: Literal["I", "Q"], data: bytes) -> array[int]:
+    """Return u32 ("I") or u64 ("Q") numbers."""
+    words: array[int] = array(typecode)
+    words.frombytes(data)
+    return _swapped(words)
+
+
+def _swapped(words: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        words = words[:]
+        words.byteswap()
+    return words
+
+
+def _check_step(step: Step) -> Step:
+    if step.optimizer < NO_OPTIMIZER:
+        raise ValueError(f"a step of optimizer {step.optimizer}")
+    return step
+
+
+def _unpacked(layout: struct.Struct, data: bytes) -> tuple[Any, ...]:
+    if len(data) != layout.size:
+        raise ValueError(f"{len(data)} bytes where {layout.size} should be")
+    return layout.unpack(data)
+
+
+def _within(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise ValueError(f"{len(data)} bytes where at most {limit} may be")
+    return data
+
+
+def _inflate(data: bytes, limit: int) -> bytes:
+    decompressor = zlib.decompressobj()
+    try:
+        plain = decompressor.decompress(data, limit + 1)  # one more than may be, for 0 would mean no limit
+    except zlib.error as error:
+        raise ValueError(f"what zlib refuses: {error}") from error
+    _within(plain, limit)
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("compressed data that is cut or goes on after its end")
+    return plain
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > _DIGITS_LIMIT:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name}, which is not JSON")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from deterministic.trace import writer
+from deterministic.trace.chunks import MAGIC, TraceError
+from deterministic.trace.file import Entry, TraceReader, TraceWriter
+from deterministic.trace.model import Segment, Site, Step
+
+from .traces import (
+    HEADER,
+    SETTINGS,
+    SITES,
+    SMALL,
+    A,
+    B,
+    Write,
+    any_writes,
+    digest_only,
+    plain,
+    read_trace,
+    segments_of,
+    sites_of,
+    write_trace,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("traces")
+
+
+@SETTINGS
+@given(writes=any_writes())
+def test_what_was_written_is_read(folder: Path, writes: list[Write]) -> None:
+    path = folder / "a.trace"
+    write_trace(path, writes, {"steps": 3})
+    assert read_trace(path) == (HEADER, sites_of(writes), segments_of(writes), {"steps": 3}, False, "")
+    with TraceReader(path) as trace:
+        entries = list(trace.steps())
+        assert [entry[:3] for entry in entries] == [segment[:3] for segment, _ in writes]
+        assert [plain(trace.segment_at(entry)) for entry in reversed(entries)] == segments_of(writes)[::-1]
+
+
+def test_records_and_hashes_are_arrays(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", SMALL[:1])
+    with TraceReader(tmp_path / "a") as trace:
+        (segment,) = trace.segments()
+    assert isinstance(segment.records, array)
+    assert isinstance(segment.hashes, array)
+    assert (segment.records.typecode, segment.hashes.typecode) == ("I", "Q")
+
+
+def test_a_trace_that_was_not_closed_is_not_finished(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", SMALL)
+    assert read_trace(tmp_path / "a") == (HEADER, SITES, segments_of(SMALL), None, False, "")
+
+
+def test_a_trace_of_which_the_end_was_cut_off_is_truncated(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", SMALL, {})
+    os.truncate(tmp_path / "a", (tmp_path / "a").stat().st_size - 1)
+    assert read_trace(tmp_path / "a") == (HEADER, SITES, segments_of(SMALL), None, True, "")
+
+
+def test_truncated_and_footer_are_known_at_the_end(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", SMALL, {"steps": 4})
+    with TraceReader(tmp_path / "a") as trace:
+        for _ in trace.segments():
+            assert trace.footer is None
+        assert (trace.footer, trace.truncated) == ({"steps": 4}, False)
+
+
+def test_two_iterators_do_not_disturb_each_other(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", SMALL, {})
+    with TraceReader(tmp_path / "a") as trace:
+        late = trace.segments()
+        for one, other in zip(trace.segments(), trace.segments(), strict=True):
+            assert plain(one) == plain(other)
+        assert [plain(segment) for segment in late] == segments_of(SMALL)
+        assert trace.sites == SITES
+
+
+def test_a_trace_is_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "monotonic", lambda: 0.0)
+    with TraceWriter(tmp_path / "a", HEADER) as trace, TraceReader(tmp_path / "a") as reader:
+        for place, (segment, new_sites) in enumerate(SMALL):
+            trace.write(segment, new_sites)
+            found = [plain(segment) for segment in reader.segments()]
+            waiting = {1: 1, 2: 2}.get(place, 0)
+            assert found == segments_of(SMALL)[: place + 1 - waiting]
+            assert not reader.truncated
+        trace.close({})
+        assert len(list(reader.steps())) == len(SMALL)
+        assert reader.footer == {}
+
+
+def test_a_reader_and_a_writer_can_be_used_again(tmp_path: Path) -> None:
+    trace, reader = TraceWriter(tmp_path / "a", HEADER), TraceReader(tmp_path / "a")
+    for _ in range(2):
+        with trace:
+            for segment, new_sites in SMALL:
+                trace.write(segment, new_sites)
+        with reader:
+            assert [plain(segment) for segment in reader.segments()] == segments_of(SMALL)
+            assert reader.sites == SITES
+
+
+def test_an_entry_of_another_trace_is_refused(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", SMALL)
+    write_trace(tmp_path / "b", [(Segment(Step(0, 9), A, B, [0], [1]), SITES)])
+    with TraceReader(tmp_path / "a") as trace, TraceReader(tmp_path / "b") as other:
+        (entry,) = other.steps()
+        with pytest.raises(TraceError, match="has no such entry"):
+            trace.segment_at(entry)
+        list(trace.steps())
+        with pytest.raises(TraceError):
+            trace.segment_at(entry)
+        with pytest.raises(TraceError, match="has no such entry"):
+            trace.segment_at(Entry(Step(0, 0), A, B, 10**9))
+        with pytest.raises(TraceError, match="has no such entry"):
+            trace.segment_at(next(trace.steps())._replace(digest=B))
+
+
+def test_the_file_begins_with_the_magic_and_the_header(tmp_path: Path) -> None:
+    write_trace(tmp_path / "a", [])
+    data = (tmp_path / "a").read_bytes()
+    assert data.startswith(MAGIC + b"HEAD")
+    assert data.endswith(b'{"level":"ops","versions":{"torch":"2.13.0"}}')
+
+
+def test_a_site_may_be_anything_that_text_can_be(tmp_path: Path) -> None:
+    odd = Site("operation", "\ud800", "\x00", "a\nb", '"', "\\", "é", "\U0001f600", "", "x" * 10_000, ())
+    write_trace(tmp_path / "a", [(digest_only(0), [odd])])
+    assert read_trace(tmp_path / "a").sites == [odd]
