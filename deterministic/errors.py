@@ -21,6 +21,7 @@ __all__ = [
     "ScopeOrderWarning",
     "SeedError",
     "TooLateWarning",
+    "TraceError",
     "explain",
     "warn",
 ]
@@ -46,6 +47,10 @@ class NotReproducibleError(DeterministicError, AssertionError):
 
 class ResumeMismatchError(DeterministicError, ValueError):
     """A saved state does not fit the process that it is loaded into."""
+
+
+class TraceError(DeterministicError, ValueError):
+    """A trace cannot be read, written, or compared with another; or a file is none."""
 
 
 class ScopeOrderWarning(UserWarning):

@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import NamedTuple, TypeAlias
 
-from ..errors import DeterministicError, explain
+from ..errors import TraceError, explain
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -29,10 +29,6 @@ CHUNK_LIMIT = 2**28
 """No payload is longer, so that no number in a file makes its reader allocate more."""
 
 _HEAD = struct.Struct("<4sII")
-
-
-class TraceError(DeterministicError, ValueError):
-    """A trace cannot be read or written, or is none."""
 
 
 class CutError(TraceError):

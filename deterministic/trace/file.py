@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from ..errors import explain
+from ..errors import TraceError, explain
 from . import payloads
-from .chunks import MAGIC, ChunkHead, ChunkReader, CutError, StrPath, TraceError
+from .chunks import MAGIC, ChunkHead, ChunkReader, CutError, StrPath
 from .model import Level, Segment, Site, Step
 from .writer import TraceWriter
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from time import monotonic
 
-from ..errors import explain
+from ..errors import TraceError, explain
 from . import payloads
-from .chunks import ChunkWriter, StrPath, TraceError
+from .chunks import ChunkWriter, StrPath
 from .model import Segment, Site
 from .payloads import JSON
 

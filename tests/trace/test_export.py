@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from deterministic.trace.chunks import TraceError
+from deterministic.errors import TraceError
 from deterministic.trace.export import export, number_of
 from deterministic.trace.model import Segment, Site, Step, Value
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from deterministic.errors import TraceError
 from deterministic.trace import writer
-from deterministic.trace.chunks import MAGIC, TraceError
+from deterministic.trace.chunks import MAGIC
 from deterministic.trace.file import Entry, TraceReader, TraceWriter
 from deterministic.trace.model import Segment, Site, Step
 

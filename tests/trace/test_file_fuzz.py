@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deterministic.errors import TraceError
 from deterministic.trace import chunks, payloads
-from deterministic.trace.chunks import MAGIC, TraceError
+from deterministic.trace.chunks import MAGIC
 from deterministic.trace.file import Entry, TraceReader
 from deterministic.trace.model import Segment, Step
 

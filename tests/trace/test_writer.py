@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.errors import DeterministicError
+from deterministic.errors import DeterministicError, TraceError
 from deterministic.trace import payloads, writer
-from deterministic.trace.chunks import TraceError
 from deterministic.trace.file import TraceReader, TraceWriter
 from deterministic.trace.model import Segment, Step
 from deterministic.trace.payloads import JSON
@@ -205,7 +204,7 @@ def test_a_full_disk_is_an_error_that_says_so() -> None:
 
 IN_ANOTHER_PROCESS = """
 import os, signal, sys
-from deterministic.trace.chunks import TraceError
+from deterministic.errors import TraceError
 from deterministic.trace.file import TraceWriter
 from deterministic.trace.model import Segment, Site, Step, Value
 site = Site("operation", "aten.mm", values=(Value("output", "float32[2]"),) * 100)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from deterministic.trace.chunks import TraceError
+from deterministic.errors import TraceError
 from deterministic.trace.file import TraceReader, TraceWriter
 from deterministic.trace.model import Segment, Site, Step, Value
 from deterministic.trace.payloads import JSON
