@@ -1,0 +1,196 @@
+"""64-bit hashes of the tensors in a trace: one for the host, and one that a device computes without being waited for.
+
+Both are of the bits alone (`bits.bits`): dtype and shape are for the caller to record. Hashes of different algorithms
+are never comparable, so a trace says which it has.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from xxhash import xxh3_64, xxh3_64_intdigest
+
+from .bits import feed, integers, memory, row_of_values, undispatched
+from .components import components
+
+HOST = "xxh3-64/1"
+"""xxh3, 64 bits (https://github.com/Cyan4973/xxHash), of the bytes in little-endian order."""
+
+DEVICE = "mlin-64/1"
+"""Multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", 2014) of 32-bit words.
+
+The hash of one block of `BLOCK` words is the sum of each word, as a signed number, times the weight of its place,
+modulo 2**64: integer addition commutes, so in whichever order a device adds, the sum is the same. Of more than one
+block the sums, each mixed by the finaliser of splitmix64, are the words that are hashed next, until one block is left.
+The length is added at the end. Two tensors of one block that differ in one word never have the same hash. Of others
+one pair in 2**64 has, or one in 2**32 if they differ in nothing but the signs of two or more floats. Words are those
+of a little-endian device.
+"""
+
+BLOCK = 1 << 16
+"""Words of a block: as many as there are weights."""
+
+CHUNK = 16 * BLOCK
+"""Words that are multiplied at once: as many products lie in memory, 8 bytes each."""
+
+_MASK = (1 << 64) - 1
+
+
+def _signed(number: int) -> int:
+    number &= _MASK
+    return number - (1 << 64) if number >> 63 else number
+
+
+_GOLDEN, _FIRST, _SECOND = (_signed(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_FOR_LENGTH = _signed(0xD6E8FEB86659FD93)
+_FOR_PARTS = _signed(0xA0761D6478BD642F)
+
+_weights: dict[torch.device, Tensor] = {}
+_lock = threading.Lock()
+
+
+def hash_on_host(tensor: Tensor) -> int:
+    """Return the hash `HOST` of a tensor's bits; one of a device is copied to the host. Thread-safe.
+
+    Args:
+        tensor: Of any dtype, shape, strides and layout.
+
+    Returns:
+        0 <= hash < 2**64.
+
+    Raises:
+        TypeError: It has no values (see `components.components`).
+    """
+    found = memory(tensor)
+    if found is not None:
+        return xxh3_64_intdigest(found)
+    hashing = xxh3_64()
+    with undispatched():
+        _update(hashing, tensor)
+    return hashing.intdigest()
+
+
+def _update(hashing: xxh3_64, tensor: Tensor) -> None:
+    """Hash the bits of a tensor; of one with several components a hash of each."""
+    if row_of_values(tensor) is not None:
+        return feed(tensor, hashing.update)
+    for part in components(tensor).parts.values():
+        hashing.update(hash_on_host(part).to_bytes(8, "little"))
+
+
+def hash_on_device(tensor: Tensor) -> Tensor:
+    """Return the hash `DEVICE` of a tensor's bits, where the tensor is, without waiting for it. Thread-safe.
+
+    The first call on a device makes the weights and waits for them, once; while a CUDA graph is captured it makes them
+    in the graph. A tensor that is not contiguous, is conjugated or negated is copied first; beyond that some
+    `CHUNK` products take memory at a time.
+
+    Args:
+        tensor: Of any dtype, shape, strides and layout; sparse ones and wrappers must be readable without a copy to
+            the host, or that is what they wait for.
+
+    Returns:
+        0-dimensional, int64; for `collect`.
+
+    Raises:
+        TypeError: It has no values (see `components.components`).
+    """
+    with undispatched():
+        row = row_of_values(tensor)
+        if row is not None:
+            return _hash(integers(row))
+        total = torch.zeros((), dtype=torch.int64, device=tensor.device)
+        for part in components(tensor).parts.values():
+            total = total * _FOR_PARTS + hash_on_device(part)
+        return total
+
+
+def _hash(flat: Tensor) -> Tensor:
+    length = flat.numel() * flat.element_size()
+    weights = _weights_on(flat.device)
+    while _count_of_words(flat) > BLOCK:
+        flat = _mixed(_sums(flat, weights))
+    words = _words(flat)
+    total = (words * weights[: words.numel()]).sum()
+    return total.add_(_signed(length * _FOR_LENGTH))
+
+
+def _sums(flat: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of each block."""
+    sums = []
+    blocks_at_once = min(CHUNK, _count_of_words(flat)) // BLOCK
+    products = torch.empty((blocks_at_once, BLOCK), dtype=torch.int64, device=flat.device)
+    for chunk in flat.split(4 * CHUNK // flat.element_size()):
+        words = _words(chunk)
+        whole = words.numel() // BLOCK
+        if whole:
+            blocks = words[: whole * BLOCK].view(whole, BLOCK)
+            sums.append(torch.mul(blocks, weights, out=products[:whole]).sum(1))
+        if rest := words.numel() % BLOCK:
+            sums.append((words[-rest:] * weights[:rest]).sum().reshape(1))
+    return torch.cat(sums)
+
+
+def _count_of_words(flat: Tensor) -> int:
+    return -(-flat.numel() * flat.element_size() // 4)
+
+
+def _words(flat: Tensor) -> Tensor:
+    """Return integers as words of 32 bits, the last one filled up with zeros."""
+    missing = -flat.numel() * flat.element_size() % 4
+    if missing:
+        flat = torch.cat([flat, flat.new_zeros(missing // flat.element_size())])
+    elif flat.storage_offset() * flat.element_size() % 4:
+        flat = flat.clone()  # words cannot begin there
+    return flat.view(torch.int32)
+
+
+def _mixed(numbers: Tensor) -> Tensor:
+    """Return the numbers after the finaliser of splitmix64 (Steele, Lea and Flood, 2014); they are overwritten."""
+    numbers.bitwise_xor_((numbers >> 30) & (1 << 34) - 1).mul_(_FIRST)
+    numbers.bitwise_xor_((numbers >> 27) & (1 << 37) - 1).mul_(_SECOND)
+    return numbers.bitwise_xor_((numbers >> 31) & (1 << 33) - 1)
+
+
+def _weights_on(device: torch.device) -> Tensor:
+    """Return the weights: the first numbers of splitmix64 from the seed 0, each made odd."""
+    found = _weights.get(device)
+    if found is not None:
+        return found
+    places = torch.arange(1, BLOCK + 1, device=device)
+    made = _mixed(places.mul_(_GOLDEN)).bitwise_or_(1)
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return made  # it belongs to the graph
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)  # other streams read it too
+    with _lock:
+        return _weights.setdefault(device, made)
+
+
+def collect(hashes: Sequence[int | Tensor]) -> list[int]:
+    """Return hashes as numbers, in order; those of one device are fetched with one copy. Thread-safe.
+
+    Args:
+        hashes: What `hash_on_host` and `hash_on_device` returned.
+
+    Returns:
+        For each 0 <= hash < 2**64.
+    """
+    found = [0 if isinstance(one, Tensor) else one for one in hashes]
+    by_device: dict[torch.device, dict[int, Tensor]] = {}
+    with undispatched():
+        for place, one in enumerate(hashes):
+            if isinstance(one, Tensor):
+                by_device.setdefault(one.device, {})[place] = one
+        for held in by_device.values():
+            for place, number in zip(held, torch.stack([*held.values()]).tolist(), strict=True):
+                found[place] = number & _MASK
+    return found
+
+
+def hash_of_text(text: str) -> int:
+    """Return the hash `HOST` of a text's UTF-8."""
+    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
