@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 if TYPE_CHECKING:
     from ._config import Config
@@ -67,3 +69,32 @@ class Part:
     def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
         self.entries = entries
         self.inside = inside
+
+
+class SuspendedParts:
+    """The parts that are off the stack, held weakly: one whose body nobody finishes is forgotten with it.
+
+    Not a `WeakSet`: that forgets in Python code, which Ctrl-C may cut in two, and what is raised there is lost.
+    """
+
+    def __init__(self) -> None:
+        self._references: set[ref[Part]] = set()
+
+    def add(self, part: Part) -> None:
+        """Add a part that was taken off."""
+        self._references.add(ref(part, self._references.discard))
+
+    def discard(self, part: Part) -> None:
+        """Forget a part that is back."""
+        self._references.discard(ref(part))
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._references.clear()
+
+    def __iter__(self) -> Iterator[Part]:
+        # Of a copy, which copy() makes at one stroke: the collector may forget one in the middle of a loop.
+        for reference in self._references.copy():
+            part = reference()
+            if part is not None:
+                yield part

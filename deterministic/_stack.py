@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import os
 import random
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from . import _interrupt, _snapshot
-from ._entry import DECORATED, STARTED, Entry, Part, Site
+from ._entry import DECORATED, STARTED, Entry, Part, Site, SuspendedParts
 from ._ownership import Owner, Standing, conflict, current_owner, standing
 from ._transition import Transition
 from .errors import ScopeOrderWarning, explain, warn
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 OnConflict = Literal["raise", "wait"]
 
 _entries: list[Entry] = []
-_suspended: weakref.WeakSet[Part] = weakref.WeakSet()
+_suspended = SuspendedParts()
 _sources: list[Source] = []
 transition = Transition(_entries)
 

@@ -58,12 +58,12 @@ class Transition:
         self._collects = gc.isenabled()
         gc.disable()
 
-    def __exit__(self, exc_type: object, *rest: object) -> None:
+    def __exit__(self, *exception: object) -> None:
+        # Asked while nobody can cut in and leave. One who was refused has put the handler in place for nothing.
+        has_left = not self._is_main_inside()
         if self._collects:
             gc.enable()
         self._thread = None
-        # One who was refused has put the handler in place for nothing.
-        has_left = not self._stack or (exc_type is not None and not self._is_main_inside())
         if self._waiting:
             self._ended.notify_all()
         self._lock.release()
@@ -75,8 +75,9 @@ class Transition:
             _interrupt.uninstall()
 
     def _is_main_inside(self) -> bool:
-        main = threading.main_thread()
-        return threading.current_thread() is not main or any(entry.owner.thread is main for entry in self._stack)
+        main, stack = threading.main_thread(), self._stack
+        # First the innermost entry, which is nearly always its own: every transition ends here.
+        return bool(stack) and (stack[-1].owner.thread is main or any(entry.owner.thread is main for entry in stack))
 
     def is_mine(self) -> bool:
         """Return whether this thread is in a transition: seen from a signal handler or a finaliser that cuts in."""

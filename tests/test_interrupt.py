@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import random
 import signal
 import sys
@@ -11,15 +12,16 @@ import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import pytest
 import torch
 
-from deterministic import _interrupt, _stack, reproducible
+from deterministic import _interrupt, _stack, _wrap, reproducible
 from deterministic.data.isolation import Isolated
 
-from .keyboard import SECONDS, Keyboard, Program, in_sources, interrupt_everywhere, run
+from .keyboard import SECONDS, Keyboard, Program, in_sources, interrupt_at, interrupt_everywhere, run
 
 scope = reproducible(1, deterministic="warn")
 
@@ -224,43 +226,27 @@ def test_an_interrupt_as_a_body_yields_is_raised_there_and_closes_what_it_had_op
     assert closed_inside == [True]
 
 
-def test_a_handler_that_the_body_installs_is_used_and_stays() -> None:
-    arrived = []
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        arrived.append(signum)
-
-    before = signal.getsignal(signal.SIGINT)
+def test_an_interrupt_while_an_abandoned_body_is_collected_is_raised(keyboard: Keyboard) -> None:
+    gc.collect()
+    steps = decorated_generator(keyboard)
+    next(steps)
+    # One Ctrl-C cuts off the driver's cleanup, so that nobody closes the body any more.
+    sys.settrace(interrupt_at(0, keyboard, lambda frame: frame.f_code is _wrap._close.__code__))
+    keyboard.raises = True
+    with suppress(KeyboardInterrupt):
+        steps.close()
+    assert keyboard.arrived == 1
+    assert [part.entries[0].request for part in _stack._suspended] == [scope]
+    callbacks, keyboard.raises = gc.callbacks[:], True
+    gc.callbacks.clear()  # those of other packages, which are Python code
     try:
-        with reproducible(1):
-            signal.signal(signal.SIGINT, handle)
-            with reproducible(2):
-                signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is handle
+        with pytest.raises(KeyboardInterrupt):
+            # The next one comes before the collection, and before the interpreter looks for it.
+            list(map(partial.__call__, (partial(ctypes.pythonapi.PyErr_SetInterrupt), partial(gc.collect))))
     finally:
-        signal.signal(signal.SIGINT, before)
-    assert arrived == [signal.SIGINT] * 2
-
-
-@pytest.mark.parametrize("action", [signal.SIG_IGN, signal.SIG_DFL])
-def test_a_signal_that_is_ignored_or_kills_stays_so(action: signal.Handlers) -> None:
-    before = signal.signal(signal.SIGINT, action)
-    try:
-        with reproducible(1):
-            assert signal.getsignal(signal.SIGINT) is action
-        assert signal.getsignal(signal.SIGINT) is action
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_a_scope_of_another_thread_installs_no_handler(keyboard: Keyboard) -> None:
-    def enter() -> object:
-        with reproducible(1):
-            return signal.getsignal(signal.SIGINT)
-
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(enter).result(SECONDS) == keyboard.handle
+        gc.callbacks[:] = callbacks
+    assert keyboard.arrived == 2
+    assert not list(_stack._suspended)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
