@@ -12,19 +12,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deterministic._report import versions
+from deterministic._versions import versions
 
-from . import loaders, memory, resume, scopes, startup
+from . import fingerprints, loaders, memory, resume, scopes, startup, traces
 from .timing import Timing, fresh_processes, interleaved
 
 
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("scopes", "loaders", "all"), default="scopes", help="what to run")
+    what = ("scopes", "loaders", "traces", "all")
+    parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
     parser.add_argument("--runs", type=int, default=15, help="fresh processes and resumes of each (default: 15)")
+    parser.add_argument("--device", default="cpu", help="where the traced steps run (default: cpu)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     arguments = parser.parse_args()
 
@@ -33,10 +35,12 @@ def main() -> None:
         "versions": versions(),
         "machine": f"{platform.machine()}, {cpu_model()}",
     }
-    if arguments.what != "loaders":
+    if arguments.what in ("scopes", "all"):
         figures |= measure_scopes(arguments.rounds, arguments.runs)
-    if arguments.what != "scopes":
+    if arguments.what in ("loaders", "all"):
         figures["loaders"] = measure_loaders(arguments.epochs, arguments.runs)
+    if arguments.what in ("traces", "all"):
+        figures["traces"] = measure_traces(arguments.runs, arguments.device)
     if arguments.save:
         arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
@@ -90,6 +94,27 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
         "milliseconds_to_draw_an_order": resumed.orders,
         "bytes_of_the_state": resumed.sizes,
         "kib_of_the_main_process": resident,
+    }
+
+
+def measure_traces(rounds: int, device: str) -> dict[str, Any]:
+    """Measure recorded training steps and fingerprints, print the tables, and return the figures."""
+    load = [load_average()]
+    steps: dict[str, Any] = {}
+    for model in traces.MODELS:
+        for optimizer in traces.OPTIMIZERS:
+            title = f"{model}, {optimizer}, {device}"
+            rows = traces.measure(model, optimizer, rounds=rounds, device=device)
+            traces.show(title, rows)
+            load.append(load_average())
+            steps[title] = {name: vars(row) for name, row in rows.items()}
+    rates = {size: fingerprints.rates(size, device) for size in fingerprints.SIZES}
+    for size, found in rates.items():
+        fingerprints.show(size, found)
+    return {
+        "load_average_before_and_after_each_table": load,
+        "steps": steps,
+        "fingerprints": {size: {name: vars(rate) for name, rate in found.items()} for size, found in rates.items()},
     }
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
+
+from ._versions import versions
 
 if TYPE_CHECKING:
     from ._entry import Entry
-    from .sources.base import JSON
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
@@ -168,35 +166,6 @@ def epochs(groups: list[dict[str, Any]]) -> str:
             f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
         )
     return "; ".join(told) or "no epoch started"
-
-
-def versions() -> dict[str, JSON]:
-    """Return the versions and the hardware that bits depend on. Initialises no device."""
-    import numpy
-    import torch
-
-    cuda = torch.version.cuda
-    device: str = torch.backends.cpu.get_cpu_capability()
-    if torch.cuda.is_initialized():
-        device = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
-    return {
-        "deterministic": _own_version(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "cuda": cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_initialized() else None,
-        "platform": f"{sys.platform}-{platform.machine()}",
-        "device": device,
-        "num_threads": torch.get_num_threads(),
-    }
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version("deterministic")
-    except metadata.PackageNotFoundError:  # a checkout on sys.path, not installed
-        return "unknown"
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:

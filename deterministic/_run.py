@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from . import _snapshot, _stack
-from ._config import Config, Level
-from ._entry import Entry, Site
-from ._interrupt import indivisible
+from ._config import Level
+from ._entry import Entry
+from ._opt_out import OptOut
 from ._seeds import derive_seed
 from .errors import DeterministicError, ResumeMismatchError, SeedError, explain
+from .trace.active import ACTIVE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,6 +118,18 @@ class Run:
         from ._report import Report
 
         return Report.of(self._entry, [loader.describe() for loader in self._loaders])
+
+    def observe(self, name: str, value: Any) -> None:
+        """Have a value compared by `verify` and recorded by `record`: a loss, a prediction, an accuracy.
+
+        It is added to every trace that is being recorded on this thread; with none it costs nothing.
+
+        Args:
+            name: What it is called in a verdict; the same name may come any number of times.
+            value: Anything that `fingerprint` takes: a tensor, a number, an array, containers of these.
+        """
+        for recorder in ACTIVE:
+            recorder.observe(name, value)
 
     def note_loader(self, loader: Described) -> None:
         """Let the report tell of a loader that was made or iterated in this scope; loaders call it.
@@ -243,30 +254,6 @@ class Run:
                 )
             )
         return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
-
-
-class OptOut:
-    """`run.allow_nondeterministic()`: an entry of its own that covers the deterministic algorithms alone."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._entries: list[Entry] = []
-
-    @indivisible
-    def __enter__(self) -> Run:
-        from .sources import ALGORITHMS
-
-        asked = Config() if self._run._entry is None else self._run._entry.config
-        config = replace(asked, allow_nondeterministic=True)
-        frame = sys._getframe(1)
-        site = Site(frame.f_code, frame.f_lineno, id(frame))
-        entry = _stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run)
-        self._entries.append(entry)
-        return self._run
-
-    @indivisible
-    def __exit__(self, *exc_info: object) -> None:
-        _stack.leave(self._entries.pop())
 
 
 def current_run() -> Run:

@@ -20,12 +20,15 @@ LEVELS: dict[str, int] = {
     "_snapshot": 2,
     "_moments": 2,
     "_ranks": 2,
+    "_versions": 2,
+    "trace": 2,
     # Scopes and what they give.
     "_compilation": 3,
     "_decorated": 3,
     "_entry": 3,
     "_from_config": 3,
     "_interrupt": 3,
+    "_opt_out": 3,
     "_ownership": 3,
     "_refusals": 3,
     "_report": 3,
@@ -38,6 +41,7 @@ LEVELS: dict[str, int] = {
     "data": 3,
     # The public names, and what stands on them.
     "": 4,
+    "_verify": 4,
     "testing": 4,
     "__main__": 5,
     "cli": 5,

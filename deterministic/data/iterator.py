@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import DeterministicError, explain
+from ..trace.active import ACTIVE
 from .isolation import Isolated
 from .position import Progress
 from .sampler import SamplerMemory
@@ -84,6 +85,8 @@ class LoaderIterator:
             progress.memory.take(batch)
             batch = batch.batch
         progress.give()
+        for recorder in ACTIVE:
+            recorder.batch(progress.start.epoch, progress.start.done, progress.count.batches - 1, batch)
         if isinstance(progress.memory, SamplerMemory):
             progress.memory.forget(progress.yielded)
         return batch

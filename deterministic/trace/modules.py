@@ -1,0 +1,135 @@
+"""Which module is running: torch's global hooks keep a stack of them for each thread."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+
+from . import hooks
+from .torch_internals import MODULE_CALL, frame_of_module_call
+
+COMPILED = "_orig_mod"
+"""What `torch.compile` puts between the path of a module and that of its parts."""
+
+
+class ModuleName(NamedTuple):
+    """What a module is called in a trace.
+
+    Attributes:
+        path: Below the outermost module, "b.3.o".
+        own: Its class, "Linear".
+        root: The class of the outermost one.
+    """
+
+    path: str = ""
+    own: str = ""
+    root: str = ""
+
+
+OUTSIDE = ModuleName()
+
+
+class _Call(NamedTuple):
+    """A module that is running, and the frame of its call: by id, for a frame keeps all of its variables alive."""
+
+    name: ModuleName
+    module: int
+    frame: int
+
+
+class Modules:
+    """The stack of the modules that are running, on each thread.
+
+    Args:
+        on_root: Called when a module that is in no other is called: with it, its name, what it was called with, and
+            whether it is the first time.
+        on_return: Called with a module's name and what it returned.
+    """
+
+    def __init__(
+        self,
+        on_root: Callable[[torch.nn.Module, ModuleName, Any, bool], None],
+        on_return: Callable[[ModuleName, Any], None],
+    ) -> None:
+        self._on_root = on_root
+        self._on_return = on_return
+        self._names: weakref.WeakKeyDictionary[torch.nn.Module, ModuleName] = weakref.WeakKeyDictionary()
+        self._roots: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+        self._stacks: dict[int, list[_Call]] = {}
+
+    def start(self) -> None:
+        """Put the hooks in place."""
+        hooks.add(self)
+
+    def stop(self) -> None:
+        """Take the hooks away."""
+        hooks.remove(self)
+
+    def current(self) -> ModuleName:
+        """Return the innermost module that is running on this thread."""
+        stack = self._stacks.get(threading.get_ident())
+        return stack[-1].name if stack else OUTSIDE
+
+    def name_of(self, module: torch.nn.Module) -> ModuleName:
+        """Return what a module is called that was met, alone or as a part of another."""
+        return self._names.get(module, OUTSIDE)
+
+    def enter(self, module: torch.nn.Module, arguments: Any) -> None:
+        """Note that a module is called."""
+        stack = self._stacks.setdefault(threading.get_ident(), [])
+        frame = frame_of_module_call()
+        if stack:
+            _drop_interrupted(stack, frame)
+        name = self._names.get(module)
+        if name is None:
+            name = self._name(module, stack[-1].name if stack else None)
+        if not stack:
+            is_new = module not in self._roots
+            self._roots.add(module)
+            self._on_root(module, name, arguments, is_new)
+        stack.append(_Call(name, id(module), id(frame)))
+
+    def leave(self, module: torch.nn.Module, result: Any) -> None:
+        """Note that a module has returned, or has raised an exception: then there is no result."""
+        stack = self._stacks.get(threading.get_ident(), [])
+        # A pre-hook that raises before ours leaves a module that never entered.
+        if any(call.module == id(module) for call in stack):
+            call = stack.pop()
+            while call.module != id(module):
+                call = stack.pop()
+            if result is not None:
+                self._on_return(call.name, result)
+        if not stack:
+            self._stacks.pop(threading.get_ident(), None)
+
+    def _name(self, module: torch.nn.Module, above: ModuleName | None) -> ModuleName:
+        """Name a module that is met for the first time, and all of its parts."""
+        own = type(getattr(module, COMPILED, module)).__name__
+        root = above.root if above else own
+        prefix = [above.path] if above and above.path else []
+        if above:
+            prefix.append(own)  # it is no part of the one that calls it
+        for path, part in module.named_modules():
+            steps = [*prefix, *(step for step in path.split(".") if step not in ("", COMPILED))]
+            inner = getattr(part, COMPILED, part)
+            self._names.setdefault(part, ModuleName(".".join(steps), type(inner).__name__, root))
+        return self._names[module]
+
+
+def _drop_interrupted(stack: list[_Call], call: FrameType | None) -> None:
+    """Take modules off the stack whose call is over: torch tells no hook of a KeyboardInterrupt."""
+    above = set()
+    frame = call.f_back if call is not None else None
+    while frame is not None:
+        if frame.f_code is MODULE_CALL:
+            above.add(id(frame))
+            if id(frame) == stack[-1].frame:
+                return
+        frame = frame.f_back
+    while stack and stack[-1].frame not in above:
+        stack.pop()

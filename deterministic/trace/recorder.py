@@ -1,0 +1,290 @@
+"""The recorder: puts the hooks and the dispatch mode in place, and takes them away again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from .active import ACTIVE
+from .attribution import Attribution
+from .bits import undispatched
+from .compiled import CompiledRegions
+from .dispatch import OperationMode
+from .drafts import Drafts
+from .generators import global_states
+from .log import Kept, Log, Writer
+from .model import LEVELS, Kind, Level
+from .modules import ModuleName, Modules
+from .names import ParameterNames
+from .observations import Observations, Pause
+from .operations import tensors_in
+from .places import Places
+from .steps import Steps
+from .storages import Storages
+from .threads import ThreadWatch, works_for
+from .torch_internals import current_node, keyword_arguments
+
+
+class Recorder:
+    """Records what this thread does between `start` and `stop`; in a forked child of the process it does nothing.
+
+    Args:
+        writer: Where segments go.
+        level: What to record.
+        segment: Record operations in the segment of this number alone, from 0, and up to the level "values" elsewhere;
+            None: in all of them.
+        absolute_paths: Write absolute paths.
+        on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
+            user's `optimizer.step()`. A child that is forked in here goes on recording: see `redirect`.
+        kept: A value to keep, of a record of `segment`.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        level: Level,
+        *,
+        segment: int | None = None,
+        absolute_paths: bool = False,
+        on_step: Callable[[int], None] = lambda steps: None,
+        kept: Kept | None = None,
+    ) -> None:
+        self._level = level
+        self._segment = segment
+        self._on_step = on_step
+        self._is_in_on_step = False
+        self._log = Log(writer, level)
+        self._places = Places(absolute=absolute_paths)
+        self._storages = Storages()
+        self._names = ParameterNames()
+        self._pause = Pause()
+        self._kept = kept
+        self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
+        self._observations = Observations(self._log, self._places, self._pause, kept)
+        self._modules = Modules(self._on_root, self._on_return)
+        self._attribution = Attribution(self._modules, self._places, self._names.owner)
+        self._steps = Steps(self._observations, self._names.path, self._on_optimizer, self._on_optimizer_done)
+        self._threads = ThreadWatch(self._storages, self._places)
+        self._compiled = CompiledRegions(self._drafts, self._attribution, self._pause, self._is_recording_operations)
+        self._mode: OperationMode | None = None
+        self._thread = threading.get_ident()
+        self._undo = ExitStack()
+        self.compared = 0
+        """How many records there are that say what was computed: the process's generators alone say little."""
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps there were."""
+        return self._steps.total
+
+    @property
+    def failed(self) -> bool:
+        """Whether writing has failed: what that raised was raised then, and the trace ends there."""
+        return self._log.failed
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the footer of a trace says: how much there is to compare, and what was not seen."""
+        return {
+            "steps": self.steps,
+            "compared": self.compared,
+            "steps_of_other_threads": self._steps.missed,
+            "generators": global_states(),
+        }
+
+    def start(self) -> None:
+        """Begin to record."""
+        _prepare_process()
+        try:
+            self._begin(self._modules)
+            self._begin(self._steps)
+            self._watch_operations()
+            ACTIVE.append(self)
+            self._undo.callback(lambda: ACTIVE.remove(self))
+            self._undo.callback(self._close_window, force=True)
+            self._open_window()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Record no more, and take everything away that `start` put in place. Again it does nothing."""
+        self._undo.close()
+        self._storages.clear()  # threads that go on have it still
+
+    def _begin(self, watch: Any) -> None:
+        self._undo.callback(watch.stop)  # first, for Ctrl-C may come in the middle of it
+        watch.start()
+
+    def _watch_operations(self) -> None:
+        if self._has("ops"):
+            self._begin(self._threads)
+            self._begin(self._compiled)
+
+    def redirect(self, writer: Writer, level: Level, *, segment: int | None, kept: Kept | None = None) -> None:
+        """Go on in a copy of the process, with another file: see `_verify.snapshots`. Call it after a step.
+
+        Args:
+            writer: Where segments go from now on.
+            level: What to record from now on.
+            segment: As for the constructor.
+            kept: As for the constructor.
+        """
+        self._level, self._segment, self._kept = level, segment, kept
+        self._drafts.inputs, self._drafts.kept = self._has("ops+inputs"), kept
+        self._log.redirect(writer, level)
+        self._observations.keep(kept)
+        self._watch_operations()
+        self._open_window()
+
+    def abandon(self) -> None:
+        """Do nothing more in a child that was forked, if it is not a copy that goes on."""
+        if not self._is_in_on_step:
+            self.stop()
+
+    def end(self) -> None:
+        """Write what followed the last step; call it last."""
+        self._log.end()
+
+    def observe(self, name: str, value: Any) -> None:
+        """Record a value that the user wants compared; of a single number the number, too, so that it can be drawn."""
+        if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex() and not value.is_meta:
+            with undispatched():
+                value = {"": value, "value": value.item()}
+        self._add("observed", name, value)
+
+    def returned(self, value: Any) -> None:
+        """Record what the recorded function returned."""
+        if value is not None:
+            self._add("returned", "", value)
+
+    def batch(self, epoch: int, start: int, number: int, batch: Any) -> None:
+        """Record what a loader yielded.
+
+        Args:
+            epoch: Of which epoch.
+            start: Where in the epoch the iterator started.
+            number: How many batches it had yielded before.
+            batch: The batch.
+        """
+        values = {"epoch": epoch, "start within the epoch": start, "number": number, "content": batch}
+        self._add("batch", "of a loader", values, spot=self._places.here())
+
+    def _add(self, kind: Kind, title: str, value: Any, **where: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self.compared += self._observations.add(kind, title, [("", value)], **where)
+
+    def _has(self, level: Level) -> bool:
+        return LEVELS.index(self._level) >= LEVELS.index(level)
+
+    # Modules
+
+    def _on_root(self, module: torch.nn.Module, name: ModuleName, arguments: Any, is_new: bool) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        self._open_window()
+        spot = self._places.here()
+        if is_new and not name.path:  # else it was met as a part of another
+            state = self._names.learn(module, self._modules.name_of)
+            for path, tensor in state:
+                self._storages.call(tensor, path)
+            if state:
+                self._add("state", f"{name.own} when it was first called", dict(state), module=name, spot=spot)
+        if current_node() is None:
+            keywords = keyword_arguments()
+            given = [*arguments, keywords] if keywords else arguments
+            self._add("input", name.own, given, phase="forward", module=name, spot=spot)
+
+    def _on_return(self, name: ModuleName, result: Any) -> None:
+        if threading.get_ident() != self._thread or not self._has("modules") or not self._is_in_window():
+            return
+        phase = "forward" if current_node() is None else "recompute"
+        self._add("module", name.own, result, phase=phase, module=name)
+        for index, tensor in enumerate(tensors_in(result)):
+            # A hook on a leaf would stay there for good.
+            if tensor.requires_grad and not tensor.is_leaf and phase == "forward":
+                self._watch_gradient(tensor, name, index)
+
+    def _watch_gradient(self, tensor: torch.Tensor, name: ModuleName, index: int) -> None:
+        def record(gradient: torch.Tensor) -> None:
+            if self in ACTIVE and self._is_in_window() and works_for(self._thread):
+                title = f"gradient of output {index}"
+                self._observations.add("module", title, [("", gradient)], phase="backward", module=name)
+
+        tensor.register_hook(record)
+
+    # Steps
+
+    def _on_optimizer(self, closure: Any) -> Any:
+        self._attribution.optimizers_running += 1
+        if closure is None:
+            return None
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            # It is the training step that runs in here, not the optimizer.
+            running, self._attribution.optimizers_running = self._attribution.optimizers_running, 0
+            try:
+                return closure(*args, **kwargs)
+            finally:
+                self._attribution.optimizers_running = running
+
+        return run
+
+    def _on_optimizer_done(self, optimizer: int, count: int) -> None:
+        self._attribution.optimizers_running = max(0, self._attribution.optimizers_running - 1)
+        self._attribution.end_step()
+        self.compared += 1
+        self._log.end_step(optimizer, count)
+        self._close_window()
+        self._open_window()
+        self._is_in_on_step = True
+        try:
+            self._on_step(self.steps)
+        finally:
+            self._is_in_on_step = False
+
+    # The window in which operations are recorded
+
+    def _is_in_window(self) -> bool:
+        return self._segment is None or self._segment == self.steps
+
+    def _is_recording_operations(self) -> bool:
+        return self._mode is not None and self._mode.is_on
+
+    def _open_window(self) -> None:
+        if self._kept is not None:
+            self._kept.is_on = self._is_in_window()
+        if not self._has("ops") or not self._is_in_window():
+            return
+        if self._mode is not None:
+            self._mode.is_on = True
+        elif current_node() is None:  # autograd puts the modes back that there were when backward() was called
+            self._mode = OperationMode(self._drafts, self._attribution, self._pause)
+            self._mode.enter()
+
+    def _close_window(self, *, force: bool = False) -> None:
+        if self._mode is not None and (force or not self._is_in_window()):
+            self._mode.is_on = False
+            if force or current_node() is None:
+                self._mode.leave()
+                self._mode = None
+
+
+_is_prepared = False
+
+
+def _prepare_process() -> None:
+    global _is_prepared
+    if not _is_prepared:
+        _is_prepared = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _abandon_all() -> None:
+    for recorder in [*ACTIVE]:
+        recorder.abandon()

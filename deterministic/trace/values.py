@@ -1,0 +1,135 @@
+"""How a record says what a tensor or a number is, and what was in it."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+import xxhash
+from torch.nn.parameter import is_lazy
+
+from .bits import memory
+from .fingerprint import fingerprint
+from .hashes import hash_on_device, hash_on_host
+
+Hash: TypeAlias = "int | torch.Tensor"
+"""64 bits, or a 0-dimensional tensor on a device that is fetched later."""
+
+NOT_COMPARED = "not compared"
+"""Ends the type of a value that has no fingerprint, or whose values cannot be read."""
+
+_MASK = (1 << 64) - 1
+_NUMBERS = (bool, int, float, complex)
+
+_has_no_dispatch: dict[type, bool] = {torch.Tensor: True, torch.nn.Parameter: True}
+
+
+class Type(NamedTuple):
+    """The type of a tensor, as cheap as it can be taken on every operation."""
+
+    dtype: torch.dtype
+    shape: torch.Size
+    strides: tuple[int, ...] | None
+    device: torch.device | None
+    layout: torch.layout
+
+    def __str__(self) -> str:
+        text = f"{str(self.dtype).removeprefix('torch.')}{list(self.shape)}"
+        if self.strides is not None:
+            text += f"/{list(self.strides)}"
+        if self.layout is not torch.strided:
+            text += f" {str(self.layout).removeprefix('torch.')}"
+        return text if self.device is None else f"{text} {self.device}"
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is memory of its own: of a class that leaves operations to torch."""
+    kind = type(tensor)
+    known = _has_no_dispatch.get(kind)
+    if known is None:
+        # Classes are not kept alive: there are functions that define one in each call.
+        return kind.__torch_dispatch__ is torch._C._disabled_torch_dispatch_impl and not is_lazy(tensor)
+    return known
+
+
+def type_of(tensor: torch.Tensor) -> Type:
+    """Return a tensor's type: strides where they are not those of a contiguous one, the device where not the CPU."""
+    layout = tensor.layout
+    is_plain = layout is not torch.strided or tensor.is_nested or tensor.is_contiguous()
+    return Type(
+        tensor.dtype,
+        torch.Size(()) if tensor.is_nested else tensor.shape,
+        None if is_plain else tensor.stride(),
+        None if tensor.is_cpu else tensor.device,
+        layout,
+    )
+
+
+def hash_of(tensor: torch.Tensor) -> Hash:
+    """Return the hash of a tensor's logical values; for one on a device without waiting for it.
+
+    Raises:
+        TypeError: It has no values.
+    """
+    plain = memory(tensor)
+    if plain is not None:
+        return xxhash.xxh3_64_intdigest(plain)
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+        return int(fingerprint(tensor)[:16], 16)
+    return hash_on_host(tensor) if tensor.is_cpu else hash_on_device(tensor)
+
+
+def read(tensor: torch.Tensor) -> tuple[Type | str, Hash]:
+    """Return the type and the hash of a tensor, whatever it is; of one without values a type that says so, and 0."""
+    if is_plain(tensor):
+        try:
+            return type_of(tensor), hash_of(tensor)
+        except (TypeError, RuntimeError):  # meta, freed, inside torch.vmap
+            return f"{tensor.dtype}, {NOT_COMPARED}".removeprefix("torch."), 0
+    name = type(tensor).__name__
+    digest = digest_of_value(tensor)
+    return (name, digest) if digest is not None else (f"{name}, {NOT_COMPARED}", 0)
+
+
+def digest_of_value(value: Any) -> int | None:
+    """Return 64 bits of a fingerprint, None of what has none."""
+    try:
+        return int(fingerprint(value)[:16], 16)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is recorded as its own 64 bits."""
+    return isinstance(value, _NUMBERS)
+
+
+def number_type(value: Any) -> str:
+    """Return how a record calls the type of a number: "float", "int", "bool", "complex"; "text" for anything else."""
+    return (
+        type(value).__name__
+        if type(value) in _NUMBERS
+        else next((kind.__name__ for kind in _NUMBERS if isinstance(value, kind)), "text")
+    )
+
+
+def number_bits(value: Any) -> int:
+    """Return the 64 bits of a number; of a complex one a hash."""
+    if isinstance(value, int):
+        return int(value) & _MASK
+    if isinstance(value, float):
+        return int.from_bytes(struct.pack("<d", value), "little")
+    return xxhash.xxh3_64_intdigest(struct.pack("<dd", value.real, value.imag))
+
+
+def number_from(kind: str, bits: int) -> int | float | bool | None:
+    """Return the number that `number_bits` was given; None where its bits do not tell it."""
+    if kind == "bool":
+        return bool(bits)
+    if kind == "int":
+        return bits - (1 << 64) if bits >> 63 else bits
+    if kind == "float":
+        value: float = struct.unpack("<d", bits.to_bytes(8, "little"))[0]
+        return value
+    return None
