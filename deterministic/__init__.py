@@ -18,37 +18,55 @@ if TYPE_CHECKING:
     from ._seeds import derive_seed as derive_seed
     from ._seeds import spawn_seeds as spawn_seeds
     from ._snapshot import describe as describe
+    from ._verify.levels import compare_levels as compare_levels
+    from ._verify.verify import assert_reproducible as assert_reproducible
+    from ._verify.verify import verify as verify
     from .data.loader import make_loader as make_loader
     from .data.sample import sample_rng as sample_rng
     from .data.worker import seed_worker as seed_worker
     from .sources.registry import register_source as register_source
+    from .trace.diff import diff as diff
+    from .trace.fingerprint import fingerprint as fingerprint
+    from .trace.record import record as record
 
 __all__ = [
     "Run",
+    "assert_reproducible",
+    "compare_levels",
     "current_run",
     "derive_seed",
     "describe",
+    "diff",
+    "fingerprint",
     "make_loader",
+    "record",
     "register_source",
     "reproducible",
     "sample_rng",
     "seed_everything",
     "seed_worker",
     "spawn_seeds",
+    "verify",
 ]
 
 _HOMES = {
     "Run": "._run",
+    "assert_reproducible": "._verify.verify",
+    "compare_levels": "._verify.levels",
     "current_run": "._run",
     "derive_seed": "._seeds",
     "describe": "._snapshot",
+    "diff": ".trace.diff",
+    "fingerprint": ".trace.fingerprint",
     "make_loader": ".data.loader",
+    "record": ".trace.record",
     "register_source": ".sources.registry",
     "reproducible": "._scope",
     "sample_rng": ".data.sample",
     "seed_everything": "._scope",
     "seed_worker": ".data.worker",
     "spawn_seeds": "._seeds",
+    "verify": "._verify.verify",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,25 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from deterministic import (
     Run,
+    assert_reproducible,
+    compare_levels,
     current_run,
     derive_seed,
     describe,
+    diff,
+    fingerprint,
     make_loader,
+    record,
     register_source,
     reproducible,
     sample_rng,
     seed_everything,
     seed_worker,
     spawn_seeds,
+    verify,
 )
 from deterministic._config import Config
+from deterministic._verify.report import Report
 from deterministic.errors import (
     DeterministicError,
     NondeterminismWarning,
@@ -35,11 +42,14 @@ from deterministic.errors import (
     ScopeOrderWarning,
     SeedError,
     TooLateWarning,
+    TraceError,
     explain,
     warn,
 )
 from deterministic.sources.base import NOTHING, Applied, JSON, Kind
 from deterministic.testing import check_source
+from deterministic.trace.diff import Diff
+from deterministic.trace.reasons import Reason
 
 
 @reproducible
@@ -125,6 +135,22 @@ class Draws(Dataset[float]):
         return numpy.random() + torch.rand((), generator=cpu).item() + python.random()
 
 
+def verified(folder: Path) -> str:
+    def train(rate: float) -> float:
+        current_run().observe("rate", rate)
+        return rate
+
+    report: Report = verify(train, 0.1, runs=2, control=reproducible(seed=1))
+    assert_reproducible(train, rate=0.1, isolate=False)
+    with record(folder / "a.trace", "ops+inputs") as trace:
+        trace.observe("rate", torch.ones(1))
+    recorded: Callable[[float], float] = record(str(folder / "b.trace"))(train)
+    found: Diff = diff(folder / "a.trace", str(folder / "b.trace"))
+    reason: Reason | None = report.verdict.cause.reason if report.verdict and report.verdict.cause else None
+    levels: str = str(compare_levels(train, recorded(1.0), levels=(False, True), runs=2))
+    return fingerprint([torch.ones(1), levels], layout=True) + found.outcome + str(reason) + report.to_json(indent=1)
+
+
 class Dial:
     """A source of the user's own."""
 
@@ -150,7 +176,13 @@ def own_source() -> dict[str, dict[str, JSON]]:
 
 
 def errors() -> str:
-    raised: list[type[DeterministicError]] = [SeedError, ScopeConflictError, NotReproducibleError, ResumeMismatchError]
+    raised: list[type[DeterministicError]] = [
+        SeedError,
+        ScopeConflictError,
+        NotReproducibleError,
+        ResumeMismatchError,
+        TraceError,
+    ]
     warned: list[type[UserWarning]] = [ScopeOrderWarning, TooLateWarning, ReplayWarning, NondeterminismWarning]
     text: str = explain("differs", tuple(kind.__name__ for kind in (*raised, *warned)), "remedy")
     warn(ScopeOrderWarning, text)

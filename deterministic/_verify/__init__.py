@@ -1,0 +1,1 @@
+"""Run it again and compare the bits: `verify`, `assert_reproducible`, `compare_levels`."""

@@ -1,0 +1,134 @@
+"""A script or a module, run in this process as `python` would run it in one of its own."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.machinery
+import importlib.util
+import io
+import os
+import runpy
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.abc import InspectLoader
+from types import CodeType, ModuleType
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@dataclass(frozen=True)
+class ScriptTask:
+    """A script or a module with its own command line.
+
+    Attributes:
+        target: The path of a script, or the name of a module.
+        argv: What comes after it on the command line.
+        is_module: Whether `target` names a module (`python -m`).
+    """
+
+    target: str
+    argv: Sequence[str] = ()
+    is_module: bool = False
+
+    @property
+    def title(self) -> str:
+        """The command line."""
+        return " ".join([*(["-m"] if self.is_module else []), self.target, *self.argv])
+
+    def run(self) -> None:
+        """Run it as `__main__`, for which the process is there: `__main__`, `sys.argv` and `sys.path` stay its own.
+
+        So what it pickles, what worker processes import again, and what runs when the process ends find it where it
+        would be. `sys.exit()` and `sys.exit(0)` are ordinary ends.
+
+        Raises:
+            SystemExit: It ended with another status.
+            Exception: What it raised.
+        """
+        try:
+            if self.is_module:
+                self._run_module()
+            elif os.path.isdir(self.target) or zipfile.is_zipfile(self.target):
+                sys.argv = [self.target, *self.argv]
+                runpy.run_path(self.target, run_name="__main__")
+            else:
+                self._run_file()
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                raise
+
+    def carried(self) -> Mapping[str, str]:
+        """Return nothing: a script begins in a process of its own."""
+        return {}
+
+    def _run_file(self) -> None:
+        path = os.path.abspath(self.target)
+        sys.argv = [self.target, *self.argv]
+        _look_first_in(os.path.dirname(os.path.realpath(path)))
+        with io.open_code(path) as file:
+            code = compile(file.read(), path, "exec", dont_inherit=True)
+        main = ModuleType("__main__")
+        main.__file__ = path
+        main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+        _run(code, main)
+
+    def _run_module(self) -> None:
+        sys.argv = ["-m", *self.argv]  # what `python -m` shows to the packages above the module
+        _look_first_in(os.getcwd())
+        spec = importlib.util.find_spec(self.target)
+        if spec is not None and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{self.target}.__main__")
+        loader = None if spec is None else spec.loader
+        code = loader.get_code(spec.name) if spec is not None and isinstance(loader, InspectLoader) else None
+        if spec is None or code is None:
+            raise ModuleNotFoundError(f"No module named {self.target!r} that can be run", name=self.target)
+        sys.argv = [spec.origin or self.target, *self.argv]
+        main = ModuleType("__main__")
+        main.__spec__ = spec  # by its name worker processes import the module again
+        main.__loader__ = loader
+        main.__package__ = spec.parent
+        main.__file__ = spec.origin
+        _run(code, main)
+
+
+def leave_launcher_out() -> None:
+    """Take what the interpreter put before `sys.path` for this library's own command: no script would see it.
+
+    Where the library was found there alone, its folder goes to the end: worker processes import it too.
+    """
+    if not _is_path_safe():
+        del sys.path[0]
+    if (folder := os.path.dirname(_PACKAGE)) not in sys.path:
+        sys.path.append(folder)
+
+
+def show(error: BaseException) -> None:
+    """Print what Python prints of an exception that a script raised: its traceback begins where the script does."""
+    inner = error.__traceback__
+    while inner is not None and _is_launcher(inner.tb_frame.f_code.co_filename):
+        inner = inner.tb_next
+    if inner is not None:  # else it was raised before the script ran
+        error = error.with_traceback(inner)  # which the hook looks at, rather than at its argument
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _is_launcher(filename: str) -> bool:
+    return filename.startswith((_PACKAGE + os.sep, "<frozen runpy>")) or filename == runpy.__file__
+
+
+def _run(code: CodeType, main: ModuleType) -> None:
+    main.__dict__["__builtins__"] = builtins  # exec() alone would put the dictionary there
+    sys.modules["__main__"] = main
+    exec(code, main.__dict__)
+
+
+def _look_first_in(folder: str) -> None:
+    if not _is_path_safe():
+        sys.path.insert(0, folder)
+
+
+def _is_path_safe() -> bool:
+    """Return whether Python was told to put nothing before `sys.path` (-P, -I); before 3.11 there is only -I."""
+    return bool(getattr(sys.flags, "safe_path", sys.flags.isolated))
