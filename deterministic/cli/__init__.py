@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from . import demo
+from . import cost, demo, diff, record, verify
 from ._verb import INTERRUPTED, Verb
 
 VERBS: Mapping[str, Verb] = MappingProxyType(
     {
+        "verify": verify,
+        "record": record,
+        "diff": diff,
+        "cost": cost,
         "demo": demo,
     }
 )

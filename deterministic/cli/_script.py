@@ -1,0 +1,119 @@
+"""What the verbs that run a user's script share: our options, then the script, then what is the script's own."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from typing import TYPE_CHECKING
+
+from .._config import Level
+from .._seeds import validate_seed
+from .._verify.scripts import ScriptTask
+from ..errors import SeedError, explain
+
+if TYPE_CHECKING:
+    from .._request import Scope
+
+_LEVELS: dict[str, Level] = {"true": True, "warn": "warn", "cudnn": "cudnn", "false": False}
+
+
+class UsageError(Exception):
+    """The command line asks for what cannot be; the text is what `explain` worded."""
+
+
+def add_script(parser: argparse.ArgumentParser) -> None:
+    """Declare the script: a path, or `-m` and a module, and after it whatever is its own.
+
+    Args:
+        parser: That of the verb; call it after the verb has declared its own options.
+    """
+    # A script's own --s is no abbreviation of ours, and would be refused as an ambiguous one.
+    parser.allow_abbrev = False
+    parser.usage = f"{parser.prog} [options] (SCRIPT | -m MODULE) [arguments of its own]"
+    parser.add_argument("-m", dest="is_module", action="store_true", help="run a module, as `python -m` does")
+    parser.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="SCRIPT",
+        help="the script or module; all that comes after it is its own",
+    )
+
+
+def add_control(parser: argparse.ArgumentParser) -> None:
+    """Declare under which scope the script runs."""
+    parser.add_argument("--seed", type=_seed, metavar="N", help="the seed, 0 <= N < 2**64 (default: 42)")
+    parser.add_argument(
+        "--deterministic", choices=_LEVELS, metavar="LEVEL", help=f"{', '.join(_LEVELS)} (default: true)"
+    )
+    parser.add_argument("--as-is", action="store_true", help="change nothing: neither seed nor set a flag")
+
+
+def task_of(arguments: argparse.Namespace) -> ScriptTask:
+    """Return the script that was named.
+
+    Raises:
+        UsageError: None was, or there is none at this path.
+    """
+    command = list(arguments.command)
+    if command[:1] == ["--"]:
+        del command[0]
+    if not command:
+        raise UsageError(
+            explain(
+                "no script was named",
+                (f"found: {'-m without a module' if arguments.is_module else 'options alone'}",),
+                "Name one after the options: SCRIPT, or -m MODULE; what comes after it is its own.",
+            )
+        )
+    target, *argv = command
+    if not arguments.is_module and not os.path.exists(target):
+        raise UsageError(
+            explain("there is no such script", (f"found: {target}",), "Give its path; for a module, -m and its name.")
+        )
+    return ScriptTask(target, tuple(argv), arguments.is_module)
+
+
+def control_of(arguments: argparse.Namespace) -> Scope | bool:
+    """Return the scope that was asked for, as `verify(control=)` takes it.
+
+    Raises:
+        UsageError: `--as-is` and options of a scope.
+    """
+    if arguments.as_is:
+        given = [f"--{name}" for name in ("seed", "deterministic") if getattr(arguments, name) is not None]
+        if given:
+            raise UsageError(
+                explain(
+                    "--as-is changes nothing, so it has no seed and no level",
+                    (f"found: --as-is, {', '.join(given)}",),
+                    "Leave one of them out.",
+                )
+            )
+        return False
+    from .._scope import reproducible
+
+    level = _LEVELS[arguments.deterministic or "true"]
+    return (
+        reproducible(deterministic=level)
+        if arguments.seed is None
+        else reproducible(arguments.seed, deterministic=level)
+    )
+
+
+def positive_seconds(text: str) -> float:
+    """Return a number of seconds above 0, for `argparse`."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _seed(text: str) -> int:
+    try:
+        return validate_seed(int(text, 0))
+    except (ValueError, SeedError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed, an integer with 0 <= seed < 2**64") from error

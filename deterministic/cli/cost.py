@@ -1,0 +1,77 @@
+"""Measure what each level of determinism costs a script: time, memory, and whether it is bit-exact.
+
+The script stays as it is. At each level it runs in fresh interpreters, seeded, the levels in turn: once to warm up, as
+often as asked with nothing else going on, once for its memory, once profiled, and as `deterministic verify` runs it.
+Times are those of the script itself, without the start of the interpreter and the import of torch. What raises at a
+level is told, and the other levels go on. Exits with 0, or with 2 if the script failed at every level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .._config import Level
+from ..errors import DeterministicError
+from ._script import UsageError, add_script, task_of
+from ._verb import OK, refuse
+
+HELP = "measure what each level of determinism costs a script, and what it gives"
+
+_LEVELS: dict[str, Level] = {"false": False, "cudnn": "cudnn", "true": True, "warn": "warn"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `deterministic cost`."""
+    parser.add_argument(
+        "--runs", type=_at_least_two, default=3, metavar="N", help="how many are timed, and compared (default: 3)"
+    )
+    parser.add_argument(
+        "--levels",
+        type=_levels,
+        default=list(_LEVELS.values()),
+        metavar="LEVELS",
+        help=f"some of {','.join(_LEVELS)} (default: all); times are ratios to false, else to the first",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_script(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure a script: progress on stderr, what was found on stdout.
+
+    Args:
+        arguments: What `add_arguments` declares.
+
+    Returns:
+        0 measured, 2 if it could not be.
+    """
+    try:
+        task = task_of(arguments)
+    except UsageError as error:
+        return refuse(str(error))
+
+    from .._verify.fresh import FreshTrials
+    from .._verify.levels import compare
+    from ._progress import progress
+
+    try:
+        with progress(0, plain=True) as tell:
+            found = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
+    except DeterministicError as error:  # of each level, that of the first
+        return refuse(str(error))
+    sys.stdout.write(f"{found.to_json(indent=2) if arguments.json else found}\n")
+    return OK
+
+
+def _levels(text: str) -> list[Level]:
+    names = text.split(",")
+    if not set(names) <= _LEVELS.keys() or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not some of {','.join(_LEVELS)}, each once")
+    return [_LEVELS[name] for name in names]
+
+
+def _at_least_two(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 2 or more")
+    return int(text)

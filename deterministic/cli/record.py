@@ -1,0 +1,70 @@
+"""Run a script, and record what it computes, as hashes, into a file that `deterministic diff` compares with another.
+
+The script runs in this process under `reproducible()`, seeded and with deterministic algorithms; with --as-is it runs
+as it does without this command. Exits as the script does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+
+from ..trace.model import LEVELS
+from ._files import unwritable
+from ._script import UsageError, add_control, add_script, control_of, task_of
+from ._verb import FAILED, OK, refuse
+
+HELP = "run a script, and record what it computes into a trace"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `deterministic record`."""
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write the trace")
+    parser.add_argument(
+        "--level", choices=LEVELS, default="ops", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: ops)"
+    )
+    parser.add_argument("--absolute-paths", action="store_true", help="write absolute paths of source files")
+    add_control(parser)
+    add_script(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record a script.
+
+    Args:
+        arguments: What `add_arguments` declares.
+
+    Returns:
+        0, or 1 if the script raised.
+
+    Raises:
+        SystemExit: The script's own.
+    """
+    try:
+        task, control = task_of(arguments), control_of(arguments)
+    except UsageError as error:
+        return refuse(str(error))
+    refusal = unwritable(arguments.output)
+    if refusal is not None:
+        return refuse(refusal)
+
+    from .._verify.scripts import leave_launcher_out, show
+    from ..errors import TraceError
+    from ..trace.record import record
+
+    recording = record(arguments.output, arguments.level, absolute_paths=arguments.absolute_paths)
+    leave_launcher_out()
+    try:
+        with contextlib.ExitStack() as stack:
+            if not isinstance(control, bool):
+                stack.enter_context(control)
+            try:
+                stack.enter_context(recording)
+            except TraceError as error:
+                return refuse(str(error))
+            task.run()
+    except Exception as error:  # noqa: BLE001 - shown as Python shows what a script raises
+        show(error)
+        return FAILED
+    return OK

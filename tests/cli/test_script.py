@@ -1,0 +1,99 @@
+"""Our options come before the script, and all that comes after it is its own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from deterministic._config import LEVELS
+from deterministic._verify.scripts import ScriptTask
+from deterministic.cli import VERBS, _script, main
+from deterministic.cli._script import UsageError, control_of, task_of
+
+
+def parsed(*command_line: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="deterministic")
+    verb = parser.add_subparsers().add_parser("verify")
+    VERBS["verify"].add_arguments(verb)
+    return parser.parse_args(["verify", *command_line])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.py", "-odd.py"):
+        (tmp_path / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("command_line", "expected"),
+    [
+        ("train.py", ScriptTask("train.py")),
+        ("--runs 5 train.py --runs 7", ScriptTask("train.py", ("--runs", "7"))),
+        (
+            "train.py --seed=1 --json -m x --stress",
+            ScriptTask("train.py", ("--seed=1", "--json", "-m", "x", "--stress")),
+        ),
+        ("train.py --s 1 --help", ScriptTask("train.py", ("--s", "1", "--help"))),
+        ("train.py -- --x", ScriptTask("train.py", ("--", "--x"))),
+        ("-- train.py --x -- y", ScriptTask("train.py", ("--x", "--", "y"))),
+        ("-- -odd.py -o", ScriptTask("-odd.py", ("-o",))),
+        ("--json -- train.py", ScriptTask("train.py")),
+        ("-m package.train --runs 7 -m", ScriptTask("package.train", ("--runs", "7", "-m"), is_module=True)),
+        ("--runs 5 -m package --help", ScriptTask("package", ("--help",), is_module=True)),
+        ("train.py -1 -1.5 --lr -1e-3", ScriptTask("train.py", ("-1", "-1.5", "--lr", "-1e-3"))),
+    ],
+)
+def test_what_comes_after_the_script_is_its_own(command_line: str, expected: ScriptTask) -> None:
+    arguments = parsed(*command_line.split())
+    assert task_of(arguments) == expected
+    assert arguments.runs == (5 if command_line.startswith("--runs 5") else 3)
+    assert arguments.json == command_line.startswith("--json")
+    assert arguments.stress is False
+
+
+@pytest.mark.parametrize("command_line", ["", "--", "-m", "--runs 2", "nowhere.py"])
+def test_a_script_that_is_not_there_is_refused(command_line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError):
+        task_of(parsed(*command_line.split()))
+    assert main(["verify", *command_line.split()]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "command_line",
+    [
+        "--run 2 train.py",
+        "--nonsense train.py",
+        "--runs 1 train.py",
+        "--seed -1 train.py",
+        f"--seed {2**64} train.py",
+        "--seed x train.py",
+        "--deterministic full train.py",
+        "--timeout 0 train.py",
+        "--timeout nan train.py",
+    ],
+)
+def test_our_own_options_are_checked(command_line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parsed(*command_line.split())
+    assert exit_.value.code == 2
+    shown = capsys.readouterr().err
+    assert "usage: deterministic" in shown
+    assert command_line.split()[0] in shown.splitlines()[-1]
+
+
+def test_options_of_a_scope_make_one() -> None:
+    assert repr(control_of(parsed("train.py"))) == "reproducible(seed=<omitted>, deterministic=True)"
+    scope = control_of(parsed("--seed", "0x10", "--deterministic", "cudnn", "train.py"))
+    assert repr(scope) == "reproducible(seed=16, deterministic='cudnn')"
+    assert control_of(parsed("--as-is", "train.py")) is False
+    assert set(_script._LEVELS.values()) == set(LEVELS)
+
+
+@pytest.mark.parametrize("option", ["--seed=0", "--deterministic=false"])
+def test_a_script_as_it_is_has_no_seed_and_no_level(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--as-is", option, "train.py"]) == 2
+    assert option.partition("=")[0] in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""`deterministic verify`: each repetition is a fresh interpreter that runs the user's script."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deterministic import reproducible
+from deterministic._verify import verification
+from deterministic.cli import _progress, main
+
+TRAIN = """\
+import sys
+import torch
+
+torch.set_num_threads(1)
+names = set(map('layer{}'.format, range(20)))
+for name in names:
+    first = float(name.removeprefix("layer"))
+    break
+weight = torch.nn.Parameter(torch.zeros(3))
+optimizer = torch.optim.SGD([weight], lr=0.1)
+for _ in range(2):
+    weight.grad = torch.full((3,), first)
+    optimizer.step()
+"""
+UNSEEDED = """
+weight.grad = torch.randn(3)
+optimizer.step()
+print(sys.argv[1:])
+"""
+
+
+def line_of(script: Path, text: str) -> str:
+    number = next(n for n, line in enumerate(script.read_text().splitlines(), 1) if text in line)
+    return f"{script.name}:{number}"
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    path = tmp_path / "train.py"
+    path.write_text(TRAIN + UNSEEDED)
+    return path
+
+
+@pytest.mark.usefixtures("script")
+def test_a_module_is_bit_exact_by_default(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kept").mkdir()
+    options = ["--runs", "2", "--keep-traces", "kept", "--html", "report.html"]
+    assert main(["verify", *options, "-m", "train", "--runs", "7"]) == 0
+    shown = capfd.readouterr()
+    assert shown.out == "bit-exact: 2 runs of -m train --runs 7, 3 steps each\n"
+    assert shown.err == "the report is in report.html\nthe traces are in kept\n"
+    assert (tmp_path / "kept" / "run2.log").read_text() == "['--runs', '7']\n"
+    assert main(["diff", "kept/run1.trace", "kept/run2.trace"]) == 0
+    assert "bit-exact: 2 runs" in (tmp_path / "report.html").read_text()
+
+
+def test_as_it_is_an_unseeded_script_differs_at_its_line(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text(script.read_text().replace("in names", "in sorted(names)"))
+    assert main(["verify", "--runs", "2", "--as-is", str(script)]) == 1
+    shown = capfd.readouterr().out
+    assert f"  line              {line_of(script, 'randn')} in <module>   weight.grad = torch.randn(3)\n" in shown
+    assert "run 2 of" in shown
+    assert "  so                the state of its generator (default cpu) differed before the draw\n" in shown
+
+
+def test_under_stress_the_order_of_a_set_differs_at_its_line(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--runs", "2", "--stress", "--json", "train.py"]) == 1
+    found: dict[str, Any] = json.loads(capfd.readouterr().out)
+    assert found["outcome"] == "different"
+    assert found["verdict"]["first_difference"]["first"]["place"] == line_of(script, "torch.full")
+    assert found["verdict"]["reason"] == "number"
+    assert "PYTHONHASHSEED differed" in found["verdict"]["remedy"]
+    assert "run 2 had other conditions: PYTHONHASHSEED=1, MALLOC_PERTURB_=" in found["notes"][0]
+
+
+def test_a_script_that_fails_is_told_of_with_its_last_lines(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text("print('before')\nopen('nowhere')\n")
+    assert main(["verify", "train.py"]) == 2
+    shown = capfd.readouterr().out
+    assert "could not tell whether train.py is bit-exact, after 0 runs\n" in shown
+    assert f'\n  before\n  Traceback (most recent call last):\n    File "{script}", line 2, in <module>\n' in shown
+    assert "\n  FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'\n" in shown
+
+
+@pytest.mark.usefixtures("script")
+def test_a_script_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--timeout", "0.2", "--json", "train.py"]) == 2
+    found = json.loads(capfd.readouterr().out)
+    assert found["outcome"] == "could not tell"
+    assert found["reasons"][0] == "run 1 was ended after 0.2 seconds, the timeout"
+
+
+def test_what_a_script_prints_is_shown_on_request(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text("print('out')\nimport sys\nprint('err', file=sys.stderr)\nsys.exit(1)\n")
+    assert main(["verify", "--show-output", "train.py"]) == 2
+    assert capfd.readouterr().err == "out\nerr\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--html", "nowhere/report.html"],
+        ["--html", "."],
+        ["--plot", "curves.svg"],
+        ["--plot", "nowhere/curves.png"],
+        ["--keep-traces", "nowhere"],
+    ],
+)
+@pytest.mark.usefixtures("script")
+def test_what_could_not_be_written_is_refused_before_anything_runs(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verification, "Verification", None)
+    assert main(["verify", *options, "train.py"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("terminal", "rich", "plain"), [(True, True, False), (True, False, False), (True, True, True)])
+def test_progress_is_a_bar_or_lines(terminal: bool, rich: bool, plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich", None)
+    # rich draws from Python's generator.
+    with reproducible(None, deterministic=False), _progress.progress(2, plain=plain) as tell:
+        for run in (1, 2):
+            for steps in range(3):
+                tell(f"run {run} of 2", steps)
+    shown = stderr.getvalue()
+    if rich and not plain:
+        assert "step 2" in shown
+        assert "━" in shown
+    else:
+        assert shown == "run 1 of 2\nrun 2 of 2\n"
+
+
+def test_nobody_who_does_not_look_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with _progress.progress(2) as tell:
+        tell("run 1 of 2", 3)
+    assert stderr.getvalue() == ""
+
+
+def test_progress_counts_steps_by_those_of_the_first_run() -> None:
+    place = _progress.Place()
+    assert [place.of("run 1 of 3", steps) for steps in (0, 5, 10)] == [0, 0, 0]
+    assert [place.of("run 2 of 3", steps) for steps in (0, 5, 10, 15)] == [1, 1.5, 2, 2]
+    assert place.of("run 1 again, step 7", 3) is None
+    assert _progress.Place().of("run 2 of 3", 4) == 1
