@@ -110,7 +110,8 @@ def perform(
 
     kept = None if plan.keep is None else Kept(*plan.keep)
     snapshots = plan.snapshots or NO_SNAPSHOTS
-    how: dict[str, Any] = {"segment": plan.segment, "on_step": after_step, "kept": kept}
+    # Each rank verifies for itself, in a folder of its own.
+    how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
     with snapshots.guard(), scope:
         seeds = _Seeds()
         try:

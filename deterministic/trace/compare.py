@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
@@ -64,6 +65,7 @@ class _Comparer:
                 self._count(one or other)
             elif self._is_only_cut(divergence, one, other):
                 found.ended = divergence.step
+                deque(chain(ones, others), maxlen=0)  # at their end the readers find the footers
                 return found
             else:
                 divergence.segment = found.steps
@@ -163,9 +165,9 @@ class _Comparer:
         in_a, in_b = common_subsequence(a.keys(count_a), b.keys(count_b))
         self._note_values(found, a, b, in_a, in_b)
         found.realigned = found.realigned or len(in_a) > 0
-        # Behind the last that both have the partner may be farther ahead. But half a window is passed in any case, so
-        # that the time stays linear where little is alike.
-        if len(in_a) and (in_a[-1] >= count_a // 2 or in_b[-1] >= count_b // 2):
+        if len(in_a):
+            # Behind the last that both have the partner may be farther ahead. Of what is left in these windows nothing
+            # is alike, so that the next ones end elsewhere, and the time stays linear.
             count_a, count_b = int(in_a[-1]) + 1, int(in_b[-1]) + 1
         a.at += count_a
         b.at += count_b
@@ -219,7 +221,7 @@ class _Comparer:
 
         def lacking(side: int, step: Step) -> None:
             group = waiting[side].pop(step)
-            if not is_cut[1 - side]:
+            if step == divergence.step or not is_cut[1 - side]:
                 self._count(group)
                 divergence.later_steps += step != divergence.step
 

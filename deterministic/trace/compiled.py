@@ -129,11 +129,9 @@ class CompiledRegions:
 
     def _read_after(self, draft: Draft, mutated: list[Any], outputs: Any) -> None:
         for tensor in mutated:
-            draft.output(tensor)
+            draft.wrote(tensor, wholly=True)
         for tensor in tensors_in(outputs):
-            if is_plain(tensor):
-                self._drafts.storages.made(tensor)
-                draft.output(tensor)
+            draft.made(tensor)
         where = self._attribution.here()
         draft.finish(_name(where), where)
 

@@ -15,6 +15,7 @@ from ..errors import TraceError, explain
 from .compare import compare
 from .divergence import Comparison, Divergence
 from .file import TraceReader
+from .model import NO_OPTIMIZER, Step
 from .reasons import Cause, Reason, cause_of
 from .verdict import EXIT_CODES, Outcome, Verdict, when
 from .wording import and_more, plural
@@ -121,8 +122,7 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
         return replace(verdict, outcome="different", cause=shown)
     one, other = footers
     if one is None or other is None:
-        ended = f", {when(comparison.ended)}" if comparison.ended is not None and any(comparison.ended) else ""
-        notes = [*notes, f"everything is the same up to where it ends{ended}"]
+        notes = [*notes, f"everything is the same up to where it ends{_under_way(comparison.ended)}"]
         return replace(verdict, outcome="could not tell", notes=notes)
     if cause := _at_the_end(headers, (one, other)):
         comparison = replace(comparison, divergence=Divergence(None, comparison.level))
@@ -131,6 +131,11 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
         notes = [*notes, "nothing was recorded that could be compared"]
         return replace(verdict, outcome="could not tell", notes=notes)
     return verdict
+
+
+def _under_way(step: Step | None) -> str:
+    is_known = step is not None and (step.optimizer != NO_OPTIMIZER or step.number)
+    return f", {when(step)}" if is_known else ""
 
 
 def environment_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

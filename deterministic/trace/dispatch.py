@@ -9,11 +9,11 @@ import torch
 
 from .attribution import Attribution, Where
 from .bits import undispatched
-from .drafts import Draft, Drafts, constant
+from .drafts import Draft, Drafts
 from .eager import EAGER
 from .generators import generator_of, state_hash
 from .observations import Pause
-from .operations import Operation, tensors_in
+from .operations import Argument, Operation, tensors_in
 from .storages import COLLECTIVE, UNINITIALISED
 from .torch_internals import DispatchMode, is_only_described
 from .values import is_number, is_plain
@@ -82,59 +82,55 @@ class OperationMode(DispatchMode):
             generator, name = generator_of(args, kwargs)
             if generator is not None:
                 draft.drew(state_hash(generator), name)
-        for argument, value in zip(operation.argument_names, args):  # noqa: B905 (args may be fewer)
-            if isinstance(value, torch.Tensor):
-                if argument not in operation.overwritten and not operation.is_from_python:
-                    draft.input(value, argument)
-            elif value is not None:
-                self._read_argument(operation, argument, value, draft)
-        for argument, value in kwargs.items():
-            if value is not None and argument not in operation.overwritten:
-                self._read_argument(operation, argument, value, draft)
+        inputs, is_seen = self._drafts.inputs, self._storages.is_seen
+        for argument, value in zip(operation.arguments, args):  # noqa: B905 (args may be fewer)
+            if value is None or argument.is_not_read:
+                continue
+            # Most are tensors that a recorded operation wrote; this is all that is done for them.
+            if type(value) not in _PLAIN:
+                self._read_argument(argument, value, draft)
+            elif inputs or not is_seen(value):
+                draft.input(value, argument.name)
+        for name, value in kwargs.items() if kwargs else ():
+            argument = operation.keywords[name]
+            if value is not None and not argument.is_not_read:
+                self._read_argument(argument, value, draft)
 
-    def _read_argument(self, operation: Operation, argument: str, value: Any, draft: Draft) -> None:
+    def _read_argument(self, argument: Argument, value: Any, draft: Draft) -> None:
         if isinstance(value, torch.Tensor):
-            draft.input(value, argument)
-        elif argument in operation.scalars:
+            draft.input(value, argument.name)
+        elif argument.is_number:
             numbers = value if isinstance(value, (list, tuple)) else (value,)
             for index, number in enumerate(numbers):
                 if is_number(number):
-                    draft.number("number", number, argument, index if len(numbers) > 1 else None)
+                    draft.number("number", number, argument.name, index if len(numbers) > 1 else None)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
-            if argument not in operation.overwritten:
-                for index, item in enumerate(value):
-                    if isinstance(item, torch.Tensor):
-                        draft.input(item, argument, index)
+            for index, item in enumerate(value):
+                if isinstance(item, torch.Tensor):
+                    draft.input(item, argument.name, index)
         elif not isinstance(value, torch.Generator):
-            draft.constants.append((argument, constant(value)))
+            draft.constant(argument.name, value)
 
     def _read_after(
         self, operation: Operation, result: Any, writes: Sequence[torch.Tensor], where: Where, draft: Draft
     ) -> None:
-        returned = [tensor for tensor in tensors_in(result) if not any(tensor is other for other in writes)]
         if operation.is_uninitialised or operation.is_asynchronous:
-            for tensor in (*writes, *returned):
+            origin = UNINITIALISED if operation.is_uninitialised else COLLECTIVE
+            for tensor in (*writes, *tensors_in(result)):
                 if is_plain(tensor):
-                    origin = UNINITIALISED if operation.is_uninitialised else COLLECTIVE
                     self._storages.mark(tensor, origin, where.spot)
             return
         for tensor in writes:
-            if not is_plain(tensor):
-                continue
-            if operation.overwritten:
-                self._storages.overwrote(tensor)
-            elif self._storages.is_uninitialised(tensor):
-                continue  # what was not written is whatever the memory held, and may differ without harm
-            draft.output(tensor)
-        for tensor in returned:
-            if is_plain(tensor):
-                self._storages.made(tensor)
+            draft.wrote(tensor, wholly=operation.overwrites)
+        if is_number(result):
+            draft.number("output", result)
+            return
+        for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
+            if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
                     with undispatched():
                         draft.number("number", tensor.item(), "data")
-                draft.output(tensor)
-        if is_number(result):
-            draft.number("output", result)
+                draft.made(tensor)
 
     def _higher_order(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Record what takes functions (`torch.cond`) as one operation: what it runs does not come here."""
@@ -143,7 +139,6 @@ class OperationMode(DispatchMode):
             draft.input(tensor, "input", index)
         result = function(*args, **kwargs)
         for tensor in tensors_in(result):
-            self._storages.made(tensor)
-            draft.output(tensor)
+            draft.made(tensor)
         draft.finish(str(function), self._attribution.here())
         return result

@@ -16,7 +16,7 @@ from .values import Hash, Type, is_number, is_plain, number_bits, number_type, r
 
 
 class Part(NamedTuple):
-    """One value of a record as it is met: cheap to compare with the last time's, written out when it is new."""
+    """One value of a record as it is met."""
 
     role: Role
     type: Type | str
@@ -27,6 +27,9 @@ class Part(NamedTuple):
     spot: Spot | None = None
 
 
+_LENGTH_OF_CONSTANT = 2
+
+
 class Draft:
     """A record as it is put together.
 
@@ -34,47 +37,64 @@ class Draft:
         drafts: What made it.
     """
 
-    __slots__ = ("_drafts", "constants", "hashes", "parts", "tensors")
+    __slots__ = ("_drafts", "hashes", "parts", "tensors")
 
     def __init__(self, drafts: Drafts) -> None:
         self._drafts = drafts
-        self.parts: list[Part] = []
+        # Plain tuples: each what a `Part` is made of, or for an argument without a hash its name and text. They, and
+        # nothing else, are all that is made for each operation.
+        self.parts: list[tuple[Any, ...]] = []
         self.hashes: list[Hash] = []
         self.tensors: list[torch.Tensor | None] = []
-        self.constants: list[tuple[str, Any]] = []
 
     def drew(self, state: int, name: str) -> None:
         """Note the hash of the state that a generator had before it was drawn from."""
-        self._add(Part("generator", "state", name), state)
+        self._add(("generator", "state", name), state)
 
     def number(self, role: Role, number: Any, argument: str = "", position: int | None = None) -> None:
         """Note a number that was given, or returned."""
-        self._add(Part(role, number_type(number), argument, position), number_bits(number))
+        self._add((role, number_type(number), argument, position), number_bits(number))
+
+    def constant(self, argument: str, value: Any) -> None:
+        """Note an argument that is neither a tensor nor a number to compute with."""
+        self.parts.append((argument, constant(value)))
 
     def input(self, tensor: torch.Tensor, argument: str, position: int | None = None) -> None:
         """Note a tensor that is about to be read, if it came from elsewhere or all of them are asked for."""
+        drafts = self._drafts
         if is_plain(tensor):
-            origin, spot = self._drafts.storages.origin(tensor)
-            if origin or self._drafts.inputs:
-                called = self._drafts.storages.name(tensor)
+            origin, spot, called = drafts.storages.read(tensor)
+            if origin or drafts.inputs:
                 kind, bits = read(tensor)
-                part = Part("input", kind, argument, position, called, origin, spot)
-                self._add(part, bits, tensor if self._drafts.kept is None else self._drafts.copy(tensor))
+                part = ("input", kind, argument, position, called, origin, spot)
+                self._add(part, bits, None if drafts.kept is None else drafts.copy(tensor))
 
-    def output(self, tensor: torch.Tensor) -> None:
-        """Note a tensor that was written."""
+    def wrote(self, tensor: torch.Tensor, *, wholly: bool) -> None:
+        """Note a tensor that was given and written, all of it or a part."""
         if is_plain(tensor):
-            kind, bits = read(tensor)
-            self._add(Part("output", kind, called=self._drafts.storages.name(tensor)), bits, tensor)
+            called = self._drafts.storages.wrote(tensor, wholly=wholly)
+            # What was not written is whatever the memory held, and may differ without harm.
+            if called is not None:
+                self._output(tensor, called)
+
+    def made(self, tensor: torch.Tensor) -> None:
+        """Note a tensor that was returned."""
+        if is_plain(tensor):
+            self._output(tensor, self._drafts.storages.made(tensor))
+
+    def _output(self, tensor: torch.Tensor, called: str) -> None:
+        kind, bits = read(tensor)
+        self._add(("output", kind, "", None, called), bits, tensor)
 
     def finish(self, name: str, where: Where) -> None:
         """Add the record to the trace."""
         self._drafts.finish(self, name, where)
 
-    def _add(self, part: Part, value: Hash, tensor: torch.Tensor | None = None) -> None:
+    def _add(self, part: tuple[Any, ...], value: Hash, tensor: torch.Tensor | None = None) -> None:
         self.parts.append(part)
         self.hashes.append(value)
-        self.tensors.append(tensor)
+        if self._drafts.kept is not None:
+            self.tensors.append(tensor)
 
 
 class Drafts:
@@ -109,22 +129,25 @@ class Drafts:
         """Add a record to the trace."""
         if self.kept is not None:
             self.kept.offer(len(self._log), draft.tensors)
-        key = (name, where, tuple(draft.constants), tuple(draft.parts))
+        key = (name, where, *draft.parts)
         site = self._sites.get(key)
         if site is None:
-            site = self._sites[key] = self._log.site(
-                Site(
-                    "operation",
-                    name,
-                    where.phase,
-                    *where.module,
-                    *self._places.text(where.spot),
-                    where.node,
-                    ", ".join(f"{argument}={value}" for argument, value in draft.constants),
-                    tuple(self._value(part) for part in draft.parts),
-                )
-            )
+            site = self._sites[key] = self._log.site(self._site(draft, name, where))
         self._log.add(site, draft.hashes)
+
+    def _site(self, draft: Draft, name: str, where: Where) -> Site:
+        constants = [part for part in draft.parts if len(part) == _LENGTH_OF_CONSTANT]
+        values = [Part(*part) for part in draft.parts if len(part) > _LENGTH_OF_CONSTANT]
+        return Site(
+            "operation",
+            name,
+            where.phase,
+            *where.module,
+            *self._places.text(where.spot),
+            where.node,
+            ", ".join(f"{argument}={value}" for argument, value in constants),
+            tuple(map(self._value, values)),
+        )
 
     def _value(self, part: Part) -> Value:
         argument = part.argument if part.position is None else f"{part.argument}[{part.position}]"

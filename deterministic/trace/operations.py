@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -61,6 +61,20 @@ _ASYNCHRONOUS = frozenset({"c10d", "_c10d_functional"})
 """Collectives that return before the data is there."""
 
 
+class Argument(NamedTuple):
+    """An argument of an operation.
+
+    Attributes:
+        name: Its name.
+        is_number: It holds numbers to compute with, not sizes or choices.
+        is_not_read: What is in it does not matter: it is overwritten.
+    """
+
+    name: str
+    is_number: bool
+    is_not_read: bool
+
+
 class Operation:
     """What there is to know of one operation, read once from its schema.
 
@@ -71,9 +85,9 @@ class Operation:
         is_uninitialised: What it returns holds whatever the memory held.
         is_from_python: What it returns comes from Python data.
         is_asynchronous: What it writes is not there yet when it returns.
-        overwritten: The names of the arguments that it writes and does not read.
-        argument_names: In the order of the positions.
-        scalars: The names of the arguments that hold numbers to compute with, not sizes or choices.
+        overwrites: It does not read what it writes.
+        arguments: In the order of the positions.
+        keywords: The same by name.
     """
 
     __slots__ = (
@@ -81,15 +95,15 @@ class Operation:
         "_training",
         "_written",
         "_written_keywords",
-        "argument_names",
+        "arguments",
         "draws",
         "is_asynchronous",
         "is_from_python",
         "is_uninitialised",
         "is_view",
+        "keywords",
         "name",
-        "overwritten",
-        "scalars",
+        "overwrites",
     )
 
     def __init__(self, function: Any) -> None:
@@ -98,7 +112,6 @@ class Operation:
         arguments = schema.arguments
         is_written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
         self.name = str(function)
-        self.argument_names = [argument.name for argument in arguments]
         self._written = [i for i, argument in enumerate(arguments) if is_written[i] and not argument.kwarg_only]
         self._written_keywords = [a.name for i, a in enumerate(arguments) if is_written[i] and a.kwarg_only]
         self._training = [i for i, a in enumerate(arguments) if a.name in _TRAINING]
@@ -106,9 +119,8 @@ class Operation:
         self._statistics = [
             i for i, a in enumerate(arguments) if a.name in _STATISTICS and not is_written[i] and not only_reads
         ]
-        self.overwritten = frozenset(self._written_keywords) | (
-            {self.argument_names[0]} if name in _OVERWRITES else frozenset()
-        )
+        overwritten = {*self._written_keywords, *([arguments[0].name] if name in _OVERWRITES else [])}
+        self.overwrites = bool(overwritten)
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
         self.is_uninitialised = name in _LEAVES_MEMORY_AS_IT_IS
         self.is_from_python = name in _FROM_PYTHON
@@ -124,10 +136,15 @@ class Operation:
                 and namespace not in _ASYNCHRONOUS
             )
         )
-        self.scalars = frozenset(a.name for a in arguments if str(a.type) in _NUMBERS)
+        self.arguments = [
+            Argument(a.name, str(a.type) in _NUMBERS, a.name in overwritten or self.is_from_python) for a in arguments
+        ]
+        self.keywords = {argument.name: argument for argument in self.arguments}
 
     def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         """Return the tensors among the arguments that it writes."""
+        if not (self._written or self._written_keywords or self._statistics):
+            return []
         written = [args[position] for position in self._written if position < len(args)]
         if self._written_keywords:
             written += [kwargs[keyword] for keyword in self._written_keywords if keyword in kwargs]
@@ -136,7 +153,7 @@ class Operation:
         return list(tensors_in(written)) if written else []
 
     def _argument(self, position: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return args[position] if position < len(args) else kwargs.get(self.argument_names[position])
+        return args[position] if position < len(args) else kwargs.get(self.arguments[position].name)
 
 
 _NUMBERS = frozenset(

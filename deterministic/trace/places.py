@@ -25,8 +25,8 @@ _NOT_THE_USERS = (
 )
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 
-_TORCHS, _USERS, _CHECKPOINT, _BACKWARD, _OPTIMIZER = range(5)
-"""What a frame on the stack can be."""
+_TORCHS, _USERS, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(6)
+"""What a frame on the stack can be; most are torch's, and nothing else is 0."""
 
 
 class Spot:
@@ -67,8 +67,8 @@ class Places:
         frame: FrameType | None = sys._getframe(1)
         kinds = self._kinds
         while frame is not None:
-            kind = kinds.get(id(frame.f_code))
-            if kind == _USERS or (kind is None and self._kind(frame.f_code) == _USERS):
+            kind = kinds.get(id(frame.f_code), _UNKNOWN)
+            if kind and (kind == _USERS or (kind == _UNKNOWN and self._kind(frame.f_code) == _USERS)):
                 return self._spot(frame)
             frame = frame.f_back
         return None
@@ -89,17 +89,20 @@ class Places:
     def _look(self, wanted: int, until: int = -1) -> Found:
         """Walk outwards until both are found, or a frame of the kind `until`."""
         frame: FrameType | None = sys._getframe(2)
+        kinds = self._kinds
         spot, passed = None, False
-        while frame is not None and not (passed and spot is not None):
-            code = frame.f_code
-            kind = self._kinds.get(id(code))
-            if kind is None:
-                kind = self._kind(code)
-            if kind == until:
-                break
-            if kind == _USERS and spot is None:
-                spot = self._spot(frame)
-            passed = passed or kind == wanted
+        while frame is not None:
+            kind = kinds.get(id(frame.f_code), _UNKNOWN)
+            if kind:
+                if kind == _UNKNOWN:
+                    kind = self._kind(frame.f_code)
+                if kind == until:
+                    break
+                if kind == _USERS and spot is None:
+                    spot = self._spot(frame)
+                passed = passed or kind == wanted
+                if passed and spot is not None:
+                    break
             frame = frame.f_back
         return Found(spot, passed)
 

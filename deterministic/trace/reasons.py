@@ -10,7 +10,7 @@ from typing import Any
 
 from . import storages
 from .divergence import Divergence, Moment, corresponding, differing_values
-from .model import Role
+from .model import NO_OPTIMIZER, Role
 from .values import number_from
 from .wording import and_more, arguments_apart, types_apart
 
@@ -73,16 +73,16 @@ _FIND_DRAW = "Draw before it the same in every run: look for a draw that depends
 def cause_of(
     divergence: Divergence,
     environment: Mapping[str, tuple[Any, Any]],
-    settings: Mapping[str, Any] | None = None,
+    settings: Any = None,
 ) -> Cause:
     """Return why two traces differ.
 
     Args:
         divergence: Where they do.
         environment: The differences between the headers, by name.
-        settings: Those in the header of the first, by source; None if it has none.
+        settings: What the header of the first says of them, by source.
     """
-    cause = _cause(divergence, settings or {})
+    cause = _cause(divergence, settings if isinstance(settings, Mapping) else {})
     numeric = [name for name in environment if not name.endswith(HASH_SEED)]
     if len(numeric) < len(environment) and cause.reason in _ORDERED:
         remedy = f"{HASH_SEED} differed, so sets of strings were in another order: sort them. Else: {cause.remedy}"
@@ -120,7 +120,8 @@ def _nothing_there(first: Moment | None, second: Moment | None) -> Cause:
 def _other_site(divergence: Divergence, first: Moment, second: Moment, settings: Mapping[str, Any]) -> Cause:
     one, other = first.site, second.site
     if any(getattr(one, what) != getattr(other, what) for what in ("kind", "name", "phase", "module", "place", "node")):
-        lines = f": {one.place} in the first, {other.place} in the second" if one.place != other.place else ""
+        told = [site.place or site.name for site in (one, other)]
+        lines = f": {told[0]} in the first, {told[1]} in the second" if told[0] != told[1] else ""
         return Cause(Reason.CONTROL_FLOW, f"the runs did different things there{lines}", _FIND_CONDITION)
     if one.arguments != other.arguments:
         return Cause(Reason.NUMBER, f"it was given other arguments: {arguments_apart(one, other)}", _FIND_NUMBER)
@@ -172,7 +173,9 @@ def _basename(moment: Moment) -> str:
 def _other_kernel(moment: Moment, settings: Mapping[str, Any]) -> str:
     if not moment.site.name.startswith("aten."):
         return "It is not one of torch's own, so no setting covers it: its kernel must be made deterministic."
-    how = settings.get("torch.deterministic_algorithms") or {}
+    how = settings.get("torch.deterministic_algorithms")
+    if not isinstance(how, Mapping):
+        how = {}
     if how.get("enabled") is False:
         return "Deterministic algorithms were off: turn them on, reproducible(deterministic=True)."
     if how.get("warn_only"):
@@ -240,7 +243,9 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
         return _elsewhere(first, second)
     if kind in ("batch", "input", "state"):
         return _arrived(divergence, kind, f"{value.name} differed" if value.name else "")
-    if not divergence.has_operations:
+    # A step of an optimizer has operations; where there are none, they were recorded around another step alone.
+    is_step = divergence.step is not None and divergence.step.optimizer != NO_OPTIMIZER
+    if divergence.level not in ("ops", "ops+inputs") or (is_step and not divergence.has_operations):
         return _unknown("operations were not recorded", _SEE_MORE)
     if value.type in _NUMBERS:
         return _number(first, second, index)

@@ -33,7 +33,7 @@ class Recording:
     Each entry writes the file anew. Not for several threads at once; what other threads compute is not recorded.
 
     Attributes:
-        path: Where the trace is written, with the rank in its name where there are several.
+        path: Where the trace is written; where there are several ranks, `path_of_rank` adds this one to the name.
         header: What the trace says first; empty before the block is entered.
     """
 
@@ -44,12 +44,14 @@ class Recording:
         *,
         absolute_paths: bool = False,
         said: Mapping[str, Any] | None = None,
+        by_rank: bool = True,
         **how: Any,
     ) -> None:
         self.path = Path(path)
         self._level = level
         self._absolute_paths = absolute_paths
         self._said = said or {}
+        self._by_rank = by_rank
         self._how = how
         self._writer: TraceWriter | None = None
         self._recorder: Recorder | None = None
@@ -93,7 +95,7 @@ class Recording:
                 )
             )
         ranks = current_ranks()
-        path = path_of_rank(self.path, ranks.rank) if ranks.world_size > 1 else self.path
+        path = path_of_rank(self.path, ranks.rank) if self._by_rank and ranks.world_size > 1 else self.path
         self.header = {
             "level": self._level,
             "hashes": [HOST, DEVICE],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -30,6 +30,13 @@ FEWEST = 1 << 12
 """Storages that are remembered before those that are gone are looked for."""
 
 
+class _Known(NamedTuple):
+    reference: StorageWeakRef
+    origin: str
+    spot: Spot | None
+    name: str
+
+
 class Storages:
     """Remembers, of each storage, where its content came from. Thread-safe: other threads mark what they write.
 
@@ -38,81 +45,81 @@ class Storages:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Any, tuple[StorageWeakRef, str, Spot | None]] = {}
-        self._names: dict[Any, str] = {}
+        self._known: dict[Any, _Known] = {}
         self._most = FEWEST
 
     def __len__(self) -> int:
         """Return how many storages are remembered."""
         return len(self._known)
 
-    def origin(self, tensor: torch.Tensor) -> tuple[str, Spot | None]:
-        """Return the origin of what is read now, and the place that goes with it; it counts as seen from now on.
+    def is_seen(self, tensor: torch.Tensor) -> bool:
+        """Return whether all that is in a tensor's memory was recorded before."""
+        known = self._known.get(storage_key(tensor))
+        return known is not None and not known.origin
 
-        Uninitialised memory stays what it is, whoever reads it.
+    def read(self, tensor: torch.Tensor) -> tuple[str, Spot | None, str]:
+        """Note that a tensor is read: it counts as seen from now on, but for uninitialised memory.
+
+        Returns:
+            The origin of what is in it, the place that goes with that, and what it is called.
         """
         key = storage_key(tensor)
         known = self._known.get(key)
         if known is None:
             if key is None:
-                return SEEN, None
+                return SEEN, None, ""
             self.mark(tensor, SEEN)
-            return OUTSIDE, None
-        _, origin, spot = known
-        if origin in (THREAD, COLLECTIVE):
+            return OUTSIDE, None, ""
+        if known.origin in (THREAD, COLLECTIVE):
             self.mark(tensor, SEEN)
-        return origin, spot
+        return known[1:]
 
-    def mark(self, tensor: torch.Tensor, origin: str, spot: Spot | None = None) -> None:
-        """Note where the content of a tensor's storage came from."""
+    def made(self, tensor: torch.Tensor) -> str:
+        """Note that an operation returned a tensor of its own making, and return what it is called."""
+        known = self._known.get(storage_key(tensor))
+        if known is None or known.origin:
+            self.mark(tensor, SEEN)
+        return "" if known is None else known.name
+
+    def wrote(self, tensor: torch.Tensor, *, wholly: bool) -> str | None:
+        """Note that an operation wrote a tensor that it was given, all of it or an unknown part.
+
+        Uninitialised memory stays what it is until all of it was written at once.
+
+        Returns:
+            What it is called; None if a part of it is still uninitialised.
+        """
+        known = self._known.get(storage_key(tensor))
+        if known is not None and known.origin == UNINITIALISED and not (wholly and _is_whole(tensor)):
+            return known.name if wholly else None
+        return self.made(tensor)
+
+    def mark(self, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None) -> None:
+        """Note where the content of a tensor's storage came from, and what it is called if that is new."""
         key = storage_key(tensor)
+        if key is None:
+            return
         known = self._known.get(key)
-        if known is not None:
-            if known[1:] != (origin, spot):
-                self._known[key] = known[0], origin, spot
-        elif key is not None:
+        if known is None:
             if len(self._known) >= self._most:
                 self._forget_freed()
-            self._known[key] = StorageWeakRef(tensor.untyped_storage()), origin, spot
-
-    def made(self, tensor: torch.Tensor) -> None:
-        """Note that an operation returned a tensor of its own making, or one that it wrote."""
-        known = self._known.get(storage_key(tensor))
-        if known is None or known[1]:
-            self.mark(tensor, SEEN)
-
-    def overwrote(self, tensor: torch.Tensor) -> None:
-        """Note that an operation wrote all of a tensor; the rest of uninitialised memory stays what it is."""
-        if not self.is_uninitialised(tensor) or _is_whole(tensor):
-            self.made(tensor)
-
-    def is_uninitialised(self, tensor: torch.Tensor) -> bool:
-        """Return whether a tensor is, or is a part of, memory that was not wholly written since it was allocated."""
-        known = self._known.get(storage_key(tensor))
-        return known is not None and known[1] == UNINITIALISED
+            known = _Known(StorageWeakRef(tensor.untyped_storage()), origin, spot, "")
+        self._known[key] = _Known(known.reference, origin, spot, known.name if name is None else name)
 
     def call(self, tensor: torch.Tensor, name: str) -> None:
         """Let memory that a tensor has for itself be called `name` in records."""
-        key = storage_key(tensor)
-        if key is not None and _is_whole(tensor):
-            self.mark(tensor, SEEN)
-            self._names[key] = name
-
-    def name(self, tensor: torch.Tensor) -> str:
-        """Return what a tensor's memory is called; empty if it has no name."""
-        return self._names.get(storage_key(tensor), "") if self._names else ""
+        if storage_key(tensor) is not None and _is_whole(tensor):
+            self.mark(tensor, SEEN, name=name)
 
     def clear(self) -> None:
         """Remember nothing."""
         self._known.clear()
-        self._names.clear()
 
     def _forget_freed(self) -> None:
         """Let go of storages that are gone: now and then, so that its time is spread over many operations."""
-        for key, (reference, *_) in list(self._known.items()):
-            if reference.expired():
+        for key, known in list(self._known.items()):
+            if known.reference.expired():
                 self._known.pop(key, None)
-                self._names.pop(key, None)
         self._most = max(FEWEST, 2 * len(self._known))
 
 

@@ -103,11 +103,10 @@ _compiler_state = torch._guards._TLS
 
 def is_only_described() -> bool:
     """Return whether operations are being described (FakeTensorMode, functionalization) or compiled, not run."""
-    return (
-        torch._C._get_dispatch_mode(_FAKE) is not None
-        or torch._C._get_dispatch_mode(_FUNCTIONAL) is not None
-        or getattr(_compiler_state, "compile_context", None) is not None
-        or getattr(_compiler_state, "tracing_context", None) is not None
+    if getattr(_compiler_state, "compile_context", None) is not None:
+        return True
+    return torch._C._len_torch_dispatch_stack() > 0 and (
+        torch._C._get_dispatch_mode(_FAKE) is not None or torch._C._get_dispatch_mode(_FUNCTIONAL) is not None
     )
 
 

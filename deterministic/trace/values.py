@@ -53,43 +53,42 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return known
 
 
-def type_of(tensor: torch.Tensor) -> Type:
-    """Return a tensor's type: strides where they are not those of a contiguous one, the device where not the CPU."""
-    layout = tensor.layout
-    is_plain = layout is not torch.strided or tensor.is_nested or tensor.is_contiguous()
-    return Type(
-        tensor.dtype,
-        torch.Size(()) if tensor.is_nested else tensor.shape,
-        None if is_plain else tensor.stride(),
-        None if tensor.is_cpu else tensor.device,
-        layout,
-    )
+def read(tensor: torch.Tensor) -> tuple[Type | str, Hash]:
+    """Return the type of a tensor and the hash of its logical values, whatever it is.
 
-
-def hash_of(tensor: torch.Tensor) -> Hash:
-    """Return the hash of a tensor's logical values; for one on a device without waiting for it.
-
-    Raises:
-        TypeError: It has no values.
+    The type has strides where they are not those of a contiguous tensor, and the device where it is not the CPU; of a
+    tensor without values it says so, and the hash is 0. A device is not waited for.
     """
     plain = memory(tensor)
     if plain is not None:
-        return xxhash.xxh3_64_intdigest(plain)
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
-        return int(fingerprint(tensor)[:16], 16)
-    return hash_on_host(tensor) if tensor.is_cpu else hash_on_device(tensor)
-
-
-def read(tensor: torch.Tensor) -> tuple[Type | str, Hash]:
-    """Return the type and the hash of a tensor, whatever it is; of one without values a type that says so, and 0."""
+        strides = None if tensor.is_contiguous() else tensor.stride()
+        return Type(tensor.dtype, tensor.shape, strides, None, torch.strided), xxhash.xxh3_64_intdigest(plain)
     if is_plain(tensor):
         try:
-            return type_of(tensor), hash_of(tensor)
+            return _type_of(tensor), _hash_of(tensor)
         except (TypeError, RuntimeError):  # meta, freed, inside torch.vmap
             return f"{tensor.dtype}, {NOT_COMPARED}".removeprefix("torch."), 0
     name = type(tensor).__name__
     digest = digest_of_value(tensor)
     return (name, digest) if digest is not None else (f"{name}, {NOT_COMPARED}", 0)
+
+
+def _type_of(tensor: torch.Tensor) -> Type:
+    layout = tensor.layout
+    is_contiguous = layout is not torch.strided or tensor.is_nested or tensor.is_contiguous()
+    return Type(
+        tensor.dtype,
+        torch.Size(()) if tensor.is_nested else tensor.shape,
+        None if is_contiguous else tensor.stride(),
+        None if tensor.is_cpu else tensor.device,
+        layout,
+    )
+
+
+def _hash_of(tensor: torch.Tensor) -> Hash:
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+        return int(fingerprint(tensor)[:16], 16)
+    return hash_on_host(tensor) if tensor.is_cpu else hash_on_device(tensor)
 
 
 def digest_of_value(value: Any) -> int | None:

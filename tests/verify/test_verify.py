@@ -274,3 +274,9 @@ def test_no_process_and_no_file_is_left_behind(tmp_path: Any, monkeypatch: pytes
     monkeypatch.setattr("tempfile.tempdir", None)
     verify(counted(lambda number: torch.ones(2) * float(number)))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_rank_of_several_verifies_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert verify(lambda: torch.rand(2), runs=2)

@@ -1,0 +1,250 @@
+"""Differences of two runs that each show a reason: what an operation was given, and what it wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deterministic.trace.model import Level
+from deterministic.trace.reasons import Reason
+from tests.trace.runs import Part, Rec, number, op, part, rec
+
+
+def read(bits: int, origin: str = "", name: str = "self", type: str = "float32[2]") -> Part:
+    return part("input", bits, type, name, origin)
+
+
+OUTSIDE = "outside"
+UNINITIALISED = "uninitialised train.py:3"
+EPOCH = ("epoch", "start within the epoch", "number", "content")
+
+
+def batch(*values: int) -> Rec:
+    """A batch: of which epoch, where it started, how many there were before, its content."""
+    parts = [
+        part("output", bits, "int" if name != "content" else "float32[2]", name)
+        for name, bits in zip(EPOCH, values, strict=True)
+    ]
+    return rec("batch", "of a loader", *parts)
+
+
+def weights(kind: Any, bits: int, type: str = "float32[2]", name: str = "weight") -> Rec:
+    return rec(kind, "SGD", part("output", bits, type, name))
+
+
+OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
+    # What differs: the reason, both records, the level, a piece of what is said, and of the remedy.
+    "two answers": (
+        Reason.OPERATION,
+        op(1, "mm", read(5)),
+        op(2, "mm", read(5)),
+        "ops+inputs",
+        "two answers to one question",
+        "use_deterministic_algorithms",
+    ),
+    "two answers to a number": (
+        Reason.OPERATION,
+        op(1, "x", number(2.0)),
+        op(2, "x", number(2.0)),
+        "ops+inputs",
+        "two",
+        "",
+    ),
+    "two shapes for one question": (
+        Reason.OPERATION,
+        op(1, "nonzero", read(5), type="int64[2]"),
+        op(1, "nonzero", read(5), type="int64[3]"),
+        "ops+inputs",
+        "but output was int64[2] in the first run, int64[3] in the second",
+        "",
+    ),
+    "a factory": (Reason.OPERATION, op(1, "zeros.default"), op(2, "zeros.default"), "ops+inputs", "two answers", ""),
+    "a draw from one state": (
+        Reason.OPERATION,
+        op(1, "rand", part("generator", 5, "state", "default cpu")),
+        op(2, "rand", part("generator", 5, "state", "default cpu")),
+        "ops+inputs",
+        "its inputs, numbers and generator were the same",
+        "",
+    ),
+    "nothing that it read": (Reason.UNKNOWN, op(1, "sum"), op(2, "sum"), "ops+inputs", "could be recorded", "Observe"),
+    "inputs not recorded": (
+        Reason.UNKNOWN,
+        op(1, "mm", read(5)),
+        op(2, "mm", read(5)),
+        "ops",
+        "not recorded",
+        "ops+inputs",
+    ),
+    "the default generator": (
+        Reason.GENERATOR,
+        op(1, "rand", part("generator", 5, "state", "default cpu")),
+        op(2, "rand", part("generator", 6, "state", "default cpu")),
+        "ops",
+        "its generator (default cpu) differed before the draw",
+        "Draw before it the same",
+    ),
+    "a generator of its own": (
+        Reason.GENERATOR,
+        op(1, "rand", part("generator", 5, "state", "own cpu"), read(1)),
+        op(2, "rand", part("generator", 6, "state", "own cpu"), read(2)),
+        "ops+inputs",
+        "(own cpu)",
+        "Seed it",
+    ),
+    "a float": (
+        Reason.NUMBER,
+        op(1, "mul", read(5), number(1.5)),
+        op(2, "mul", read(5), number(2.5)),
+        "ops",
+        "other was 1.5 in the first run, 2.5 in the second",
+        "time, a counter",
+    ),
+    "an int": (
+        Reason.NUMBER,
+        op(1, "x", number(-3)),
+        op(1, "x", number(4)),
+        "ops",
+        "other was -3 in the first run, 4",
+        "",
+    ),
+    "a bool": (Reason.NUMBER, op(1, "x", number(True)), op(1, "x", number(False)), "ops", "other was True in the", ""),
+    "a nan": (Reason.NUMBER, op(1, "x", number(float("nan"))), op(1, "x", number(1.0)), "ops", "other was nan in", ""),
+    "an argument": (
+        Reason.NUMBER,
+        op(1, "sum", arguments="dim=(0, 1), keepdim=False, dtype=torch.float32"),
+        op(1, "sum", arguments="dim=(0, 2), keepdim=False, out=3"),
+        "ops",
+        "other arguments: dim was (0, 1) in the first run, (0, 2) in the second, dtype was torch.float32 in the first "
+        "run, not given in the second, out was not given in the first run, 3 in the second",
+        "time, a counter",
+    ),
+    "data from outside": (
+        Reason.OUTSIDE,
+        op(1, "mm", read(5, OUTSIDE)),
+        op(2, "mm", read(6, OUTSIDE)),
+        "ops",
+        "its input self came from outside torch",
+        "make_loader",
+    ),
+    "data from outside that only the second knows as such": (
+        Reason.OUTSIDE,
+        op(1, "mm", read(5)),
+        op(2, "mm", read(6, OUTSIDE)),
+        "ops+inputs",
+        "came from outside torch",
+        "",
+    ),
+    "data of another shape": (
+        Reason.OUTSIDE,
+        op(1, "mm", read(5, OUTSIDE)),
+        op(2, "mm", read(6, OUTSIDE, type="float32[3]"), type="float32[3]"),
+        "ops",
+        "arrived: float32[2] in the first run, float32[3] in the second",
+        "",
+    ),
+    "torch.tensor": (
+        Reason.OUTSIDE,
+        op(1, "lift_fresh"),
+        op(2, "lift_fresh"),
+        "ops",
+        "that the tensor was made of",
+        "",
+    ),
+    "torch.tensor of more": (
+        Reason.OUTSIDE,
+        op(1, "lift_fresh"),
+        op(1, "lift_fresh", type="float32[3]"),
+        "ops",
+        "output was float32[2] in the first run, float32[3] in the second",
+        "",
+    ),
+    "a model's input": (
+        Reason.OUTSIDE,
+        rec("input", "GPT", part("output", 1)),
+        rec("input", "GPT", part("output", 2)),
+        "ops",
+        "the data differed when it arrived",
+        "make_loader",
+    ),
+    "a model's input of another shape": (
+        Reason.OUTSIDE,
+        rec("input", "GPT", part("output", 1)),
+        rec("input", "GPT", part("output", 1, "float32[3]")),
+        "ops",
+        "output was float32[2] in the first run, float32[3] in the second",
+        "",
+    ),
+    "a batch": (Reason.OUTSIDE, batch(0, 0, 3, 7), batch(0, 0, 3, 8), "values", "content differed", "make_loader"),
+    "a write past the dispatcher": (
+        Reason.UNTRACED_WRITE,
+        op(1, "mm", read(5, name="mat2 fc.weight")),
+        op(2, "mm", read(6, name="mat2 fc.weight")),
+        "ops+inputs",
+        "its input mat2 fc.weight was written past torch's dispatcher",
+        ".numpy()",
+    ),
+    "a parameter written past it": (
+        Reason.UNTRACED_WRITE,
+        weights("parameter", 1),
+        weights("parameter", 2),
+        "ops",
+        "the parameter weight was",
+        ".numpy()",
+    ),
+    "a gradient written past it": (
+        Reason.UNTRACED_WRITE,
+        weights("gradient", 1),
+        weights("gradient", 2),
+        "ops",
+        "the gradient weight was",
+        "",
+    ),
+    "an optimizer's state written past it": (
+        Reason.UNTRACED_WRITE,
+        weights("optimizer state", 1),
+        weights("optimizer state", 2),
+        "ops",
+        "the optimizer state weight was",
+        "",
+    ),
+    "an optimizer's option": (
+        Reason.NUMBER,
+        rec(
+            "optimizer state",
+            "SGD",
+            number(0.5, "lr of group 0")._replace(value=part("output", 0, "float", "lr of group 0").value),
+        ),
+        rec(
+            "optimizer state",
+            "SGD",
+            number(0.25, "lr of group 0")._replace(value=part("output", 0, "float", "lr of group 0").value),
+        ),
+        "ops",
+        "lr of group 0 was 0.5 in the first run, 0.25 in the second",
+        "",
+    ),
+    "uninitialised memory": (
+        Reason.UNINITIALISED,
+        op(1, "abs", read(5, UNINITIALISED)),
+        op(2, "abs", read(6, UNINITIALISED)),
+        "ops",
+        "it read uninitialised memory, allocated at train.py:3",
+        "torch.zeros",
+    ),
+    "another thread": (
+        Reason.THREAD,
+        op(1, "abs", read(5, "thread train.py:4")),
+        op(2, "abs", read(6, "thread train.py:4")),
+        "ops",
+        "another thread wrote what it read at train.py:4",
+        "Join",
+    ),
+    "a collective": (
+        Reason.UNKNOWN,
+        op(1, "abs", read(5, "collective train.py:4")),
+        op(2, "abs", read(6, "collective train.py:4")),
+        "ops",
+        "a collective at train.py:4",
+        "other ranks",
+    ),
+}
