@@ -23,6 +23,9 @@ from deterministic.trace.model import LEVELS
 from .timing import in_turn, median_ratio
 
 PLAIN = "plain"
+MEASURED_STEPS = 8
+"""From which the size of a step is taken; at "digest", where segments share a chunk, of many more it is less."""
+
 AIMS = {"values": 1.15, "ops": 1.5}
 """What recorded steps may take, as a ratio to plain ones; "values" 1.05 where the optimizer has no state."""
 
@@ -165,7 +168,7 @@ def measure(model: str, optimizer: str, *, rounds: int, device: str = "cpu") -> 
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            training = Training(model, optimizer, device, steps=3)
+            training = Training(model, optimizer, device, steps=1 if "12 layers" in model else 4)
             contexts = recordings(Path(folder))
             seconds = in_turn(
                 {name: partial(training.timed, context) for name, context in contexts.items()}, rounds=rounds
@@ -183,13 +186,13 @@ def measure(model: str, optimizer: str, *, rounds: int, device: str = "cpu") -> 
 def bytes_a_step(training: Training, folder: Path, level: Any) -> float:
     """Return what a step adds to a trace: the difference of a long and a short one."""
     sizes = []
-    for steps in (2, 34):
+    for steps in (1, 1 + MEASURED_STEPS):
         path = folder / "size.trace"
         with record(path, level):
             for _ in range(steps):
                 training.step()
         sizes.append(os.path.getsize(path))
-    return (sizes[1] - sizes[0]) / 32
+    return (sizes[1] - sizes[0]) / MEASURED_STEPS
 
 
 def show(title: str, rows: dict[str, Steps]) -> None:

@@ -191,8 +191,8 @@ class Verification:
     def _distance(self, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> str:
         """Replay once more, keeping the values themselves of the record that differs, and measure how far apart."""
         divergence = verdict.comparison.divergence if verdict.comparison else None
-        if divergence is None or divergence.first is None or not divergence.values:
-            return ""
+        if divergence is None or divergence.first is None or not divergence.values or divergence.first.part:
+            return ""  # of a step that was cut into parts, records are counted anew in each
         values = divergence.first.site.values
         index = next((index for index in divergence.values if values[index].role == "output"), divergence.values[0])
         kept = [

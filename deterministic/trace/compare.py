@@ -41,7 +41,9 @@ def compare(a: TraceReader, b: TraceReader) -> Comparison:
     Raises:
         TraceError: One of them is damaged.
     """
-    return _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
+    found = _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
+    found.has_operations = all(any(site.kind == "operation" for site in reader.sites) for reader in (a, b))
+    return found
 
 
 class _Comparer:

@@ -127,7 +127,7 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
     if cause := _at_the_end(headers, (one, other)):
         comparison = replace(comparison, divergence=Divergence(None, comparison.level))
         return replace(verdict, outcome="different", comparison=comparison, cause=cause)
-    if not (one.get("compared") or other.get("compared")):
+    if not (one.get("compared") or other.get("compared") or comparison.has_operations):
         notes = [*notes, "nothing was recorded that could be compared"]
         return replace(verdict, outcome="could not tell", notes=notes)
     return verdict

@@ -78,6 +78,7 @@ class Comparison:
         divergence: The first difference, None if there is none.
         ended: The step that was under way where a trace ends that was not finished, if there is no difference before.
         optimizers: How many there were.
+        has_operations: Whether operations were recorded in both.
     """
 
     level: Level
@@ -85,6 +86,7 @@ class Comparison:
     divergence: Divergence | None = None
     ended: Step | None = None
     optimizers: int = 0
+    has_operations: bool = False
 
 
 def argument_of(value: Value) -> str:

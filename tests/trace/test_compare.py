@@ -33,7 +33,7 @@ def test_equal_traces_have_no_divergence_and_nothing_is_loaded(pair: Pair) -> No
     steps = [step(count, *A, weight=count) for count in range(5)]
     pair.write(steps, steps, tails=(A, A))
     found, loaded = compared(*pair.paths)
-    assert found == Comparison("ops", steps=5, optimizers=1)
+    assert found == Comparison("ops", steps=5, optimizers=1, has_operations=True)
     assert loaded == 0
 
 
@@ -219,7 +219,7 @@ def test_sites_may_be_numbered_differently(pair: Pair) -> None:
     assert found is not None
     assert lines(found) == ("train.py:4", "train.py:4")
     write(pair.paths[1], [step(0, *A)], first_sites=[record.site for record in reversed(A)])
-    assert compared(*pair.paths) == (Comparison("ops", 1, optimizers=1), 0)
+    assert compared(*pair.paths) == (Comparison("ops", 1, optimizers=1, has_operations=True), 0)
 
 
 def test_a_common_prefix_ends_at_the_first_difference() -> None:

@@ -44,7 +44,7 @@ LOWEST = ["digest", "ops", "modules", "digest", "digest"]
 def test_the_highest_level_that_both_have_is_compared(pair: Pair, levels: tuple[Level, Level]) -> None:
     common = LEVELS[min(LEVELS.index(level) for level in levels)]
     assert pair.compare([step(0, *EVERYTHING)], [step(0, *EVERYTHING)], levels=levels) == Comparison(
-        common, 1, optimizers=1
+        common, 1, optimizers=1, has_operations=LEVELS.index(common) >= LEVELS.index("ops")
     )
     for index, (site, hashes) in enumerate(EVERYTHING):
         other = [*EVERYTHING]
