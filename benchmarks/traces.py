@@ -168,7 +168,7 @@ def measure(model: str, optimizer: str, *, rounds: int, device: str = "cpu") -> 
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            training = Training(model, optimizer, device, steps=1 if "12 layers" in model else 4)
+            training = Training(model, optimizer, device, steps=1 if model == BIG else 4)
             contexts = recordings(Path(folder))
             seconds = in_turn(
                 {name: partial(training.timed, context) for name, context in contexts.items()}, rounds=rounds

@@ -49,6 +49,7 @@ class Snapshots:
         self._every = every
         self._copies: list[_Copy] = []
         self._recording: Recording | None = None
+        self._others: set[object] = set()
         self._replay: _Replay | None = None
 
     @contextmanager
@@ -69,6 +70,7 @@ class Snapshots:
         if self._every is not None:
             require_safe_fork()
             self._recording = recording
+            self._others = {*multiprocessing.active_children()}
 
     def after_step(self, steps: int) -> None:
         """Make a copy if one is due; in a process that replays, end when its step is over."""
@@ -78,7 +80,7 @@ class Snapshots:
             self._recording is not None
             and self._every
             and steps % self._every == 0
-            and not multiprocessing.active_children()
+            and not {*multiprocessing.active_children()} - self._others
         ):
             # Workers of a loader would serve the copy and the run at once.
             self._copy(steps)

@@ -87,11 +87,41 @@ def test_copies_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert snapshots._alive == []
 
 
-def test_a_bit_exact_run_leaves_no_copy_behind() -> None:
+def test_a_bit_exact_run_leaves_no_copy_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    fork = os.fork
+
+    def noted() -> int:
+        made.append(fork())
+        return made[-1]
+
+    monkeypatch.setattr(os, "fork", noted)
     assert verify(lambda: train(Transformer(), 6), runs=2, snapshot_every=2)
+    assert len(made) == 6
     assert snapshots._alive == []
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    for pid in made:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def test_processes_that_were_there_before_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.active_children", lambda: ["somebody's"])
+    assert "deterministic_tests.noisy " in str(verify(Counted(7), snapshot_every=4))
+
+
+def test_no_copy_is_made_while_the_run_has_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers: list[object] = []
+    monkeypatch.setattr("multiprocessing.active_children", lambda: [*workers])
+
+    def run() -> float:
+        workers.append(object())
+        try:
+            return train(Transformer(), 6)
+        finally:
+            workers.clear()
+
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a copy was made"))
+    assert verify(run, runs=2, snapshot_every=2)
 
 
 def test_a_process_with_several_threads_is_refused() -> None:
