@@ -112,6 +112,14 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
+SMALL, MIDDLE, BIG = MODELS
+MEASURED = [
+    *((model, optimizer) for model in (SMALL, MIDDLE) for optimizer in OPTIMIZERS),
+    (BIG, "fused AdamW"),  # a step takes a second
+]
+"""What is measured together."""
+
+
 class Training:
     """A trial: some steps inside a context, after one that is not timed."""
 

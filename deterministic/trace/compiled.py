@@ -10,11 +10,11 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import torch
 import wrapt
 
 from .drafts import Draft
 from .generators import generator_of, state_hash
-from .modules import OUTSIDE
 from .operations import tensors_in
 from .storages import THREAD
 from .threads import works_for
@@ -113,7 +113,7 @@ class CompiledRegions:
             if not works_for(self._thread):
                 return self._unrecorded(run(inputs))
             draft = Draft(self._drafts)
-            for index, tensor in enumerate(tensors_in(inputs)):
+            for index, tensor in enumerate(sorted(tensors_in(inputs), key=self._name_and_shape)):
                 draft.input(tensor, "input", index)
             mutated = _mutated(graph, inputs)
             generator, name = generator_of(inputs, {})
@@ -126,6 +126,10 @@ class CompiledRegions:
             return outputs
 
         return recorded
+
+    def _name_and_shape(self, tensor: torch.Tensor) -> tuple[str, str, tuple[int, ...]]:
+        """Return what inputs are sorted by: their order is not the same each time the same code is compiled."""
+        return self._drafts.storages.name(tensor), str(tensor.dtype), tuple(tensor.shape)
 
     def _read_after(self, draft: Draft, mutated: list[Any], outputs: Any) -> None:
         for tensor in mutated:
@@ -154,5 +158,5 @@ def _name(where: Where) -> str:
     function = "" if where.spot is None else where.spot.code.co_name
     resumed = _RESUMED.match(function)
     function = resumed[1] if resumed else function
-    is_module = where.module is not OUTSIDE and function in ("", "forward", "__call__")
-    return f"compiled {where.module.own if is_module else function}"
+    is_module = where.module.root and function in ("", "forward", "__call__")
+    return f"compiled {where.module.own if is_module else function}".rstrip()

@@ -16,7 +16,7 @@ from .observations import Pause
 from .operations import Argument, Operation, tensors_in
 from .storages import COLLECTIVE, UNINITIALISED
 from .torch_internals import DispatchMode, is_only_described
-from .values import is_number, is_plain
+from .values import dispatches, is_number, is_plain
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -40,25 +40,23 @@ class OperationMode(DispatchMode):
         self._attribution = attribution
         self._pause = pause
         self._operations: dict[int, tuple[Any, Operation]] = {}
-        self.is_on = True
+        self.is_on = False
 
-    def enter(self) -> None:
-        """Put it in place on this thread."""
-        super().enter()
-        EAGER.hold()
-
-    def leave(self) -> None:
-        """Take it away."""
-        super().leave()
-        EAGER.release()
+    def turn(self, *, on: bool) -> None:
+        """Record from now on, or do not."""
+        if on and not self.is_on:
+            EAGER.hold()
+        elif self.is_on and not on:
+            EAGER.release()
+        self.is_on = on
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        for kind in types:
-            if kind not in _PLAIN:
-                return NotImplemented  # the subclass takes it apart, and its plain operations come here
         if not self.is_on or self._pause.depth or is_only_described():
             return function(*args, **kwargs)
+        for kind in types:
+            if kind not in _PLAIN and dispatches(kind):
+                return NotImplemented  # the subclass takes it apart, and its plain operations come here
         known = self._operations.get(id(function))  # its own hash is Python's
         if known is None:
             if not hasattr(function, "_schema"):
@@ -70,7 +68,10 @@ class OperationMode(DispatchMode):
             self._attribution.note_view()
             return result
         draft = Draft(self._drafts)
-        self._read_before(operation, args, kwargs, draft)
+        if operation.is_asynchronous:
+            self._read_collective(operation, args, kwargs, draft)
+        else:
+            self._read_before(operation, args, kwargs, draft)
         result = function(*args, **kwargs)
         where = self._attribution.here()
         self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
@@ -95,6 +96,16 @@ class OperationMode(DispatchMode):
             argument = operation.keywords[name]
             if value is not None and not argument.is_not_read:
                 self._read_argument(argument, value, draft)
+
+    def _read_collective(
+        self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft
+    ) -> None:
+        """Note what a collective is given: its schema does not say that it only writes some of that."""
+        given = {**dict(zip((argument.name for argument in operation.arguments), args, strict=False)), **kwargs}
+        for name, value in given.items():
+            for index, tensor in enumerate(() if name.startswith("output") else tensors_in(value)):
+                if not self._storages.is_uninitialised(tensor):
+                    draft.input(tensor, name, index)
 
     def _read_argument(self, argument: Argument, value: Any, draft: Draft) -> None:
         if isinstance(value, torch.Tensor):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -47,9 +49,18 @@ _HANDLE = RemovableHandle(OrderedDict())
 so each recording has the same."""
 
 
+_quiet: list[Any] = []
+"""The filter of warnings that is in place with the hooks."""
+
+
 def add(told: Told) -> None:
     """Tell somebody of each module that is called, from now on."""
     _told.append(told)
+    if not _quiet:
+        # In each call of a compiled module torch warns that hooks are called for it, too. These are made for it.
+        known = [*warnings.filters]
+        warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks", UserWarning)
+        _quiet.extend(one for one in warnings.filters[:1] if one not in known)
     torch_modules._global_forward_pre_hooks[_HANDLE.id] = before
     torch_modules._global_forward_hooks[_HANDLE.id] = after
     torch_modules._global_forward_hooks_always_called[_HANDLE.id] = True
@@ -60,6 +71,9 @@ def remove(told: Told) -> None:
     if told in _told:
         _told.remove(told)
     if not _told:
+        while _quiet:
+            with suppress(ValueError):  # whoever came since has other filters
+                warnings.filters.remove(_quiet.pop())  # type: ignore[attr-defined]
         for hooks in (
             torch_modules._global_forward_pre_hooks,
             torch_modules._global_forward_hooks,

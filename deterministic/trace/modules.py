@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from . import hooks
-from .torch_internals import MODULE_CALL, frame_of_module_call
+from .torch_internals import GENERATED_GRAPH, MODULE_CALL, frame_of_module_call, is_only_described
 
 COMPILED = "_orig_mod"
 """What `torch.compile` puts between the path of a module and that of its parts."""
@@ -80,7 +80,9 @@ class Modules:
         return self._names.get(module, OUTSIDE)
 
     def enter(self, module: torch.nn.Module, arguments: Any) -> None:
-        """Note that a module is called."""
+        """Note that a module is called; not what a compiler calls to see what it does, nor what it made of that."""
+        if is_only_described() or isinstance(module, GENERATED_GRAPH):
+            return
         stack = self._stacks.setdefault(threading.get_ident(), [])
         frame = frame_of_module_call()
         if stack:

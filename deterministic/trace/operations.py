@@ -67,7 +67,7 @@ class Argument(NamedTuple):
     Attributes:
         name: Its name.
         is_number: It holds numbers to compute with, not sizes or choices.
-        is_not_read: What is in it does not matter: it is overwritten.
+        is_not_read: What is in it does not matter: it is overwritten, or gives its shape alone.
     """
 
     name: str
@@ -136,8 +136,12 @@ class Operation:
                 and namespace not in _ASYNCHRONOUS
             )
         )
+        only_shapes = self.is_from_python or self.is_uninitialised or name.endswith("_like") or name.startswith("new_")
         self.arguments = [
-            Argument(a.name, str(a.type) in _NUMBERS, a.name in overwritten or self.is_from_python) for a in arguments
+            Argument(
+                a.name, str(a.type) in _NUMBERS, a.name in overwritten or (only_shapes and str(a.type) == "Tensor")
+            )
+            for a in arguments
         ]
         self.keywords = {argument.name: argument for argument in self.arguments}
 

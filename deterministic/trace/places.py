@@ -23,6 +23,9 @@ _NOT_THE_USERS = (
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
     "<",  # frozen and generated code
 )
+_TYPED = ("<ipython-input", "<stdin>", "<string>")
+"""What code is called that the user typed, or passed with `python -c`."""
+
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 
 _TORCHS, _USERS, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(6)
@@ -153,5 +156,5 @@ def kind_of(code: CodeType) -> int:
 def is_users(filename: str) -> bool:
     """Return whether a file is neither Python's, nor torch's, nor this library's."""
     if filename.startswith(_NOT_THE_USERS):
-        return False
+        return filename.startswith(_TYPED)
     return not filename.startswith(_STANDARD_LIBRARY) or filename.startswith(_INSTALLED)

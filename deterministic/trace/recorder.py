@@ -72,6 +72,7 @@ class Recorder:
         self._threads = ThreadWatch(self._storages, self._places)
         self._compiled = CompiledRegions(self._drafts, self._attribution, self._pause, self._is_recording_operations)
         self._mode: OperationMode | None = None
+        self._steps_in_backward: bool | None = None
         self._thread = threading.get_ident()
         self._undo = ExitStack()
         self.compared = 0
@@ -239,6 +240,7 @@ class Recorder:
         self._attribution.end_step()
         self.compared += 1
         self._log.end_step(optimizer, count)
+        self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
         self._close_window()
         self._open_window()
         self._is_in_on_step = True
@@ -256,20 +258,23 @@ class Recorder:
         return self._mode is not None and self._mode.is_on
 
     def _open_window(self) -> None:
+        is_open = self._is_in_window()
         if self._kept is not None:
-            self._kept.is_on = self._is_in_window()
-        if not self._has("ops") or not self._is_in_window():
+            self._kept.is_on = is_open
+        if not self._has("ops"):
             return
-        if self._mode is not None:
-            self._mode.is_on = True
-        elif current_node() is None:  # autograd puts the modes back that there were when backward() was called
+        # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the
+        # mode has to be there all the time. Whether they do the first step tells.
+        if self._mode is None and (is_open or self._steps_in_backward is not False) and current_node() is None:
             self._mode = OperationMode(self._drafts, self._attribution, self._pause)
             self._mode.enter()
+        if self._mode is not None:
+            self._mode.turn(on=is_open)
 
     def _close_window(self, *, force: bool = False) -> None:
         if self._mode is not None and (force or not self._is_in_window()):
-            self._mode.is_on = False
-            if force or current_node() is None:
+            self._mode.turn(on=False)
+            if force or (not self._steps_in_backward and current_node() is None):
                 self._mode.leave()
                 self._mode = None
 

@@ -74,6 +74,16 @@ class Storages:
             self.mark(tensor, SEEN)
         return known[1:]
 
+    def is_uninitialised(self, tensor: torch.Tensor) -> bool:
+        """Return whether a tensor is, or is a part of, memory that was not wholly written since it was allocated."""
+        known = self._known.get(storage_key(tensor))
+        return known is not None and known.origin == UNINITIALISED
+
+    def name(self, tensor: torch.Tensor) -> str:
+        """Return what a tensor's memory is called; empty if it has no name."""
+        known = self._known.get(storage_key(tensor))
+        return "" if known is None else known.name
+
     def made(self, tensor: torch.Tensor) -> str:
         """Note that an operation returned a tensor of its own making, and return what it is called."""
         known = self._known.get(storage_key(tensor))

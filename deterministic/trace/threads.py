@@ -78,7 +78,10 @@ class _Watch(DispatchMode):
         if known is None:
             known = self._operations[id(function)] = function, Operation(function)
         spot = self._watch.places.here()
-        if not known[1].is_view and spot is not None:  # without a spot it is a thread of torch's own
-            for tensor in (*known[1].writes(args, kwargs), *tensors_in(result)):
-                if is_plain(tensor):
-                    self._watch.storages.mark(tensor, THREAD, spot)
+        if known[1].is_view:
+            return
+        # Without a line of the user's it is a thread of torch's own, as a loader has: what it makes is just data.
+        made = [] if spot is None else tensors_in(result)
+        for tensor in (*known[1].writes(args, kwargs), *made):
+            if is_plain(tensor):
+                self._watch.storages.mark(tensor, THREAD, spot)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch.autograd import graph
+from torch.fx import _lazy_graph_module
 from torch.utils import _python_dispatch
 
 BACKWARD: CodeType = graph._engine_run_backward.__code__
@@ -16,6 +17,9 @@ BACKWARD: CodeType = graph._engine_run_backward.__code__
 
 MODULE_CALL: CodeType = torch.nn.Module._call_impl.__code__
 """The frame around every module's `forward` and hooks."""
+
+GENERATED_GRAPH: Any = getattr(_lazy_graph_module, "_LazyGraphModule", ())
+"""What dynamo puts graphs into: called as a module the first time, and past that later."""
 
 _step_wrapper = getattr(torch.optim.Optimizer, "profile_hook_step", None)
 

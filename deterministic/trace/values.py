@@ -22,7 +22,7 @@ NOT_COMPARED = "not compared"
 _MASK = (1 << 64) - 1
 _NUMBERS = (bool, int, float, complex)
 
-_has_no_dispatch: dict[type, bool] = {torch.Tensor: True, torch.nn.Parameter: True}
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 class Type(NamedTuple):
@@ -43,14 +43,15 @@ class Type(NamedTuple):
         return text if self.device is None else f"{text} {self.device}"
 
 
+def dispatches(kind: type[torch.Tensor]) -> bool:
+    """Return whether tensors of a class take operations into their own hands."""
+    return kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+
+
 def is_plain(tensor: torch.Tensor) -> bool:
     """Return whether a tensor is memory of its own: of a class that leaves operations to torch."""
     kind = type(tensor)
-    known = _has_no_dispatch.get(kind)
-    if known is None:
-        # Classes are not kept alive: there are functions that define one in each call.
-        return kind.__torch_dispatch__ is torch._C._disabled_torch_dispatch_impl and not is_lazy(tensor)
-    return known
+    return kind in _PLAIN or not (dispatches(kind) or is_lazy(tensor))
 
 
 def read(tensor: torch.Tensor) -> tuple[Type | str, Hash]:

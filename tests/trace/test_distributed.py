@@ -1,0 +1,127 @@
+"""Several processes: a trace for each rank, collectives without what is still under way, DTensors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from deterministic import diff
+from deterministic.trace.file import TraceReader
+from deterministic.trace.model import Site
+
+from ..processes import ROOT
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no collectives")
+
+TRAINING = """
+import os, sys
+import torch, torch.distributed as dist
+from torch import nn
+from deterministic import record
+
+torch.set_num_threads(1)
+rank = int(os.environ["RANK"])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+with record(sys.argv[1], "ops+inputs"):
+    torch.manual_seed(0)
+    model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(2):
+        optimizer.zero_grad()
+        model(torch.full((2, 3), float(rank + step))).sum().backward()
+        optimizer.step()
+    total = torch.ones(1) * (rank + 1)
+    waiting = dist.all_reduce(total, async_op=True)
+    waiting.wait()
+    assert (total * 2).item() == 6.0
+dist.destroy_process_group()
+"""
+
+
+def launch(folder: Path) -> None:
+    folder.mkdir()
+    command = [sys.executable, "-c", TRAINING, str(folder / "a.trace"), str(folder / "meeting")]
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PATH": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in started:
+        printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+
+
+def operations(path: Path) -> list[Site]:
+    with TraceReader(path) as trace:
+        records = [record for segment in trace.segments() for record in segment.records]
+        return [trace.sites[record] for record in records if trace.sites[record].kind == "operation"]
+
+
+def test_each_rank_records_its_own_trace_the_same_in_two_launches(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        launch(tmp_path / name)
+    for rank in range(2):
+        one, other = (tmp_path / name / f"a.rank{rank}.trace" for name in ("one", "other"))
+        assert diff(one, other).outcome == "same"
+    assert diff(tmp_path / "one" / "a.rank0.trace", tmp_path / "one" / "a.rank1.trace").outcome == "different"
+
+    sites = operations(tmp_path / "one" / "a.rank0.trace")
+    collectives = [site for site in sites if site.name.startswith("c10d.allreduce_")]
+    assert len(collectives) == 3  # one for each step, and that of the script: none of ours
+    assert all(value.role != "output" for site in collectives for value in site.values)
+    multiplied = sites[max(index for index, site in enumerate(sites) if site in collectives) + 1]
+    assert multiplied.name == "aten.mul.Tensor"
+    assert [value.origin.split()[0] for value in multiplied.values if value.role == "input"] == ["collective"]
+    reduced = [v for site in sites for v in site.values if v.origin.startswith("collective") and v.role == "input"]
+    assert len(reduced) > 1  # what DDP reduced is hashed where it is read
+
+
+DTENSOR = """
+import os, sys
+import torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from tests.trace.recorded import recorded
+
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+mesh = init_device_mesh("cpu", (1,))
+local = torch.arange(6.0).view(2, 3)
+
+def body():
+    x = distribute_tensor(local, mesh, [Shard(0)]).requires_grad_()
+    (x.sin() * 2).sum().full_tensor().backward()
+    recorder = __import__("deterministic.trace.active", fromlist=["ACTIVE"]).ACTIVE[-1]
+    recorder.observe("it", x)
+    return x.grad.to_local()
+
+for level in ("values", "ops+inputs"):
+    found = recorded(body, level)
+    assert recorded(body, level).hashes() == found.hashes()
+assert torch.equal(found.result, local.cos() * 2)
+assert [e.values("output") for e in found.named("sin")] == [[("float32[2, 3]", "")]]
+assert [e.site.values[0].type for e in found.all("observed")] == ["DTensor"]
+dist.destroy_process_group()
+print("recorded")
+"""
+
+
+def test_the_plain_operations_inside_a_dtensor_are_recorded(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", DTENSOR, str(tmp_path / "meeting")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.stdout.strip() == "recorded", finished.stderr
