@@ -136,6 +136,10 @@ class OperationMode(DispatchMode):
         if is_number(result):
             draft.number("output", result)
             return
+        if operation.scratch is not None and isinstance(result, tuple):
+            scratch = result[operation.scratch]
+            result = tuple(tensor for tensor in result if tensor is not scratch)
+            self._storages.mark(scratch, UNINITIALISED, where.spot)
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
             if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:

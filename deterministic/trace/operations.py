@@ -31,6 +31,18 @@ _DESCRIBES = frozenset(
 )
 """They return, or change, what a record's type says anyway; so does everything that begins with `sym_` or `is_`."""
 
+_SCRATCH = {
+    "_batch_norm_with_update": 3,
+    "_ctc_loss": 1,
+    "_cudnn_rnn": 3,
+    "cudnn_batch_norm": 3,
+    "miopen_rnn": 3,
+    "mkldnn_rnn_layer": 3,
+}
+"""Which result is room for the backward pass alone, and not all of it written: it may differ without harm."""
+
+_SCRATCH_ARGUMENTS = frozenset({"log_alpha", "noise", "reserve", "reserveSpace", "workspace"})
+
 _STATISTICS = frozenset({"running_mean", "running_var"})
 """Batch norm writes them while it trains, without its schema's saying so."""
 
@@ -86,6 +98,7 @@ class Operation:
         is_from_python: What it returns comes from Python data.
         is_asynchronous: What it writes is not there yet when it returns.
         overwrites: It does not read what it writes.
+        scratch: The index of what it returns that need not be the same each time; None if there is none.
         arguments: In the order of the positions.
         keywords: The same by name.
     """
@@ -104,6 +117,7 @@ class Operation:
         "keywords",
         "name",
         "overwrites",
+        "scratch",
     )
 
     def __init__(self, function: Any) -> None:
@@ -121,6 +135,7 @@ class Operation:
         ]
         overwritten = {*self._written_keywords, *([arguments[0].name] if name in _OVERWRITES else [])}
         self.overwrites = bool(overwritten)
+        self.scratch = _SCRATCH.get(name)
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
         self.is_uninitialised = name in _LEAVES_MEMORY_AS_IT_IS
         self.is_from_python = name in _FROM_PYTHON
@@ -137,11 +152,9 @@ class Operation:
             )
         )
         only_shapes = self.is_from_python or self.is_uninitialised or name.endswith("_like") or name.startswith("new_")
+        unread = {*overwritten, *_SCRATCH_ARGUMENTS, *(a.name for a in arguments if only_shapes)}
         self.arguments = [
-            Argument(
-                a.name, str(a.type) in _NUMBERS, a.name in overwritten or (only_shapes and str(a.type) == "Tensor")
-            )
-            for a in arguments
+            Argument(a.name, str(a.type) in _NUMBERS, a.name in unread and "Tensor" in str(a.type)) for a in arguments
         ]
         self.keywords = {argument.name: argument for argument in self.arguments}
 
