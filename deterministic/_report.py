@@ -17,7 +17,7 @@ _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
 @dataclass(frozen=True)
-class Report:
+class ScopeReport:
     """What one scope set, source by source, and what it could not control.
 
     Attributes:
@@ -27,7 +27,7 @@ class Report:
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, entry: Entry | None, loaders: Sequence[dict[str, Any]] = ()) -> Report:
+    def of(cls, entry: Entry | None, loaders: Sequence[dict[str, Any]] = ()) -> ScopeReport:
         """Return the report of an entry and the loaders in it; None stands for a scope that is not enabled."""
         if entry is None:
             return cls({"enabled": False, "versions": versions()})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from ._report import Report
+    from ._report import ScopeReport
     from .sources.base import RngSource
 
 _STATE_VERSION = 1
@@ -113,11 +113,11 @@ class Run:
             self._numpy_streams[name] = self._new_numpy_stream(name)
         return self._numpy_streams[name]
 
-    def report(self) -> Report:
+    def report(self) -> ScopeReport:
         """Return what this scope set, what it could not control and the remedy, and the versions; also once closed."""
-        from ._report import Report
+        from ._report import ScopeReport
 
-        return Report.of(self._entry, [loader.describe() for loader in self._loaders])
+        return ScopeReport.of(self._entry, [loader.describe() for loader in self._loaders])
 
     def observe(self, name: str, value: Any) -> None:
         """Have a value compared by `verify` and recorded by `record`: a loss, a prediction, an accuracy.

@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from deterministic import reproducible
-from deterministic._report import Report
+from deterministic._report import ScopeReport
 from deterministic.sources import SOURCES
 
 from .processes import run_python
 
 
-def report_of(**arguments: Any) -> Report:
+def report_of(**arguments: Any) -> ScopeReport:
     with reproducible(**{"seed": 3, **arguments}) as run:
         return run.report()
 
 
-def rows(report: Report) -> dict[str, str]:
+def rows(report: ScopeReport) -> dict[str, str]:
     """Return the lines of the text that have a name and a value."""
     return dict(re.findall(r"^  (\S+)  +(\S.*)$", str(report), re.MULTILINE))
 
@@ -74,7 +74,7 @@ def test_every_source_is_in_it_in_order_also_the_users_own_generators() -> None:
     assert names == [*(source.name for source in SOURCES), "generators[0]"]
 
 
-def subjects(report: Report) -> set[str]:
+def subjects(report: ScopeReport) -> set[str]:
     return {limit["subject"] for limit in report.data["limits"]}
 
 

@@ -68,6 +68,12 @@ class OperationMode(DispatchMode):
             self._attribution.note_view()
             return result
         draft = Draft(self._drafts)
+        if operation.waits:
+            result = function(*args, **kwargs)
+            for tensor in tensors_in(result):
+                draft.input(tensor, "result")  # not its own: a collective's, that it waited for
+            draft.finish(operation.name, self._attribution.here())
+            return result
         if operation.is_asynchronous:
             self._read_collective(operation, args, kwargs, draft)
         else:

@@ -97,6 +97,7 @@ class Operation:
         is_uninitialised: What it returns holds whatever the memory held.
         is_from_python: What it returns comes from Python data.
         is_asynchronous: What it writes is not there yet when it returns.
+        waits: What it is given may not be there yet; it is when it returns.
         overwrites: It does not read what it writes.
         scratch: The index of what it returns that need not be the same each time; None if there is none.
         arguments: In the order of the positions.
@@ -118,6 +119,7 @@ class Operation:
         "name",
         "overwrites",
         "scratch",
+        "waits",
     )
 
     def __init__(self, function: Any) -> None:
@@ -139,7 +141,8 @@ class Operation:
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
         self.is_uninitialised = name in _LEAVES_MEMORY_AS_IT_IS
         self.is_from_python = name in _FROM_PYTHON
-        self.is_asynchronous = namespace in _ASYNCHRONOUS and name != "wait_tensor"
+        self.waits = namespace in _ASYNCHRONOUS and name == "wait_tensor"
+        self.is_asynchronous = namespace in _ASYNCHRONOUS and not self.waits
         shares = all(a.alias_info is not None and not a.alias_info.is_write for a in schema.returns)
         self.is_view = (
             namespace in _BOOKKEEPING
