@@ -11,12 +11,13 @@ from ..errors import TraceError, explain
 from . import payloads
 from .chunks import MAGIC, ChunkHead, ChunkReader, CutError, StrPath
 from .model import Level, Segment, Site, Step
+from .repeats import count_of_values, with_repeats
 from .writer import TraceWriter
 
 __all__ = ["Entry", "TraceReader", "TraceWriter"]
 
-PROGRAMS_KNOWN = 8
-"""Those used last; another one is read again."""
+SHARED_KNOWN = 16
+"""Numbers that segments share, those used last; others are read again."""
 
 
 class Entry(NamedTuple):
@@ -78,7 +79,7 @@ class TraceReader:
             raise
         self.sites, self.footer, self.truncated = [], None, False
         self._value_counts = array("I")  # of each site
-        self._programs: dict[int, tuple[array[int], int]] = {}  # by offset, the last used last: records, hashes
+        self._shared: dict[int, array[int]] = {}  # numbers by where they are, the last used last
         self._start = self._known = head.end  # known: up to where the iterator that came farthest has read
         return self
 
@@ -120,10 +121,12 @@ class TraceReader:
             raise TraceError(explain(f"the trace {self._path} has no such entry", values, "Pass one of this trace."))
         hashes = self._hashes(head, recorded)
         with self._checking(head):
-            records, length = self._program(recorded.program)
-            if length != recorded.length:
-                raise ValueError(f"{recorded.length} hashes for records that have {length}")
-        return Segment(*entry[:3], records, payloads.unpack_words("Q", self._file.payload(hashes)))
+            records, repeats = self._numbers(recorded.records), self._numbers(recorded.repeats)
+            length = count_of_values(records, self._value_counts)
+            if length != len(repeats):
+                raise ValueError(f"{len(repeats)} hashes for records that have {length}")
+            distinct = payloads.unpack_words("Q", self._file.payload(hashes))
+            return Segment(*entry[:3], records, with_repeats(distinct, repeats))
 
     def _read(self, head: ChunkHead) -> tuple[int, list[Entry]]:
         """Return where the next chunk begins that is to be read, and the segments that this one has."""
@@ -148,7 +151,7 @@ class TraceReader:
             if not self._file.ends_at(head.end):
                 raise ValueError("a footer with something behind it")
             self.footer = payloads.unpack_mapping(payload)
-        elif head.tag != payloads.PROGRAM:  # which is read again when a segment has it
+        elif head.tag != payloads.NUMBERS:  # which are read again when a segment has them
             raise ValueError("a chunk that is unknown, or in the wrong place")
 
     def _recorded(self, head: ChunkHead) -> payloads.Recorded:
@@ -165,19 +168,18 @@ class TraceReader:
                 raise ValueError(f"{hashes.length} bytes where {recorded.length} hashes should be")
         return hashes
 
-    def _program(self, offset: int) -> tuple[array[int], int]:
-        """Return the sites of the records of a program, and how many hashes they have."""
-        program = self._programs.pop(offset, None)
-        if program is None:
+    def _numbers(self, offset: int) -> array[int]:
+        """Return the numbers that a segment shares with others."""
+        numbers = self._shared.pop(offset, None)
+        if numbers is None:
             head = self._file.head(offset) if offset < self._known else None
             if head is None:
-                raise ValueError(f"a program at byte {offset}")
-            sites = payloads.unpack_program(self._payload(head, payloads.PROGRAM))
-            program = sites, sum(self._value_counts[site] for site in sites)
-            if len(self._programs) >= PROGRAMS_KNOWN:
-                del self._programs[next(iter(self._programs))]
-        self._programs[offset] = program
-        return program
+                raise ValueError(f"shared numbers at byte {offset}")
+            numbers = payloads.unpack_numbers(self._payload(head, payloads.NUMBERS))
+            if len(self._shared) >= SHARED_KNOWN:
+                del self._shared[next(iter(self._shared))]
+        self._shared[offset] = numbers
+        return numbers
 
     def _payload(self, head: ChunkHead, tag: bytes) -> bytes:
         payload = self._file.payload(head)

@@ -1,11 +1,11 @@
-"""What is in the chunks of a trace, as bytes: JSON, sites, programs, steps, hashes and digests.
+"""What is in the chunks of a trace, as bytes: JSON, sites, shared numbers, steps, hashes and digests.
 
     HEAD  the header: JSON
     SITE  sites that follow those before: zlib, JSON
-    PROG  a program, the site of each record of a segment: zlib, u32
+    NUMS  numbers that segments share: the site of each record, or the repeats of hashes: zlib, u32
     STEP  a segment: optimizer i32, number u64, part u32, digest, values digest (16 bytes each),
-          offset of its program in the file u64, number of hashes u32
-    HASH  the hashes of the STEP before it: u64
+          where in the file its records and its repeats are (u64 each), number of distinct hashes u32
+    HASH  the distinct hashes of the STEP before it: u64
     DIGS  segments without records: how many u32, their digests of 16 bytes, zlib of optimizer, number, part of each
     END   the footer: JSON
 
@@ -28,13 +28,13 @@ from .model import LEVELS, NO_OPTIMIZER, Level, Segment, Site, Step, site_from_j
 
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
 
-HEADER, SITES, PROGRAM, STEP, HASHES, DIGESTS, END = b"HEAD", b"SITE", b"PROG", b"STEP", b"HASH", b"DIGS", b"END "
+HEADER, SITES, NUMBERS, STEP, HASHES, DIGESTS, END = b"HEAD", b"SITE", b"NUMS", b"STEP", b"HASH", b"DIGS", b"END "
 
 JSON_LIMIT = 2**22
 """Bytes of a JSON text; parsed it takes up to some twenty times that."""
 
-RECORDS_LIMIT = 2**22
-"""Records of a segment."""
+NUMBERS_LIMIT = 2**22
+"""Records of a segment, and hashes of one."""
 
 DIGESTS_LIMIT = 2**12
 """Segments without records in one chunk."""
@@ -43,7 +43,7 @@ _DIGITS_LIMIT = 4300
 """Python's own limit, which 3.10 lacks: parsing an integer takes time quadratic in its digits."""
 
 _STEP = struct.Struct("<iQI")
-_RECORDED = struct.Struct("<iQI16s16sQI")
+_RECORDED = struct.Struct("<iQI16s16sQQI")
 _COUNT = struct.Struct("<I")
 _DIGEST = struct.Struct("16s")
 
@@ -55,14 +55,16 @@ class Recorded(NamedTuple):
         step: As of `Segment`.
         digest: As of `Segment`.
         values_digest: As of `Segment`.
-        program: Where in the file the chunk with its records begins.
-        length: The number of its hashes.
+        records: Where in the file the chunk with its records begins.
+        repeats: Where in the file the chunk with the repeats of its hashes begins.
+        length: The number of its distinct hashes.
     """
 
     step: Step
     digest: bytes
     values_digest: bytes
-    program: int
+    records: int
+    repeats: int
     length: int
 
 
@@ -118,14 +120,14 @@ def unpack_sites(payload: bytes) -> list[Site]:
     return [site_from_json(site) for site in data]
 
 
-def pack_program(records: bytes) -> bytes:
-    """Return the records of a segment, which `pack_words` made; raise ValueError if they are too many."""
-    return zlib.compress(_within(records, 4 * RECORDS_LIMIT))
+def pack_numbers(numbers: bytes) -> bytes:
+    """Return numbers that segments share, which `pack_words` made; raise ValueError if they are too many."""
+    return zlib.compress(_within(numbers, 4 * NUMBERS_LIMIT))
 
 
-def unpack_program(payload: bytes) -> array[int]:
-    """Return the site of each record of a segment."""
-    return unpack_words("I", _inflate(payload, 4 * RECORDS_LIMIT))
+def unpack_numbers(payload: bytes) -> array[int]:
+    """Return numbers that segments share."""
+    return unpack_words("I", _inflate(payload, 4 * NUMBERS_LIMIT))
 
 
 def check_segment(segment: Segment) -> None:
@@ -135,15 +137,15 @@ def check_segment(segment: Segment) -> None:
         raise ValueError(f"a digest that is not of {_DIGEST.size} bytes")
 
 
-def pack_step(segment: Segment, program: int) -> bytes:
+def pack_step(segment: Recorded) -> bytes:
     """Return a segment but for its records and hashes."""
-    return _RECORDED.pack(*segment.step, segment.digest, segment.values_digest, program, len(segment.hashes))
+    return _RECORDED.pack(*segment.step, *segment[1:])
 
 
 def unpack_step(payload: bytes) -> Recorded:
     """Return a segment but for its records and hashes."""
-    *step, digest, values_digest, program, length = _unpacked(_RECORDED, payload)
-    return Recorded(_check_step(Step(*step)), digest, values_digest, program, length)
+    optimizer, number, part, *rest = _unpacked(_RECORDED, payload)
+    return Recorded(_check_step(Step(optimizer, number, part)), *rest)
 
 
 def pack_digests(segments: Sequence[Segment]) -> bytes:

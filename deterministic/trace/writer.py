@@ -15,6 +15,7 @@ from . import payloads
 from .chunks import ChunkWriter, StrPath
 from .model import Segment, Site
 from .payloads import JSON
+from .repeats import count_of_values, without_repeats
 
 DIGESTS_AT_ONCE = 128
 """Segments without records that share a chunk."""
@@ -22,8 +23,9 @@ DIGESTS_AT_ONCE = 128
 SECONDS = 1.0
 """Since the last chunk, after which they are written with the next segment, however few they are."""
 
-PROGRAMS_KNOWN = 64
-"""Those used last; another one is written again. It bounds the memory of a run in which no two steps are alike."""
+SHARED_KNOWN = 128
+"""Numbers that segments share, those used last; others are written again. It bounds the memory of a run in which no two
+steps are alike."""
 
 _SITES_AT_ONCE = 256
 
@@ -53,7 +55,7 @@ class TraceWriter:
             payloads.level_of(self._header)
             header = payloads.pack_mapping(self._header)
         self._value_counts = array("I")  # of each site
-        self._programs: dict[bytes, tuple[int, int]] = {}  # by digest, the last used last: offset, number of hashes
+        self._shared: dict[bytes, int] = {}  # where numbers are, by digest, the last used last
         self._waiting: list[Segment] = []
         self._pid = os.getpid()
         self._file = ChunkWriter(self._path)
@@ -108,24 +110,26 @@ class TraceWriter:
             if len(self._waiting) >= DIGESTS_AT_ONCE or monotonic() - self._written >= SECONDS:
                 self._append()
             return
-        program, length = self._program(segment.records)
+        records = array("I", segment.records)
+        length = count_of_values(records, self._value_counts)
         if len(segment.hashes) != length:
             raise ValueError(f"{len(segment.hashes)} hashes for records that have {length}")
-        hashes = payloads.pack_words(array("Q", segment.hashes))
-        self._append((payloads.STEP, payloads.pack_step(segment, program)), (payloads.HASHES, hashes))
+        distinct, repeats = without_repeats(segment.hashes)
+        recorded = payloads.Recorded(*segment[:3], self._share(records), self._share(repeats), len(distinct))
+        hashes = payloads.pack_words(distinct)
+        self._append((payloads.STEP, payloads.pack_step(recorded)), (payloads.HASHES, hashes))
 
-    def _program(self, records: Sequence[int]) -> tuple[int, int]:
-        """Return where these records are in the file, written now if they are not, and how many hashes they have."""
-        plain = payloads.pack_words(array("I", records))
+    def _share(self, numbers: array[int]) -> int:
+        """Return where these numbers are in the file; they are written now if they are not there."""
+        plain = payloads.pack_words(numbers)
         digest = blake2b(plain, digest_size=16).digest()
-        program = self._programs.pop(digest, None)
-        if program is None:
-            length = sum(self._value_counts[site] for site in records)
-            program = self._append((payloads.PROGRAM, payloads.pack_program(plain))), length
-            if len(self._programs) >= PROGRAMS_KNOWN:
-                del self._programs[next(iter(self._programs))]
-        self._programs[digest] = program
-        return program
+        offset = self._shared.pop(digest, None)
+        if offset is None:
+            offset = self._append((payloads.NUMBERS, payloads.pack_numbers(plain)))
+            if len(self._shared) >= SHARED_KNOWN:
+                del self._shared[next(iter(self._shared))]
+        self._shared[digest] = offset
+        return offset
 
     def _append(self, *chunks: tuple[bytes, bytes]) -> int:
         """Append chunks after the segments that wait, and return the offset of the first."""

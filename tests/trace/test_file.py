@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import random
+import tracemalloc
 from array import array
 from pathlib import Path
 
@@ -46,6 +48,27 @@ def test_what_was_written_is_read(folder: Path, writes: list[Write]) -> None:
         entries = list(trace.steps())
         assert [entry[:3] for entry in entries] == [segment[:3] for segment, _ in writes]
         assert [plain(trace.segment_at(entry)) for entry in reversed(entries)] == segments_of(writes)[::-1]
+
+
+def test_a_trace_is_read_a_chunk_at_a_time(folder: Path) -> None:
+    draws = random.Random(0)
+    records = [0] * 20_000
+    writes = [
+        (Segment(Step(0, count), A, B, records, [draws.getrandbits(64) for _ in records]), () if count else SITES)
+        for count in range(100)
+    ]
+    write_trace(folder / "a", writes, {})
+    assert (folder / "a").stat().st_size > 2**23
+    tracemalloc.start()
+    try:
+        with TraceReader(folder / "a") as trace:
+            assert sum(1 for _ in trace.segments()) == 100
+            assert tracemalloc.get_traced_memory()[1] < 2**21
+            tracemalloc.reset_peak()
+            assert sum(1 for _ in trace.steps()) == 100
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_records_and_hashes_are_arrays(tmp_path: Path) -> None:

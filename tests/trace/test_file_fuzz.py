@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import random
 import struct
 import tracemalloc
 import zlib
@@ -162,17 +161,17 @@ JSON = st.recursive(
 TEXT = JSON.map(lambda data: json.dumps(data).encode())
 NUMBERS = st.integers(0, 200) | st.integers(0, 2**64 - 1)
 LENGTH = st.integers(0, 9) | st.integers(0, 2**32 - 1)
-STEPS = st.tuples(st.integers(-3, 3), NUMBERS, st.integers(0, 3), NUMBERS, LENGTH)
+STEPS = st.tuples(st.integers(-3, 3), NUMBERS, st.integers(0, 3), NUMBERS, NUMBERS, LENGTH)
 PAYLOAD = (
     st.binary(max_size=80)
     | TEXT
     | (TEXT | st.binary(max_size=64)).map(zlib.compress)
-    | STEPS.map(lambda x: struct.pack("<iQI16s16sQI", *x[:3], A, B, *x[3:]))
+    | STEPS.map(lambda x: struct.pack("<iQI16s16sQQI", *x[:3], A, B, *x[3:]))
     | st.lists(st.integers(0, 5), max_size=4).map(lambda x: zlib.compress(struct.pack(f"<{len(x)}I", *x)))
     | st.just(payloads.pack_sites(SITES))
     | st.just(payloads.pack_digests([Segment(Step(0, 0), A, A)]))
 )
-TAG = st.sampled_from([b"HEAD", b"SITE", b"PROG", b"STEP", b"HASH", b"DIGS", b"END ", b"ELSE"])
+TAG = st.sampled_from([b"HEAD", b"SITE", b"NUMS", b"STEP", b"HASH", b"DIGS", b"END ", b"ELSE"])
 
 
 @SETTINGS
@@ -186,19 +185,32 @@ def test_any_chunks_are_read_or_refused(folder: Path, made_up: list[tuple[bytes,
 
 START = MAGIC + chunk(b"HEAD", HEAD)
 WITH_SITES = START + chunk(b"SITE", payloads.pack_sites(SITES))
-PROGRAM = chunk(b"PROG", payloads.pack_program(struct.pack("<2I", 0, 2)))
-WITH_PROGRAM = WITH_SITES + PROGRAM
-AT = len(WITH_SITES)
 
 
-def step(program: int, length: int, hashes: bytes, tag: bytes = b"HASH") -> bytes:
-    segment = Segment(Step(0, 0), A, B, [], [0] * length)
-    return chunk(b"STEP", payloads.pack_step(segment, program)) + chunk(tag, hashes)
+def numbers(*them: int) -> bytes:
+    return chunk(b"NUMS", payloads.pack_numbers(struct.pack(f"<{len(them)}I", *them)))
+
+
+RECORDS = numbers(0, 2)
+WITH_RECORDS = WITH_SITES + RECORDS
+AT, BEHIND = len(WITH_SITES), len(WITH_RECORDS)
+
+
+def step(records: int, repeats: int, length: int, hashes: bytes, tag: bytes = b"HASH") -> bytes:
+    segment = payloads.Recorded(Step(0, 0), A, B, records, repeats, length)
+    return chunk(b"STEP", payloads.pack_step(segment)) + chunk(tag, hashes)
+
+
+def repeating(*repeats: int, length: int) -> bytes:
+    """A trace with one segment, of records that have three hashes."""
+    return (
+        WITH_RECORDS + numbers(*repeats) + step(AT, BEHIND, length, struct.pack(f"<{length}Q", *range(7, 7 + length)))
+    )
 
 
 def test_what_the_next_test_makes_up_is_a_trace_when_nothing_is_wrong(folder: Path) -> None:
-    content = read_bytes(folder / "a", WITH_PROGRAM + step(AT, 3, bytes(24)) + chunk(b"END ", b"{}"))
-    assert content == Content({"level": "ops"}, SITES, [Segment(Step(0, 0), A, B, [0, 2], [0, 0, 0])], {}, False, "")
+    content = read_bytes(folder / "a", repeating(0, 0, 2, length=2) + chunk(b"END ", b"{}"))
+    assert content == Content({"level": "ops"}, SITES, [Segment(Step(0, 0), A, B, [0, 2], [7, 8, 7])], {}, False, "")
 
 
 @pytest.mark.parametrize(
@@ -216,16 +228,23 @@ def test_what_the_next_test_makes_up_is_a_trace_when_nothing_is_wrong(folder: Pa
         (START + chunk(b"END ", b"{}") + b"x", "a footer with something behind it"),
         (START + chunk(b"END ", b"{}") * 2, "a footer with something behind it"),
         (START + chunk(b"SITE", b"[]"), "what zlib refuses"),
-        (START + PROGRAM + step(len(START), 3, bytes(24)), "array index out of range"),
-        (WITH_PROGRAM + step(AT, 2, bytes(16)), "2 hashes for records that have 3"),
-        (WITH_PROGRAM + step(AT, 3, bytes(16)), "16 bytes where 3 hashes should be"),
-        (WITH_PROGRAM + step(AT, 3, bytes(24), b"ELSE"), "24 bytes where 3 hashes should be"),
-        (WITH_PROGRAM + step(AT + 1, 3, bytes(24)), ""),
-        (WITH_PROGRAM + step(len(START), 3, bytes(24)), "a chunk b'SITE' where b'PROG' should be"),
-        (WITH_PROGRAM + step(2**64 - 1, 3, bytes(24)), "a program at byte 18446744073709551615"),
-        (WITH_SITES + step(AT + 72 + 36, 3, bytes(24)) + PROGRAM, "a program at byte"),
-        (WITH_PROGRAM + chunk(b"STEP", b""), "0 bytes where"),
-        (WITH_PROGRAM + chunk(b"DIGS", b""), "0 bytes where 4 should be"),
+        (START + RECORDS + step(len(START), len(START), 3, bytes(24)), "index 0 is out of bounds"),
+        (repeating(0, 0, length=2), "2 hashes for records that have 3"),
+        (repeating(length=0), "0 hashes for records that have 3"),
+        (repeating(0, 0, 0, length=2), "2 hashes for 3 places with other repeats"),
+        (repeating(0, 0, 1, length=3), "3 hashes for 3 places with other repeats"),
+        (repeating(1, 0, 0, length=2), "2 hashes for 3 places with other repeats"),
+        (repeating(0, 0, 3, length=2), "2 hashes for 3 places with other repeats"),
+        (repeating(0, 1, 1, length=1), "1 hashes for 3 places with other repeats"),
+        (repeating(0, 0, 2**32 - 1, length=2), "2 hashes for 3 places with other repeats"),
+        (WITH_RECORDS + step(AT, AT, 3, bytes(16)), "16 bytes where 3 hashes should be"),
+        (WITH_RECORDS + step(AT, AT, 3, bytes(24), b"ELSE"), "24 bytes where 3 hashes should be"),
+        (WITH_RECORDS + step(AT + 1, AT, 3, bytes(24)), ""),
+        (WITH_RECORDS + step(len(START), AT, 3, bytes(24)), "a chunk b'SITE' where b'NUMS' should be"),
+        (WITH_RECORDS + step(2**64 - 1, AT, 3, bytes(24)), "shared numbers at byte 18446744073709551615"),
+        (WITH_SITES + step(AT + 80 + 36, AT, 3, bytes(24)) + RECORDS, "shared numbers at byte"),
+        (WITH_RECORDS + chunk(b"STEP", b""), "0 bytes where"),
+        (WITH_RECORDS + chunk(b"DIGS", b""), "0 bytes where 4 should be"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -237,35 +256,14 @@ def test_what_is_wrong_with_a_chunk_is_said(data: bytes, found: str, folder: Pat
     assert content.footer is None
 
 
-@pytest.mark.parametrize("tag", [b"SITE", b"PROG", b"END "])
+@pytest.mark.parametrize("tag", [b"SITE", b"NUMS", b"END "])
 def test_little_is_allocated_for_a_chunk_that_is_large_inside(tag: bytes, folder: Path) -> None:
-    (folder / "a").write_bytes(WITH_SITES + chunk(tag, zlib.compress(b" " * 2**27, 1)) + step(AT, 0, b""))
+    (folder / "a").write_bytes(WITH_SITES + chunk(tag, zlib.compress(b" " * 2**27, 1)) + step(AT, AT, 0, b""))
     tracemalloc.start()
     try:
         content = read_trace(folder / "a")
         assert content.error
         assert tracemalloc.get_traced_memory()[1] < 2**26
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_trace_is_read_a_chunk_at_a_time(folder: Path) -> None:
-    draws = random.Random(0)
-    records = [0] * 20_000
-    writes = [
-        (Segment(Step(0, count), A, B, records, [draws.getrandbits(64)] * len(records)), () if count else SITES)
-        for count in range(100)
-    ]
-    write_trace(folder / "a", writes, {})
-    assert (folder / "a").stat().st_size > 2**23
-    tracemalloc.start()
-    try:
-        with TraceReader(folder / "a") as trace:
-            assert sum(1 for _ in trace.segments()) == 100
-            assert tracemalloc.get_traced_memory()[1] < 2**21
-            tracemalloc.reset_peak()
-            assert sum(1 for _ in trace.steps()) == 100
-            assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
 

@@ -110,30 +110,30 @@ def test_json_that_has_no_sites_is_refused(data: Any) -> None:
         payloads.unpack_sites(zlib.compress(json.dumps(data).encode()))
 
 
-def test_programs_come_back() -> None:
+def test_numbers_come_back() -> None:
     words = array("I", [0, 1, 2**32 - 1])
-    assert payloads.unpack_program(payloads.pack_program(payloads.pack_words(words))) == words
+    assert payloads.unpack_numbers(payloads.pack_numbers(payloads.pack_words(words))) == words
 
 
-def test_a_program_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payloads, "RECORDS_LIMIT", 10)
-    assert len(payloads.unpack_program(payloads.pack_program(bytes(40)))) == 10
+def test_numbers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "NUMBERS_LIMIT", 10)
+    assert len(payloads.unpack_numbers(payloads.pack_numbers(bytes(40)))) == 10
     with pytest.raises(ValueError):
-        payloads.pack_program(bytes(44))
+        payloads.pack_numbers(bytes(44))
     with pytest.raises(ValueError):
-        payloads.unpack_program(zlib.compress(bytes(44)))
+        payloads.unpack_numbers(zlib.compress(bytes(44)))
 
 
 @pytest.mark.parametrize(
     "payload",
     [b"", b"text", zlib.compress(bytes(8))[:-1], zlib.compress(bytes(8)) + b"x", zlib.compress(bytes(7))],
 )
-def test_what_is_no_program_is_refused(payload: bytes) -> None:
+def test_what_are_no_numbers_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError):
-        payloads.unpack_program(payload)
+        payloads.unpack_numbers(payload)
 
 
-@pytest.mark.parametrize("unpack", [payloads.unpack_sites, payloads.unpack_program, payloads.unpack_digests])
+@pytest.mark.parametrize("unpack", [payloads.unpack_sites, payloads.unpack_numbers, payloads.unpack_digests])
 def test_a_bomb_is_not_inflated(unpack: Any) -> None:
     bomb = zlib.compress(b"[" + b" " * 2**27 + b"]", 1)
     if unpack is payloads.unpack_digests:
@@ -149,9 +149,8 @@ def test_a_bomb_is_not_inflated(unpack: Any) -> None:
 
 @pytest.mark.parametrize("step", [Step(-1, 0), Step(2**31 - 1, 2**64 - 1, 2**32 - 1)])
 def test_a_step_comes_back(step: Step) -> None:
-    segment = Segment(step, bytes(16), bytes(range(16)), [], [1, 2])
-    packed = payloads.pack_step(segment, 2**63)
-    assert payloads.unpack_step(packed) == (step, bytes(16), bytes(range(16)), 2**63, 2)
+    segment = payloads.Recorded(step, bytes(16), bytes(range(16)), 2**63, 2**64 - 1, 2)
+    assert payloads.unpack_step(payloads.pack_step(segment)) == segment
 
 
 @pytest.mark.parametrize("optimizer", [-2, -(2**31)])
@@ -160,7 +159,7 @@ def test_there_is_no_optimizer_before_none(optimizer: int) -> None:
     with pytest.raises(ValueError):
         payloads.check_segment(segment)
     with pytest.raises(ValueError):
-        payloads.unpack_step(payloads.pack_step(segment, 0))
+        payloads.unpack_step(payloads.pack_step(payloads.Recorded(*segment[:3], 0, 0, 0)))
     with pytest.raises(ValueError):
         payloads.unpack_digests(payloads.pack_digests([segment]))
 
@@ -174,7 +173,7 @@ def test_a_digest_has_16_bytes(digest: bytes) -> None:
 
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_step_of_another_length_is_refused(change: int) -> None:
-    packed = payloads.pack_step(digest_only(0), 0)
+    packed = payloads.pack_step(payloads.Recorded(*digest_only(0)[:3], 0, 0, 0))
     with pytest.raises(ValueError):
         payloads.unpack_step((packed + b"x")[: len(packed) + change])
 

@@ -97,29 +97,30 @@ def test_a_step_at_the_level_ops_takes_at_most_16_kilobytes(tmp_path: Path) -> N
     assert len(read_trace(tmp_path / "a").segments) == 3
 
 
-def test_a_program_is_written_once_and_what_is_remembered_of_programs_is_bounded(tmp_path: Path) -> None:
+def test_numbers_are_written_once_and_what_is_remembered_of_them_is_bounded(tmp_path: Path) -> None:
     programs = [[0] * count for count in range(1, 200)]
     writes: list[Write] = [
-        (Segment(Step(0, count), A, B, records, [count] * len(records)), SITES if not count else ())
+        (Segment(Step(0, count), A, B, records, [*range(len(records))]), SITES if not count else ())
         for count, records in enumerate([*programs, *programs[-10:], *programs[:10]])
     ]
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         for segment, new_sites in writes:
             trace.write(segment, new_sites)
-        assert len(trace._programs) == writer.PROGRAMS_KNOWN
+        assert len(trace._shared) == writer.SHARED_KNOWN
     with TraceReader(tmp_path / "a") as reader:
         assert [plain(segment) for segment in reader.segments()] == segments_of(writes)
-        assert len(reader._programs) <= 8
-    assert (tmp_path / "a").read_bytes().count(b"PROG") == len(programs) + 10
+        assert len(reader._shared) <= 16
+    # A program of zeros alone is its own list of repeats.
+    assert (tmp_path / "a").read_bytes().count(b"NUMS") == len(programs) + 10
 
 
-def test_the_last_used_programs_are_those_that_are_remembered(tmp_path: Path) -> None:
+def test_the_last_used_numbers_are_those_that_are_remembered(tmp_path: Path) -> None:
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         trace.write(Segment(Step(0, 0), A, B, [0], [1]), SITES)
         for count in range(1, 200):
             trace.write(Segment(Step(0, count), A, B, [1] * count, []))
             trace.write(Segment(Step(1, count), A, B, [0], [1]))
-    assert (tmp_path / "a").read_bytes().count(b"PROG") == 200
+    assert (tmp_path / "a").read_bytes().count(b"NUMS") == 201
 
 
 def test_many_sites_at_once_are_no_long_chunk(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_many_sites_at_once_are_no_long_chunk(tmp_path: Path) -> None:
         (Segment(Step(0, 0), A, A, [], [1]), "1 hashes for records that have 0"),
         (Segment(Step(0, 0), A, B, [0], [2**64]), "int"),
         (Segment(Step(0, 0), A, B, [0], [-1]), "int"),
-        (Segment(Step(0, 0), A, B, [3], [1]), "index out of range"),
+        (Segment(Step(0, 0), A, B, [3], [1]), "index 3 is out of bounds"),
         (Segment(Step(0, 0), A, B, [-1], [1]), "int"),
         (Segment(Step(0, 0), A, b"", [0], [1]), "16 bytes"),
         (Segment(Step(-2, 0), A, A), "optimizer -2"),
