@@ -25,7 +25,8 @@ PIECE = 1 << 24
 """Bytes of the largest part of a tensor that is copied at once."""
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_ANY_LENGTH = ctypes.c_char * (1 << 62)  # one type for all: ctypes takes 20 us to make one for each new length
+_MEMORY = memoryview((ctypes.c_char * (1 << 62)).from_address(0))
+"""All memory there is, of which a part is a buffer: made of ctypes each buffer would take twice as long."""
 
 
 class Unreadable(TypeError):
@@ -87,7 +88,7 @@ def memory(tensor: Tensor) -> Any:
         if not address:  # it is empty, or its storage was freed
             return None if tensor.numel() else b""
         if tensor.is_contiguous():
-            return memoryview(_ANY_LENGTH.from_address(address))[: tensor.nbytes]
+            return _MEMORY[address : address + tensor.nbytes]
         if tensor.nbytes <= PIECE:
             with undispatched():
                 return integers(tensor).numpy()

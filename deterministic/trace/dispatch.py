@@ -122,8 +122,9 @@ class OperationMode(DispatchMode):
                 if is_number(number):
                     draft.number("number", number, argument.name, index if len(numbers) > 1 else None)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
+            inputs, is_seen = self._drafts.inputs, self._storages.is_seen
             for index, item in enumerate(value):
-                if isinstance(item, torch.Tensor):
+                if isinstance(item, torch.Tensor) and (inputs or not is_seen(item)):
                     draft.input(item, argument.name, index)
         elif not isinstance(value, torch.Generator):
             draft.constant(argument.name, value)

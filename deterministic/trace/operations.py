@@ -26,6 +26,9 @@ _LEAVES_MEMORY_AS_IT_IS = frozenset(
 _FROM_PYTHON = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})
 """`torch.tensor(data)` arrives as one of these: its schema is that of a view, and its data is new."""
 
+_SHARES = frozenset({"_unsafe_view"})
+"""A view, though its schema does not say so."""
+
 _DESCRIBES = frozenset(
     {"dim", "is_contiguous", "is_pinned", "is_same_size", "layout", "numel", "set_", "size", "storage_offset", "stride"}
 )
@@ -147,6 +150,7 @@ class Operation:
         self.is_view = (
             namespace in _BOOKKEEPING
             or name in _DESCRIBES
+            or name in _SHARES
             or name.startswith(("sym_", "is_"))
             or (
                 shares
