@@ -34,6 +34,10 @@ def what_changed(before: _snapshot.Snapshot) -> dict[str, tuple[object, object]]
     }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("forks") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a GPU: run `tox -e gpu`")

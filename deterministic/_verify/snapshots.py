@@ -51,6 +51,8 @@ class Snapshots:
         self._recording: Recording | None = None
         self._others: set[object] = set()
         self._replay: _Replay | None = None
+        self.failures = 0
+        """How many replays a copy did not get to the end of."""
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -103,7 +105,9 @@ class Snapshots:
         if copy is None:
             return False
         os.write(copy.commands, json.dumps(plan).encode() + b"\n")
-        return os.read(copy.answers, 1) == b"0"
+        succeeded = os.read(copy.answers, 1) == b"0"
+        self.failures += not succeeded
+        return succeeded
 
     def close(self) -> None:
         """Let go of all copies."""
@@ -182,6 +186,8 @@ def require_safe_fork() -> None:
         wrong.append(f"torch.get_num_threads() is {torch.get_num_threads()}: OpenMP's threads are lost in a fork")
     if torch.cuda.is_initialized():
         wrong.append("CUDA is initialised, and does not outlive a fork")
+    if not wrong and not _autograd_outlives_a_fork():
+        wrong.append("autograd has threads of its own here (a backward pass ran nested deep), which are lost in a fork")
     if wrong:
         raise ValueError(
             explain(
@@ -190,6 +196,19 @@ def require_safe_fork() -> None:
                 "Pass control=reproducible(num_threads=1), or leave snapshot_every out: replays begin at the start.",
             )
         )
+
+
+def _autograd_outlives_a_fork() -> bool:
+    """Return whether a backward pass works in a copy of this process: torch does not tell, so a copy tries it."""
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        return status == 0
+    try:
+        torch.ones(1, requires_grad=True).sum().backward()
+        os._exit(0)
+    finally:
+        os._exit(1)
 
 
 def _let_go(copy: _Copy) -> None:

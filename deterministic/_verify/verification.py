@@ -110,7 +110,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*_notes(first.done, _steps(verdict)), *self._varied()],
+            notes=[*_notes(first.done, _steps(verdict)), *self._varied(), *self._lost()],
             curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
         )
 
@@ -243,6 +243,14 @@ class Verification:
 
     def _varied(self) -> list[str]:
         return [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
+
+    def _lost(self) -> list[str]:
+        return [
+            f"A copy of run {number + 1} did not get to the end of the step that it was to replay: the replay began at "
+            "the start instead."
+            for number, snapshots in enumerate(self._snapshots)
+            if snapshots.failures
+        ]
 
 
 def _is_of(path: Path, moment: Moment | None, index: int) -> bool:

@@ -12,10 +12,11 @@ import torch
 
 from deterministic import reproducible, verify
 from deterministic._verify import snapshots
+from tests.processes import run_python
 from tests.trace.models import Transformer, train
 from tests.verify.faults import Noisy
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.forks, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +98,7 @@ def test_a_bit_exact_run_leaves_no_copy_behind(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(os, "fork", noted)
     assert verify(lambda: train(Transformer(), 6), runs=2, snapshot_every=2)
-    assert len(made) == 6
+    assert len(made) == 2 * (1 + 3)  # for each run one that tries it out, and the copies
     assert snapshots._alive == []
     for pid in made:
         with pytest.raises(ChildProcessError):
@@ -120,7 +121,7 @@ def test_no_copy_is_made_while_the_run_has_worker_processes(monkeypatch: pytest.
         finally:
             workers.clear()
 
-    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a copy was made"))
+    monkeypatch.setattr(snapshots.Snapshots, "_copy", lambda *given: pytest.fail("a copy was made"))
     assert verify(run, runs=2, snapshot_every=2)
 
 
@@ -128,6 +129,44 @@ def test_a_process_with_several_threads_is_refused() -> None:
     with pytest.raises(ValueError, match=r"OpenMP's threads are lost in a fork") as raised:
         verify(lambda: train(Transformer(), 6), control=reproducible(num_threads=2), snapshot_every=2)
     assert "num_threads=1" in str(raised.value)
+
+
+def test_a_process_that_autograd_has_threads_in_is_refused() -> None:
+    script = """if 1:
+        import torch
+        from deterministic import verify
+        from tests.test_autograd import backward_on_an_autograd_thread
+        from tests.trace.models import Transformer, train
+
+        torch.set_num_threads(1)
+        backward_on_an_autograd_thread(lambda: None)
+        try:
+            verify(lambda: train(Transformer(), 6), snapshot_every=2)
+        except ValueError as error:
+            print(error)
+    """
+    assert "autograd has threads of its own here" in run_python(script)
+
+
+def test_a_copy_that_fails_is_told_and_the_replay_begins_at_the_start() -> None:
+    training = Counted(7)
+    parent = os.getpid()
+
+    def run() -> float:
+        original = snapshots._Replay.after_step
+
+        def failing(replay: Any, steps: int) -> None:
+            if os.getpid() != parent:
+                os._exit(1)
+            original(replay, steps)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(snapshots._Replay, "after_step", failing)
+            return training()
+
+    report = verify(run, snapshot_every=4)
+    assert "A copy of run 1 did not get to the end of the step that it was to replay" in str(report)
+    assert training.steps > 40
 
 
 def test_a_copy_whose_run_raises_before_its_step_ends_never_returns() -> None:
