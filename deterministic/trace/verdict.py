@@ -177,6 +177,7 @@ def _what(moment: Moment, records: int | None) -> str:
 def source_line(site: Site) -> str:
     """Return the text of the line that a site is at; empty where the file is not at hand."""
     path, _, line = site.place.rpartition(":")
+    linecache.checkcache(path)  # the user may have edited it, or gone to another directory
     return linecache.getline(path, int(line)).strip() if line.isdecimal() else ""
 
 
