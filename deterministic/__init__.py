@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ._verify.levels import compare_levels as compare_levels
     from ._verify.verify import assert_reproducible as assert_reproducible
     from ._verify.verify import verify as verify
+    from .checkpoint import Checkpoint as Checkpoint
+    from .checkpoint import load_checkpoint as load_checkpoint
+    from .checkpoint import save_checkpoint as save_checkpoint
     from .data.loader import make_loader as make_loader
     from .data.sample import sample_rng as sample_rng
     from .data.worker import seed_worker as seed_worker
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from .trace.record import record as record
 
 __all__ = [
+    "Checkpoint",
     "Run",
     "assert_reproducible",
     "compare_levels",
@@ -38,11 +42,13 @@ __all__ = [
     "describe",
     "diff",
     "fingerprint",
+    "load_checkpoint",
     "make_loader",
     "record",
     "register_source",
     "reproducible",
     "sample_rng",
+    "save_checkpoint",
     "seed_everything",
     "seed_worker",
     "spawn_seeds",
@@ -50,6 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checkpoint": ".checkpoint",
     "Run": "._run",
     "assert_reproducible": "._verify.verify",
     "compare_levels": "._verify.levels",
@@ -58,11 +65,13 @@ _HOMES = {
     "describe": "._snapshot",
     "diff": ".trace.diff",
     "fingerprint": ".trace.fingerprint",
+    "load_checkpoint": ".checkpoint",
     "make_loader": ".data.loader",
     "record": ".trace.record",
     "register_source": ".sources.registry",
     "reproducible": "._scope",
     "sample_rng": ".data.sample",
+    "save_checkpoint": ".checkpoint",
     "seed_everything": "._scope",
     "seed_worker": ".data.worker",
     "spawn_seeds": "._seeds",

@@ -12,6 +12,7 @@ import warnings
 from types import FrameType
 
 __all__ = [
+    "CheckpointError",
     "DeterministicError",
     "NondeterminismWarning",
     "NotReproducibleError",
@@ -47,6 +48,10 @@ class NotReproducibleError(DeterministicError, AssertionError):
 
 class ResumeMismatchError(DeterministicError, ValueError):
     """A saved state does not fit the process that it is loaded into."""
+
+
+class CheckpointError(DeterministicError, ValueError):
+    """A checkpoint cannot be read or written, or a value cannot be stored in one."""
 
 
 class TraceError(DeterministicError, ValueError):

@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     # The public names, and what stands on them.
     "": 4,
     "_verify": 4,
+    "checkpoint": 4,
     "testing": 4,
     "__main__": 5,
     "cli": 5,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from .._request import Scope
 from .._scope import reproducible
+from ..checkpoint.directory import FRESH
 from ..trace.log import Kept
 from ..trace.model import Level
 from ..trace.record import Recording
@@ -112,7 +114,7 @@ def perform(
     snapshots = plan.snapshots or NO_SNAPSHOTS
     # Each rank verifies for itself, in a folder of its own.
     how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
-    with snapshots.guard(), scope:
+    with snapshots.guard(), _fresh_checkpoints(plan), scope:
         seeds = _Seeds()
         try:
             with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
@@ -133,6 +135,16 @@ def perform(
     children, own = _children_seconds() - children, time.process_time() - own
     done.children_share = children / (children + own) if children else 0.0
     return done
+
+
+@contextmanager
+def _fresh_checkpoints(plan: Plan) -> Iterator[None]:
+    """Let each run begin without checkpoints, and leave those of the user alone."""
+    FRESH.append(Path(f"{plan.path}.checkpoints"))
+    try:
+        yield
+    finally:
+        FRESH.pop()
 
 
 class _Seeds:

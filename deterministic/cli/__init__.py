@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from . import cost, demo, diff, record, verify
+from . import cost, demo, diff, info, record, verify
 from ._verb import INTERRUPTED, Verb
 
 VERBS: Mapping[str, Verb] = MappingProxyType(
@@ -19,6 +19,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         "verify": verify,
         "record": record,
         "diff": diff,
+        "info": info,
         "cost": cost,
         "demo": demo,
     }

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import DeterministicError, explain
 from ..trace.active import ACTIVE
 from .isolation import Isolated
-from .position import Progress
+from .position import Epochs, Progress
 from .sampler import SamplerMemory
 from .stream import Shipped
 from .stream_order import StreamMemory
@@ -28,7 +28,7 @@ class LoaderIterator:
         progress: Where the batches are counted.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
         heed: Called before the first batch: it may move the start.
-        ask: Called when that is done.
+        epochs: The loader's.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class LoaderIterator:
         *,
         threads: int | None,
         heed: Callable[[], None],
-        ask: Callable[[Progress], None],
+        epochs: Epochs,
     ) -> None:
         self._begin = begin
         self._progress = progress
         self._threads = threads
         self._heed = heed
-        self._ask = ask
+        self._epochs = epochs
         self._begun_at = progress.start
         self._inner, self._skip = begin(progress)
         progress.iterator = weakref.ref(self)
@@ -68,7 +68,10 @@ class LoaderIterator:
         if not progress.asked:
             self._heed()
             self._follow()
-            self._ask(progress)
+            self._epochs.ask(progress)
+        if progress is self._epochs.under_way:
+            for tell in self._epochs.watchers:
+                tell()
         before = self._consumed()
         try:
             with Isolated(self._threads) if self._threads is not None else contextlib.nullcontext():

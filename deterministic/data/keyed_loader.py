@@ -249,7 +249,7 @@ class ReproducibleDataLoader(DataLoader[T]):
     def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(begin, self, self._order)
-        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, ask=self._epochs.ask)
+        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, epochs=self._epochs)
 
     def _heed(self) -> None:
         """Take in what was set from outside: `num_workers`, which a stream depends on, and a sampler's epoch."""

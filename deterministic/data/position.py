@@ -127,11 +127,17 @@ class Epochs:
     Attributes:
         next: Where the next iterator starts.
         under_way: The latest iterator's progress; None before the first, and after a load.
+        watchers: Called before a batch is fetched, or the end is said.
     """
 
     def __init__(self) -> None:
         self.next = Position()
         self.under_way: Progress | None = None
+        self.watchers: list[Callable[[], None]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is watched by nobody."""
+        return {**self.__dict__, "watchers": []}
 
     @contextmanager
     def begin(self) -> Iterator[Progress]:
@@ -184,6 +190,16 @@ class Epochs:
         """Let the next iterator start at a saved position; the one under way counts no longer."""
         self.next = position
         self.under_way = None
+
+    def leave(self) -> None:
+        """Give up the rest of an epoch that was left by a `break`, as the next iterator would."""
+        if self.unfinished is not None and self.unfinished.is_dropped:
+            self.under_way = None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether somebody holds an iterator that has given a batch and may give another."""
+        return self.unfinished is not None and self.unfinished.asked and not self.unfinished.is_dropped
 
     @property
     def unfinished(self) -> Progress | None:

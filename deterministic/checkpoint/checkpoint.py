@@ -1,0 +1,290 @@
+"""`Checkpoint`: a training that goes on where it was interrupted, with the same bits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Literal
+
+import torch
+
+from .._seeds import as_integer
+from ..data.keyed_loader import ReproducibleDataLoader
+from ..data.watching import WatchedLoader
+from ..errors import CheckpointError, explain, users_line
+from .conditions import ON_MISMATCH
+from .directory import directory_of, main_file, saved_steps, sweep
+from .generators import innermost_run, put_back
+from .lock import DirectoryLock
+from .ranks import gather, the_ranks, together
+from .resume import Resumed, resume
+from .save import Mismatch, check_choice
+from .stateful import is_stateful
+from .store import Moment, store
+
+_logger = logging.getLogger("deterministic.checkpoint")
+
+_RESUME = ("auto", "never", "must")
+_ON_DAMAGE = ("raise", "previous")
+
+
+class Checkpoint:
+    """Saves a training every so often, and continues it where the last whole checkpoint stood.
+
+    Interrupted at any instant and resumed, it ends with the bits of the run that was not interrupted: parameters,
+    optimizer, generators, the place in the data, `values`. Made where the training is set up, inside of
+    `reproducible(...)`, it loads the objects at once; the generators are put back when the first batch is fetched, so
+    that what is drawn before the loop does not shift them. A directory belongs to one training at a time.
+
+    Under torch.distributed every rank makes it and calls it at the same steps. Not thread-safe.
+
+    Args:
+        directory: Where the checkpoints are; made if it is not there. Under `verify` each run has a fresh one instead.
+        every: Save after every so many calls of `step()`, 1 or more.
+        every_seconds: Save with the first `step()` so many seconds after the last save, more than 0.
+        keep: How many of the last checkpoints to keep, 1 or more; None: all.
+        keep_every: Keep beside these the ones of every so many steps.
+        on_mismatch: What to do where versions, hardware, threads or settings are not those under which it was saved:
+            "raise", or "warn" and go on.
+        on_damage: What to do where the last checkpoint is damaged: "raise", or take the "previous" whole one.
+        resume: "auto": from the last checkpoint, if there is one; "must": there has to be one; "never": there must not.
+        stateful: What to save, by name: anything with `state_dict` and `load_state_dict`. Plain values go into
+            `values`.
+
+    Attributes:
+        values: What else belongs to the training, by name: numbers, text, tensors, containers of these.
+        steps: How often `step()` was called, in all, interrupted runs included.
+        epoch: The epoch that is under way, or comes next, from 0.
+        directory: Where the checkpoints are.
+
+    Raises:
+        CheckpointError: The directory is in use, has no checkpoint or must not have one, or the last one is damaged.
+        ResumeMismatchError: It does not fit the objects, or this process.
+        TypeError, ValueError: An argument is wrong.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from deterministic import Checkpoint, make_loader, reproducible
+        >>> directory = tempfile.mkdtemp()
+        >>> def train(epochs):
+        ...     with reproducible(seed=0):
+        ...         model = torch.nn.Linear(1, 1)
+        ...         optimizer = torch.optim.Adam(model.parameters())
+        ...         loader = make_loader(torch.randn(8, 1), batch_size=2, shuffle=True)
+        ...         checkpoint = Checkpoint(directory, every=3, model=model, optimizer=optimizer, loader=loader)
+        ...         for epoch in checkpoint.epochs(epochs):
+        ...             for batch in loader:
+        ...                 optimizer.zero_grad()
+        ...                 model(batch).square().mean().backward()
+        ...                 optimizer.step()
+        ...                 checkpoint.step()
+        ...         return checkpoint.steps
+        >>> train(epochs=1), train(epochs=2)  # the second goes on where the first ended
+        (4, 8)
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        every: int | None = None,
+        every_seconds: float | None = None,
+        keep: int | None = 3,
+        keep_every: int | None = None,
+        on_mismatch: Mismatch = "raise",
+        on_damage: Literal["raise", "previous"] = "raise",
+        resume: Literal["auto", "never", "must"] = "auto",
+        **stateful: Any,
+    ) -> None:
+        check_choice("on_mismatch", on_mismatch, ON_MISMATCH)
+        check_choice("on_damage", on_damage, _ON_DAMAGE)
+        check_choice("resume", resume, _RESUME)
+        self._every, self._keep, self._keep_every = _counts(every=every, keep=keep, keep_every=keep_every)
+        if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
+            raise ValueError(_wrong("every_seconds", every_seconds, "a number of more than 0 seconds"))
+        self._every_seconds = every_seconds
+        _require_stateful(stateful)
+        self._stateful = stateful
+        self._run = innermost_run()
+        self.values: dict[str, Any] = {}
+        self.steps = 0
+        self.epoch = 0
+        self._is_in_epoch = False
+        self._is_between_epochs = False
+        self._is_due = False
+        self._pending: Resumed | None = None
+        self._saved_at = time.monotonic()
+        self._watched = {
+            name: WatchedLoader(loader, lambda name=name: self._about_to_fetch(name))  # type: ignore[misc]
+            for name, loader in stateful.items()
+            if isinstance(loader, ReproducibleDataLoader)
+        }
+        # Of others it is not known when they fetch: their trainings go on with the epoch's first line.
+        self._has_other_loaders = any(
+            hasattr(value, "__iter__") and not isinstance(value, torch.nn.Module)
+            for name, value in stateful.items()
+            if name not in self._watched
+        )
+        self.directory = directory_of(directory)
+        self._line = users_line()
+        self._lock = together(self._take_lock)
+        try:
+            self._resume(resume, on_mismatch, on_damage)
+        except BaseException:
+            self.close()
+            raise
+
+    def epochs(self, count: int) -> Iterator[int]:
+        """Yield the epochs that are left, from the one that was interrupted on; save at the end of the last.
+
+        An epoch that was interrupted after its last batch comes again, with no batches left: what follows its loop
+        runs. Where everything is done, nothing is yielded.
+
+        Args:
+            count: How many epochs the training has in all, 0 or more.
+
+        Raises:
+            CheckpointError: Saving failed, or the directory was taken over.
+            ValueError: It is no such number.
+        """
+        number = as_integer(count)
+        if number is None or number < 0:
+            raise ValueError(_wrong("count", count, "0, 1, 2, ... epochs"))
+        if self.epoch >= number:
+            _logger.info("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
+        while self.epoch < number:
+            if self._pending is not None and not self._pending.loaders:
+                self._put_generators_back()
+            self._is_in_epoch = True
+            try:
+                yield self.epoch
+            finally:
+                self._is_in_epoch = False
+            self._put_generators_back()  # if no loader was asked
+            for loader in self._watched.values():
+                loader.leave_epoch()
+            self.epoch += 1
+            if self._is_due or self.epoch == number:
+                self._is_between_epochs = True
+                self.save()
+                self._is_between_epochs = False
+        self._put_generators_back()
+
+    def step(self) -> None:
+        """Count a step, and save if it is time; call it at the end of each step of the training.
+
+        Raises:
+            CheckpointError: Saving failed: see `save`.
+        """
+        self.steps += 1
+        if (self._every is not None and self.steps % self._every == 0) or (
+            self._every_seconds is not None and self._is_time(self._every_seconds)
+        ):
+            self.save()
+
+    def save(self) -> None:
+        """Save now, or at the end of the epoch where it could not be continued from here.
+
+        It can be in the body of a loop over one of the loaders, and between two epochs. It cannot between a loader's
+        last batch and the end of the epoch, nor within an epoch if no loader was given.
+
+        Raises:
+            CheckpointError: A value cannot be stored, the disk is full, the directory was taken over; or this is
+                neither in `epochs()` nor in a loop over one of the loaders. Earlier checkpoints are as they were.
+        """
+        if not self._lock.is_held:
+            raise CheckpointError(
+                explain(
+                    f"this Checkpoint no longer has {self.directory}",
+                    (f"made at: {self._line}", "found: it was closed, or another Checkpoint took the directory over"),
+                    "Use the one that was made last.",
+                )
+            )
+        loaders = [name for name, loader in self._watched.items() if loader.is_within_epoch]
+        if self._is_in_epoch and not loaders and not self._has_other_loaders:
+            self._is_due = True
+            return
+        if not self._is_in_epoch and not loaders and not self._is_between_epochs:
+            raise CheckpointError(
+                explain(
+                    "a training that is saved here could not be continued from here",
+                    ("found: no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",),
+                    "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
+                )
+            )
+        moment = Moment(self.steps, self.epoch, loaders, self._stateful, self.values, self._run)
+        store(self.directory, moment, keep=self._keep, keep_every=self._keep_every)
+        self._is_due = False
+        self._saved_at = time.monotonic()
+        _logger.info("saved step %d in %s", self.steps, self.directory)
+
+    def close(self) -> None:
+        """Give the directory back; again it does nothing. The end of the process does it, too, however it comes."""
+        for loader in self._watched.values():
+            loader.close()
+        with suppress(AttributeError):  # it was not taken
+            self._lock.release()
+
+    def _take_lock(self) -> DirectoryLock:
+        lock = DirectoryLock(self.directory, rank=the_ranks().rank)
+        if the_ranks().rank == 0:
+            sweep(self.directory)
+        return lock
+
+    def _resume(self, wanted: str, on_mismatch: Mismatch, on_damage: str) -> None:
+        steps = gather(saved_steps(self.directory))[0]
+        if bool(steps) != (wanted == "must") and wanted != "auto":
+            there = f"checkpoints up to step {steps[-1]}" if steps else "no checkpoint"
+            raise CheckpointError(
+                explain(
+                    f"{self.directory} is not as resume={wanted!r} wants it",
+                    (f"found: {there}",),
+                    'Take another directory, or resume="auto".',
+                )
+            )
+        found = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
+        if found is None:
+            return
+        self._pending = found
+        self.steps, self.epoch = found.steps, found.epoch
+        self.values.update(found.values)
+        _logger.info("resumed at step %d from %s", self.steps, main_file(self.directory, self.steps))
+
+    def _about_to_fetch(self, name: str) -> None:
+        if self._pending is not None and name in self._pending.loaders:
+            self._put_generators_back()
+
+    def _put_generators_back(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            put_back(pending.generators, self._run)
+
+    def _is_time(self, seconds: float) -> bool:
+        return gather(time.monotonic() - self._saved_at >= seconds)[0]
+
+
+def _counts(**given: Any) -> list[int | None]:
+    for name, value in given.items():
+        if value is not None and (as_integer(value) is None or value < 1):
+            raise ValueError(_wrong(name, value, "1, 2, 3, ... or None"))
+    return [None if value is None else as_integer(value) for value in given.values()]
+
+
+def _require_stateful(stateful: dict[str, Any]) -> None:
+    for name, value in stateful.items():
+        if not is_stateful(value):
+            raise TypeError(
+                explain(
+                    f"{name}= has no state_dict() and load_state_dict()",
+                    (f"found: {type(value).__name__}",),
+                    f"Put a plain value into values[{name!r}]; make a DataLoader with make_loader; pass generators to "
+                    "reproducible(generators=[...]).",
+                )
+            )
+
+
+def _wrong(name: str, value: object, expected: str) -> str:
+    return explain(f"{name}= is out of range", (f"found: {value!r}", f"expected: {expected}"), "Pass such a number.")

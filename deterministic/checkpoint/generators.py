@@ -1,0 +1,58 @@
+"""The state of the generators: of a run, with its streams, or with none, of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import _snapshot, _stack
+from .._run import Run
+from ..errors import ResumeMismatchError, explain
+from ..sources import SOURCES
+from ..sources.base import RngSource
+
+
+def innermost_run() -> Run | None:
+    """Return the run of the innermost open scope, None if no scope is open."""
+    entry = _stack.innermost()
+    run: Run | None = None if entry is None else entry.run
+    return run
+
+
+def generator_states(run: Run | None) -> dict[str, Any]:
+    """Return the state of every generator."""
+    if run is not None:
+        return {"run": run.state_dict()}
+    return {"process": {name: source.encode(source.capture()) for name, source in _sources().items()}}
+
+
+def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
+    """Raise ResumeMismatchError if they were saved in a scope and there is none here, or the reverse."""
+    if (run is not None) != ("run" in saved):
+        words = ("outside of reproducible()", "inside of reproducible()")
+        raise ResumeMismatchError(
+            explain(
+                "the generators were saved in another place",
+                (f"saved: {words['run' in saved]}", f"here: {words[run is not None]}"),
+                "Load it as it was saved: inside `with reproducible(...)`, or outside.",
+            )
+        )
+
+
+def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
+    """Put every generator where `generator_states` found it.
+
+    Raises:
+        ResumeMismatchError: The states do not fit this process.
+    """
+    if run is not None:
+        run.load_state_dict(saved["run"])
+    else:
+        here = _sources()
+        _snapshot.restore(
+            {here[name]: here[name].decode(state) for name, state in saved["process"].items() if name in here}
+        )
+
+
+def _sources() -> dict[str, RngSource]:
+    return {source.name: source for source in SOURCES if source.kind == "rng" and isinstance(source, RngSource)}

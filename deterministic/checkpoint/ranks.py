@@ -1,0 +1,106 @@
+"""The ranks of a distributed training, as far as they save and resume together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch.distributed
+
+from .._ranks import Ranks, current_ranks, process_group_exists
+from ..errors import CheckpointError, explain
+from ..trace.fingerprint import fingerprint
+
+T = TypeVar("T")
+
+
+def the_ranks() -> Ranks:
+    """Return this process's rank and how many there are: those that can wait for each other."""
+    return current_ranks() if process_group_exists() else Ranks()
+
+
+def gather(value: T) -> list[T]:
+    """Return what each rank has given; every rank must call it."""
+    size = the_ranks().world_size
+    if size == 1:
+        return [value]
+    found: list[Any] = [None] * size
+    torch.distributed.all_gather_object(found, value)
+    return found
+
+
+def together(work: Callable[[], T]) -> T:
+    """Do something on every rank, and go on only if it succeeded on all of them.
+
+    Returns:
+        What `work` returned on this rank.
+
+    Raises:
+        CheckpointError: It raised on another rank; on the rank on which it raised, what it raised.
+    """
+    result, error = None, None
+    try:
+        result = work()
+    except Exception as raised:  # noqa: BLE001 - the others must not wait for this rank for ever
+        error = raised
+    errors = gather(None if error is None else f"{type(error).__name__}: {error}")
+    if error is not None:
+        raise error
+    if any(errors):
+        raise CheckpointError(
+            explain(
+                "the ranks go on together, and it failed on some of them",
+                tuple(f"rank {rank}: {text}" for rank, text in enumerate(errors) if text),
+                "Mend it there; nothing was changed on this rank.",
+            )
+        )
+    return result  # type: ignore[return-value]
+
+
+def own_parts(objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, of the states of objects, what any rank has otherwise than rank 0: each rank saves that for itself.
+
+    The running statistics of batch norm are such, and the place of a loader that shares its data out by itself.
+
+    Args:
+        objects: What `save.states_of` returned, on this rank.
+
+    Returns:
+        The values by (object, part, name), as a list for JSON's sake.
+    """
+    flat = {(name, part, key): item for name, parts in objects.items() for part, key, item in _flat(parts)}
+    everyones = gather({key: _digest(item) for key, item in flat.items()})
+    differing = {
+        key
+        for digests in everyones[1:]
+        for key in {*digests, *everyones[0]}
+        if digests.get(key) != everyones[0].get(key)
+    }
+    return {"own": [[list(key), item] for key, item in flat.items() if key in differing]}
+
+
+def with_own_parts(objects: dict[str, Any], own: list[Any]) -> dict[str, Any]:
+    """Return the states of objects as a rank had them: what rank 0 saved, but for what was this rank's own."""
+    for (name, part, key), item in own:
+        if key is None:
+            objects[name][part] = item
+        else:
+            objects[name][part][key] = item
+    return objects
+
+
+def _flat(parts: Mapping[str, Any]) -> list[tuple[str, str | None, Any]]:
+    found: list[tuple[str, str | None, Any]] = []
+    for part, value in parts.items():
+        if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
+            found += [(part, key, item) for key, item in value.items()]
+        else:
+            found.append((part, None, value))
+    return found
+
+
+def _digest(value: Any) -> str:
+    try:
+        return fingerprint(value)
+    except (TypeError, ValueError):
+        return repr(value)

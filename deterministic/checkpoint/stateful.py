@@ -1,0 +1,127 @@
+"""The state of the objects of a training, taken and put back exactly."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ..trace.fingerprint import fingerprint
+
+
+def is_stateful(value: object) -> bool:
+    """Return whether it has `state_dict` and `load_state_dict`, as torchdata's Stateful protocol says."""
+    return all(callable(getattr(value, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
+def state_of(value: Any) -> dict[str, Any]:
+    """Return the state of an object; its tensors are the object's own, not copied.
+
+    A module's is more than its `state_dict()`: the buffers that are not persistent, too, and gradients that an
+    accumulation has left.
+    """
+    if not isinstance(value, nn.Module):
+        return {"state": value.state_dict()}
+    state = value.state_dict()
+    buffers = {name: buffer for name, buffer in value.named_buffers(remove_duplicate=False) if name not in state}
+    return {
+        "state": dict(state),
+        "versions": {name: dict(found) for name, found in getattr(state, "_metadata", {}).items()},
+        "buffers": buffers,
+        "gradients": {name: p.grad for name, p in value.named_parameters() if p.grad is not None},
+    }
+
+
+def problems(name: str, value: Any, saved: Mapping[str, Any]) -> list[str]:
+    """Return why a saved state does not fit an object, as far as that can be told before it is touched."""
+    if isinstance(value, nn.Module) != ("gradients" in saved):
+        return [f"{name}: {'saved as a module, here none' if 'gradients' in saved else 'a module here, saved as none'}"]
+    if isinstance(value, nn.Module):
+        here = value.state_dict()
+        lazy = {key for key, item in here.items() if isinstance(item, torch.Tensor) and is_lazy(item)}
+        return [
+            f"{name}.{key}: saved {_kind(saved['state'].get(key))}, here {_kind(here.get(key))}"
+            for key in dict.fromkeys([*saved["state"], *here])
+            if key not in lazy and _kind(saved["state"].get(key)) != _kind(here.get(key))
+        ]
+    if isinstance(value, torch.optim.Optimizer):
+        groups = [len(group["params"]) for group in saved["state"].get("param_groups", [])]
+        here_too = [len(group["params"]) for group in value.param_groups]
+        return [f"{name}: saved with parameters in groups {groups}, here {here_too}"] * (groups != here_too)
+    return []
+
+
+def load(value: Any, saved: Mapping[str, Any]) -> None:
+    """Put an object back to where its state was taken."""
+    if isinstance(value, nn.Module):
+        _load_module(value, saved)
+    else:
+        value.load_state_dict(saved["state"])
+        if isinstance(value, torch.optim.Optimizer):
+            _undo_casts(value, saved["state"])
+
+
+def _load_module(module: nn.Module, saved: Mapping[str, Any]) -> None:
+    state: Any = OrderedDict(saved["state"])
+    state._metadata = OrderedDict(saved["versions"])
+    module.load_state_dict(state)
+    for name, buffer in saved["buffers"].items():
+        owner, _, own_name = name.rpartition(".")
+        holder = module.get_submodule(owner)
+        here = getattr(holder, own_name, None)
+        if isinstance(here, torch.Tensor) and _kind(here) == _kind(buffer):
+            with torch.no_grad():
+                here.copy_(buffer)
+        else:  # made while it ran, as caches are
+            setattr(holder, own_name, buffer)
+    for name, parameter in module.named_parameters():
+        gradient = saved["gradients"].get(name)
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+
+def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Give the state its dtypes back: `Optimizer.load_state_dict` casts it to those of the parameters."""
+    if "param_groups" not in saved:
+        return
+    numbers = [number for group in saved["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, parameter in zip(numbers, parameters, strict=True):
+        here = optimizer.state.get(parameter, {})
+        for key, item in saved["state"].get(number, {}).items():
+            loaded = here.get(key)
+            if isinstance(item, torch.Tensor) and isinstance(loaded, torch.Tensor) and loaded.dtype != item.dtype:
+                here[key] = item.to(loaded.device)
+
+
+def first_difference(saved: Any, here: Any, path: str = "") -> str | None:
+    """Return the path of the first value that is not, bit for bit, what was saved; None if all are."""
+    if isinstance(saved, Mapping) and isinstance(here, Mapping):
+        if saved.keys() != here.keys():
+            return f"{path}: saved with {sorted(map(str, saved))}, here {sorted(map(str, here))}"
+        pairs = [(f"{path}.{key}", item, here[key]) for key, item in saved.items()]
+    elif isinstance(saved, (list, tuple)) and isinstance(here, (list, tuple)) and len(saved) == len(here):
+        pairs = [(f"{path}[{index}]", *two) for index, two in enumerate(zip(saved, here, strict=True))]
+    else:
+        return None if _same(saved, here) else f"{path}: saved {_short(saved)}, here {_short(here)}"
+    return next((found for name, one, other in pairs if (found := first_difference(one, other, name))), None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return fingerprint(one) == fingerprint(other)
+    except (TypeError, ValueError):
+        return type(one) is type(other) and bool(one == other)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    return "nothing" if value is None else type(value).__name__
+
+
+def _short(value: Any) -> str:
+    return f"{_kind(value)} {fingerprint(value)[:8]}" if isinstance(value, torch.Tensor) else repr(value)[:80]

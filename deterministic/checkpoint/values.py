@@ -1,0 +1,194 @@
+"""Values of any kind as JSON, with a tag where JSON has no word for one, and never as code: there is no pickle here.
+
+JSON's own values stand for themselves. A mapping with one key that begins with "$" is a tag: {"$tuple": [1, 2]}.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import struct
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import CheckpointError, explain
+from .storages import DTYPES, LoadedStorages, Storages
+from .tensors import decode_tensor, encode_tensor
+
+_FACTORIES: Mapping[str, Callable[[], Any]] = {
+    kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)
+}
+
+_DEEPEST = 200
+"""Containers in containers; Python's own limit is some hundreds."""
+
+
+def encode(value: Any, path: str, storages: Storages) -> Any:
+    """Return a value as JSON; the memory of its tensors and arrays is added to the storages.
+
+    Args:
+        value: None, bool, int, float, complex, str, bytes; list, tuple, dict, OrderedDict, defaultdict of a builtin
+            type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
+            arrays and scalars of numbers. A subclass of these is something else.
+        path: What it is called in an error.
+        storages: Where memory goes.
+
+    Raises:
+        CheckpointError: It is, or contains, anything else.
+    """
+    return _Encoder(storages).encode(value, path)
+
+
+class _Encoder:
+    def __init__(self, storages: Storages) -> None:
+        self._storages = storages
+        self._depth = 0
+
+    def encode(self, value: Any, path: str) -> Any:
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if isinstance(value, torch.Tensor):
+            try:
+                return {"$tensor": encode_tensor(value, path, self._storages)}
+            except (TypeError, RuntimeError, NotImplementedError) as error:
+                raise _refused(value, path, str(error).splitlines()[0]) from error
+        write = _WRITERS.get(type(value))
+        if write is None:
+            if not isinstance(value, np.generic) or value.dtype.hasobject or value.dtype.names:
+                raise _refused(value, path)
+            return {"$scalar": [value.dtype.str, base64.b64encode(value.tobytes()).decode("ascii")]}
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _refused(value, path, f"containers nested deeper than {_DEEPEST}, or one that contains itself")
+        try:
+            return write(self, value, path)
+        finally:
+            self._depth -= 1
+
+    def items(self, value: Any, path: str) -> list[Any]:
+        return [self.encode(item, f"{path}[{index}]") for index, item in enumerate(value)]
+
+    def pairs(self, value: Mapping[Any, Any], path: str) -> list[Any]:
+        return [
+            [self.encode(key, f"{path}'s key"), self.encode(item, f"{path}[{key!r}]")] for key, item in value.items()
+        ]
+
+    def mapping(self, value: Mapping[Any, Any], path: str) -> Any:
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return {key: self.encode(item, f"{path}.{key}") for key, item in value.items()}
+        return {"$dict": self.pairs(value, path)}
+
+    def number(self, value: float) -> Any:
+        # Whatever is not finite has no word in JSON; a NaN has bits of its own, too.
+        return value if abs(value) < float("inf") else {"$float": struct.pack("<d", value).hex()}
+
+    def default(self, value: defaultdict[Any, Any], path: str) -> Any:
+        factory = value.default_factory
+        name = getattr(factory, "__name__", "")
+        if factory is not None and _FACTORIES.get(name) is not factory:
+            raise _refused(factory, f"{path}.default_factory")
+        return {"$defaultdict": [name, self.pairs(value, path)]}
+
+    def set(self, value: Any, path: str) -> list[Any]:
+        return sorted(self.items(value, path), key=repr)  # their own order depends on PYTHONHASHSEED
+
+    def array(self, value: np.ndarray, path: str) -> Any:
+        if value.dtype.hasobject or value.dtype.names:
+            raise _refused(value, path, f"an array of dtype {value.dtype}")
+        plain = np.frombuffer(bytearray(value.tobytes()), np.uint8) if value.nbytes else np.empty(0, np.uint8)
+        held = encode_tensor(torch.from_numpy(plain), path, self._storages)
+        return {"$array": [value.dtype.str, list(value.shape), held]}
+
+
+_WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
+    float: lambda encoder, value, path: encoder.number(value),
+    complex: lambda encoder, value, path: {"$complex": [encoder.number(value.real), encoder.number(value.imag)]},
+    bytes: lambda encoder, value, path: {"$bytes": base64.b64encode(value).decode("ascii")},
+    list: _Encoder.items,
+    dict: _Encoder.mapping,
+    tuple: lambda encoder, value, path: {"$tuple": encoder.items(value, path)},
+    set: lambda encoder, value, path: {"$set": encoder.set(value, path)},
+    frozenset: lambda encoder, value, path: {"$frozenset": encoder.set(value, path)},
+    deque: lambda encoder, value, path: {"$deque": [encoder.items(value, path), value.maxlen]},
+    range: lambda encoder, value, path: {"$range": [value.start, value.stop, value.step]},
+    slice: lambda encoder, value, path: {"$slice": encoder.items((value.start, value.stop, value.step), path)},
+    Counter: lambda encoder, value, path: {"$Counter": encoder.pairs(value, path)},
+    OrderedDict: lambda encoder, value, path: {"$OrderedDict": encoder.pairs(value, path)},
+    defaultdict: _Encoder.default,
+    np.ndarray: _Encoder.array,
+    torch.Size: lambda encoder, value, path: {"$size": list(value)},
+    torch.dtype: lambda encoder, value, path: {"$dtype": str(value).removeprefix("torch.")},
+    torch.device: lambda encoder, value, path: {"$device": str(value)},
+}
+
+
+def decode(plain: Any, storages: LoadedStorages) -> Any:
+    """Return the value that `encode` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError, RuntimeError, RecursionError: It is none.
+    """
+    if isinstance(plain, list):
+        return [decode(item, storages) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    tag = next(iter(plain), "")
+    if not tag.startswith("$"):
+        return {key: decode(item, storages) for key, item in plain.items()}
+    if tag == "$tensor":
+        return decode_tensor(plain[tag], storages)
+    if tag == "$array":
+        dtype, shape, held = plain[tag]
+        return np.frombuffer(decode_tensor(held, storages).numpy().tobytes(), _numbers(dtype)).reshape(shape).copy()
+    return _READERS[tag](decode(plain[tag], storages))
+
+
+def _numbers(text: str) -> np.dtype[Any]:
+    dtype = np.dtype(text)
+    if dtype.hasobject or dtype.names:
+        raise ValueError(f"the dtype {text!r}")
+    return dtype
+
+
+def _float(text: str) -> float:
+    value: float = struct.unpack("<d", bytes.fromhex(text))[0]
+    return value
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "$float": _float,
+    "$complex": lambda parts: complex(*parts),
+    "$bytes": base64.b64decode,
+    "$tuple": tuple,
+    "$set": set,
+    "$frozenset": frozenset,
+    "$dict": dict,
+    "$OrderedDict": OrderedDict,
+    "$Counter": lambda pairs: Counter(dict(pairs)),
+    "$defaultdict": lambda parts: defaultdict(_FACTORIES[parts[0]] if parts[0] else None, parts[1]),
+    "$deque": lambda parts: collections.deque(parts[0], parts[1]),
+    "$range": lambda parts: range(*parts),
+    "$slice": lambda parts: slice(*parts),
+    "$scalar": lambda parts: np.frombuffer(base64.b64decode(parts[1]), _numbers(parts[0]))[0],
+    "$size": torch.Size,
+    "$dtype": lambda name: DTYPES[name],
+    "$device": torch.device,
+}
+
+
+def _refused(value: Any, path: str, found: str = "") -> CheckpointError:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    return CheckpointError(
+        explain(
+            f"{path} cannot be stored in a checkpoint; nothing was written",
+            (
+                f"found: {found or f'a value of {kind}'}",
+                "expected: tensors, numbers, text, containers of these",
+            ),
+            "Give its owner a state_dict() of such values, or convert it: str(), int(), a list.",
+        )
+    )

@@ -1,0 +1,45 @@
+"""Show what is inside a checkpoint, without loading its tensors, and check all of it against its checksum.
+
+CHECKPOINT is a file that save_checkpoint or Checkpoint wrote, or the directory of a Checkpoint: then it is the last one
+that is shown. Exits with 0 if it is whole, with 1 if it is damaged or there is none, and with 2 if it cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ._verb import FAILED, OK, refuse
+
+HELP = "show what is inside a checkpoint, and whether it is whole"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `deterministic info`."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file, or the directory of a Checkpoint")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what is inside a checkpoint.
+
+    Args:
+        arguments: What `add_arguments` declares.
+
+    Returns:
+        0 whole, 1 damaged or none, 2 it cannot be read.
+    """
+    from ..checkpoint.inside import inside
+    from ..errors import CheckpointError
+
+    if not arguments.checkpoint.exists():
+        return refuse(f"{arguments.checkpoint} does not exist")
+    try:
+        found = inside(arguments.checkpoint)
+    except CheckpointError as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    sys.stdout.write(f"{json.dumps(found.as_json(), indent=2) if arguments.json else found}\n")
+    return OK
