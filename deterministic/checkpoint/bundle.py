@@ -18,6 +18,9 @@ from .values import decode, encode
 
 FORMAT = 1
 
+_WRONG = (ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError, RuntimeError, MemoryError)
+"""What a content that was made up can raise, of Python, numpy and torch."""
+
 
 class Bundle(NamedTuple):
     """What a file contains.
@@ -113,7 +116,7 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Bundle:
             raise ValueError("a head or values that are no mapping")
         storages = LoadedStorages(json.loads(found.texts["storages"]) if with_values else [], found.data, _place())
         decoded = {name: decode(value, storages) for name, value in values.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+    except _WRONG as error:
         raise CheckpointError(
             explain(
                 f"the checkpoint {os.fspath(path)} holds what no version has written",

@@ -157,21 +157,19 @@ class Checkpoint:
             _logger.info("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
         while self.epoch < number:
             if self._pending is not None and not self._pending.loaders:
-                self._put_generators_back()
+                self._put_back()
             self._is_in_epoch = True
             try:
                 yield self.epoch
             finally:
                 self._is_in_epoch = False
-            self._put_generators_back()  # if no loader was asked
-            for loader in self._watched.values():
-                loader.leave_epoch()
+            self._put_back()  # if no loader was asked
             self.epoch += 1
             if self._is_due or self.epoch == number:
                 self._is_between_epochs = True
                 self.save()
                 self._is_between_epochs = False
-        self._put_generators_back()
+        self._put_back()
 
     def step(self) -> None:
         """Count a step, and save if it is time; call it at the end of each step of the training.
@@ -215,6 +213,8 @@ class Checkpoint:
                     "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
                 )
             )
+        for loader in self._watched.values():
+            loader.leave_epoch()  # or one that a `break` has left would go on with it, as it does not here
         moment = Moment(self.steps, self.epoch, loaders, self._stateful, self.values, self._run)
         store(self.directory, moment, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
@@ -255,11 +255,13 @@ class Checkpoint:
 
     def _about_to_fetch(self, name: str) -> None:
         if self._pending is not None and name in self._pending.loaders:
-            self._put_generators_back()
+            self._put_back()
 
-    def _put_generators_back(self) -> None:
+    def _put_back(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
+            for name in self._watched.keys() - {*pending.loaders}:
+                self._stateful[name].load_state_dict(pending.objects[name]["state"])
             put_back(pending.generators, self._run)
 
     def _is_time(self, seconds: float) -> bool:

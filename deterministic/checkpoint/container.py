@@ -22,6 +22,7 @@ import torch
 from xxhash import xxh3_128
 
 from ..errors import CheckpointError, explain
+from ..trace.bits import undispatched
 
 PIECE = 1 << 24
 """Bytes that are read at once."""
@@ -125,7 +126,8 @@ def read(path: str | os.PathLike[str], *, with_data: bool) -> Found:
     try:
         # A pipe is opened without waiting for somebody to write into it, and then refused.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-            return _read(file, path, with_data)
+            with undispatched():
+                return _read(file, path, with_data)
     except OSError as error:
         raise CheckpointError(
             explain(
@@ -150,15 +152,15 @@ def _read(file: BinaryIO, path: Any, with_data: bool) -> Found:
     hashing = xxh3_128(head + text[:place] + _NO_CHECKSUM.encode("ascii") + text[place + len(checksum) :])
     try:
         texts, parts = _parse(text, size - _LENGTH.size - length)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, f"a header that is wrong: {error}") from error
     data = {}
-    scratch = torch.empty(0, dtype=torch.uint8)
+    scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
     for part in parts:
         if with_data:
-            scratch = data[part.name] = torch.empty(part.nbytes, dtype=torch.uint8)
+            scratch = data[part.name] = torch.empty(part.nbytes, dtype=torch.uint8, device="cpu")
         elif not len(scratch):
-            scratch = torch.empty(PIECE, dtype=torch.uint8)
+            scratch = torch.empty(PIECE, dtype=torch.uint8, device="cpu")
         _fill(file, scratch, part.nbytes, hashing, path, keep=with_data)
     if hashing.hexdigest().encode("ascii") != checksum:
         raise _damaged(path, f"bytes with the checksum {hashing.hexdigest()}, and {checksum!r} in the header")

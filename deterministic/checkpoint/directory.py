@@ -11,8 +11,9 @@ from pathlib import Path
 from ..errors import CheckpointError, explain
 from .files import TEMPORARY
 
-_MAIN = re.compile(r"step-(\d{8,18})\.safetensors")
-_OF_RANK = re.compile(r"step-(\d{8,18})\.rank[1-9]\d*\.safetensors")
+_STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
+_MAIN = re.compile(_STEP + r"\.safetensors")
+_OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*\.safetensors")
 
 FRESH: list[Path] = []
 """While `verify` repeats a training: where the checkpoints of this repetition go instead, the innermost last."""
@@ -67,7 +68,8 @@ def sweep(directory: Path) -> None:
     for entry in os.scandir(directory):
         of_rank = _OF_RANK.fullmatch(entry.name)
         is_left = entry.name.startswith(".step-") and entry.name.endswith(TEMPORARY)
-        if is_left or (of_rank and int(of_rank[1]) not in whole):
+        is_left = is_left or (of_rank is not None and int(of_rank[1]) not in whole)
+        if is_left and not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.path)
 
 

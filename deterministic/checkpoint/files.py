@@ -52,6 +52,9 @@ class Staged:
         except OSError as error:
             self.discard()
             raise _failed(self.path, error) from error
+        except BaseException:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Delete it, if it is not in place."""

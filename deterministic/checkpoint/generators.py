@@ -27,7 +27,7 @@ def generator_states(run: Run | None) -> dict[str, Any]:
 
 
 def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
-    """Raise ResumeMismatchError if they were saved in a scope and there is none here, or the reverse."""
+    """Raise ResumeMismatchError if they were saved in a scope and there is none here, or do not fit; moves none."""
     if (run is not None) != ("run" in saved):
         words = ("outside of reproducible()", "inside of reproducible()")
         raise ResumeMismatchError(
@@ -37,6 +37,11 @@ def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
                 "Load it as it was saved: inside `with reproducible(...)`, or outside.",
             )
         )
+    before = generator_states(run)
+    try:
+        put_back(saved, run)
+    finally:
+        put_back(before, run)
 
 
 def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
@@ -47,11 +52,30 @@ def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
     """
     if run is not None:
         run.load_state_dict(saved["run"])
-    else:
-        here = _sources()
-        _snapshot.restore(
-            {here[name]: here[name].decode(state) for name, state in saved["process"].items() if name in here}
+        return
+    here, states = _sources(), saved["process"]
+    if states.keys() != here.keys():
+        raise ResumeMismatchError(
+            explain(
+                "the saved state covers other generators than this process has",
+                (f"only saved: {sorted(states.keys() - here)}", f"only here: {sorted(here.keys() - states)}"),
+                "Register the same sources as when it was saved.",
+            )
         )
+    before = _snapshot.capture(here.values())
+    try:
+        _snapshot.restore({source: source.decode(states[name]) for name, source in here.items()})
+    except Exception as error:
+        _snapshot.restore(before)
+        if isinstance(error, ResumeMismatchError):
+            raise
+        raise ResumeMismatchError(
+            explain(
+                "the saved generators do not fit this process; none was moved",
+                (f"found: {type(error).__name__}: {error}",),
+                "Load it with the same devices and library versions as it was saved with.",
+            )
+        ) from error
 
 
 def _sources() -> dict[str, RngSource]:

@@ -60,7 +60,16 @@ class DirectoryLock:
 
 
 def _opened(directory: Path) -> int:
-    descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:  # a link is not followed: what is in the file is overwritten
+        descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as error:
+        raise CheckpointError(
+            explain(
+                f"the directory {directory} cannot be locked",
+                (f"found: {NAME}: {error.strerror or error}",),
+                "Take a directory in which files can be written.",
+            )
+        ) from error
     try:
         _lock(descriptor)
     except OSError as error:

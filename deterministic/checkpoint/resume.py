@@ -28,6 +28,7 @@ class Resumed(NamedTuple):
         loaders: The names of the loaders whose epoch was under way; none between two epochs.
         values: The user's.
         generators: What to put back, when it goes on.
+        objects: The states of the objects, as they were loaded.
     """
 
     steps: int
@@ -35,6 +36,7 @@ class Resumed(NamedTuple):
     loaders: Sequence[str]
     values: Mapping[str, Any]
     generators: Mapping[str, Any]
+    objects: Mapping[str, Any]
 
 
 def resume(
@@ -80,7 +82,7 @@ def resume(
         together(load)
         together(lambda path=path, found=found: load_objects(path, found.objects, stateful, on_mismatch))  # type: ignore[misc]
         head = found.head
-        return Resumed(head["steps"], head["epoch"], head["loaders"], found.values, found.generators)
+        return Resumed(head["steps"], head["epoch"], head["loaders"], found.values, found.generators, found.objects)
     return None
 
 

@@ -12,7 +12,7 @@ from . import bundle
 from .bundle import Bundle
 from .conditions import ON_MISMATCH, compare, conditions
 from .generators import generator_states, innermost_run, put_back, require_same_place
-from .stateful import first_difference, is_stateful, load, problems, state_of
+from .stateful import first_difference, is_state, is_stateful, load, problems, state_of
 
 Mismatch = Literal["raise", "warn"]
 
@@ -89,10 +89,15 @@ def states_of(stateful: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def content_of(found: Bundle, path: object) -> dict[str, Any]:
     """Return the values of a file, if they are those of a checkpoint."""
     content = dict(found.values)
-    if not all(isinstance(content.get(name), dict) for name in ("generators", "objects")):
+    if not (
+        all(isinstance(content.get(name), dict) for name in ("generators", "objects"))
+        and isinstance(content["generators"].get("run", content["generators"].get("process")), dict)
+        and all(map(is_state, content["objects"].values()))
+        and isinstance(found.head.get("conditions", {}), dict)
+    ):
         raise CheckpointError(
             explain(
-                f"the checkpoint {path} has no generators or no objects",
+                f"the checkpoint {path} has not the generators and objects of a training",
                 (f"found: {sorted(content)}",),
                 "Pass a file that save_checkpoint wrote, or the main file of a Checkpoint.",
             )

@@ -36,6 +36,14 @@ def state_of(value: Any) -> dict[str, Any]:
     }
 
 
+def is_state(saved: object) -> bool:
+    """Return whether something can be what `state_of` returned, or a value that was saved."""
+    if not isinstance(saved, dict) or ("state" in saved) == ("value" in saved):
+        return False
+    parts = [saved.get(name, {}) for name in ("state", "versions", "buffers", "gradients")]
+    return "gradients" not in saved or ({"versions", "buffers"} <= {*saved} and all(isinstance(p, dict) for p in parts))
+
+
 def problems(name: str, value: Any, saved: Mapping[str, Any]) -> list[str]:
     """Return why a saved state does not fit an object, as far as that can be told before it is touched."""
     if isinstance(value, nn.Module) != ("gradients" in saved):
@@ -49,7 +57,10 @@ def problems(name: str, value: Any, saved: Mapping[str, Any]) -> list[str]:
             if key not in lazy and _kind(saved["state"].get(key)) != _kind(here.get(key))
         ]
     if isinstance(value, torch.optim.Optimizer):
-        groups = [len(group["params"]) for group in saved["state"].get("param_groups", [])]
+        try:
+            groups = [len(group["params"]) for group in saved["state"]["param_groups"]]
+        except (TypeError, LookupError):
+            return [f"{name}: an optimizer here, saved as something else"]
         here_too = [len(group["params"]) for group in value.param_groups]
         return [f"{name}: saved with parameters in groups {groups}, here {here_too}"] * (groups != here_too)
     return []

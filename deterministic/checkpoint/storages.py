@@ -38,6 +38,12 @@ _SAFETENSORS = {
 }
 """Of what other dtypes take, the bytes are stored."""
 
+_MOST_DIMENSIONS = 64
+"""As many as torch's and numpy's operations take; the product of a million lengths would take hours."""
+
+_QUANTIZED = ("qint", "quint")
+"""Begin the names of dtypes whose values are more than their memory."""
+
 
 class _Held(NamedTuple):
     """A storage, and the range of its bytes that tensors use."""
@@ -58,6 +64,7 @@ class Storages:
     def __init__(self) -> None:
         self._held: dict[tuple[torch.device, int], _Held] = {}
         self._numbers: dict[tuple[torch.device, int], int] = {}
+        self._ranges: dict[str, tuple[Tensor, int, int]] = {}
 
     def add(self, tensor: Tensor, name: str) -> dict[str, Any]:
         """Note a tensor, and return what stands for it, as JSON.
@@ -65,7 +72,12 @@ class Storages:
         Args:
             tensor: Strided, with values; neither conjugated nor negated.
             name: What the storage is called, if it is new.
+
+        Raises:
+            TypeError: It has too many dimensions, or is quantized in a way that torch itself does not know.
         """
+        if tensor.dim() > _MOST_DIMENSIONS or _name(tensor.dtype).startswith(_QUANTIZED):
+            raise TypeError(f"a tensor of {tensor.dim()} dimensions and dtype {_name(tensor.dtype)}")
         size = tensor.element_size()
         reach = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
         if tensor.numel() > reach + 1:  # elements that share memory, as `expand` makes them
@@ -92,24 +104,25 @@ class Storages:
 
     def parts(self) -> list[Part]:
         """Return what goes into the file, the widest dtypes first: so each is aligned, as safetensors' readers want."""
-        found = [
-            _part(name, held, first, last)
-            for (name, (first, last)), held in zip(self._named(), self._held.values(), strict=True)
-        ]
+        named = [*zip(self._named(), self._held.values(), strict=True)]
+        self._ranges = {name: (held.owner, first, last) for (name, (first, last)), held in named}
+        found = [_part(name, held, first, last) for (name, (first, last)), held in named]
         return sorted(found, key=lambda part: -(part.nbytes // prod(part.shape) if part.nbytes else ALIGNMENT))
 
     def feed(self, part: Part, take: Callable[[Any], None]) -> None:
-        """Give the bytes of a part, in pieces of at most 16 MiB."""
-        for (name, (first, last)), held in zip(self._named(), self._held.values(), strict=True):
-            if name == part.name and last > first:
-                with undispatched():
-                    whole = torch.empty(0, dtype=torch.uint8, device=held.owner.device)
-                    feed(whole.set_(held.owner.untyped_storage(), first, (last - first,), (1,)), take)
+        """Give the bytes of one of the parts that `parts` returned, in pieces of at most 16 MiB."""
+        owner, first, last = self._ranges[part.name]
+        if last > first:
+            with undispatched():
+                whole = torch.empty(0, dtype=torch.uint8, device=owner.device)
+                feed(whole.set_(owner.untyped_storage(), first, (last - first,), (1,)), take)
 
     def _named(self) -> list[tuple[str, tuple[int, int]]]:
         named, taken = [], {"__metadata__"}
         for number, held in enumerate(self._held.values()):
-            name = held.name if held.name not in taken else f"{held.name} ({number})"
+            name = held.name
+            while name in taken:
+                name += f" ({number})"
             taken.add(name)
             named.append((name, (held.first - held.first % ALIGNMENT, held.last)))
         return named
@@ -158,8 +171,10 @@ class LoadedStorages:
         """
         number, shape = described["storage"], described["shape"]
         dtype = DTYPES.get(described["dtype"])
+        if len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"a tensor of {len(shape)} dimensions")
         stride = described.get("stride") or _contiguous(shape)
-        if dtype is None or not _is_count(number) or number >= len(self._data):
+        if dtype is None or _name(dtype).startswith(_QUANTIZED) or not _is_count(number) or number >= len(self._data):
             raise ValueError(f"a tensor of dtype {described['dtype']!r} in storage {number!r}")
         counts = [*shape, *stride, described["offset"]]
         if len(shape) != len(stride) or not all(map(_is_count, counts)):

@@ -18,6 +18,8 @@ _COMPRESSED = {
     "sparse_bsr": ("crow_indices", "col_indices"),
     "sparse_bsc": ("ccol_indices", "row_indices"),
 }
+_QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
+"""Whose values are one integer each."""
 
 
 def encode_tensor(tensor: Tensor, path: str, storages: Storages) -> dict[str, Any]:
@@ -56,14 +58,20 @@ def _encode(tensor: Tensor, path: str, storages: Storages) -> dict[str, Any]:
 
 
 def _encode_nested(tensor: Any, part: Callable[[str, Tensor], dict[str, Any]]) -> dict[str, Any]:
+    if tensor.layout is torch.strided and not tensor.size(0):
+        raise TypeError("a nested tensor of nothing")
     if tensor.layout is torch.strided:
         return {"layout": "nested", "tensors": [part(str(i), one) for i, one in enumerate(tensor.unbind())]}
+    if tensor._ragged_idx != 1:
+        raise TypeError("a jagged tensor that is transposed")
     lengths = tensor.lengths()
     held = {"values": part("values", tensor.values()), "offsets": part("offsets", tensor.offsets())}
     return {"layout": "jagged", **held, "lengths": None if lengths is None else part("lengths", lengths)}
 
 
 def _encode_quantized(tensor: Tensor, part: Callable[[str, Tensor], dict[str, Any]]) -> dict[str, Any]:
+    if tensor.dtype not in _QUANTIZED:
+        raise TypeError(f"a tensor of dtype {str(tensor.dtype).removeprefix('torch.')}")
     described = {"layout": "quantized", "values": part("values", tensor.int_repr())}
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return {**described, "scale": tensor.q_scale().hex(), "zero_point": tensor.q_zero_point()}
@@ -107,8 +115,16 @@ def _decode(described: Mapping[str, Any], storages: LoadedStorages) -> Tensor:
         return torch.nested.as_nested_tensor([_decode(one, storages) for one in described["tensors"]])
     if layout == "jagged":
         lengths = None if described["lengths"] is None else part("lengths")
-        return torch.nested.nested_tensor_from_jagged(part("values"), part("offsets"), lengths)
+        return _decode_jagged(part("values"), part("offsets"), lengths)
     raise ValueError(f"a tensor of the layout {layout!r}")
+
+
+def _decode_jagged(values: Tensor, offsets: Tensor, lengths: Tensor | None) -> Tensor:
+    ends = offsets[1:] if lengths is None else offsets[:-1] + lengths  # which torch does not check
+    starts = offsets[:-1]
+    if values.dim() < 1 or bool((starts < 0).any() or (ends < starts).any() or (ends > len(values)).any()):
+        raise ValueError("a jagged tensor whose offsets are not within its values")
+    return torch.nested.nested_tensor_from_jagged(values, offsets, lengths)
 
 
 def _decode_quantized(described: Mapping[str, Any], part: Callable[[str], Tensor]) -> Tensor:
@@ -117,7 +133,8 @@ def _decode_quantized(described: Mapping[str, Any], part: Callable[[str], Tensor
         scale = float.fromhex(described["scale"])
         made: Tensor = make._make_per_tensor_quantized_tensor(part("values"), scale, described["zero_point"])
         return made
-    made = make._make_per_channel_quantized_tensor(
-        part("values"), part("scales"), part("zero_points"), described["axis"]
-    )
+    values, scales, axis = part("values"), part("scales"), described["axis"]
+    if type(axis) is not int or not 0 <= axis < values.dim() or scales.shape != (values.shape[axis],):
+        raise ValueError(f"scales of shape {[*scales.shape]} for the dimension {axis!r} of {[*values.shape]}")
+    made = make._make_per_channel_quantized_tensor(values, scales, part("zero_points"), axis)
     return made

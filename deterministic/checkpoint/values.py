@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -23,8 +24,14 @@ _FACTORIES: Mapping[str, Callable[[], Any]] = {
     kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)
 }
 
-_DEEPEST = 200
-"""Containers in containers; Python's own limit is some hundreds."""
+_DEEPEST = 100
+"""Containers in containers; to read one takes up to seven of the thousand calls that Python allows."""
+
+_LONG = 1 << 64
+"""Python turns no number of some thousand digits into decimal ones."""
+
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+"""Two halves of a character, which JSON makes one of."""
 
 
 def encode(value: Any, path: str, storages: Storages) -> Any:
@@ -49,6 +56,10 @@ class _Encoder:
         self._depth = 0
 
     def encode(self, value: Any, path: str) -> Any:
+        if type(value) is str and not value.isascii() and _PAIR.search(value):
+            raise _refused(value, path, "a text with surrogates that are a pair")
+        if type(value) is int and abs(value) >= _LONG:
+            return {"$int": hex(value)}
         if value is None or type(value) in (bool, int, str):
             return value
         if isinstance(value, torch.Tensor):
@@ -58,7 +69,7 @@ class _Encoder:
                 raise _refused(value, path, str(error).splitlines()[0]) from error
         write = _WRITERS.get(type(value))
         if write is None:
-            if not isinstance(value, np.generic) or value.dtype.hasobject or value.dtype.names:
+            if not isinstance(value, np.generic) or not _is_plain(value.dtype) or value.dtype.kind in "SU":
                 raise _refused(value, path)
             return {"$scalar": [value.dtype.str, base64.b64encode(value.tobytes()).decode("ascii")]}
         self._depth += 1
@@ -78,7 +89,7 @@ class _Encoder:
         ]
 
     def mapping(self, value: Mapping[Any, Any], path: str) -> Any:
-        if all(type(key) is str and not key.startswith("$") for key in value):
+        if all(type(key) is str and not key.startswith("$") and not _PAIR.search(key) for key in value):
             return {key: self.encode(item, f"{path}.{key}") for key, item in value.items()}
         return {"$dict": self.pairs(value, path)}
 
@@ -97,7 +108,7 @@ class _Encoder:
         return sorted(self.items(value, path), key=repr)  # their own order depends on PYTHONHASHSEED
 
     def array(self, value: np.ndarray, path: str) -> Any:
-        if value.dtype.hasobject or value.dtype.names:
+        if not _is_plain(value.dtype):
             raise _refused(value, path, f"an array of dtype {value.dtype}")
         plain = np.frombuffer(bytearray(value.tobytes()), np.uint8) if value.nbytes else np.empty(0, np.uint8)
         held = encode_tensor(torch.from_numpy(plain), path, self._storages)
@@ -114,7 +125,7 @@ _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
     set: lambda encoder, value, path: {"$set": encoder.set(value, path)},
     frozenset: lambda encoder, value, path: {"$frozenset": encoder.set(value, path)},
     deque: lambda encoder, value, path: {"$deque": [encoder.items(value, path), value.maxlen]},
-    range: lambda encoder, value, path: {"$range": [value.start, value.stop, value.step]},
+    range: lambda encoder, value, path: {"$range": encoder.items((value.start, value.stop, value.step), path)},
     slice: lambda encoder, value, path: {"$slice": encoder.items((value.start, value.stop, value.step), path)},
     Counter: lambda encoder, value, path: {"$Counter": encoder.pairs(value, path)},
     OrderedDict: lambda encoder, value, path: {"$OrderedDict": encoder.pairs(value, path)},
@@ -143,24 +154,36 @@ def decode(plain: Any, storages: LoadedStorages) -> Any:
         return decode_tensor(plain[tag], storages)
     if tag == "$array":
         dtype, shape, held = plain[tag]
-        return np.frombuffer(decode_tensor(held, storages).numpy().tobytes(), _numbers(dtype)).reshape(shape).copy()
+        return decode_tensor(held, storages).numpy().view(_numbers(dtype)).reshape(shape)
     return _READERS[tag](decode(plain[tag], storages))
 
 
-def _numbers(text: str) -> np.dtype[Any]:
-    dtype = np.dtype(text)
-    if dtype.hasobject or dtype.names:
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    """Return whether the text of a dtype says all of it: bytes that are no references, without names."""
+    try:
+        return not dtype.hasobject and np.dtype(dtype.str) == dtype
+    except TypeError:
+        return False
+
+
+def _numbers(text: Any) -> np.dtype[Any]:
+    dtype = np.dtype(text if type(text) is str else "O")
+    if not _is_plain(dtype):
         raise ValueError(f"the dtype {text!r}")
     return dtype
 
 
 def _float(text: str) -> float:
-    value: float = struct.unpack("<d", bytes.fromhex(text))[0]
+    data = bytes.fromhex(text)
+    if len(data) != 8:
+        raise ValueError(f"the number {text!r}")
+    value: float = struct.unpack("<d", data)[0]
     return value
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$float": _float,
+    "$int": lambda text: int(text, 16),
     "$complex": lambda parts: complex(*parts),
     "$bytes": base64.b64decode,
     "$tuple": tuple,
