@@ -19,7 +19,7 @@ from .conditions import ON_MISMATCH
 from .directory import directory_of, main_file, saved_steps, sweep
 from .generators import innermost_run, put_back
 from .lock import DirectoryLock
-from .ranks import gather, the_ranks, together
+from .ranks import gather, the_ranks, together, warn_of_buckets
 from .resume import Resumed, resume
 from .save import Mismatch, check_choice
 from .stateful import is_stateful
@@ -128,6 +128,7 @@ class Checkpoint:
             for name, value in stateful.items()
             if name not in self._watched
         )
+        warn_of_buckets(stateful)
         self.directory = directory_of(directory)
         self._line = users_line()
         self._lock = together(self._take_lock)

@@ -21,7 +21,7 @@ def conditions() -> dict[str, Any]:
     """Return the versions, hardware, settings, ranks and the seed that are in effect now, as JSON."""
     entry = _stack.innermost()
     return {
-        "seed": None if entry is None else entry.config.seed,
+        "seed": None if entry is None else entry.config.common_seed,  # each rank may have one of its own
         "deterministic": None if entry is None else entry.config.deterministic,
         "world_size": current_ranks().world_size,
         "versions": {name: value for name, value in versions().items() if name not in _NO_MATTER},

@@ -125,9 +125,9 @@ def read(path: str | os.PathLike[str], *, with_data: bool) -> Found:
     """
     try:
         # A pipe is opened without waiting for somebody to write into it, and then refused.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-            with undispatched():
-                return _read(file, path, with_data)
+        no_wait = getattr(os, "O_NONBLOCK", 0)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file, undispatched():
+            return _read(file, path, with_data)
     except OSError as error:
         raise CheckpointError(
             explain(

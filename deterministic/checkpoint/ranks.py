@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 import torch.distributed
 
 from .._ranks import Ranks, current_ranks, process_group_exists
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError, NondeterminismWarning, explain, warn
 from ..trace.fingerprint import fingerprint
 
 T = TypeVar("T")
+
+_SUMS_COMMUTE = 2
+"""The ranks whose numbers have one sum, in whichever order they are added."""
 
 
 def the_ranks() -> Ranks:
@@ -55,6 +58,30 @@ def together(work: Callable[[], T]) -> T:
             )
         )
     return result  # type: ignore[return-value]
+
+
+def warn_of_buckets(objects: Mapping[str, Any]) -> None:
+    """Warn of models whose gradients a resumed training adds up in another order, once.
+
+    DistributedDataParallel sums gradients in buckets, and puts them together anew after its first backward pass: a
+    resumed training has the first buckets again for one step. From three ranks on, the place of a number in its bucket
+    decides in which order the ranks' numbers are added (gloo and NCCL reduce in rings and trees). It does not happen
+    with find_unused_parameters=True (`Reducer::should_rebuild_buckets` in torch/csrc/distributed/c10d/reducer.cpp).
+    """
+    names = [
+        name
+        for name, value in objects.items()
+        if isinstance(value, torch.nn.parallel.DistributedDataParallel) and not value.find_unused_parameters
+    ]
+    if names and the_ranks().world_size > _SUMS_COMMUTE:
+        warn(
+            NondeterminismWarning,
+            explain(
+                "a training that is resumed adds gradients up in another order in its first step",
+                (f"found: DistributedDataParallel on {the_ranks().world_size} ranks: {', '.join(names)}",),
+                "For the same bits: DistributedDataParallel(..., find_unused_parameters=True), or at most 2 ranks.",
+            ),
+        )
 
 
 def own_parts(objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,19 @@ def is_writing(directory: Path) -> bool:
     return any(directory.glob(".*.tmp"))
 
 
+def kill_workers_of(trainings: list[int]) -> None:
+    """End the worker processes of trainings that were killed: torch's do, but not if they have just been started."""
+    while trainings:
+        with suppress(ProcessLookupError):
+            os.killpg(trainings.pop(), signal.SIGKILL)
+
+
 def kill_again_and_again(folder: Path, kills: int, draws: random.Random, mode: str) -> dict[str, Any]:
     """Train, kill, resume, until so many were killed and the last training has come to its end."""
     if mode == WRITES_SLOWLY:
         write_slowly()
     ends: list[str] = []
+    left: list[int] = []
     killed = while_writing = 0
     while killed < kills:
         directory = folder / f"training{len(ends)}"
@@ -155,6 +164,8 @@ def kill_again_and_again(folder: Path, kills: int, draws: random.Random, mode: s
             if status is None:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+                kill_workers_of(left)
+                left.append(pid)  # whose workers live on beside the training that resumes it
                 killed += 1
                 while_writing += is_writing(directory)
                 last = max(saved_steps(directory), default=0) if directory.exists() else 0
@@ -164,6 +175,7 @@ def kill_again_and_again(folder: Path, kills: int, draws: random.Random, mode: s
                     longest *= 1.2  # a machine that is busy makes no step in so short a time
             elif status:
                 raise RuntimeError(f"a training ended with {status}")
+        kill_workers_of(left)
         ends.append(result.read_text())
         shutil.rmtree(directory)
     return {"killed": killed, "while writing": while_writing, "ends": ends}

@@ -1,0 +1,81 @@
+"""A training on several ranks, started by torchrun: `ranks_training.py FOLDER HOW JOB...`."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+import torch.distributed
+from torch import nn
+
+from deterministic import Checkpoint, fingerprint, make_loader, reproducible
+from tests.checkpoint.trainings import Interrupted, Noisy
+
+
+def train(directory: Path, how: str, end: str) -> dict[str, str]:
+    """Train to the end, or until rank 1 is killed ("die") or all ranks stop ("stop") after three steps."""
+    rank = torch.distributed.get_rank()
+    with reproducible(seed=3, per_rank=True):
+        torch.manual_seed(0)
+        width = 4 if how == "small" else 300
+        inner = nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Dropout(0.2), nn.Linear(width, 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # a torch to come has another name for broadcast_buffers
+            # Each rank keeps statistics of its own; the buckets are small, so that there are several.
+            model = nn.parallel.DistributedDataParallel(
+                inner, broadcast_buffers=False, bucket_cap_mb=1e-3, find_unused_parameters=how == "wide, fixed order"
+            )
+        torch.manual_seed(rank)
+        optimizer = torch.optim.AdamW(model.parameters(), 0.05)
+        loader = make_loader(Noisy(), batch_size=2, shuffle=True)  # type: ignore[arg-type]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            checkpoint = Checkpoint(directory, every=2, model=model, optimizer=optimizer, loader=loader)
+        torch.rand(checkpoint.steps + rank)
+        for epoch in checkpoint.epochs(3):
+            for batch in loader:
+                optimizer.zero_grad()
+                (model(batch) * torch.rand(1)).square().mean().backward()
+                optimizer.step()
+                checkpoint.step()
+                if checkpoint.steps == 3 and end == "die" and rank == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if checkpoint.steps == 3 and end == "stop":
+                    checkpoint.close()
+                    raise Interrupted
+            checkpoint.values[f"drawn {epoch}"] = torch.rand(()).item()
+        checkpoint.close()
+        draws = [torch.rand(2), random.random()]
+        return {
+            "weights": fingerprint([*model.parameters()]),
+            "all": fingerprint(
+                [model.state_dict(), optimizer.state_dict(), checkpoint.steps, checkpoint.values, draws]
+            ),
+            "statistics": fingerprint(inner[1].running_mean),
+            "warnings": "\n".join(str(one.message) for one in caught),
+        }
+
+
+def main() -> None:
+    folder, how, *jobs = Path(sys.argv[1]), *sys.argv[2:]
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    found: dict[str, dict[str, str]] = {}
+    for job in jobs:
+        try:
+            found[job] = train(folder / ("whole" if job == "whole" else "cut"), how, job)
+        except Interrupted:
+            continue
+    rank = torch.distributed.get_rank()
+    torch.distributed.destroy_process_group()
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Several ranks that save and resume together, started by torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from deterministic.checkpoint.directory import saved_steps
+
+from ..processes import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed"),
+]
+
+Found = dict[str, dict[str, str]]
+
+
+def launch(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True) -> list[Found]:
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"]
+    done = subprocess.run(
+        [*command, ROOT / "tests" / "checkpoint" / "ranks_training.py", folder, how, *jobs],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode == 0) == survives, done.stderr[-5000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)] if survives else []
+
+
+def test_two_ranks_of_which_one_was_killed_end_with_the_same_bits_each_with_its_own(tmp_path: Path) -> None:
+    launch(tmp_path, 2, "small", "die", survives=False)
+    assert saved_steps(tmp_path / "cut") == [2]
+    assert (tmp_path / "cut" / "step-00000002.rank1.safetensors").exists()
+    first, second = launch(tmp_path, 2, "small", "resume", "whole")
+    for found in (first, second):
+        assert found["resume"] == found["whole"]
+        assert found["whole"]["warnings"] == ""
+    assert first["whole"]["weights"] == second["whole"]["weights"]
+    assert first["whole"]["statistics"] != second["whole"]["statistics"]
+    assert saved_steps(tmp_path / "cut") == [6, 8, 9]
+    assert len([*(tmp_path / "cut").glob("*.rank1.*")]) == 3
+
+
+def test_above_two_ranks_ddp_s_first_step_adds_in_another_order_and_that_is_said(tmp_path: Path) -> None:
+    for found in launch(tmp_path, 3, "wide", "whole", "stop", "resume"):
+        assert found["resume"]["weights"] != found["whole"]["weights"]
+        assert "find_unused_parameters=True" in found["resume"]["warnings"]
+
+
+def test_above_two_ranks_it_is_the_same_where_ddp_leaves_its_buckets_as_they_are(tmp_path: Path) -> None:
+    for found in launch(tmp_path, 3, "wide, fixed order", "whole", "stop", "resume"):
+        assert found["resume"] == found["whole"]
+        assert found["whole"]["warnings"] == ""

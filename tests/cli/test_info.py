@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from deterministic import reproducible, save_checkpoint
+from deterministic.cli import main
+
+from ..checkpoint.trainings import trained
+
+
+def test_the_last_checkpoint_of_a_directory_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(tmp_path, stop=7)
+    assert main(["info", str(tmp_path)]) == 0
+    rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert rows["file"] == str(tmp_path / "step-00000006.safetensors")
+    assert rows["checksum"].endswith("of all of it: ok")
+    assert rows["step"] == "6"
+    assert rows["epoch"] == "1, within it: loader"
+    assert rows["seed"] == "5, deterministic=True"
+    assert f"torch {torch.__version__}" in rows["versions"]
+    assert rows["others"] == "steps 2, 4"
+    sizes = [int(rows[name].split()[0].replace(",", "")) for name in ("model", "optimizer", "generators", "tensors")]
+    assert sizes[0] > 4 * (12 + 4 * 6 + 1)  # float32 parameters and statistics, and gradients
+    assert sum(sizes[:3]) == sizes[3]
+
+
+def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with reproducible(seed=9):
+        save_checkpoint(tmp_path / "a", weight=torch.zeros(5), note="x")
+    assert main(["info", "--json", str(tmp_path / "a")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["conditions"]["seed"] == 9
+    assert found["bytes"]["weight"] == 20
+    assert len(found["checksum"]) == 32
+
+
+def test_no_tensor_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path, stop=2)
+    made: list[int] = []
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, **how: (made.append(size[0]), empty(*size, **how))[1])
+    assert main(["info", str(tmp_path)]) == 0
+    assert len(made) <= 2  # what the bytes pass through
+
+
+def test_a_damaged_one_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(tmp_path, stop=2)
+    (file,) = tmp_path.glob("step-*")
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+    assert main(["info", str(tmp_path)]) == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_where_there_is_none_that_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tmp_path)]) == 1
+    assert "has no checkpoint" in capsys.readouterr().err
+    assert main(["info", str(tmp_path / "nowhere")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    (tmp_path / "text").write_text("not a checkpoint at all, but longer than a header")
+    assert main(["info", str(tmp_path / "text")]) == 1
+    assert "is no checkpoint" in capsys.readouterr().err
