@@ -109,6 +109,7 @@ class Checkpoint:
         _require_stateful(stateful)
         self._stateful = stateful
         self._run = innermost_run()
+        self._ranks = the_ranks().world_size
         self.values: dict[str, Any] = {}
         self.steps = 0
         self.epoch = 0
@@ -266,7 +267,8 @@ class Checkpoint:
             put_back(pending.generators, self._run)
 
     def _is_time(self, seconds: float) -> bool:
-        return gather(time.monotonic() - self._saved_at >= seconds)[0]
+        is_time = time.monotonic() - self._saved_at >= seconds
+        return gather(is_time)[0] if self._ranks > 1 else is_time
 
 
 def _counts(**given: Any) -> list[int | None]:

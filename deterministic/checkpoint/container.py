@@ -128,11 +128,11 @@ def read(path: str | os.PathLike[str], *, with_data: bool) -> Found:
         no_wait = getattr(os, "O_NONBLOCK", 0)
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file, undispatched():
             return _read(file, path, with_data)
-    except OSError as error:
+    except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's for a lack of memory
         raise CheckpointError(
             explain(
                 f"the checkpoint {os.fspath(path)} cannot be read",
-                (f"found: {error.strerror or error}",),
+                (f"found: {getattr(error, 'strerror', None) or error}",),
                 "Pass the path of a file that save_checkpoint or Checkpoint wrote.",
             )
         ) from error

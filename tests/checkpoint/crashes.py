@@ -123,7 +123,7 @@ def write_slowly() -> None:
         time.sleep(0.005)
         return checksum
 
-    container.write = slow
+    container.write = slow  # type: ignore[assignment]
 
 
 def is_writing(directory: Path) -> bool:

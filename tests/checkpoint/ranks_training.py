@@ -33,7 +33,7 @@ def train(directory: Path, how: str, end: str) -> dict[str, str]:
             )
         torch.manual_seed(rank)
         optimizer = torch.optim.AdamW(model.parameters(), 0.05)
-        loader = make_loader(Noisy(), batch_size=2, shuffle=True)  # type: ignore[arg-type]
+        loader = make_loader(Noisy(), batch_size=2, shuffle=True)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             checkpoint = Checkpoint(directory, every=2, model=model, optimizer=optimizer, loader=loader)

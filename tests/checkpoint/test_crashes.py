@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 def killed(folder: Path, mode: str) -> dict[str, Any]:
     seed = random.randrange(2**32) if KILLS else 0
-    command = [sys.executable, "-m", "tests.checkpoint.crashes", folder, KILLS or "30", str(seed), mode]
+    command = [sys.executable, "-m", "tests.checkpoint.crashes", str(folder), KILLS or "30", str(seed), mode]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

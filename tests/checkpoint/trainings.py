@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from deterministic import Checkpoint, fingerprint, make_loader, reproducible
 
@@ -17,7 +18,7 @@ class Interrupted(Exception):
     """What ends a training in the middle."""
 
 
-class Noisy:
+class Noisy(Dataset[Tensor]):
     """Samples that draw."""
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class Training:
     def __init__(self, directory: Path, *, workers: int = 0, more: Mapping[str, Any] | None = None, **how: Any) -> None:
         self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 1))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 0.05)
-        self.loader = make_loader(Noisy(), batch_size=3, shuffle=True, num_workers=workers)  # type: ignore[arg-type]
+        self.loader = make_loader(Noisy(), batch_size=3, shuffle=True, num_workers=workers)
         parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "loader": self.loader}
         self.checkpoint = Checkpoint(directory, **{"every": 2, **how}, **(more or {}), **parts)
 

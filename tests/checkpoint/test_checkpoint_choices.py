@@ -1,0 +1,150 @@
+"""What a Checkpoint is told: when to save, what to keep, what to refuse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from deterministic import Checkpoint, fingerprint, make_loader, reproducible, verify
+from deterministic.checkpoint.directory import saved_steps
+from deterministic.errors import CheckpointError, NondeterminismWarning, ResumeMismatchError
+
+from .trainings import Noisy, Training, trained
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    end = trained(tmp_path_factory.mktemp("uninterrupted"))
+    assert end is not None
+    return end
+
+
+@pytest.mark.parametrize(("keep", "keep_every", "left"), [(2, None, [10, 12]), (1, 4, [4, 8, 12]), (None, None, 6)])
+def test_the_last_checkpoints_are_kept(keep: int | None, keep_every: int | None, left: Any, tmp_path: Path) -> None:
+    trained(tmp_path, keep=keep, keep_every=keep_every)
+    found = saved_steps(tmp_path)
+    assert found == left or len(found) == left
+
+
+def test_every_so_many_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("deterministic.checkpoint.checkpoint.time.monotonic", lambda: clock[0])
+
+    def tick(steps: int) -> None:
+        clock[0] += 1.0
+
+    with reproducible(seed=5):
+        training = Training(tmp_path, every=None, every_seconds=2.5, keep=None)
+        list(training.epochs(3, tick))
+        training.checkpoint.close()
+    assert saved_steps(tmp_path) == [4, 7, 10, 12]
+
+
+def test_a_damaged_one_is_refused_and_the_previous_one_is_taken_if_asked_for(
+    tmp_path: Path, uninterrupted: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained(tmp_path, stop=7)
+    *_, last = sorted(tmp_path.glob("step-*"))
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="is damaged") as raised:
+        trained(tmp_path)
+    assert 'on_damage="previous"' in str(raised.value)
+    assert trained(tmp_path, on_damage="previous") == uninterrupted
+    assert "passed over" in caplog.text
+
+
+def test_where_all_are_damaged_that_is_said(tmp_path: Path) -> None:
+    trained(tmp_path, stop=7)
+    for file in tmp_path.glob("step-*"):
+        file.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        trained(tmp_path, on_damage="previous")
+
+
+def test_other_conditions_are_refused_and_nothing_is_touched(tmp_path: Path) -> None:
+    trained(tmp_path, stop=7)
+    with reproducible(seed=6, deterministic="cudnn"):
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 1))
+        before = fingerprint(model.state_dict())
+        parts: dict[str, Any] = {"model": model, "optimizer": torch.optim.AdamW(model.parameters(), 0.05)}
+        parts["loader"] = make_loader(Noisy(), batch_size=3, shuffle=True, seed=5)
+        with pytest.raises(ResumeMismatchError) as raised:
+            Checkpoint(tmp_path, **parts)
+        assert "seed: saved 5, here 6" in str(raised.value)
+        assert "settings.torch.deterministic_algorithms.enabled: saved True, here False" in str(raised.value)
+        assert fingerprint(model.state_dict()) == before
+        with pytest.warns(NondeterminismWarning, match="seed: saved 5, here 6"):
+            checkpoint = Checkpoint(tmp_path, on_mismatch="warn", **parts)
+        assert checkpoint.steps == 6
+        checkpoint.close()
+
+
+def test_resume_says_whether_there_may_be_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        trained(tmp_path, resume="must")
+    trained(tmp_path, resume="never", stop=4)
+    with pytest.raises(CheckpointError, match="checkpoints up to step 4"):
+        trained(tmp_path, resume="never")
+    assert trained(tmp_path, resume="must") is not None
+
+
+def test_the_last_one_made_in_a_process_has_the_directory(tmp_path: Path) -> None:
+    with reproducible(seed=5):
+        first, second = (Training(tmp_path) for _ in range(2))
+        with pytest.raises(CheckpointError, match="another Checkpoint took the directory over"):
+            list(first.epochs(1))
+        assert list(second.epochs(1)) == [0]
+        second.checkpoint.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"every": 0}, ValueError),
+        ({"every": 1.5}, ValueError),
+        ({"every_seconds": 0}, ValueError),
+        ({"keep": 0}, ValueError),
+        ({"keep_every": -1}, ValueError),
+        ({"on_mismatch": "ignore"}, ValueError),
+        ({"on_damage": "ignore"}, ValueError),
+        ({"resume": "maybe"}, ValueError),
+        ({"best": 0.5}, TypeError),
+        ({"generator": torch.Generator()}, TypeError),
+        ({"plain": torch.utils.data.DataLoader(Noisy())}, TypeError),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_made(
+    given: dict[str, Any], error: type[Exception], tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=next(iter(given))):
+        Checkpoint(tmp_path / "new", **given)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, "3"])
+def test_bad_numbers_of_epochs_are_refused(count: Any, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    with pytest.raises(ValueError, match="count= is out of range"):
+        next(checkpoint.epochs(count))
+    checkpoint.close()
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be the directory"):
+        Checkpoint(tmp_path / "file")
+
+
+def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "mine"
+    trained(directory, stop=5)
+    before = {path: os.stat(path).st_mtime_ns for path in directory.iterdir()}
+    report = verify(lambda: trained(directory), runs=2)
+    assert report.outcome == "same", report
+    assert report.steps == 12
+    assert {path: os.stat(path).st_mtime_ns for path in directory.iterdir()} == before

@@ -1,0 +1,161 @@
+"""What a directory of checkpoints contains, what is deleted there and what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deterministic.checkpoint.directory import (
+    FRESH,
+    directory_of,
+    file_of_rank,
+    main_file,
+    prune,
+    saved_steps,
+    sweep,
+)
+from deterministic.errors import CheckpointError
+
+FOREIGN = [
+    "notes.txt",
+    "model.safetensors",
+    "step-1.safetensors",
+    "step-0000001.safetensors",
+    "step-000000001.safetensors",
+    "step-" + "\u0660" * 7 + "\u0661.safetensors",
+    "step-00000001.safetensors.bak",
+    "xstep-00000001.safetensors",
+    "step-00000001.rank0.safetensors",
+    "step-0000000x.safetensors",
+    ".lock",
+    ".step-00000001.safetensors",
+    "step-00000001.safetensors.tmp",
+]
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def fill(directory: Path, *names: str) -> None:
+    for name in names:
+        (directory / name).write_bytes(b"x")
+
+
+def test_files_have_the_names_that_are_found(tmp_path: Path) -> None:
+    for steps, name in ((0, "step-00000000"), (12, "step-00000012"), (10**9, "step-1000000000")):
+        assert main_file(tmp_path, steps) == file_of_rank(tmp_path, steps, 0) == tmp_path / f"{name}.safetensors"
+        assert file_of_rank(tmp_path, steps, 12) == tmp_path / f"{name}.rank12.safetensors"
+        fill(tmp_path, f"{name}.safetensors", f"{name}.rank12.safetensors")
+    assert saved_steps(tmp_path) == [0, 12, 10**9]
+
+
+def test_other_files_are_no_checkpoints_and_are_left(tmp_path: Path) -> None:
+    fill(tmp_path, *FOREIGN)
+    (tmp_path / "step-00000007.safetensors").mkdir()
+    (tmp_path / ".step-00000007.safetensors.1.tmp").mkdir()
+    (tmp_path / "step-00000007.rank1.safetensors").mkdir()
+    before = names(tmp_path)
+    assert saved_steps(tmp_path) == []
+    sweep(tmp_path)
+    prune(tmp_path, 0, None, 2)
+    assert names(tmp_path) == before
+
+
+def test_links_are_no_checkpoints(tmp_path: Path) -> None:
+    fill(tmp_path, "other", "step-00000001.safetensors")
+    (tmp_path / "step-00000002.safetensors").symlink_to(tmp_path / "other")
+    (tmp_path / "step-00000003.safetensors").symlink_to(tmp_path / "nothing")
+    assert saved_steps(tmp_path) == [1]
+    prune(tmp_path, 1, None, 1)
+    assert (tmp_path / "step-00000001.safetensors").exists()
+
+
+def test_sweeping_deletes_what_killed_processes_left_and_nothing_else(tmp_path: Path) -> None:
+    whole = {"step-00000002.safetensors", "step-00000002.rank1.safetensors", "notes.txt", ".other.tmp", ".lock"}
+    left = {
+        ".step-00000003.safetensors.123.tmp",
+        ".step-00000002.rank1.safetensors.123.tmp",
+        "step-00000003.rank1.safetensors",
+        "step-00000001.rank12.safetensors",
+    }
+    fill(tmp_path, *whole, *left)
+    sweep(tmp_path)
+    assert names(tmp_path) == whole
+
+
+@pytest.mark.parametrize(
+    ("keep", "keep_every", "kept"),
+    [
+        (None, None, [0, 1, 2, 3, 4, 5, 6]),
+        (None, 2, [0, 1, 2, 3, 4, 5, 6]),
+        (1, None, [6]),
+        (3, None, [4, 5, 6]),
+        (7, None, [0, 1, 2, 3, 4, 5, 6]),
+        (100, None, [0, 1, 2, 3, 4, 5, 6]),
+        (1, 3, [0, 3, 6]),
+        (2, 4, [0, 4, 5, 6]),
+        (2, 100, [0, 5, 6]),
+    ],
+)
+def test_the_last_ones_are_kept_and_those_of_every_so_many_steps(
+    keep: int | None, keep_every: int | None, kept: list[int], tmp_path: Path
+) -> None:
+    for steps in range(7):
+        for rank in range(2):
+            fill(tmp_path, file_of_rank(tmp_path, steps, rank).name)
+    fill(tmp_path, "notes.txt")
+    prune(tmp_path, keep, keep_every, 2)
+    assert saved_steps(tmp_path) == kept
+    expected = {file_of_rank(tmp_path, steps, rank).name for steps in kept for rank in range(2)}
+    assert names(tmp_path) == expected | {"notes.txt"}
+
+
+def test_a_checkpoint_goes_with_its_main_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in range(3):
+        fill(tmp_path, file_of_rank(tmp_path, 1, rank).name)
+    fill(tmp_path, main_file(tmp_path, 2).name)
+    gone: list[str] = []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        gone.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    prune(tmp_path, 1, None, 3)
+    assert gone == [file_of_rank(tmp_path, 1, rank).name for rank in range(3)]
+
+
+def test_a_directory_is_made(tmp_path: Path) -> None:
+    assert directory_of(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+    assert directory_of(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
+
+
+def test_a_file_cannot_be_the_directory(tmp_path: Path) -> None:
+    fill(tmp_path, "a")
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(CheckpointError, match="cannot be the directory of checkpoints"):
+            directory_of(path)
+
+
+def test_a_repetition_has_directories_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "a"
+    own.mkdir()
+    fill(own, "step-00000001.safetensors")
+    fresh = tmp_path / "fresh"
+    monkeypatch.setattr("deterministic.checkpoint.directory.FRESH", [tmp_path / "outer", fresh])
+    first, second = directory_of(own), directory_of(tmp_path / "b")
+    assert first.parent == second.parent == fresh
+    assert first != second
+    assert saved_steps(first) == []
+    monkeypatch.chdir(tmp_path)
+    assert directory_of("a") == first
+    assert not (tmp_path / "b").exists()
+    assert names(own) == {"step-00000001.safetensors"}
+
+
+def test_outside_of_a_repetition_nothing_is_fresh() -> None:
+    assert FRESH == []
