@@ -46,6 +46,7 @@ LEVELS: dict[str, int] = {
     "testing": 4,
     "__main__": 5,
     "cli": 5,
+    "integrations": 5,
 }
 """The level of each module and package; an import points to the same level or a lower one."""
 

@@ -1,0 +1,206 @@
+"""`ExactResume`: a Lightning training that was killed within an epoch goes on with the same bits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from ..checkpoint.generators import generator_states, innermost_run, put_back, require_same_place
+from ..checkpoint.ranks import gather, the_ranks
+from ..data.keyed_loader import ReproducibleDataLoader
+from ..data.watching import WatchedLoader
+from ..errors import DeterministicError, ResumeMismatchError, explain
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback, LightningModule, Trainer
+    from pytorch_lightning.utilities import CombinedLoader
+
+
+def _framework() -> Any:
+    """Import Lightning under the name under which it is installed; under both, the one that is in use."""
+    names = sorted(("pytorch_lightning", "lightning.pytorch"), key=lambda name: name not in sys.modules)
+    for name in names:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in (name, name.split(".")[0]):
+                raise
+    raise ImportError(
+        explain(
+            "ExactResume is a callback of Lightning, which is not installed",
+            (f"found: neither of {names}",),
+            "Run: pip install 'deterministic[lightning]'",
+        )
+    )
+
+
+if not TYPE_CHECKING:
+    _lightning = _framework()
+    Callback, CombinedLoader = _lightning.Callback, _lightning.utilities.CombinedLoader
+
+_KEY = "deterministic"
+_VERSION = 1
+
+
+class ExactResume(Callback):
+    """Makes `trainer.fit(..., ckpt_path=...)` go on with the bits of the training that was not interrupted.
+
+    Lightning itself restores parameters, persistent buffers, optimizers, schedulers, its own progress, and the place
+    of a loader that has `state_dict()`, as one of `make_loader` has. This callback adds to the same file what is
+    missing: the state of every generator (those of the run, inside of `reproducible(...)`), buffers that are not
+    persistent, and the gradients of an accumulation that was not finished. The generators are put back when the first
+    batch is fetched, so that what is drawn before does not shift them. Batches are counted by the loader, so one that
+    cannot say its place is refused, and so is a validation loader that draws from the global generators.
+
+    Raises:
+        DeterministicError: At the start of the training: a loader is not one of `make_loader`, has no length (Lightning
+            fetches one batch ahead then, and saves a place too far), or there are several for the training.
+        ResumeMismatchError: When a checkpoint is loaded: it was saved without this callback, by another number of
+            ranks, or inside of `reproducible()` and is loaded outside, or the reverse.
+    """
+
+    def __init__(self) -> None:
+        self._pending: Mapping[str, Any] | None = None
+        self._watched: list[WatchedLoader] = []
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add to Lightning's checkpoint what is not in it; Lightning calls it on every rank.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+            checkpoint: What Lightning is about to save.
+        """
+        # Zeroed by Lightning where an accumulation begins, so they count only within one.
+        batches = trainer.fit_loop.batch_idx + 1
+        is_within = bool(batches % trainer.accumulate_grad_batches) and not trainer.is_last_batch
+        persistent = () if is_within else pl_module.state_dict()
+        saved = {
+            "generators": generator_states(innermost_run()) if self._pending is None else self._pending["generators"],
+            "is_within_accumulation": is_within,
+            "gradients": _gradients(pl_module) if is_within or not pl_module.automatic_optimization else {},
+            "buffers": {name: item.cpu() for name, item in pl_module.named_buffers() if name not in persistent},
+        }
+        checkpoint[_KEY] = {"version": _VERSION, "ranks": gather(saved)}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take out of Lightning's checkpoint what the training needs; nothing is put back yet.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+            checkpoint: What Lightning has loaded.
+
+        Raises:
+            ResumeMismatchError: It does not fit: see the class.
+        """
+        if trainer.state.fn != "fit":
+            return
+        saved = checkpoint.get(_KEY, {})
+        here = {"version": _VERSION, "ranks": the_ranks().world_size}
+        found = {"version": saved.get("version"), "ranks": len(saved.get("ranks", ()))}
+        if found != here:
+            raise ResumeMismatchError(
+                explain(
+                    "this checkpoint does not say how this training goes on exactly",
+                    (f"found: {found if saved else 'one that was saved without ExactResume'}", f"expected: {here}"),
+                    "Resume with as many ranks as it was saved by; or leave the callback out, and it is not exact.",
+                )
+            )
+        mine = saved["ranks"][the_ranks().rank]
+        require_same_place(mine["generators"], innermost_run())
+        self._pending = mine
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the loaders, and put back all but the generators.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+
+        Raises:
+            DeterministicError: A loader is refused: see the class.
+        """
+        loaders = _loaders(trainer.train_dataloader)
+        _require_exact(loaders)
+        _require_exact(_loaders(trainer.val_dataloaders), is_training=False)
+        if self._pending is None:
+            return
+        if self._pending["is_within_accumulation"] and isinstance(trainer.model, DistributedDataParallel):
+            # After a batch without synchronisation DDP does not hand out rank 0's buffers, but a new one would
+            # (torch/nn/parallel/distributed.py, _post_forward): each rank goes on with its own.
+            trainer.model.require_forward_param_sync = False
+        for name, buffer in pl_module.named_buffers():
+            if name in self._pending["buffers"]:
+                buffer.copy_(self._pending["buffers"][name])
+        for name, parameter in pl_module.named_parameters():
+            if name in self._pending["gradients"]:
+                parameter.grad = self._pending["gradients"][name].to(parameter.device)
+        self._watched = [WatchedLoader(loader, self._put_generators_back) for loader in loaders]
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the loaders of a validation within the training.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+
+        Raises:
+            DeterministicError: A loader is refused: see the class.
+        """
+        if trainer.state.fn == "fit":
+            _require_exact(_loaders(trainer.val_dataloaders), is_training=False)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the loaders alone again.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that was trained.
+            stage: What has ended.
+        """
+        for loader in self._watched:
+            loader.close()
+        self._pending, self._watched = None, []
+
+    def _put_generators_back(self) -> None:
+        # Not in on_train_batch_start: what on_after_batch_transfer draws for that batch comes before it.
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            put_back(pending["generators"], innermost_run())
+
+
+def _loaders(loaders: Any) -> list[Any]:
+    """Return the loaders of what Lightning was given: one, or a container of them."""
+    return [] if loaders is None else list(CombinedLoader(loaders).flattened)
+
+
+def _require_exact(loaders: list[Any], *, is_training: bool = True) -> None:
+    use = "training" if is_training else "validation"
+    others = [type(loader).__name__ for loader in loaders if not isinstance(loader, ReproducibleDataLoader)]
+    found = [f"a {name} for {use}" for name in others]
+    remedy = "Make every loader with make_loader."
+    if is_training and len(loaders) > 1 and not found:
+        found, remedy = [f"{len(loaders)} loaders for training"], "Put the data into one loader."
+    if is_training and not found and not _has_length(loaders[0]):
+        found, remedy = ["a loader without a length"], "Give the IterableDataset a __len__."
+    if found:
+        raise DeterministicError(
+            explain("with this loader ExactResume cannot be exact", (f"found: {', '.join(found)}",), remedy)
+        )
+
+
+def _has_length(loader: Any) -> bool:
+    try:
+        return len(loader) >= 0
+    except TypeError:
+        return False
+
+
+def _gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.detach().cpu() for name, p in module.named_parameters() if p.grad is not None}

@@ -1,0 +1,107 @@
+"""`TrainerLoader`: the loader of a Transformers Trainer that resumes within an epoch with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ..data.keyed_loader import ReproducibleDataLoader
+from ..data.order import OwnOrder
+from ..errors import DeterministicError, explain
+
+
+class TrainerLoader(DataLoader[Any]):
+    """A loader of `make_loader` in the form in which Transformers' `Trainer` can begin within an epoch.
+
+    Return it from `Trainer.get_train_dataloader`. On a resume, Trainer builds the loader again around a batch sampler
+    that leaves out what is behind (`skip_first_batches` of Accelerate). That would leave the keys of the samples
+    behind, so a loader of `make_loader` alone is refused there. Here, what Trainer builds again is a row of batch
+    numbers: the loader inside stays as it is, and begins with the first batch that it is asked for. Trainer itself
+    restores the generators of Python, numpy and torch after that batch, and since fetching does not move them, that
+    is exact. No batch is loaded again, unless the loader has a sampler of the user's.
+
+    Args:
+        loader: Made by `make_loader`, with a dataset that has indices.
+
+    Raises:
+        DeterministicError: It is another loader, or over an IterableDataset.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        if not isinstance(loader, ReproducibleDataLoader) or loader.is_stream:
+            stream = " over an IterableDataset" if isinstance(loader, ReproducibleDataLoader) else ""
+            raise DeterministicError(
+                explain(
+                    "with this loader Trainer cannot resume exactly within an epoch",
+                    (f"found: a {type(loader).__name__}{stream}",),
+                    "Pass what make_loader(...) returned, over a dataset that has indices.",
+                )
+            )
+        own = torch.Generator()  # else each iteration draws from the global one
+        super().__init__(_Batches(loader), batch_sampler=_Numbers(loader), collate_fn=_only, generator=own)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be that of an epoch; Trainer calls it before each.
+
+        Args:
+            epoch: 0 or more.
+        """
+        self.dataset.loader.set_epoch(epoch)  # type: ignore[attr-defined]
+
+
+class _Batches(Dataset[Any]):
+    """The batches of the epoch that is under way, asked for one after the other from anywhere on."""
+
+    def __init__(self, loader: ReproducibleDataLoader[Any]) -> None:
+        self.loader = loader
+        self._iterator: Iterator[Any] | None = None
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Return the number of samples: Trainer says it in its log."""
+        return len(self.loader.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, number: int) -> Any:
+        if self._iterator is None or number == 0 or number != self._next:
+            self._iterator = self._begin(number)
+        self._next = number + 1
+        batch = next(self._iterator)
+        if self._next == len(self.loader):
+            self._iterator = None  # its workers end
+        return batch
+
+    def _begin(self, number: int) -> Iterator[Any]:
+        self._iterator = None
+        if number and isinstance(self.loader._order, OwnOrder):
+            state = self.loader.state_dict()
+            # Counted in samples of all ranks together.
+            self.loader.load_state_dict({**state, "epoch": self.loader.epoch, "done": number * state["batch"]})
+            number = 0
+        iterator: Iterator[Any] = iter(self.loader)
+        for _ in range(number):
+            next(iterator)
+        return iterator
+
+
+class _Numbers:
+    """The batch sampler that Trainer sees: one number for each batch."""
+
+    def __init__(self, loader: ReproducibleDataLoader[Any]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([[number] for number in range(len(self._loader))])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Trainer calls it where it has built the loader again."""
+        self._loader.set_epoch(epoch)
+
+
+def _only(batches: list[Any]) -> Any:
+    return batches[0]
