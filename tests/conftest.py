@@ -11,7 +11,6 @@ import torch
 from deterministic import _snapshot, _stack
 from deterministic.sources import SOURCES
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, and some tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

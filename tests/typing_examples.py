@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from deterministic import (
+    Checkpoint,
     Run,
     assert_reproducible,
     compare_levels,
@@ -20,11 +21,13 @@ from deterministic import (
     describe,
     diff,
     fingerprint,
+    load_checkpoint,
     make_loader,
     record,
     register_source,
     reproducible,
     sample_rng,
+    save_checkpoint,
     seed_everything,
     seed_worker,
     spawn_seeds,
@@ -33,6 +36,7 @@ from deterministic import (
 from deterministic._config import Config
 from deterministic._verify.report import Report
 from deterministic.errors import (
+    CheckpointError,
     DeterministicError,
     NondeterminismWarning,
     NotReproducibleError,
@@ -151,6 +155,15 @@ def verified(folder: Path) -> str:
     return fingerprint([torch.ones(1), levels], layout=True) + found.outcome + str(reason) + report.to_json(indent=1)
 
 
+def resumed(folder: Path, model: torch.nn.Module) -> dict[str, object]:
+    checkpoint = Checkpoint(folder, every=10, every_seconds=60.0, keep=None, resume="auto", model=model)
+    for epoch in checkpoint.epochs(2):
+        checkpoint.values["epoch"] = epoch + checkpoint.steps + checkpoint.epoch
+    checkpoint.close()
+    save_checkpoint(folder / "a.safetensors", model=model, best=0.5)
+    return load_checkpoint(str(folder / "a.safetensors"), on_mismatch="warn", model=model, best=0.0)
+
+
 class Dial:
     """A source of the user's own."""
 
@@ -182,6 +195,7 @@ def errors() -> str:
         NotReproducibleError,
         ResumeMismatchError,
         TraceError,
+        CheckpointError,
     ]
     warned: list[type[UserWarning]] = [ScopeOrderWarning, TooLateWarning, ReplayWarning, NondeterminismWarning]
     text: str = explain("differs", tuple(kind.__name__ for kind in (*raised, *warned)), "remedy")
