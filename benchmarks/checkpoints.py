@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator, skip_first_batches
 from torch import nn
+from torch.utils.data import DataLoader
 
 from deterministic import Checkpoint, make_loader, reproducible, save_checkpoint
 
@@ -149,10 +151,20 @@ def resuming(folder: Path, *, rounds: int) -> dict[str, Any]:
             checkpoint.close()
         return taken
 
-    seconds = in_turn({name: partial(first_batch, name) for name in names}, rounds=rounds)
+    def first_batch_of_accelerate(place: float) -> float:
+        started = time.perf_counter()
+        loader = accelerator.prepare(DataLoader(range(LENGTH), BATCH_SIZE, shuffle=True))  # type: ignore[arg-type]
+        next(iter(skip_first_batches(loader, int(place * LENGTH) // BATCH_SIZE)))
+        return time.perf_counter() - started
+
+    accelerator = Accelerator(cpu=True)
+    ours = {name: partial(first_batch, name) for name in names}
+    others = {f"{name}, Accelerate": partial(first_batch_of_accelerate, place) for name, place in names.items()}
+    seconds = in_turn({**ours, **others}, rounds=rounds)
     return {
         "milliseconds": {name: min(taken) * 1e3 for name, taken in seconds.items()},
         "ratio of 90 % to 10 %": median_ratio(seconds["90%"], seconds["10%"]),
+        "the same, Accelerate": median_ratio(seconds["90%, Accelerate"], seconds["10%, Accelerate"]),
     }
 
 
@@ -184,3 +196,4 @@ def show(found: dict[str, Any]) -> None:
     print(f"  memory beside the state: {found['peak while saving, bytes'] >> 20} MiB (aim: {AIM_MEMORY >> 20})")
     print(f"\nto the first batch, ms: {found['resuming']['milliseconds']}")
     print(f"  90 % to 10 %: {found['resuming']['ratio of 90 % to 10 %']:.2f} (aim: {AIM_PLACE})")
+    print(f"  Accelerate, which is not exact there: {found['resuming']['the same, Accelerate']:.2f}")

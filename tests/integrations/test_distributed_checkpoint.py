@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from deterministic import make_loader, reproducible
 
@@ -25,12 +26,12 @@ def test_a_run_and_a_loader_go_on_from_it(tmp_path: Path) -> None:
         loader = make_loader(range(20), batch_size=2, shuffle=True)
         batches = iter(loader)
         next(batches)
-        dcp.save({"run": run, "loader": loader}, checkpoint_id=tmp_path, no_dist=True)
+        save({"run": run, "loader": loader}, checkpoint_id=tmp_path, no_dist=True)
         expected = draws(run, batches)
     with reproducible(seed=4) as run:
         run.numpy("mine")
         loader = make_loader(range(20), batch_size=2, shuffle=True)
         torch.rand(5)
-        dcp.load({"run": run, "loader": loader}, checkpoint_id=tmp_path, no_dist=True)
+        load({"run": run, "loader": loader}, checkpoint_id=tmp_path, no_dist=True)
         for one, other in zip(draws(run, iter(loader)), expected, strict=True):
             assert np.array_equal(one, other)
