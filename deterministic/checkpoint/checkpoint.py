@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 
 from .._seeds import as_integer
 from ..data.keyed_loader import ReproducibleDataLoader
+from ..data.position import Progress
 from ..data.watching import WatchedLoader
 from ..errors import CheckpointError, explain, users_line
+from .arguments import check_choice, counts, out_of_range, require_stateful
 from .conditions import ON_MISMATCH
 from .directory import directory_of, main_file, saved_steps, sweep
 from .generators import innermost_run, put_back
 from .lock import DirectoryLock
 from .ranks import gather, the_ranks, together, warn_of_buckets
 from .resume import Resumed, resume
-from .save import Mismatch, check_choice
-from .stateful import is_stateful
+from .save import Mismatch
 from .store import Moment, store
 
 _logger = logging.getLogger("deterministic.checkpoint")
@@ -102,11 +103,11 @@ class Checkpoint:
         check_choice("on_mismatch", on_mismatch, ON_MISMATCH)
         check_choice("on_damage", on_damage, _ON_DAMAGE)
         check_choice("resume", resume, _RESUME)
-        self._every, self._keep, self._keep_every = _counts(every=every, keep=keep, keep_every=keep_every)
+        self._every, self._keep, self._keep_every = counts(every=every, keep=keep, keep_every=keep_every)
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
-            raise ValueError(_wrong("every_seconds", every_seconds, "a number of more than 0 seconds"))
+            raise ValueError(out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds"))
         self._every_seconds = every_seconds
-        _require_stateful(stateful)
+        require_stateful(stateful)
         self._stateful = stateful
         self._run = innermost_run()
         self._ranks = the_ranks().world_size
@@ -114,26 +115,25 @@ class Checkpoint:
         self.steps = 0
         self.epoch = 0
         self._is_in_epoch = False
-        self._is_between_epochs = False
         self._is_due = False
+        self._stepped: set[Progress] = set()  # the loops over loaders, of this epoch, in which there were steps
         self._pending: Resumed | None = None
         self._saved_at = time.monotonic()
-        self._watched = {
-            name: WatchedLoader(loader, lambda name=name: self._about_to_fetch(name))  # type: ignore[misc]
-            for name, loader in stateful.items()
-            if isinstance(loader, ReproducibleDataLoader)
-        }
-        # Of others it is not known when they fetch: their trainings go on with the epoch's first line.
-        self._has_other_loaders = any(
-            hasattr(value, "__iter__") and not isinstance(value, torch.nn.Module)
-            for name, value in stateful.items()
-            if name not in self._watched
-        )
         warn_of_buckets(stateful)
         self.directory = directory_of(directory)
         self._line = users_line()
+        self._watched: dict[str, WatchedLoader] = {}
         self._lock = together(self._take_lock)
         try:
+            for name, loader in stateful.items():
+                if isinstance(loader, ReproducibleDataLoader):
+                    self._watched[name] = WatchedLoader(loader, partial(self._about_to_fetch, name))
+            # Of others it is not known when they fetch: their trainings go on with the epoch's first line.
+            self._has_other_loaders = any(
+                hasattr(value, "__iter__") and not isinstance(value, torch.nn.Module)
+                for name, value in stateful.items()
+                if name not in self._watched
+            )
             self._resume(resume, on_mismatch, on_damage)
         except BaseException:
             self.close()
@@ -154,13 +154,14 @@ class Checkpoint:
         """
         number = as_integer(count)
         if number is None or number < 0:
-            raise ValueError(_wrong("count", count, "0, 1, 2, ... epochs"))
+            raise ValueError(out_of_range("count", count, "0, 1, 2, ... epochs"))
         if self.epoch >= number:
             _logger.info("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
         while self.epoch < number:
             if self._pending is not None and not self._pending.loaders:
                 self._put_back()
             self._is_in_epoch = True
+            self._stepped.clear()
             try:
                 yield self.epoch
             finally:
@@ -168,9 +169,7 @@ class Checkpoint:
             self._put_back()  # if no loader was asked
             self.epoch += 1
             if self._is_due or self.epoch == number:
-                self._is_between_epochs = True
-                self.save()
-                self._is_between_epochs = False
+                self._store([])
         self._put_back()
 
     def step(self) -> None:
@@ -180,6 +179,8 @@ class Checkpoint:
             CheckpointError: Saving failed: see `save`.
         """
         self.steps += 1
+        if self._is_in_epoch:
+            self._stepped.update(self._under_way().values())
         if (self._every is not None and self.steps % self._every == 0) or (
             self._every_seconds is not None and self._is_time(self._every_seconds)
         ):
@@ -189,30 +190,40 @@ class Checkpoint:
         """Save now, or at the end of the epoch where it could not be continued from here.
 
         It can be in the body of a loop over one of the loaders, and between two epochs. It cannot between a loader's
-        last batch and the end of the epoch, nor within an epoch if no loader was given.
+        last batch and the end of the epoch, in the second loop with steps of an epoch (the first would come again), nor
+        within an epoch if no loader was given.
 
         Raises:
             CheckpointError: A value cannot be stored, the disk is full, the directory was taken over; or this is
                 neither in `epochs()` nor in a loop over one of the loaders. Earlier checkpoints are as they were.
         """
+        loops = self._under_way()
+        if (loops and self._stepped <= {*loops.values()}) or (self._is_in_epoch and self._has_other_loaders):
+            self._store([*loops])
+        elif self._is_in_epoch:
+            self._is_due = True
+        else:
+            raise CheckpointError(
+                explain(
+                    "a training that is saved here could not be continued from here",
+                    ("found: no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",),
+                    "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
+                )
+            )
+
+    def close(self) -> None:
+        """Give the directory back; again it does nothing. The end of the process does it, too, however it comes."""
+        for loader in self._watched.values():
+            loader.close()
+        self._lock.release()
+
+    def _store(self, loaders: Sequence[str]) -> None:
         if not self._lock.is_held:
             raise CheckpointError(
                 explain(
                     f"this Checkpoint no longer has {self.directory}",
                     (f"made at: {self._line}", "found: it was closed, or another Checkpoint took the directory over"),
                     "Use the one that was made last.",
-                )
-            )
-        loaders = [name for name, loader in self._watched.items() if loader.is_within_epoch]
-        if self._is_in_epoch and not loaders and not self._has_other_loaders:
-            self._is_due = True
-            return
-        if not self._is_in_epoch and not loaders and not self._is_between_epochs:
-            raise CheckpointError(
-                explain(
-                    "a training that is saved here could not be continued from here",
-                    ("found: no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",),
-                    "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
                 )
             )
         for loader in self._watched.values():
@@ -223,12 +234,9 @@ class Checkpoint:
         self._saved_at = time.monotonic()
         _logger.info("saved step %d in %s", self.steps, self.directory)
 
-    def close(self) -> None:
-        """Give the directory back; again it does nothing. The end of the process does it, too, however it comes."""
-        for loader in self._watched.values():
-            loader.close()
-        with suppress(AttributeError):  # it was not taken
-            self._lock.release()
+    def _under_way(self) -> dict[str, Progress]:
+        found = ((name, loader.under_way) for name, loader in self._watched.items())
+        return {name: progress for name, progress in found if progress is not None}
 
     def _take_lock(self) -> DirectoryLock:
         lock = DirectoryLock(self.directory, rank=the_ranks().rank)
@@ -250,7 +258,8 @@ class Checkpoint:
         found = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
         if found is None:
             return
-        self._pending = found
+        # Only what is put back again later: all of it would take as much memory as the training.
+        self._pending = found._replace(objects={name: found.objects[name] for name in self._watched})
         self.steps, self.epoch = found.steps, found.epoch
         self.values.update(found.values)
         _logger.info("resumed at step %d from %s", self.steps, main_file(self.directory, self.steps))
@@ -269,27 +278,3 @@ class Checkpoint:
     def _is_time(self, seconds: float) -> bool:
         is_time = time.monotonic() - self._saved_at >= seconds
         return gather(is_time)[0] if self._ranks > 1 else is_time
-
-
-def _counts(**given: Any) -> list[int | None]:
-    for name, value in given.items():
-        if value is not None and (as_integer(value) is None or value < 1):
-            raise ValueError(_wrong(name, value, "1, 2, 3, ... or None"))
-    return [None if value is None else as_integer(value) for value in given.values()]
-
-
-def _require_stateful(stateful: dict[str, Any]) -> None:
-    for name, value in stateful.items():
-        if not is_stateful(value):
-            raise TypeError(
-                explain(
-                    f"{name}= has no state_dict() and load_state_dict()",
-                    (f"found: {type(value).__name__}",),
-                    f"Put a plain value into values[{name!r}]; make a DataLoader with make_loader; pass generators to "
-                    "reproducible(generators=[...]).",
-                )
-            )
-
-
-def _wrong(name: str, value: object, expected: str) -> str:
-    return explain(f"{name}= is out of range", (f"found: {value!r}", f"expected: {expected}"), "Pass such a number.")

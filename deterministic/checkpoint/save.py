@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import CheckpointError, NondeterminismWarning, ResumeMismatchError, explain, warn
 from . import bundle
+from .arguments import check_choice
 from .bundle import Bundle
 from .conditions import ON_MISMATCH, compare, conditions
 from .generators import generator_states, innermost_run, put_back, require_same_place
@@ -153,13 +154,3 @@ def load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, 
             if on_mismatch == "raise":
                 raise ResumeMismatchError(text)
             warn(NondeterminismWarning, text)
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise ValueError if an argument is none of its choices."""
-    if value not in choices:
-        raise ValueError(
-            explain(
-                f"{name}= is none of its choices", (f"found: {value!r}", f"expected: {choices}"), "Pass one of them."
-            )
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .keyed_loader import ReproducibleDataLoader
+from .position import Progress
 
 
 class WatchedLoader:
@@ -22,9 +23,9 @@ class WatchedLoader:
         self._epochs.watchers.append(tell)
 
     @property
-    def is_within_epoch(self) -> bool:
-        """Whether it is in the middle of an epoch, with an iterator that somebody holds."""
-        return self._epochs.is_within
+    def under_way(self) -> Progress | None:
+        """The progress of the epoch in whose middle it is, with an iterator that somebody holds; None between two."""
+        return self._epochs.unfinished if self._epochs.is_within else None
 
     def leave_epoch(self) -> None:
         """Give up the rest of an epoch that was left by a `break`: the next `iter()` does not go on with it."""

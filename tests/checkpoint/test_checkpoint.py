@@ -126,6 +126,33 @@ def test_an_evaluation_within_the_epoch_and_one_that_was_left_by_a_break_change_
         assert run(tmp_path / f"cut{stop}", -1) == whole
 
 
+@pytest.mark.parametrize("is_one", [True, False])
+def test_two_loops_with_steps_in_one_epoch(is_one: bool, tmp_path: Path) -> None:
+    def run(directory: Path, stop: int) -> str | None:
+        with reproducible(seed=5):
+            other = make_loader(Noisy(), batch_size=4, shuffle=True)
+            training = Training(directory, every=1, keep=None, more={"other": other})
+            try:
+                for _ in training.checkpoint.epochs(2):
+                    for loader in (training.loader, training.loader if is_one else other):
+                        for batch in loader:
+                            training.step(batch)
+                            training.checkpoint.step()
+                            stop_at(stop)(training.checkpoint.steps)
+            except Interrupted:
+                return None
+            finally:
+                training.checkpoint.close()
+            return training.end()
+
+    whole = run(tmp_path / "whole", -1)
+    length = 8 if is_one else 7
+    assert saved_steps(tmp_path / "whole") == [1, 2, 3, 4, length, *range(length + 1, length + 5), 2 * length]
+    for stop in (2, 4, 5, 7, 9, 12, 13):
+        run(tmp_path / f"cut{stop}", stop)
+        assert run(tmp_path / f"cut{stop}", -1) == whole
+
+
 def test_gradients_of_an_accumulation_are_kept(tmp_path: Path) -> None:
     def run(directory: Path, stop: int) -> str | None:
         with reproducible(seed=5):
