@@ -132,14 +132,21 @@ def _place() -> Callable[[torch.device], torch.device]:
 
     With several ranks, each has the accelerator that is its own where rank 0, which wrote the file, had another.
     """
-    accelerator = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
+    # torch 2.6 raises where it finds none.
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
 
     def place(device: torch.device) -> torch.device:
         if device.type == "cpu" or accelerator is None or device.type != accelerator.type:
             return torch.device("cpu")
         if several or (device.index or 0) >= torch.accelerator.device_count():
-            return torch.device(device.type, torch.accelerator.current_device_index())
+            return torch.device(device.type, _current_index())
         return device
 
     return place
+
+
+def _current_index() -> int:
+    """Return the index of this thread's accelerator, which torch 2.6 calls otherwise."""
+    current: Callable[[], int] | None = getattr(torch.accelerator, "current_device_index", None)
+    return torch.accelerator.current_device_idx() if current is None else current()
