@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from deterministic import Checkpoint, make_loader, reproducible, save_checkpoint
 
+from . import lightning
 from .loaders import BATCH_SIZE
 from .resume import LENGTH, PLACES
 from .timing import in_turn, median_ratio
@@ -182,6 +183,7 @@ def measure(*, rounds: int, folder: Path | None = None) -> dict[str, Any]:
             "writing": writing(place, rounds=rounds),
             "peak while saving, bytes": memory(place),
             "resuming": resuming(place, rounds=rounds),
+            "Lightning": lightning.first_steps(place, rounds=rounds),
         }
     finally:
         shutil.rmtree(place)
@@ -197,3 +199,5 @@ def show(found: dict[str, Any]) -> None:
     print(f"\nto the first batch, ms: {found['resuming']['milliseconds']}")
     print(f"  90 % to 10 %: {found['resuming']['ratio of 90 % to 10 %']:.2f} (aim: {AIM_PLACE})")
     print(f"  Accelerate, which is not exact there: {found['resuming']['the same, Accelerate']:.2f}")
+    print(f"\nLightning, to the first step, ms: {found['Lightning']['milliseconds']}")
+    print(f"  90 % to 10 %: {found['Lightning']['ratio of 90 % to 10 %']}")
