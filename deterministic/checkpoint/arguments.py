@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch.nn.parameter import is_lazy
+
 from .._seeds import as_integer
-from ..errors import explain
-from .stateful import is_stateful
+from ..errors import NondeterminismWarning, explain, warn
+from ..trace.operations import tensors_in
+from ..trace.torch_internals import storage_key
+from .stateful import is_stateful, state_of
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -39,6 +44,26 @@ def require_stateful(stateful: Mapping[str, Any]) -> None:
                     f"Put a plain value into values[{name!r}]; make a DataLoader with make_loader; pass generators to "
                     "reproducible(generators=[...]).",
                 )
+            )
+
+
+def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
+    """Warn of parameters that an optimizer has and no object saves."""
+    others = [value for value in stateful.values() if not isinstance(value, torch.optim.Optimizer)]
+    saved = {storage_key(tensor) for value in others for tensor in tensors_in(state_of(value))}
+    for name, optimizer in stateful.items():
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            continue
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        count = sum(not is_lazy(parameter) and storage_key(parameter) not in saved for parameter in parameters)
+        if count:
+            warn(
+                NondeterminismWarning,
+                explain(
+                    f"{name} has parameters that are not saved",
+                    (f"found: {count} of {len(parameters)} are in none of the objects that were passed",),
+                    "Pass the module that has them, too.",
+                ),
             )
 
 

@@ -6,21 +6,18 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import torch
 
 from .._seeds import as_integer
-from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.position import Progress
-from ..data.watching import WatchedLoader
 from ..errors import CheckpointError, explain, users_line
-from .arguments import check_choice, counts, out_of_range, require_stateful
+from .arguments import check_choice, counts, out_of_range, require_stateful, warn_of_parameters
 from .conditions import ON_MISMATCH
 from .directory import directory_of, main_file, saved_steps, sweep
 from .generators import innermost_run, put_back
 from .lock import DirectoryLock
+from .loops import Loops
 from .ranks import gather, the_ranks, together, warn_of_buckets
 from .resume import Resumed, resume
 from .save import Mismatch
@@ -116,23 +113,20 @@ class Checkpoint:
         self.epoch = 0
         self._is_in_epoch = False
         self._is_due = False
-        self._stepped: set[Progress] = set()  # the loops over loaders, of this epoch, in which there were steps
         self._pending: Resumed | None = None
         self._saved_at = time.monotonic()
         warn_of_buckets(stateful)
+        warn_of_parameters(stateful)
         self.directory = directory_of(directory)
         self._line = users_line()
-        self._watched: dict[str, WatchedLoader] = {}
         self._lock = together(self._take_lock)
+        self._loops = Loops(stateful, self._about_to_fetch)
         try:
-            for name, loader in stateful.items():
-                if isinstance(loader, ReproducibleDataLoader):
-                    self._watched[name] = WatchedLoader(loader, partial(self._about_to_fetch, name))
             # Of others it is not known when they fetch: their trainings go on with the epoch's first line.
             self._has_other_loaders = any(
                 hasattr(value, "__iter__") and not isinstance(value, torch.nn.Module)
                 for name, value in stateful.items()
-                if name not in self._watched
+                if name not in self._loops.names
             )
             self._resume(resume, on_mismatch, on_damage)
         except BaseException:
@@ -161,16 +155,18 @@ class Checkpoint:
             if self._pending is not None and not self._pending.loaders:
                 self._put_back()
             self._is_in_epoch = True
-            self._stepped.clear()
+            self._loops.begin_epoch()
             try:
                 yield self.epoch
             finally:
                 self._is_in_epoch = False
             self._put_back()  # if no loader was asked
+            self._loops.end_epoch()
             self.epoch += 1
             if self._is_due or self.epoch == number:
                 self._store([])
-        self._put_back()
+        if self.epoch == number and self._pending is not None and not self._pending.loaders:
+            self._put_back()  # for what follows the training
 
     def step(self) -> None:
         """Count a step, and save if it is time; call it at the end of each step of the training.
@@ -179,28 +175,30 @@ class Checkpoint:
             CheckpointError: Saving failed: see `save`.
         """
         self.steps += 1
-        if self._is_in_epoch:
-            self._stepped.update(self._under_way().values())
-        if (self._every is not None and self.steps % self._every == 0) or (
-            self._every_seconds is not None and self._is_time(self._every_seconds)
+        self._loops.step(is_in_epoch=self._is_in_epoch)
+        if (
+            self._is_due
+            or (self._every is not None and self.steps % self._every == 0)
+            or (self._every_seconds is not None and self._is_time(self._every_seconds))
         ):
             self.save()
 
     def save(self) -> None:
-        """Save now, or at the end of the epoch where it could not be continued from here.
+        """Save now, or as soon as the training could be continued from there.
 
-        It can be in the body of a loop over one of the loaders, and between two epochs. It cannot between a loader's
-        last batch and the end of the epoch, in the second loop with steps of an epoch (the first would come again), nor
-        within an epoch if no loader was given.
+        It can after a `step()` in the body of a loop over one of the loaders, and between two epochs. It cannot in the
+        middle of the body, between a loader's last batch and the end of the epoch, in the second loop with steps of an
+        epoch (the first would come again), nor within an epoch if no loader was given.
 
         Raises:
-            CheckpointError: A value cannot be stored, the disk is full, the directory was taken over; or this is
-                neither in `epochs()` nor in a loop over one of the loaders. Earlier checkpoints are as they were.
+            CheckpointError: A value cannot be stored, the disk is full, the directory was taken over, another scope is
+                open inside; or this is neither in `epochs()` nor in a loop over one of the loaders. Earlier
+                checkpoints are as they were.
         """
-        loops = self._under_way()
-        if (loops and self._stepped <= {*loops.values()}) or (self._is_in_epoch and self._has_other_loaders):
+        loops = self._loops.under_way()
+        if self._loops.can_go_on(loops) or (self._is_in_epoch and self._has_other_loaders):
             self._store([*loops])
-        elif self._is_in_epoch:
+        elif self._is_in_epoch or loops:
             self._is_due = True
         else:
             raise CheckpointError(
@@ -213,8 +211,7 @@ class Checkpoint:
 
     def close(self) -> None:
         """Give the directory back; again it does nothing. The end of the process does it, too, however it comes."""
-        for loader in self._watched.values():
-            loader.close()
+        self._loops.close()
         self._lock.release()
 
     def _store(self, loaders: Sequence[str]) -> None:
@@ -226,17 +223,20 @@ class Checkpoint:
                     "Use the one that was made last.",
                 )
             )
-        for loader in self._watched.values():
-            loader.leave_epoch()  # or one that a `break` has left would go on with it, as it does not here
+        if innermost_run() is not self._run:
+            raise CheckpointError(
+                explain(
+                    "the state of the generators outside of an inner scope cannot be saved inside of it",
+                    ("found: another reproducible() scope is open than where the Checkpoint was made",),
+                    "Save before it or after it.",
+                )
+            )
+        self._loops.leave()
         moment = Moment(self.steps, self.epoch, loaders, self._stateful, self.values, self._run)
         store(self.directory, moment, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
         self._saved_at = time.monotonic()
         _logger.info("saved step %d in %s", self.steps, self.directory)
-
-    def _under_way(self) -> dict[str, Progress]:
-        found = ((name, loader.under_way) for name, loader in self._watched.items())
-        return {name: progress for name, progress in found if progress is not None}
 
     def _take_lock(self) -> DirectoryLock:
         lock = DirectoryLock(self.directory, rank=the_ranks().rank)
@@ -255,23 +255,26 @@ class Checkpoint:
                     'Take another directory, or resume="auto".',
                 )
             )
+        if steps:
+            self._loops.require_none_begun()
         found = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
         if found is None:
             return
         # Only what is put back again later: all of it would take as much memory as the training.
-        self._pending = found._replace(objects={name: found.objects[name] for name in self._watched})
+        self._pending = found._replace(objects={name: found.objects[name] for name in self._loops.names})
         self.steps, self.epoch = found.steps, found.epoch
         self.values.update(found.values)
         _logger.info("resumed at step %d from %s", self.steps, main_file(self.directory, self.steps))
 
     def _about_to_fetch(self, name: str) -> None:
         if self._pending is not None and name in self._pending.loaders:
+            self._loops.go_on(self._pending.loaders)
             self._put_back()
 
     def _put_back(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            for name in self._watched.keys() - {*pending.loaders}:
+            for name in self._loops.names - {*pending.loaders}:
                 self._stateful[name].load_state_dict(pending.objects[name]["state"])
             put_back(pending.generators, self._run)
 

@@ -25,7 +25,7 @@ def directory_of(path: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: The operating system refuses.
     """
-    directory = Path(path)
+    directory = Path(os.path.abspath(path))  # wherever the training goes meanwhile
     if FRESH:
         name = hashlib.blake2b(os.path.abspath(path).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         directory = FRESH[-1] / name
@@ -71,6 +71,12 @@ def sweep(directory: Path) -> None:
         is_left = is_left or (of_rank is not None and int(of_rank[1]) not in whole)
         if is_left and not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.path)
+
+
+def set_aside(directory: Path, steps: int) -> None:
+    """Let a damaged checkpoint be none, and leave its file there: else it would be kept in place of a whole one."""
+    path = main_file(directory, steps)
+    os.replace(path, path.with_name(f"{path.name}.damaged"))
 
 
 def prune(directory: Path, keep: int | None, keep_every: int | None, world_size: int) -> None:

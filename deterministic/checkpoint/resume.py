@@ -11,7 +11,7 @@ from .._run import Run
 from ..errors import CheckpointError, explain
 from . import bundle
 from .conditions import compare
-from .directory import file_of_rank, main_file
+from .directory import file_of_rank, main_file, set_aside
 from .generators import require_same_place
 from .ranks import the_ranks, together, with_own_parts
 from .save import Mismatch, content_of, load_objects, require_fit
@@ -64,13 +64,15 @@ def resume(
         CheckpointError: It is damaged, and the previous one is not asked for, or there is no whole one.
         ResumeMismatchError: It does not fit the objects or this process.
     """
+    damaged: list[int] = []
     for step in reversed(steps):
         try:
             found = together(lambda step=step: _read(directory, step))  # type: ignore[misc]
         except CheckpointError as error:
             if on_damage == "raise" or step == steps[0]:
                 raise
-            _logger.warning("passed over: %s", error)
+            _logger.warning("set aside: %s", error)
+            damaged.append(step)
             continue
         path = main_file(directory, step)
 
@@ -81,6 +83,9 @@ def resume(
 
         together(load)
         together(lambda path=path, found=found: load_objects(path, found.objects, stateful, on_mismatch))  # type: ignore[misc]
+        if the_ranks().rank == 0:
+            for other in damaged:
+                set_aside(directory, other)
         head = found.head
         return Resumed(head["steps"], head["epoch"], head["loaders"], found.values, found.generators, found.objects)
     return None

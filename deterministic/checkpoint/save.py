@@ -29,7 +29,7 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
         path: Of the file; its directory must exist.
         stateful: What to save, by name: anything with `state_dict` and `load_state_dict` (models, optimizers,
             schedulers, loaders, GradScaler, EMA), or a value: numbers, text, tensors, arrays, containers of these.
-            Of a module the gradients are saved, too, and buffers that are not persistent.
+            Of a module are saved, too: gradients, buffers that are not persistent, what is frozen or in eval mode.
 
     Raises:
         CheckpointError: A value is of another kind, which is named, and nothing is written; or the operating system

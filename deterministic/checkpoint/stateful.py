@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -21,8 +22,8 @@ def is_stateful(value: object) -> bool:
 def state_of(value: Any) -> dict[str, Any]:
     """Return the state of an object; its tensors are the object's own, not copied.
 
-    A module's is more than its `state_dict()`: the buffers that are not persistent, too, and gradients that an
-    accumulation has left.
+    A module's is more than its `state_dict()`: the buffers that are not persistent, too, gradients that an accumulation
+    has left, which parameters are frozen, and which parts are not in training mode.
     """
     if not isinstance(value, nn.Module):
         return {"state": value.state_dict()}
@@ -33,6 +34,10 @@ def state_of(value: Any) -> dict[str, Any]:
         "versions": {name: dict(found) for name, found in getattr(state, "_metadata", {}).items()},
         "buffers": buffers,
         "gradients": {name: p.grad for name, p in value.named_parameters() if p.grad is not None},
+        "modes": {
+            "frozen": [name for name, p in value.named_parameters() if not p.requires_grad],
+            "evaluating": [name for name, part in value.named_modules() if not part.training],
+        },
     }
 
 
@@ -40,8 +45,12 @@ def is_state(saved: object) -> bool:
     """Return whether something can be what `state_of` returned, or a value that was saved."""
     if not isinstance(saved, dict) or ("state" in saved) == ("value" in saved):
         return False
-    parts = [saved.get(name, {}) for name in ("state", "versions", "buffers", "gradients")]
-    return "gradients" not in saved or ({"versions", "buffers"} <= {*saved} and all(isinstance(p, dict) for p in parts))
+    if "gradients" not in saved:
+        return True
+    parts = [saved.get(name) for name in ("state", "versions", "buffers", "gradients", "modes")]
+    return all(isinstance(part, dict) for part in parts) and all(
+        isinstance(saved["modes"].get(name), list) for name in ("frozen", "evaluating")
+    )
 
 
 def problems(name: str, value: Any, saved: Mapping[str, Any]) -> list[str]:
@@ -71,7 +80,8 @@ def load(value: Any, saved: Mapping[str, Any]) -> None:
     if isinstance(value, nn.Module):
         _load_module(value, saved)
     else:
-        value.load_state_dict(saved["state"])
+        state = saved["state"]
+        value.load_state_dict(copy.copy(state))  # some take entries out of it, as CyclicLR does
         if isinstance(value, torch.optim.Optimizer):
             _undo_casts(value, saved["state"])
 
@@ -92,6 +102,9 @@ def _load_module(module: nn.Module, saved: Mapping[str, Any]) -> None:
     for name, parameter in module.named_parameters():
         gradient = saved["gradients"].get(name)
         parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        parameter.requires_grad_(name not in saved["modes"]["frozen"])
+    for name, part in module.named_modules():
+        part.training = name not in saved["modes"]["evaluating"]
 
 
 def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

@@ -110,9 +110,11 @@ class _Encoder:
     def array(self, value: np.ndarray, path: str) -> Any:
         if not _is_plain(value.dtype):
             raise _refused(value, path, f"an array of dtype {value.dtype}")
-        plain = np.frombuffer(bytearray(value.tobytes()), np.uint8) if value.nbytes else np.empty(0, np.uint8)
+        order: Any = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
+        data = bytearray(value.tobytes(order))
+        plain = np.frombuffer(data, np.uint8) if value.nbytes else np.empty(0, np.uint8)
         held = encode_tensor(torch.from_numpy(plain), path, self._storages)
-        return {"$array": [value.dtype.str, list(value.shape), held]}
+        return {"$array": [value.dtype.str, list(value.shape), order, held]}
 
 
 _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
@@ -153,8 +155,8 @@ def decode(plain: Any, storages: LoadedStorages) -> Any:
     if tag == "$tensor":
         return decode_tensor(plain[tag], storages)
     if tag == "$array":
-        dtype, shape, held = plain[tag]
-        return decode_tensor(held, storages).numpy().view(_numbers(dtype)).reshape(shape)
+        dtype, shape, order, held = plain[tag]
+        return decode_tensor(held, storages).numpy().view(_numbers(dtype)).reshape(shape, order=order)
     return _READERS[tag](decode(plain[tag], storages))
 
 

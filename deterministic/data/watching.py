@@ -27,6 +27,11 @@ class WatchedLoader:
         """The progress of the epoch in whose middle it is, with an iterator that somebody holds; None between two."""
         return self._epochs.unfinished if self._epochs.is_within else None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds an iterator of it that has not come to its end."""
+        return self._epochs.unfinished is not None and not self._epochs.unfinished.is_dropped
+
     def leave_epoch(self) -> None:
         """Give up the rest of an epoch that was left by a `break`: the next `iter()` does not go on with it."""
         self._loader._give_up_what_was_left()

@@ -55,7 +55,8 @@ def test_a_damaged_one_is_refused_and_the_previous_one_is_taken_if_asked_for(
         trained(tmp_path)
     assert 'on_damage="previous"' in str(raised.value)
     assert trained(tmp_path, on_damage="previous") == uninterrupted
-    assert "passed over" in caplog.text
+    assert "set aside" in caplog.text
+    assert last.with_name(f"{last.name}.damaged").exists()
 
 
 def test_where_all_are_damaged_that_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The loops over loaders in which a training is: where it can be gone on with, and whether it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ..data.keyed_loader import ReproducibleDataLoader
+from ..data.position import Progress
+from ..data.watching import WatchedLoader
+from ..errors import CheckpointError, explain
+
+
+class Loops:
+    """Watches the loaders of a training.
+
+    Args:
+        objects: The training's, by name; those that `make_loader` made are watched.
+        tell: Called with a loader's name before it fetches a batch, or says that there are no more.
+    """
+
+    def __init__(self, objects: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._stepped: set[Progress] = set()  # the loops of this epoch in which there were steps
+        self._fetched: set[str] = set()  # the loaders that were asked since the last step
+        self._resumed: dict[str, Progress | None] = {}  # the loops that go on, until there was a step
+        self._loaders = {
+            name: WatchedLoader(loader, partial(self._about_to_fetch, name))
+            for name, loader in objects.items()
+            if isinstance(loader, ReproducibleDataLoader)
+        }
+
+    @property
+    def names(self) -> set[str]:
+        """The loaders that are watched."""
+        return {*self._loaders}
+
+    def under_way(self) -> dict[str, Progress]:
+        """Return the loops that somebody is in the middle of, by the loader's name."""
+        found = ((name, loader.under_way) for name, loader in self._loaders.items())
+        return {name: progress for name, progress in found if progress is not None}
+
+    def can_go_on(self, loops: Mapping[str, Progress]) -> bool:
+        """Return whether a training that ends here can be gone on with: after a step, in the only loop with steps."""
+        return bool(loops) and not self._fetched and self._stepped <= {*loops.values()}
+
+    def begin_epoch(self) -> None:
+        """Note that an epoch begins."""
+        self._stepped.clear()
+
+    def end_epoch(self) -> None:
+        """Note that an epoch is over."""
+        self._fetched.clear()
+        self._resumed.clear()
+
+    def step(self, *, is_in_epoch: bool) -> None:
+        """Note a step of the training."""
+        if is_in_epoch:
+            self._stepped.update(self.under_way().values())
+        self._fetched.clear()
+        self._resumed.clear()
+
+    def go_on(self, names: Iterable[str]) -> None:
+        """Note that the loops over these loaders go on where they were interrupted."""
+        self._resumed = dict.fromkeys(names)
+
+    def require_none_begun(self) -> None:
+        """Raise CheckpointError if there is an iterator: what is loaded would not move it."""
+        if held := [name for name, loader in self._loaders.items() if loader.is_held]:
+            raise CheckpointError(
+                explain(
+                    "a loop that has begun cannot go on where another one was interrupted",
+                    (f"found: iter() was called on {', '.join(held)} before the Checkpoint was made",),
+                    "Make the Checkpoint first, and then the iterators.",
+                )
+            )
+
+    def leave(self) -> None:
+        """Give up what a `break` has left: a resumed training would go on with it, as this one does not."""
+        for loader in self._loaders.values():
+            loader.leave_epoch()
+
+    def close(self) -> None:
+        """Watch no more."""
+        for loader in self._loaders.values():
+            loader.close()
+
+    def _about_to_fetch(self, name: str) -> None:
+        self._fetched.add(name)
+        self._tell(name)
+        if name not in self._resumed:
+            return
+        before, now = self._resumed[name], self._loaders[name].under_way
+        if before is not None and before is not now and not before.ended:
+            raise CheckpointError(
+                explain(
+                    f"{name} was asked for batches before the loop that was to go on with its epoch",
+                    ("found: a second loop over it, and no step() since the training was resumed",),
+                    f"Look at a batch with {name}.peek(), which moves nothing.",
+                )
+            )
+        self._resumed[name] = now
