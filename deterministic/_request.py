@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from . import _stack
+from . import _launch, _stack
 from ._config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ._entry import STARTED, Entry, Site
 from ._interrupt import indivisible
@@ -16,7 +16,7 @@ from ._ownership import current_owner
 from ._ranks import current_rank
 from ._refusals import explain_refusal
 from ._run import Run
-from ._seeds import DEFAULT_SEED, derive_seed, validate_seed
+from ._seeds import derive_seed, validate_seed
 from .errors import DeterministicError, ScopeOrderWarning, explain, warn
 
 if TYPE_CHECKING:
@@ -153,9 +153,12 @@ class Scope:
 
     def enter(self, site: Site, *, is_step: bool = False) -> Entry:
         """Enter once; whoever calls leaves the entry, and is indivisible."""
+        config = self._config()
+        if _launch.seen is not None:
+            _launch.seen[config.seed] = None
         return _stack.enter(
             self,
-            self._config(),
+            config,
             site,
             self._own,
             on_conflict=self._on_conflict,
@@ -174,7 +177,7 @@ class Scope:
         seed, common = self._seed, None
         if isinstance(seed, Omitted):
             enclosing = _stack.innermost()
-            seed = DEFAULT_SEED if enclosing is None else enclosing.config.seed
+            seed = _launch.default_seed() if enclosing is None else enclosing.config.seed
             common = None if enclosing is None else enclosing.config.seed_of_all_ranks
         if self._per_rank and seed is not None:
             common = seed if common is None else common

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from . import _stack
+from . import _launch, _stack
 from ._compilation import keep_out_of_graphs
 from ._config import OMITTED, Config, Level, Omitted, validate_level
 from ._request import Scope
@@ -99,19 +99,22 @@ class _Reproducible:
 
         Other keys are ignored. With neither a seed nor a level the scope does nothing and costs nothing; `seed: 0` is
         a seed. A config that gives a seed and no level means False; a level without a seed sets the flags alone.
+        Of a YAML file nothing but these keys is made into objects, so that it may have the tags of other tools.
 
         Args:
             config: A mapping (OmegaConf's DictConfig is one), or the path of a .yaml, .yml or .json file.
-            overrides: Arguments of `reproducible` that win over the file's.
+            overrides: Arguments of `reproducible` that win over the file's, whose own value is then not looked at.
 
         Returns:
             A `Scope`.
 
         Raises:
-            TypeError: A value is of the wrong type, or the file holds no mapping.
-            ValueError: A key of ours is misspelt, two of them contradict each other, or the file is of another kind.
+            TypeError: A value is of the wrong type, or there is no mapping.
+            ValueError: A key of ours is misspelt or stands in the file twice, two of them contradict each other, or
+                the file is of another kind, not in UTF-8, or no valid YAML or JSON: with its line and column.
             SeedError: The seed is no seed.
             OSError: The file cannot be read.
+            ImportError: The file is YAML, and PyYAML is not installed.
 
         Example:
             >>> from deterministic import reproducible
@@ -154,6 +157,8 @@ def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generat
         42
     """
     config = Config(validate_seed(seed), validate_level(deterministic))
+    if _launch.seen is not None:
+        _launch.seen[config.seed] = None
     import torch
 
     from . import _snapshot

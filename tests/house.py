@@ -14,6 +14,7 @@ LEVELS: dict[str, int] = {
     # Pure: the standard library and each other.
     "errors": 0,
     "_config": 0,
+    "_launch": 0,
     "_seeds": 0,
     # What is process-global.
     "sources": 1,
@@ -47,6 +48,8 @@ LEVELS: dict[str, int] = {
     "__main__": 5,
     "cli": 5,
     "integrations": 5,
+    "ipython": 5,
+    "pytest_plugin": 5,
 }
 """The level of each module and package; an import points to the same level or a lower one."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .. import _stack
 from .._config import OMITTED, Omitted
+from .._launch import launched
 from .._seeds import as_integer, torch_seed, validate_seed
 from ..errors import SeedError, explain
 from .arguments import require_compatible, require_defaults, require_threads
@@ -85,7 +86,8 @@ def make_loader(
             ranks; sharing the data out is its own business, as always.
         batch_size: Samples per batch on each rank, 1 if omitted; None switches batching off.
         shuffle: Whether to draw a new order every epoch.
-        seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common). In a
+        seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common), else that
+            of `deterministic run`. In a
             scope without a seed it is drawn from torch's global generator at the first iteration.
         randomness: "sample"; "batch", which is cheaper and keys every draw per batch; "worker", the standard recipe,
             which returns a plain DataLoader with the draws of published results.
@@ -189,6 +191,8 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     entry = _stack.innermost()
     if entry is None and _stack.disabled:
         return None
+    if entry is None and (launch := launched()) is not None and launch.seed is not None:
+        return launch.seed
     if entry is None:
         raise SeedError(
             explain(
