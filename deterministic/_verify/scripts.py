@@ -7,13 +7,17 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import pkgutil
 import runpy
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.abc import InspectLoader
 from types import CodeType, ModuleType
+
+
+class NotRunnableError(ImportError):
+    """There is no such script or module, or it is none that can be run."""
+
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -44,15 +48,15 @@ class ScriptTask:
         would be. `sys.exit()` and `sys.exit(0)` are ordinary ends.
 
         Raises:
+            NotRunnableError: There is no such module, or nothing in it to run.
             SystemExit: It ended with another status.
             Exception: What it raised.
         """
         try:
             if self.is_module:
                 self._run_module()
-            elif os.path.isdir(self.target) or zipfile.is_zipfile(self.target):
-                sys.argv = [self.target, *self.argv]
-                runpy.run_path(self.target, run_name="__main__")
+            elif os.path.isdir(self.target) or _is_zipfile(self.target):
+                self._run_archive()
             else:
                 self._run_file()
         except SystemExit as end:
@@ -64,7 +68,7 @@ class ScriptTask:
         return {}
 
     def _run_file(self) -> None:
-        path = os.path.abspath(self.target)
+        path = os.path.join(os.getcwd(), self.target)  # with its dots, as Python has it
         sys.argv = [self.target, *self.argv]
         _look_first_in(os.path.dirname(os.path.realpath(path)))
         with io.open_code(path) as file:
@@ -72,25 +76,47 @@ class ScriptTask:
         main = ModuleType("__main__")
         main.__file__ = path
         main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+        main.__dict__["__cached__"] = None
         _run(code, main)
+
+    def _run_archive(self) -> None:
+        """Run the `__main__` of a folder or a zip file, which is where Python then imports from."""
+        sys.argv = [self.target, *self.argv]
+        path = os.path.join(os.getcwd(), self.target)
+        finder = pkgutil.get_importer(path)
+        spec = None if finder is None else finder.find_spec("__main__", None)
+        code = None if spec is None else _code_of(spec)
+        if spec is None or code is None:
+            raise NotRunnableError(f"can't find '__main__' in {self.target!r}")
+        sys.path.insert(0, path)
+        _run(code, _main_of(spec))
 
     def _run_module(self) -> None:
         sys.argv = ["-m", *self.argv]  # what `python -m` shows to the packages above the module
         _look_first_in(os.getcwd())
-        spec = importlib.util.find_spec(self.target)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = importlib.util.find_spec(f"{self.target}.__main__")
-        loader = None if spec is None else spec.loader
-        code = loader.get_code(spec.name) if spec is not None and isinstance(loader, InspectLoader) else None
+        module = self.target
+        try:
+            spec = importlib.util.find_spec(module)
+            if spec is not None and spec.submodule_search_locations is not None:
+                module = f"{module}.__main__"
+                spec = importlib.util.find_spec(module)
+        except (AttributeError, ImportError, TypeError, ValueError) as error:  # those that runpy expects here
+            raise NotRunnableError(f"{self.target!r}: {type(error).__name__}: {error}") from error
+        code = None if spec is None else _code_of(spec)
         if spec is None or code is None:
-            raise ModuleNotFoundError(f"No module named {self.target!r} that can be run", name=self.target)
+            raise NotRunnableError(f"no module named {module!r} that can be run")
         sys.argv = [spec.origin or self.target, *self.argv]
-        main = ModuleType("__main__")
-        main.__spec__ = spec  # by its name worker processes import the module again
-        main.__loader__ = loader
-        main.__package__ = spec.parent
-        main.__file__ = spec.origin
-        _run(code, main)
+        _run(code, _main_of(spec))
+
+
+def _is_zipfile(path: str) -> bool:
+    """Return whether Python would run it as one; importing zipfile takes longer than many a script."""
+    with open(path, "rb") as file:
+        if file.read(2) in (b"#!", b"PK"):
+            import zipfile
+
+            return zipfile.is_zipfile(path)
+    return False
 
 
 def leave_launcher_out() -> None:
@@ -100,8 +126,9 @@ def leave_launcher_out() -> None:
     """
     if not _is_path_safe():
         del sys.path[0]
-    if (folder := os.path.dirname(_PACKAGE)) not in sys.path:
-        sys.path.append(folder)
+    name = os.path.basename(_PACKAGE)
+    if not any(finder.find_spec(name, None) for finder in sys.meta_path):
+        sys.path.append(os.path.dirname(_PACKAGE))
 
 
 def show(error: BaseException) -> None:
@@ -109,8 +136,7 @@ def show(error: BaseException) -> None:
     inner = error.__traceback__
     while inner is not None and _is_launcher(inner.tb_frame.f_code.co_filename):
         inner = inner.tb_next
-    if inner is not None:  # else it was raised before the script ran
-        error = error.with_traceback(inner)  # which the hook looks at, rather than at its argument
+    error = error.with_traceback(inner)  # which the hook looks at, rather than at its argument
     sys.excepthook(type(error), error, error.__traceback__)
 
 
@@ -118,8 +144,26 @@ def _is_launcher(filename: str) -> bool:
     return filename.startswith((_PACKAGE + os.sep, "<frozen runpy>")) or filename == runpy.__file__
 
 
+def _code_of(spec: importlib.machinery.ModuleSpec) -> CodeType | None:
+    get_code = getattr(spec.loader, "get_code", None)  # a zipimporter is no InspectLoader, and has it
+    code: CodeType | None = None if get_code is None else get_code(spec.name)
+    return code
+
+
+def _main_of(spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    main = ModuleType("__main__")
+    main.__spec__ = spec  # by its name worker processes import the module again
+    main.__loader__ = spec.loader
+    main.__package__ = spec.parent
+    main.__file__ = spec.origin
+    main.__dict__["__cached__"] = spec.cached
+    return main
+
+
 def _run(code: CodeType, main: ModuleType) -> None:
     main.__dict__["__builtins__"] = builtins  # exec() alone would put the dictionary there
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
     sys.modules["__main__"] = main
     exec(code, main.__dict__)
 
