@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from .._config import Config
+from .._launch import launched
 from .base import NOTHING, Applied, JSON, Kind, Limit
 
 VARIABLES: tuple[str, ...] = (
@@ -35,7 +36,8 @@ VARIABLES: tuple[str, ...] = (
     "TORCH_LINEAR_FLATTEN_3D",
     "TORCH_MKLDNN_MATMUL_MIN_DIM",
     "TORCH_MKLDNN_MATMUL_MIN_SIZE",
-    # CUDA: workspaces, precision, choice of algorithm.
+    # CUDA and other accelerators: workspaces, precision, choice of algorithm.
+    "ASCEND_LAUNCH_BLOCKING",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUBLASLT_WORKSPACE_SIZE",
     "CUDA_LAUNCH_BLOCKING",
@@ -89,6 +91,7 @@ VARIABLES: tuple[str, ...] = (
     "XLA_FLAGS",
 )
 
+_HASH_SEED = "PYTHONHASHSEED"
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _WORKSPACE_VALUES = (":4096:8", ":16:8")
 
@@ -170,12 +173,34 @@ _TOO_LATE = Limit(
     f"Start Python with {_WORKSPACE}={_WORKSPACE_VALUES[0]}, or enter the scope before the first CUDA operation.",
 )
 
+
+
+def _is_hash_seed_fixed() -> bool:
+    """Return whether the order of sets of strings is the same in every process that is started like this one.
+
+    The variable itself does not tell: a script may have set it when it was too late.
+    """
+    if not sys.flags.hash_randomization:
+        return True  # PYTHONHASHSEED=0
+    if sys.flags.ignore_environment:
+        return False
+    launch = launched()
+    if launch is not None and _HASH_SEED in launch.variables:
+        return os.environ.get(_HASH_SEED) == launch.variables[_HASH_SEED]
+    try:
+        with open("/proc/self/environ", "rb") as file:  # as it was at the start; on Linux alone
+            variables = dict(variable.partition(b"=")[::2] for variable in file.read().split(b"\0"))
+    except OSError:
+        return False
+    return variables.get(_HASH_SEED.encode(), b"").isdigit()
+
+
 _HASH_LIMITS: tuple[Limit, ...] = ()
-if sys.flags.hash_randomization:
+if not _is_hash_seed_fixed():
     _HASH_LIMITS = (
         Limit(
-            "PYTHONHASHSEED",
+            _HASH_SEED,
             "The order of sets of strings differs from process to process; it is fixed when the interpreter starts.",
-            "Start Python with PYTHONHASHSEED=0, or do not let results depend on the order of a set.",
+            "Start the script with `deterministic run`, or do not let results depend on the order of a set.",
         ),
     )
