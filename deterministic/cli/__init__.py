@@ -6,25 +6,20 @@ Importing it does not import torch: a verb imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
 
-from . import cost, demo, diff, info, record, verify
 from ._verb import INTERRUPTED, Verb
 
-VERBS: Mapping[str, Verb] = MappingProxyType(
-    {
-        "verify": verify,
-        "record": record,
-        "diff": diff,
-        "info": info,
-        "cost": cost,
-        "demo": demo,
-    }
-)
-"""Every verb, in the order in which the help lists them."""
+VERBS = ("run", "verify", "record", "diff", "info", "cost", "demo")
+"""Every verb, in the order in which the help lists them; each is a module of this package."""
+
+
+def verb_of(name: str) -> Verb:
+    """Return the module of a verb."""
+    return cast(Verb, importlib.import_module(f".{name}", __name__))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,21 +31,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 what was asked holds, 1 it does not, 2 it could not be done, 130 interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    # The other verbs' modules are needed for the list of all alone, and `run` is to begin at once.
+    arguments = _parser(given[:1] if given[:1] and given[0] in VERBS else VERBS).parse_args(given)
+    arguments.argv, arguments.is_own_process = given, argv is None
     try:
-        return VERBS[arguments.verb].run(arguments)
+        return verb_of(arguments.verb).run(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deterministic", description="The same bits every time, or the reason why not."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    for name, verb in VERBS.items():
+    for name in names:
+        verb = verb_of(name)
         verb.add_arguments(verbs.add_parser(name, help=verb.HELP, description=verb.__doc__))
     return parser
 

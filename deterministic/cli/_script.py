@@ -15,7 +15,8 @@ from ..errors import SeedError, explain
 if TYPE_CHECKING:
     from .._request import Scope
 
-_LEVELS: dict[str, Level] = {"true": True, "warn": "warn", "cudnn": "cudnn", "false": False}
+LEVELS: dict[str, Level] = {"true": True, "warn": "warn", "cudnn": "cudnn", "false": False}
+"""The levels as they are written on the command line."""
 
 
 class UsageError(Exception):
@@ -42,11 +43,14 @@ def add_script(parser: argparse.ArgumentParser) -> None:
 
 def add_control(parser: argparse.ArgumentParser) -> None:
     """Declare under which scope the script runs."""
-    parser.add_argument("--seed", type=_seed, metavar="N", help="the seed, 0 <= N < 2**64 (default: 42)")
-    parser.add_argument(
-        "--deterministic", choices=_LEVELS, metavar="LEVEL", help=f"{', '.join(_LEVELS)} (default: true)"
-    )
+    add_seed_and_level(parser)
     parser.add_argument("--as-is", action="store_true", help="change nothing: neither seed nor set a flag")
+
+
+def add_seed_and_level(parser: argparse.ArgumentParser) -> None:
+    """Declare `--seed` and `--deterministic`."""
+    parser.add_argument("--seed", type=seed_option, metavar="N", help="the seed, 0 <= N < 2**64 (default: 42)")
+    parser.add_argument("--deterministic", choices=LEVELS, metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: true)")
 
 
 def task_of(arguments: argparse.Namespace) -> ScriptTask:
@@ -67,11 +71,29 @@ def task_of(arguments: argparse.Namespace) -> ScriptTask:
             )
         )
     target, *argv = command
-    if not arguments.is_module and not os.path.exists(target):
+    if not arguments.is_module:
+        _check_path(target)
+    return ScriptTask(target, tuple(argv), arguments.is_module)
+
+
+def _check_path(target: str) -> None:
+    if not os.path.exists(target):
         raise UsageError(
             explain("there is no such script", (f"found: {target}",), "Give its path; for a module, -m and its name.")
         )
-    return ScriptTask(target, tuple(argv), arguments.is_module)
+    if os.path.isdir(target):
+        if not os.path.exists(os.path.join(target, "__main__.py")):
+            raise UsageError(
+                explain("this directory has no __main__.py", (f"found: {target}",), "Name the script inside of it.")
+            )
+        return
+    try:
+        with open(target, "rb"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            explain("the script cannot be read", (f"found: {target}: {error.strerror}",), "Name one that you may read.")
+        ) from error
 
 
 def control_of(arguments: argparse.Namespace) -> Scope | bool:
@@ -93,7 +115,7 @@ def control_of(arguments: argparse.Namespace) -> Scope | bool:
         return False
     from .._scope import reproducible
 
-    level = _LEVELS[arguments.deterministic or "true"]
+    level = LEVELS[arguments.deterministic or "true"]
     return (
         reproducible(deterministic=level)
         if arguments.seed is None
@@ -112,7 +134,8 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
-def _seed(text: str) -> int:
+def seed_option(text: str) -> int:
+    """Return a seed, for `argparse`."""
     try:
         return validate_seed(int(text, 0))
     except (ValueError, SeedError) as error:

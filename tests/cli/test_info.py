@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from deterministic import reproducible, save_checkpoint
 from deterministic.cli import main
 
 from ..checkpoint.trainings import trained
+from .programs import ended
 
 
 def test_the_last_checkpoint_of_a_directory_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,6 +29,23 @@ def test_the_last_checkpoint_of_a_directory_is_shown(tmp_path: Path, capsys: pyt
     sizes = [int(rows[name].split()[0].replace(",", "")) for name in ("model", "optimizer", "generators", "tensors")]
     assert sizes[0] > 4 * (12 + 4 * 6 + 1)  # float32 parameters and statistics, and gradients
     assert sum(sizes[:3]) == sizes[3]
+
+
+def test_without_a_checkpoint_it_says_what_is_in_effect_and_what_would_be(tmp_path: Path) -> None:
+    variables = {"PYTHONHASHSEED": "random", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFG": ":4096:8"}
+    command = (sys.executable, "-m", "deterministic", "info")
+    found = json.loads(ended(*command, "--json", cwd=tmp_path, **variables).out)
+    assert found["schema"] == 1
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["now"]["environment"]["OMP_NUM_THREADS"] == "1"
+    assert found["now"]["torch.cudnn"]["deterministic"] is False
+    assert {"seed": {"before": None, "set": 42}} in [source["set"] for source in found["inside"]["sources"]]
+    assert found["misspelt"] == {"CUBLAS_WORKSPACE_CONFG": "CUBLAS_WORKSPACE_CONFIG"}
+    shown = ended(*command, cwd=tmp_path, **variables).out
+    assert "  OMP_NUM_THREADS                 1\n" in shown
+    assert "  torch.cudnn.deterministic                 False  True\n" in shown
+    assert "deterministic run" in shown[shown.index("PYTHONHASHSEED:") :], "with its remedy"
+    assert "it looks like CUBLAS_WORKSPACE_CONFIG" in shown
 
 
 def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from deterministic._config import LEVELS
 from deterministic._verify.scripts import ScriptTask
-from deterministic.cli import VERBS, _script, main
+from deterministic.cli import _script, main, verb_of
 from deterministic.cli._script import UsageError, control_of, task_of
 
 
 def parsed(*command_line: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="deterministic")
     verb = parser.add_subparsers().add_parser("verify")
-    VERBS["verify"].add_arguments(verb)
+    verb_of("verify").add_arguments(verb)
     return parser.parse_args(["verify", *command_line])
 
 
@@ -90,7 +90,7 @@ def test_options_of_a_scope_make_one() -> None:
     scope = control_of(parsed("--seed", "0x10", "--deterministic", "cudnn", "train.py"))
     assert repr(scope) == "reproducible(seed=16, deterministic='cudnn')"
     assert control_of(parsed("--as-is", "train.py")) is False
-    assert set(_script._LEVELS.values()) == set(LEVELS)
+    assert set(_script.LEVELS.values()) == set(LEVELS)
 
 
 @pytest.mark.parametrize("option", ["--seed=0", "--deterministic=false"])

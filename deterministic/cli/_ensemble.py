@@ -1,0 +1,219 @@
+"""One script for several seeds, each in a process of its own: `deterministic run --seeds`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, BinaryIO
+
+from .._seeds import spawn_seeds, validate_seed
+from ._environment import command_with
+from ._look import write_table
+from ._verb import FAILED, INTERRUPTED, OK
+
+_OWN_TIME, _GRACE = 2.0, 10.0
+"""How many seconds a script has to end by itself, and after it was told to."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run of one seed ended.
+
+    Attributes:
+        seed: Its seed.
+        status: The exit status, below 0 the signal that ended it; None if it never began.
+        seconds: How long it took.
+        used: The seeds that were used in the end: those of scopes, else torch's; None if that is not known.
+    """
+
+    seed: int
+    status: int | None
+    seconds: float
+    used: tuple[Any, ...] | None
+
+    @property
+    def ending(self) -> str:
+        """The status in words."""
+        if self.status is None:
+            return "not run"
+        return signal.Signals(-self.status).name if self.status < 0 else str(self.status)
+
+
+def seeds_option(text: str) -> list[int]:
+    """Return the seeds of "42,123,456", or of "42:5", five derived from 42; for `argparse`."""
+    base, colon, count = text.partition(":")
+    try:
+        seeds = spawn_seeds(int(base, 0), int(count)) if colon else [validate_seed(int(a, 0)) for a in text.split(",")]
+    except ValueError as error:  # a SeedError is one
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither seeds (42,123,456) nor a seed and how many (42:5), with 0 <= seed < 2**64"
+        ) from error
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r}: give at least one seed, and each once")
+    return seeds
+
+
+def run_ensemble(arguments: argparse.Namespace) -> int:
+    """Run the script once for each seed, and show how each ended on stderr.
+
+    Args:
+        arguments: Those of `deterministic run`.
+
+    Returns:
+        0 if every run exited with 0, 1 if one did not, 130 if interrupted.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # brings logging with it, which one run has no use for
+
+    ensemble = _Ensemble(arguments)
+    with _terminable():
+        try:
+            with ThreadPoolExecutor(arguments.jobs or 1) as pool:
+                try:
+                    futures = [pool.submit(ensemble.run_seed, seed) for seed in arguments.seeds]
+                    outcomes = [future.result() for future in futures]
+                    status = OK if all(outcome.status == 0 for outcome in outcomes) else FAILED
+                except BaseException:
+                    ensemble.end()
+                    raise
+        except KeyboardInterrupt:
+            outcomes = [future.result() for future in futures]
+            status = INTERRUPTED
+    if not arguments.quiet:
+        _show(outcomes)
+    return status
+
+
+class _Ensemble:
+    """The runs that are under way."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._is_ending = False
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    def run_seed(self, seed: int) -> Outcome:
+        """Run one, in a thread of the pool."""
+        import tempfile
+
+        several = (self._arguments.jobs or 1) > 1
+        with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
+            told = Path(folder) / "seeds.json"
+            pipe = subprocess.PIPE if several else None
+            started = time.monotonic()
+            with self._lock:
+                if self._is_ending:
+                    return Outcome(seed, None, 0.0, None)
+                process = subprocess.Popen(self._command(seed, told), stdout=pipe, stderr=pipe)
+                self._processes.add(process)
+            self._tell(f"seed {seed}: started")
+            status = _pass_on(process, seed) if several else process.wait()
+            with self._lock:
+                self._processes.discard(process)
+            outcome = Outcome(seed, status, time.monotonic() - started, _used(told))
+        self._tell(f"seed {seed}: exit status {outcome.ending}, {outcome.seconds:.1f} s")
+        return outcome
+
+    def end(self) -> None:
+        """Begin nothing more, and see that what runs ends: it may have got the Ctrl-C itself; else it gets one."""
+        with self._lock:
+            self._is_ending = True
+            running = list(self._processes)
+        if not _all_ended(running, _OWN_TIME):
+            for process in running:
+                process.send_signal(signal.SIGINT)
+        if not _all_ended(running, _GRACE):
+            for process in running:
+                process.kill()
+
+    def _command(self, seed: int, told: Path) -> list[str]:
+        given = self._arguments
+        options = ["--seed", str(seed), "--seeds-file", str(told)]
+        for name in ("deterministic", "config", "num_threads"):
+            if getattr(given, name) is not None:
+                options += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
+        options += ["--portable"] * given.portable
+        options += ["--quiet"] * (given.quiet or seed != given.seeds[0])  # the others' notices are the same
+        options += ["-m"] * given.is_module
+        return command_with(["run", *options, *given.command])
+
+    def _tell(self, text: str) -> None:
+        if not self._arguments.quiet and sys.stderr.isatty():
+            sys.stderr.write(f"{text}\n")
+
+
+def _all_ended(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> bool:
+    """Wait until they have ended, but no longer than this."""
+    until = time.monotonic() + seconds
+    while any(process.poll() is None for process in processes):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _pass_on(process: subprocess.Popen[bytes], seed: int) -> int:
+    """Let the output of one of several through, each line with its seed before it; return the exit status."""
+    readers = [
+        threading.Thread(target=_prefixed, args=(source, sink, f"{seed} | ".encode()), daemon=True)
+        for source, sink in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
+    ]
+    for reader in readers:
+        reader.start()
+    status = process.wait()
+    for reader in readers:
+        reader.join(_OWN_TIME)  # processes that the script left behind may hold the pipe for ever
+    return status
+
+
+def _prefixed(source: IO[bytes], sink: BinaryIO, prefix: bytes) -> None:
+    with source:
+        for line in source:
+            sink.write(prefix + line.rstrip(b"\n") + b"\n")  # in one piece: others write here, too
+            sink.flush()
+
+
+def _used(told: Path) -> tuple[Any, ...] | None:
+    try:
+        found = json.loads(told.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # it was killed, or left by os._exit
+    return ("scopes", *found["scopes"]) if found["scopes"] else ("torch", found["torch"])
+
+
+def _show(outcomes: Sequence[Outcome]) -> None:
+    rows = [(str(one.seed), one.ending, f"{one.seconds:.1f} s" if one.status is not None else "") for one in outcomes]
+    kinds = ["good" if one.status == 0 else "bad" for one in outcomes]
+    write_table(("seed", "exit", "time"), rows, sys.stderr, kinds=kinds)
+    used = {one.used for one in outcomes if one.status == 0}
+    if len(outcomes) > 1 and len(used) == 1 and (same := used.pop()) is not None and same != ("torch", None):
+        what = "reproducible() or seed_everything()" if same[0] == "scopes" else "torch"
+        seeds = ", ".join(map(str, same[1:]))
+        sys.stderr.write(
+            f"every run had one effective seed, {seeds}: the script gives it to {what} itself, and that wins.\n"
+            "Leave the seed out there, or take it from the command line.\n"
+        )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the runs as Ctrl-C does: by default it would end this process alone."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

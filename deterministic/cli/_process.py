@@ -1,0 +1,65 @@
+"""Seeds and flags for the rest of a process: each library gets its own at the moment at which it is imported.
+
+A script that does not use torch does not wait for it, and one that sets variables before it imports torch still may.
+Nothing is given back, and no scope is open: the script's own scopes, threads and signals are as without us.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import random
+import sys
+from typing import Any
+
+from .. import _launch
+from .._config import Config
+from .._launch import Launch
+from .._seeds import numpy_seed
+from ._imports import once_imported
+
+_SOURCES = "deterministic.sources"
+_SEEDED_HERE = ("python.random", "numpy.random")
+
+
+def control(launch: Launch) -> None:
+    """Seed the generators and set the flags of this process, for good.
+
+    Args:
+        launch: What was asked for.
+    """
+    if launch.seed is not None:
+        seed = launch.seed
+        random.seed(seed)
+        once_imported("numpy.random", lambda numpy_random: numpy_random.seed(numpy_seed(seed)))
+    # The sources import torch, so whichever is imported first, they are complete last.
+    once_imported("torch", lambda _: _import_sources())
+    once_imported(_SOURCES, lambda sources: _apply(sources, launch))
+    if launch.seeds_file is not None:
+        _launch.seen = {}
+        atexit.register(_tell_seeds, launch.seeds_file, os.getpid())
+
+
+def _import_sources() -> None:
+    if _SOURCES not in sys.modules:  # else it is being imported, and imports torch just now
+        __import__(_SOURCES)
+
+
+def _apply(sources: Any, launch: Launch) -> None:
+    from .. import _snapshot
+
+    # What was drawn before torch was imported stays drawn.
+    torchs = [source for source in sources.SOURCES if source.name not in _SEEDED_HERE]
+    config = Config(launch.seed, launch.deterministic, launch.num_threads)
+    _snapshot.apply(_snapshot.capture(torchs), config)
+
+
+def _tell_seeds(path: str, process: int) -> None:
+    """Write which seeds were used: those of scopes, and what torch's generator was last seeded with."""
+    if os.getpid() != process:
+        return  # a copy of the process: its parent tells
+    torch = sys.modules.get("torch")
+    last = None if torch is None else torch.initial_seed()
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"scopes": list(_launch.seen or ()), "torch": last}, file)

@@ -1,0 +1,82 @@
+"""How tables look, also on a terminal."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import pty
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deterministic.cli._look import write_table
+
+from .programs import RUN
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def on_a_terminal(*command: str, cwd: Path, **variables: str) -> str:
+    """Run a command on a terminal of its own, 100 columns wide, and return all that it shows."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **variables}
+    environment = {name: value for name, value in environment.items() if name not in ("CI", "NO_COLOR") or variables}
+    process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    os.close(ours)
+    assert process.wait() == 0, shown
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_plain_text_is_aligned() -> None:
+    file = io.StringIO()
+    write_table(("name", "value"), [("a", "1"), ("longer", "[red]2[/red]")], file, title="what", kinds=["good", "bad"])
+    assert file.getvalue() == "what\n  name    value\n  a       1\n  longer  [red]2[/red]\n"
+
+
+def test_an_ensemble_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "draw.py").write_text("print('drawn')")
+    command = (*RUN, "--seeds", "1,2", "draw.py")
+    shown = on_a_terminal(*command, cwd=tmp_path)
+    plain = _ESCAPE.sub("", shown)
+    assert "seed 1: started\ndrawn\nseed 1: exit status 0," in plain.replace(
+        "deterministic run: seed 1, deterministic=True\n", ""
+    )
+    assert "seed   exit   time" in plain
+    assert "\x1b[32m" in shown, "a run that succeeded is green"
+    without = on_a_terminal(*command, cwd=tmp_path, NO_COLOR="1")
+    assert "[32m" not in without
+    assert "seed   exit   time" in _ESCAPE.sub("", without)
+
+
+def test_a_cell_is_no_markup_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    generator = random.getstate()  # rich draws from it
+    file = Terminal()
+    write_table(("name",), [("[red]x[/red]",)], file)
+    random.setstate(generator)
+    assert "[red]x[/red]" in file.getvalue()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    bare = Terminal()
+    write_table(("name",), [("x",)], bare)
+    assert bare.getvalue() == "  name\n  x\n", "without rich plain text does"
+
+
+def test_what_is_in_effect_on_a_terminal(tmp_path: Path) -> None:
+    shown = _ESCAPE.sub("", on_a_terminal(sys.executable, "-m", "deterministic", "info", cwd=tmp_path))
+    assert re.search(r"torch\.cudnn\.deterministic +False +True", shown)
+    assert "PYTHONHASHSEED" in shown

@@ -1,0 +1,265 @@
+"""`deterministic run`: what it sets before Python starts, what it seeds, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deterministic._config import Level
+from deterministic.cli import main
+
+from .programs import RUN, ended, python, run
+
+# Whatever is asked is printed as one line of JSON.
+ASK = """
+import json, os, random, sys
+found = {"random": random.random(), "hash": hash("x"), "torch": "torch" in sys.modules}
+found["variables"] = dict(os.environ)
+found["launch"] = json.loads(found["variables"].pop("DETERMINISTIC_RUN", "null"))
+if "torch" in sys.argv:
+    import numpy, torch
+    found["numpy"] = numpy.random.rand()
+    found["torch"] = torch.rand(1).item()
+    found["again"] = random.random()
+    found["flags"] = [torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic]
+    found["warn_only"] = torch.is_deterministic_algorithms_warn_only_enabled()
+    found["threads"] = torch.get_num_threads()
+    found["cpu"] = torch.backends.cpu.get_cpu_capability()
+    from deterministic import reproducible
+    with reproducible() as run:
+        found["scope"] = [run.seed, torch.initial_seed()]
+        found["limits"] = [limit["subject"] for limit in run.report().data["limits"]]
+    with reproducible(seed=8):
+        found["explicit"] = torch.initial_seed()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "ask.py").write_text(ASK)
+    return tmp_path
+
+
+def asked(folder: Path, *options: str, torchs: bool = False, **variables: str) -> dict[str, Any]:
+    done = run(*options, "ask.py", *["torch"] * torchs, cwd=folder, **variables)
+    assert done.status == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def test_the_draws_are_those_of_seeding_by_hand_and_flags_are_set(script: Path) -> None:
+    by_hand = (
+        "import json, random; random.seed(7); first = random.random(); import numpy, torch; numpy.random.seed(7);"
+        "torch.manual_seed(7); print(json.dumps([first, numpy.random.rand(), torch.rand(1).item(), random.random()]))"
+    )
+    found = asked(script, "--seed", "7", torchs=True)
+    drawn = [found[name] for name in ("random", "numpy", "torch", "again")]
+    assert drawn == json.loads(python("-c", by_hand, cwd=script).out)
+    assert (found["flags"], found["warn_only"]) == ([True, True], False)
+    assert found["scope"] == [7, 7]
+    assert found["explicit"] == 8
+    assert found["limits"] == ["CPU threads"], "the order of sets is controlled"
+    assert found["variables"]["PYTHONHASHSEED"] == "7"
+    assert found["variables"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_a_script_without_torch_does_not_wait_for_it_and_has_the_same_hashes_every_time(script: Path) -> None:
+    first, again, other = (asked(script, *seed) for seed in ([], ["--seed", "42"], ["--seed", "43"]))
+    assert (first["random"], first["hash"]) == (again["random"], again["hash"])
+    assert first["random"] != other["random"]
+    assert first["hash"] != other["hash"]
+    assert first["torch"] is False
+
+
+def test_a_large_seed_is_reduced_for_the_hashes_alone(script: Path) -> None:
+    found = asked(script, "--seed", str(2**64 - 1), torchs=True)
+    assert found["variables"]["PYTHONHASHSEED"] == str(2**32 - 1)
+    assert found["scope"][0] == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("level", "flags", "warn_only"),
+    [("warn", [True, True], True), ("cudnn", [False, True], False), ("false", [False, False], False)],
+)
+def test_levels(level: str, flags: list[bool], warn_only: bool, script: Path) -> None:
+    found = asked(script, "--deterministic", level, torchs=True)
+    assert (found["flags"], found["warn_only"]) == (flags, warn_only)
+    assert ("CUBLAS_WORKSPACE_CONFIG" in found["variables"]) is (level == "warn")
+
+
+def test_threads_are_fixed_before_python_starts(script: Path) -> None:
+    found = asked(script, "--num-threads", "1", torchs=True)
+    assert found["threads"] == 1
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    assert {found["variables"][name] for name in names} == {"1"}
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="no AVX2 to fix")
+def test_portable_bits_do_not_depend_on_the_threads_and_the_instructions_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import torch; from deterministic import fingerprint\n"
+        "x = torch.randn(64, 200, requires_grad=True)\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(200, 300), torch.nn.GELU(), torch.nn.Linear(300, 10))\n"
+        "model(x).log_softmax(1).square().mean().backward()\n"
+        "print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(), fingerprint([x.grad, model]))\n"
+    )
+    done = run("--portable", "train.py", cwd=tmp_path)
+    assert done.out.startswith("1 AVX2 "), done
+    assert "CPU operations take longer" in done.err
+    # What another machine would do by itself does not reach it.
+    assert run("--portable", "train.py", cwd=tmp_path, MKL_DYNAMIC="FALSE").out == done.out
+    elsewhere = {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}
+    assert run("train.py", cwd=tmp_path, **elsewhere).out.split()[-1] != done.out.split()[-1]
+
+
+def test_a_variable_that_the_user_set_stays_and_is_told_of(script: Path) -> None:
+    mine = {"PYTHONHASHSEED": "5", "CUBLAS_WORKSPACE_CONFIG": ":16:8", "OMP_NUM_THREADS": "1"}
+    done = run("--num-threads", "2", "ask.py", "torch", cwd=script, **mine)
+    found = json.loads(done.out)
+    assert {name: found["variables"][name] for name in mine} == mine
+    for name, value in mine.items():
+        assert f"deterministic run: {name}={value} is left as you set it; this run would have" in done.err
+    assert found["threads"] == 2, "the option reaches torch all the same"
+    assert "is left" not in run("--seed", "5", "ask.py", cwd=script, PYTHONHASHSEED="5").err
+
+
+def test_what_an_outer_run_set_is_not_the_users(script: Path) -> None:
+    done = ended(*RUN, "--seed", "1", "-m", "deterministic", "run", "--seed", "2", "ask.py", cwd=script)
+    assert json.loads(done.out)["variables"]["PYTHONHASHSEED"] == "2"
+    assert "is left" not in done.err
+    inner = ended(*RUN, "--seed", "3", "-m", "deterministic", "run", "ask.py", cwd=script)
+    assert json.loads(inner.out) == asked(script, "--seed", "3"), "an omitted seed is that of the run above"
+
+
+def test_notices_go_to_stderr_and_can_be_left_out(script: Path) -> None:
+    (script / "nothing.py").touch()
+    assert run("--seed", "3", "nothing.py", cwd=script) == (0, "", "deterministic run: seed 3, deterministic=True\n")
+    assert run("--quiet", "nothing.py", cwd=script) == (0, "", "")
+    assert "did you mean PYTHONHASHSEED?" in run("nothing.py", cwd=script, PYTHONASHSEED="0").err
+    assert "Python was told to ignore" in ended(sys.executable, "-E", *RUN[1:], "nothing.py", cwd=script).err
+
+
+def test_a_variable_that_does_not_last_is_told_of_and_not_tried_for_ever(script: Path) -> None:
+    (script / "sitecustomize.py").write_text("import os; os.environ.pop('PYTHONHASHSEED', None)")
+    done = run("ask.py", cwd=script, PYTHONPATH=str(script))
+    assert done.status == 0
+    assert "PYTHONHASHSEED: something takes it out of the environment" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "seed", "level"),
+    [
+        ("seed: 7\nlr: 0.1\n", [], 7, False),
+        ("seed: 0\ndeterministic: true\n", [], 0, True),
+        ("seed: 7\ndeterministic_cudnn: true\n", ["--seed", "8"], 8, "cudnn"),
+        ("seed: 7\ndeterministic: warn\n", ["--deterministic", "false"], 7, False),
+        ("deterministic: true\n", [], None, True),
+        ("lr: 0.1\n", ["--seed", "9"], 9, False),
+    ],
+)
+def test_a_file_says_what_the_command_line_does_not(
+    text: str, options: list[str], seed: int | None, level: Level, script: Path
+) -> None:
+    (script / "config.yaml").write_text(text)
+    found = asked(script, "--config", "config.yaml", *options)
+    assert (found["launch"]["seed"], found["launch"]["deterministic"]) == (seed, level)
+    assert found["variables"].get("PYTHONHASHSEED") == (None if seed is None else str(seed))
+    assert (found["random"] == random.Random(seed).random()) is (seed is not None)
+
+
+def test_a_level_without_a_seed_seeds_nothing(script: Path) -> None:
+    (script / "config.yaml").write_text("deterministic: true\n")
+    first, second = (asked(script, "--config", "config.yaml", torchs=True) for _ in range(2))
+    assert first["flags"] == second["flags"] == [True, True]
+    assert first["scope"] == second["scope"] == [42, 42]
+    for name in ("random", "numpy", "torch"):
+        assert first[name] != second[name]
+
+
+def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
+    (script / "config.json").write_text('{"lr": 0.1}')
+    first, second = (asked(script, "--config", "config.json") for _ in range(2))
+    assert first["random"] != second["random"]
+    assert "PYTHONHASHSEED" not in first["variables"]
+    assert first["launch"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["nowhere.py"], "there is no such script (found: nowhere.py)"),
+        (["."], "this directory has no __main__.py"),
+        (["-m"], "no script was named"),
+        ([], "no script was named"),
+        (["-m", "no_such_module"], "no module named 'no_such_module'"),
+        (["-m", "no_such.module"], "no_such"),
+        (["-m", "package"], "package.__main__"),
+        (["--seed", "-1", "x.py"], "'-1' is not a seed"),
+        (["--seed", "1.5", "x.py"], "'1.5' is not a seed"),
+        (["--deterministic", "full", "x.py"], "invalid choice: 'full'"),
+        (["--num-threads", "0", "x.py"], "'0' is not an integer of 1 or more"),
+        (["--config", "nowhere.yaml", "x.py"], "nowhere.yaml"),
+        (["--config", "list.yaml", "x.py"], "holds no mapping"),
+        (["--config", "invalid.yaml", "x.py"], "line 2, column"),
+        (["--config", "misspelt.yaml", "x.py"], "known: seed"),
+        (["--config", "x.py", "x.py"], "no configuration file"),
+        (["--seeds", "42", "--seed", "1", "x.py"], "--seed and --seeds"),
+        (["--jobs", "2", "x.py"], "--jobs needs --seeds"),
+        (["--seeds", "1,1", "x.py"], "each once"),
+        (["--seeds", "42:x", "x.py"], "'42:x' is neither"),
+        (["--seeds", "42:0", "x.py"], "at least one"),
+        (["--nonsense", "x.py"], "--nonsense"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_run_is_refused_in_one_line_and_nothing_runs(
+    options: list[str], named: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.py").write_text("print('ran')")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "invalid.yaml").write_text("a: 1\n  b: [\n")
+    (tmp_path / "misspelt.yaml").write_text("sead: 1\n")
+    done = run(*options, cwd=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert named in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_a_file_that_may_not_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "x.py"
+    script.touch()
+
+    def denied(*_: object) -> None:  # the superuser may read everything
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", denied)
+    assert main(["run", str(script)]) == 2
+    assert "the script cannot be read" in capsys.readouterr().err
+
+
+def test_under_torchrun_ranks_and_exit_codes_stay(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import os, random, sys\n"
+        "rank, size = (os.environ[name] for name in ('RANK', 'WORLD_SIZE'))\n"
+        "sys.stderr.write(f\"rank {rank} of {size}: {random.random()} {hash('x')}\\n\")\n"
+        "sys.exit(7 if rank == '1' else 0)\n"
+    )
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
+    done = python(*launcher, "-m", "deterministic", "run", "--seed", "3", "train.py", cwd=tmp_path)
+    lines = sorted(line for line in done.err.splitlines() if line.startswith("rank "))
+    assert [line.partition(":")[0] for line in lines] == ["rank 0 of 2", "rank 1 of 2"]
+    assert len({line.partition(":")[2] for line in lines}) == 1, "seeds and hashes are the same on all ranks"
+    assert done.err.count("deterministic run: seed 3") == 1
+    assert done.status == 1
+    assert "exitcode  : 7" in done.err
