@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,3 +24,22 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.strip()
+
+
+def run_two_ranks(code: str, folder: Path) -> list[Any]:
+    """Run code that starts its own second rank, as Lightning does, and return what each rank wrote as RANK.json.
+
+    Args:
+        code: Its first argument is the folder.
+        folder: Where it lies and writes.
+    """
+    (folder / "script.py").write_text(code)
+    finished = subprocess.run(
+        [sys.executable, str(folder / "script.py"), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]

@@ -11,6 +11,7 @@ import torch
 
 from deterministic import reproducible
 
+from .compiling import Counting
 from .streams import no_scope_is_open
 from .versions import needs_traced_generators
 
@@ -27,17 +28,6 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-
-
-class Counting:
-    """A backend that runs graphs as they are, and counts them."""
-
-    def __init__(self) -> None:
-        self.graphs = 0
-
-    def __call__(self, graph: torch.fx.GraphModule, example_inputs: list[torch.Tensor]) -> Callable[..., Any]:
-        self.graphs += 1
-        return graph.forward
 
 
 def compiled(function: Callable[..., torch.Tensor], **options: Any) -> tuple[Callable[..., torch.Tensor], Counting]:

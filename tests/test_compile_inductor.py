@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from deterministic import reproducible
 
+from .compiling import needs_a_compiler, run_inductor
 from .processes import run_python
 from .streams import together
 from .versions import needs_deterministic_inductor
@@ -56,12 +56,9 @@ print("same bits")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@needs_a_compiler
 def test_code_generated_by_inductor_draws_the_same_in_two_calls(tmp_path: Path) -> None:
-    printed = run_python(
-        INDUCTOR, TORCHINDUCTOR_CACHE_DIR=str(tmp_path), TORCHINDUCTOR_COMPILE_THREADS="1", OMP_NUM_THREADS="1"
-    )
-    assert printed == "same bits"
+    assert run_inductor(INDUCTOR, tmp_path) == "same bits"
 
 
 def test_inductor_s_configuration_is_the_scope_s_where_it_is_imported_already() -> None:

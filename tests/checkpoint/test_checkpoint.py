@@ -14,7 +14,7 @@ from deterministic import Checkpoint, make_loader, reproducible
 from deterministic.checkpoint.directory import saved_steps
 from deterministic.errors import CheckpointError, ResumeMismatchError
 
-from .trainings import Interrupted, Noisy, Training, stop_at, trained
+from .trainings import Interrupted, Noisy, Training, stop_at, trained, trained_by
 
 
 @pytest.fixture(scope="module")
@@ -129,21 +129,16 @@ def test_an_evaluation_within_the_epoch_and_one_that_was_left_by_a_break_change_
 @pytest.mark.parametrize("is_one", [True, False])
 def test_two_loops_with_steps_in_one_epoch(is_one: bool, tmp_path: Path) -> None:
     def run(directory: Path, stop: int) -> str | None:
-        with reproducible(seed=5):
-            other = make_loader(Noisy(), batch_size=4, shuffle=True)
-            training = Training(directory, every=1, keep=None, more={"other": other})
-            try:
-                for _ in training.checkpoint.epochs(2):
-                    for loader in (training.loader, training.loader if is_one else other):
-                        for batch in loader:
-                            training.step(batch)
-                            training.checkpoint.step()
-                            stop_at(stop)(training.checkpoint.steps)
-            except Interrupted:
-                return None
-            finally:
-                training.checkpoint.close()
-            return training.end()
+        other = make_loader(Noisy(), batch_size=4, shuffle=True, seed=5)
+
+        def epoch(training: Training) -> None:
+            for loader in (training.loader, training.loader if is_one else other):
+                for batch in loader:
+                    training.step(batch)
+                    training.checkpoint.step()
+                    stop_at(stop)(training.checkpoint.steps)
+
+        return trained_by(epoch, directory, every=1, keep=None, more={"other": other})
 
     whole = run(tmp_path / "whole", -1)
     length = 8 if is_one else 7
@@ -155,22 +150,16 @@ def test_two_loops_with_steps_in_one_epoch(is_one: bool, tmp_path: Path) -> None
 
 def test_gradients_of_an_accumulation_are_kept(tmp_path: Path) -> None:
     def run(directory: Path, stop: int) -> str | None:
-        with reproducible(seed=5):
-            training = Training(directory, every=1)
-            try:
-                for _ in training.checkpoint.epochs(2):
-                    for batch in training.loader:
-                        training.model(batch).square().mean().backward()
-                        if training.checkpoint.steps % 3 == 2:
-                            training.optimizer.step()
-                            training.optimizer.zero_grad()
-                        training.checkpoint.step()
-                        stop_at(stop)(training.checkpoint.steps)
-            except Interrupted:
-                return None
-            finally:
-                training.checkpoint.close()
-            return training.end()
+        def epoch(training: Training) -> None:
+            for batch in training.loader:
+                training.model(batch).square().mean().backward()
+                if training.checkpoint.steps % 3 == 2:
+                    training.optimizer.step()
+                    training.optimizer.zero_grad()
+                training.checkpoint.step()
+                stop_at(stop)(training.checkpoint.steps)
+
+        return trained_by(epoch, directory, every=1)
 
     whole = run(tmp_path / "whole", -1)
     for stop in (1, 2, 3, 5):

@@ -14,7 +14,7 @@ from deterministic import Checkpoint, load_checkpoint, make_loader, reproducible
 from deterministic.checkpoint.directory import saved_steps
 from deterministic.errors import CheckpointError, NondeterminismWarning
 
-from .trainings import Interrupted, Noisy, Training, stop_at, trained
+from .trainings import Interrupted, Noisy, Training, stop_at, trained, trained_by
 
 
 def test_batches_that_are_taken_before_the_loop_that_goes_on_are_refused(tmp_path: Path) -> None:
@@ -78,22 +78,16 @@ def test_two_phases_with_draws_between_them(stop: int, tmp_path: Path) -> None:
 
 def test_a_save_in_the_middle_of_the_body_waits_for_the_step(tmp_path: Path) -> None:
     def run(directory: Path, stop: int) -> str | None:
-        with reproducible(seed=5):
-            training = Training(directory, every=None)
-            try:
-                for _ in training.checkpoint.epochs(2):
-                    for batch in training.loader:
-                        if training.checkpoint.steps == 1:
-                            training.checkpoint.save()
-                            assert saved_steps(directory) in ([], [2])
-                        training.step(batch)
-                        training.checkpoint.step()
-                        stop_at(stop)(training.checkpoint.steps)
-            except Interrupted:
-                return None
-            finally:
-                training.checkpoint.close()
-            return training.end()
+        def epoch(training: Training) -> None:
+            for batch in training.loader:
+                if training.checkpoint.steps == 1:
+                    training.checkpoint.save()
+                    assert saved_steps(directory) in ([], [2])
+                training.step(batch)
+                training.checkpoint.step()
+                stop_at(stop)(training.checkpoint.steps)
+
+        return trained_by(epoch, directory, every=None)
 
     run(tmp_path / "cut", 3)
     assert saved_steps(tmp_path / "cut") == [2]

@@ -77,6 +77,29 @@ def stop_at(steps: int) -> Callable[[int], None]:
     return stop
 
 
+def trained_by(
+    epoch: Callable[[Training], None], directory: Path, *, more: Mapping[str, Any] | None = None, **how: Any
+) -> str | None:
+    """Train two epochs by a loop of the test's own; return the fingerprint of the end, or None if it was interrupted.
+
+    Args:
+        epoch: Makes the steps of one epoch.
+        directory: Of the checkpoints.
+        more: Further parts.
+        how: Further arguments of the Checkpoint.
+    """
+    with reproducible(seed=5):
+        training = Training(directory, more=more, **how)
+        try:
+            for _ in training.checkpoint.epochs(2):
+                epoch(training)
+        except Interrupted:
+            return None
+        finally:
+            training.checkpoint.close()
+        return training.end()
+
+
 def trained(directory: Path, *, epochs: int = 3, stop: int = -1, draws: int = 0, **how: Any) -> str | None:
     """Train to the end and return its fingerprint, or to an interruption and return None.
 

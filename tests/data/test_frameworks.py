@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +18,7 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 from deterministic import reproducible
 from deterministic.errors import DeterministicError
 
-from ..processes import ROOT
+from ..processes import run_two_ranks
 from .datasets import Draws, SeekableStream, epochs, loader, mixing
 
 pytestmark = [
@@ -198,17 +194,7 @@ with open(f"{sys.argv[1]}/{ddp.global_rank}.json", "w") as file:
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("ddp")
-    (folder / "script.py").write_text(SCRIPT)
-    finished = subprocess.run(
-        [sys.executable, str(folder / "script.py"), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+    return run_two_ranks(SCRIPT, tmp_path_factory.mktemp("ddp"))
 
 
 @pytest.mark.slow

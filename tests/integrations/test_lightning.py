@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,7 @@ from deterministic import make_loader, reproducible
 from deterministic.errors import DeterministicError, ResumeMismatchError
 from deterministic.integrations.lightning import ExactResume
 
-from ..processes import ROOT, run_python
+from ..processes import run_python, run_two_ranks
 from .children import Augmented, different, ends_of
 from .lightning_training import Module, Validated, trainer_with
 
@@ -202,16 +198,7 @@ found = [{name: fingerprint(state) for name, state in end.items()} for end in en
 
 @pytest.mark.slow
 def test_two_ranks_with_generators_of_their_own_resume_each_with_its_own(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(TWO_RANKS)
-    finished = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py"), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
-    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    ranks = run_two_ranks(TWO_RANKS, tmp_path)
     for whole, *resumed in ranks:
         assert resumed == [whole] * 3
     assert ranks[0][0]["generators"] != ranks[1][0]["generators"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from deterministic.trace.model import LEVELS, Level
 from deterministic.trace.modules import ModuleName
 from deterministic.trace.places import Spot
 
-from ..processes import run_python
+from ..compiling import Counting, needs_a_compiler, run_inductor
 from .models import Transformer, batches, loss_of
 from .recorded import Recorded, recorded
 
@@ -37,22 +36,6 @@ def dynamo() -> Iterator[None]:
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-
-
-class Counting:
-    """A backend that counts what it compiles and how often that runs."""
-
-    def __init__(self) -> None:
-        self.graphs = self.runs = 0
-
-    def __call__(self, graph: Any, inputs: Any) -> Callable[..., Any]:
-        self.graphs += 1
-
-        def run(*args: Any) -> Any:
-            self.runs += 1
-            return graph.forward(*args)
-
-        return run
 
 
 def steps(model: Callable[[Tensor], Tensor], count: int = 3) -> list[float]:
@@ -200,12 +183,9 @@ print("recorded")
 
 @needs_compiled
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@needs_a_compiler
 def test_generated_code_is_one_record_with_what_it_read_wrote_and_drew(tmp_path: Path) -> None:
-    printed = run_python(
-        INDUCTOR, TORCHINDUCTOR_CACHE_DIR=str(tmp_path), TORCHINDUCTOR_COMPILE_THREADS="1", OMP_NUM_THREADS="1"
-    )
-    assert printed == "recorded"
+    assert run_inductor(INDUCTOR, tmp_path) == "recorded"
 
 
 def test_a_region_that_cannot_be_observed_shows_one_operation_later() -> None:

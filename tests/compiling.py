@@ -1,0 +1,35 @@
+"""What the tests of compiled code share: a backend that counts, and inductor in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .processes import run_python
+
+needs_a_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+
+
+class Counting:
+    """A backend that runs graphs as they are, and counts what it compiles and how often that runs."""
+
+    def __init__(self) -> None:
+        self.graphs = self.runs = 0
+
+    def __call__(self, graph: Any, example_inputs: Any) -> Callable[..., Any]:
+        self.graphs += 1
+
+        def run(*arguments: Any) -> Any:
+            self.runs += 1
+            return graph.forward(*arguments)
+
+        return run
+
+
+def run_inductor(code: str, cache: Path) -> str:
+    """Run code that compiles with inductor, from an empty cache, and return what it printed."""
+    return run_python(code, TORCHINDUCTOR_CACHE_DIR=str(cache), TORCHINDUCTOR_COMPILE_THREADS="1", OMP_NUM_THREADS="1")
