@@ -5,32 +5,38 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ._config import validate_level
 from ._seeds import as_integer
-from .errors import explain
+from .errors import SeedError, explain
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
 
 _MISSPELT = 0.9
 """Similarity from which a longer key counts as a misspelling; "deterministic_ops" is 0.87 from "deterministic"."""
 
+_HASH_SEED = "PYTHONHASHSEED"
+
 
 def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that `config` and `overrides` ask for.
 
+    Neither torch nor numpy is imported, since the command line asks before it starts Python again.
+
     Raises:
-        TypeError, ValueError: See `reproducible.from_config`.
+        TypeError, ValueError, ImportError, OSError: See `reproducible.from_config`.
     """
-    mapping = config if isinstance(config, Mapping) else _read(Path(config))
+    mapping = config if isinstance(config, Mapping) else _read(config)
     _refuse_misspelt(mapping)
-    given = {key: mapping[key] for key in KEYS if key in mapping and mapping[key] is not None}
+    # What is overridden is not looked at: the command line also gets past a value that is wrong.
+    asked = [key for key in KEYS if key.removesuffix("_cudnn") not in overrides]
+    given = {key: mapping[key] for key in asked if key in mapping and mapping[key] is not None}
     options: dict[str, Any] = {}
     if "seed" in given:
-        options["seed"] = given["seed"]
+        options["seed"] = _not_text(given["seed"])
     level = _level(given)
     if level is not None:
         options["deterministic"] = level
@@ -67,7 +73,29 @@ def _level(given: Mapping[str, Any]) -> Any:
     return "cudnn" if cudnn and level is False else level
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _not_text(seed: Any) -> Any:
+    """Return what the key holds; text is refused in the words of a configuration."""
+    if isinstance(seed, str):
+        raise SeedError(
+            explain(
+                "seed is not an integer",
+                (f"found: seed: {seed!r}, which is text", "expected: an integer, for example seed: 42"),
+                "Write digits alone, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
+            )
+        )
+    return seed
+
+
+def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
+    if not isinstance(config, (str, os.PathLike)):
+        raise TypeError(
+            explain(
+                "this is no configuration",
+                (f"found: {config!r} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
+                "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
+            )
+        )
+    path = Path(config).absolute()  # an error says where it was looked for: Hydra may change the directory
     suffix = path.suffix.lower()
     if suffix not in (".json", ".yaml", ".yml"):
         raise ValueError(
@@ -77,11 +105,16 @@ def _read(path: Path) -> Mapping[str, Any]:
                 "Rename it, or load it and pass the mapping.",
             )
         )
-    text = path.read_text(encoding="utf-8")
-    loaded = json.loads(text) if suffix == ".json" else _yaml(text, path)
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        _refuse_text("UTF-8", path, before, f"the byte {data[error.start]:#04x}", error)
+    loaded = _json(text, path) if suffix == ".json" else _yaml(text, path)
     if loaded is None:  # an empty file has no keys
         return {}
-    if not isinstance(loaded, Mapping):
+    if not isinstance(loaded, _Pairs):
         raise TypeError(
             explain(
                 "the configuration file holds no mapping",
@@ -92,35 +125,122 @@ def _read(path: Path) -> Mapping[str, Any]:
     return loaded
 
 
+class _Pairs(Mapping[Any, Any]):
+    """A mapping as it stands in a file: a key may come twice, and a value is made when it is asked for."""
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]], make: Callable[[Any], Any] = lambda value: value) -> None:
+        self.pairs = list(pairs)
+        self._values, self.make = dict(self.pairs), make
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.make(self._values[key])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def _json(text: str, path: Path) -> Any:
+    try:
+        loaded = json.loads(text, object_pairs_hook=_Pairs) if text.strip() else None
+    except json.JSONDecodeError as error:
+        _refuse_text("JSON", path, text[: error.pos], error.msg, error)
+    if isinstance(loaded, _Pairs):
+        _refuse_repeated(loaded, path)
+    return loaded
+
+
 def _yaml(text: str, path: Path) -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise TypeError(
+        raise ImportError(
             explain(
                 "reading YAML needs a package that is not installed",
                 (f"found: {path}", "missing: PyYAML"),
                 "pip install 'deterministic[cli]', or load the file and pass the mapping.",
             )
         ) from error
-    return yaml.safe_load(text)
+
+    def made(node: Any) -> Any:
+        try:
+            return loader.construct_object(node, deep=True)
+        except (yaml.MarkedYAMLError, ValueError) as error:  # a tag of another tool's, a date that is none
+            problem = getattr(error, "problem", str(error))
+            _refuse_text("YAML", path, text[: node.start_mark.index], problem, error)
+
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            return root if root is None else made(root)
+        _refuse_repeated(_Pairs(_pairs(root), made), path)  # a key beside a merged one (<<) is not repeated
+        loader.flatten_mapping(root)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        _refuse_text("YAML", path, text[: mark.index], error.problem or error.context, error)
+    except yaml.reader.ReaderError as error:
+        _refuse_text("YAML", path, text[: error.position], f"the character {error.character:#04x}", error)
+    return _Pairs(_pairs(root), made)
 
 
-def _refuse_misspelt(mapping: Mapping[str, Any]) -> None:
-    for key in mapping:
-        ours = _meant(key, mapping)
-        if ours is not None:
+def _pairs(root: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the keys and the values of a YAML mapping; a key that is no text stays the node that it is."""
+    for key, value in root.value:
+        yield key.value if key.tag == "tag:yaml.org,2002:str" else key, value
+
+
+def _refuse_text(form: str, path: Path, before: str, problem: str, error: Exception) -> NoReturn:
+    """Refuse a file for what stands in it after `before`."""
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    raise ValueError(
+        explain(
+            f"the configuration file is no valid {form}",
+            (f"found: {path}, line {line}, column {column}", f"there: {problem}"),
+            "Correct that line.",
+        )
+    ) from error
+
+
+def _refuse_repeated(pairs: _Pairs, path: Path) -> None:
+    for key in KEYS:
+        found = [repr(pairs.make(value)) for other, value in pairs.pairs if other == key]
+        if len(found) > 1:
             raise ValueError(
                 explain(
-                    "a key of the configuration looks misspelt, and would silently do nothing",
-                    (f"found: {key}", f"known: {ours}"),
-                    f"Write {ours}, or rename the key if it is not meant for this library.",
+                    "a key stands in the configuration file twice, and only one would count",
+                    tuple(f"found: {key}: {value}" for value in found),
+                    f"Leave one of them in {path}.",
                 )
             )
 
 
+def _refuse_misspelt(mapping: Mapping[Any, Any]) -> None:
+    for key in mapping:
+        ours = _meant(key, mapping)
+        if ours is None:
+            continue
+        remedy = f"Write {ours}, or rename the key if it is not meant for this library."
+        if ours == _HASH_SEED:
+            remedy = (
+                f"Take it out: {ours} is an environment variable; `deterministic run` sets it before Python starts."
+            )
+        raise ValueError(
+            explain(
+                "a key of the configuration looks misspelt, and would silently do nothing",
+                (f"found: {key}", f"known: {ours}"),
+                remedy,
+            )
+        )
+
+
 def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
-    """Return the key of ours that `key` is a misspelling of.
+    """Return the key of ours, or the variable of Python's, that `key` is a misspelling of.
 
     "seed" has many neighbours among words (speed, need): only another order or one other letter in the middle of a
     key with an integer counts.
@@ -133,6 +253,10 @@ def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
     close = difflib.get_close_matches(folded, KEYS[1:], n=1, cutoff=_MISSPELT)
     if close:
         return str(close[0])
+    # Spelt right, in whatever case, it is somebody's own key.
+    variable = folded.upper().replace("_", "")
+    if variable != _HASH_SEED and difflib.get_close_matches(variable, [_HASH_SEED], cutoff=_MISSPELT):
+        return _HASH_SEED
     if len(folded) != 4:
         return None
     swapped = sorted(folded) == sorted("seed")

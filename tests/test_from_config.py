@@ -1,8 +1,7 @@
-"""`reproducible.from_config`: mappings, files, and what is refused in them."""
+"""`reproducible.from_config`: mappings, and what is refused in them; files are in test_config_files.py."""
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from omegaconf import OmegaConf
 from deterministic import describe, reproducible
 from deterministic._from_config import options_from
 from deterministic.errors import SeedError
+
+from .processes import run_python
 
 
 def asked(config: Any, **overrides: Any) -> tuple[Any, Any, bool]:
@@ -32,20 +33,6 @@ def test_omegaconf() -> None:
 
 def test_a_missing_value_of_omegaconf_is_a_key_that_is_not_there() -> None:
     assert asked(OmegaConf.create({"seed": "???", "deterministic": True})) == (None, True, True)
-
-
-@pytest.mark.parametrize("suffix", ["yaml", "yml", "json", "YAML"])
-@pytest.mark.parametrize("as_path", [Path, str])
-def test_a_file(tmp_path: Path, suffix: str, as_path: Any) -> None:
-    file = tmp_path / f"config.{suffix}"
-    file.write_text(json.dumps({"seed": 7, "deterministic_cudnn": True, "name": "é"}), encoding="utf-8")
-    assert asked(as_path(file)) == (7, "cudnn", True)
-
-
-def test_a_file_in_the_words_of_yaml(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text("seed: 0\ndeterministic: yes\nmodel:\n  depth: 3\n")
-    assert asked(file) == (0, True, True)
 
 
 def test_the_result_is_a_scope() -> None:
@@ -194,29 +181,71 @@ def test_an_override_that_is_no_argument_is_refused() -> None:
         reproducible.from_config({"seed": 3}, sed=4)
 
 
-@pytest.mark.parametrize("name", ["config.toml", "config", "config.yaml.bak"])
-def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name
-    file.write_text("seed: 1")
-    with pytest.raises(ValueError, match=r"\.yaml, \.yml or \.json"):
-        reproducible.from_config(file)
-
-
-@pytest.mark.parametrize("text", ["[1, 2]", "3", '"seed"'])
-@pytest.mark.parametrize("suffix", ["yaml", "json"])
-def test_a_file_that_holds_no_mapping_is_refused(tmp_path: Path, text: str, suffix: str) -> None:
-    file = tmp_path / f"config.{suffix}"
-    file.write_text(text)
-    with pytest.raises(TypeError, match="holds no mapping"):
-        reproducible.from_config(file)
-
-
-def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        reproducible.from_config(tmp_path / "config.yaml")
-
-
-@pytest.mark.parametrize("config", [None, 3, ["seed"], 1.5])
+@pytest.mark.parametrize("config", [None, 3, ["seed"], 1.5, OmegaConf.create(["seed"])])
 def test_what_is_neither_mapping_nor_path_is_refused(config: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="this is no configuration") as refused:
         reproducible.from_config(config)
+    assert str(refused.value).splitlines()[1:] == [
+        f"  found: {config!r} ({type(config).__name__})",
+        "  expected: a mapping, or the path of a file",
+        "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
+    ]
+
+
+@pytest.mark.parametrize("key", ["PYTHONASHSEED", "PYTHONHASSEED", "PYTHONHASHSEEED", "PYTHONHASHSED", "pythonashseed"])
+def test_a_misspelt_variable_is_refused_with_who_sets_it(key: str) -> None:
+    with pytest.raises(ValueError, match="misspelt") as refused:
+        reproducible.from_config({"seed": 1, key: 0})
+    assert str(refused.value).splitlines()[1:] == [
+        f"  found: {key}",
+        "  known: PYTHONHASHSEED",
+        "Take it out: PYTHONHASHSEED is an environment variable; `deterministic run` sets it before Python starts.",
+    ]
+
+
+@pytest.mark.parametrize("key", ["PYTHONHASHSEED", "pythonhashseed", "python_hash_seed", "PYTHONPATH", "hash_seed"])
+def test_a_variable_that_is_spelt_right_is_somebody_elses_key(key: str) -> None:
+    assert asked({key: 0}) == (None, False, False)
+
+
+@pytest.mark.parametrize("text", ["42", "1e3", "0o17", "${oc.env:SEED}"])
+def test_a_seed_that_is_text_is_refused_with_how_to_write_it(text: str) -> None:
+    with pytest.raises(SeedError) as refused:
+        reproducible.from_config({"seed": text})
+    assert str(refused.value).splitlines() == [
+        "seed is not an integer",
+        f"  found: seed: {text!r}, which is text",
+        "  expected: an integer, for example seed: 42",
+        "Write digits alone, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
+    ]
+
+
+def test_the_remedy_for_a_seed_out_of_the_environment_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEED", "42")
+    with pytest.raises(SeedError, match="which is text"):
+        reproducible.from_config(OmegaConf.create({"seed": "${oc.env:SEED}"}))
+    assert asked(OmegaConf.create({"seed": "${oc.decode:${oc.env:SEED}}"})) == (42, False, True)
+
+
+def test_what_is_overridden_is_not_looked_at() -> None:
+    config = {"seed": "none", "deterministic": "perhaps", "deterministic_cudnn": 1}
+    assert asked(config, seed=5, deterministic="warn") == (5, "warn", True)
+    with pytest.raises(SeedError):
+        asked(config, deterministic="warn")
+    with pytest.raises(TypeError, match="not a bool"):
+        asked(config, seed=5)
+
+
+def test_the_arguments_are_read_without_torch_and_numpy(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("seed: 3\nsend: 4\ndeterministic: warn\n")
+    code = (
+        "import sys; from deterministic._from_config import options_from\n"
+        "try: options_from(sys.argv[1], {'seed': 5})\n"
+        "except ValueError: pass\n"
+        "print(options_from({'seed': 3, 'deterministic': 'warn'}, {}), 'yaml' in sys.modules)\n"
+        "print(sorted({'torch', 'numpy', 'wrapt'}.intersection(sys.modules)))"
+    )
+    options, imported = run_python(code, str(file)).splitlines()
+    assert options == "{'seed': 3, 'deterministic': 'warn'} True"
+    assert imported == "[]"

@@ -113,7 +113,7 @@ def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
 
     try:
         return options_from(path, asked)
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
 
 

@@ -174,7 +174,6 @@ _TOO_LATE = Limit(
 )
 
 
-
 def _is_hash_seed_fixed() -> bool:
     """Return whether the order of sets of strings is the same in every process that is started like this one.
 
