@@ -1,4 +1,4 @@
-"""`TrainerLoader`: the loader of a Transformers Trainer that resumes within an epoch with the same bits."""
+"""`hf_kwargs` and `TrainerLoader`: a Transformers Trainer follows the scope's seed, and resumes within an epoch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,63 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from .. import _stack
+from .._launch import launched
+from .._run import current_run
+from .._seeds import derive_seed
 from ..data.keyed_loader import ReproducibleDataLoader
 from ..data.order import OwnOrder
 from ..errors import DeterministicError, explain
+
+_SEED_LIMIT = 2**32
+"""Trainer gives its seed to `numpy.random.seed`, which takes no larger one."""
+
+
+def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:
+    """Return what lets a `Trainer` follow the scope: `TrainingArguments(folder, **hf_kwargs())`.
+
+    Trainer seeds every generator again when it is made, and once more with `model_init=`, from `TrainingArguments.seed`
+    alone, which is 42 unless it is given: without this another seed of the scope changes the model and not the order of
+    the data. Reads the innermost open scope, without one `deterministic run`, and touches nothing. Neither imports nor
+    needs transformers.
+
+    Args:
+        full_determinism: Trainer's own. Inside of a scope the flags that it sets are the level's business, so it is
+            False. True lets Trainer also set its five environment variables, of which `FLASH_ATTENTION_DETERMINISTIC`
+            is needed for flash attention, and `CUDA_LAUNCH_BLOCKING` makes a GPU wait for each kernel; and switch
+            deterministic algorithms on whatever the level is, also where "warn" lets pass what has none.
+
+    Returns:
+        `seed`, `data_seed` (with `per_rank`, that of all ranks) and `full_determinism`. A seed of 2**32 or more is
+        derived into the range that numpy takes. Without a seed (`seed=None`, or a configuration that asks for nothing)
+        there are no seeds, and Trainer takes its own.
+
+    Raises:
+        DeterministicError: No scope is open, and the process was not started by `deterministic run`.
+
+    Example:
+        >>> from deterministic import reproducible
+        >>> with reproducible(seed=7):
+        ...     hf_kwargs()
+        {'full_determinism': False, 'seed': 7, 'data_seed': 7}
+    """
+    entry, launch = _stack.innermost(), launched()
+    seeds: dict[str, int | None] = {}
+    if entry is not None:
+        seeds = {"seed": entry.config.seed, "data_seed": entry.config.common_seed}
+    elif not _stack.disabled:
+        if launch is None:
+            current_run()  # says that no scope is open
+        else:
+            seeds = {"seed": launch.seed, "data_seed": launch.seed}
+    return {
+        "full_determinism": full_determinism,
+        **{name: _in_range(seed) for name, seed in seeds.items() if seed is not None},
+    }
+
+
+def _in_range(seed: int) -> int:
+    return seed if seed < _SEED_LIMIT else derive_seed(seed, "transformers") % _SEED_LIMIT
 
 
 class TrainerLoader(DataLoader[Any]):
