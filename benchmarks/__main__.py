@@ -14,14 +14,14 @@ from typing import Any
 
 from deterministic._versions import versions
 
-from . import checkpoints, fingerprints, loaders, memory, resume, scopes, startup, traces
+from . import checkpoints, command_line, fingerprints, loaders, memory, resume, scopes, startup, traces
 from .timing import Timing, fresh_processes, interleaved
 
 
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    what = ("scopes", "loaders", "traces", "checkpoints", "all")
+    what = ("scopes", "loaders", "traces", "checkpoints", "command-line", "all")
     parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
@@ -44,6 +44,8 @@ def main() -> None:
     if arguments.what in ("checkpoints", "all"):
         figures["checkpoints"] = checkpoints.measure(rounds=arguments.runs)
         checkpoints.show(figures["checkpoints"])
+    if arguments.what in ("command-line", "all"):
+        figures["command_line"] = command_line.measure(arguments.runs)
     if arguments.save:
         arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

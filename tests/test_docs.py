@@ -1,7 +1,11 @@
 """The pages: every block of Python runs, what a page says that it prints it prints, and no link leads nowhere.
 
-A page is a story: its blocks run in order, in one module of their own. `<!-- not run: reason -->` before a block keeps
-it from running, and `<!-- prints -->` before a block of text holds it against what the block of Python above printed.
+A page is a story: its blocks run in order, in one module of their own and in an empty directory. Before a block
+
+- `<!-- not run: reason -->` keeps it from running,
+- `<!-- file: NAME -->` writes it into that file instead,
+- `<!-- runs -->` runs its lines of shell, with the commands of this Python's environment,
+- `<!-- prints -->` holds its text against what the block above printed.
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ import contextlib
 import doctest
 import inspect
 import io
+import os
 import re
 import runpy
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -35,7 +41,8 @@ _BLOCK = re.compile(
 )
 _LINK = re.compile(r"\]\((?P<page>[\w./-]*)(?:#(?P<anchor>[\w-]+))?\)")
 _NOT_RUN = re.compile(r"not run: \S.*")
-_PRINTS = "prints"
+_FILE = re.compile(r"file: (?P<name>[\w./-]+)")
+_PRINTS, _RUNS = "prints", "runs"
 
 
 class Block(NamedTuple):
@@ -50,7 +57,16 @@ class Block(NamedTuple):
 
     @property
     def is_run(self) -> bool:
-        return self.is_python and _NOT_RUN.fullmatch(self.mark) is None
+        return self.is_python and not self.mark
+
+    @property
+    def has_a_meaning(self) -> bool:
+        """Whether the mark says something of a block like this one."""
+        if not self.mark or _FILE.fullmatch(self.mark):
+            return True
+        if self.is_python:
+            return _NOT_RUN.fullmatch(self.mark) is not None
+        return self.mark == (_RUNS if self.language == "sh" else _PRINTS)
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -64,8 +80,7 @@ def blocks_of(page: str) -> list[Block]:
         for match in _BLOCK.finditer(page)
     ]
     for block in found:
-        known = _NOT_RUN.fullmatch(block.mark) if block.is_python else block.mark == _PRINTS
-        if block.mark and not known:
+        if not block.has_a_meaning:
             raise ValueError(f"line {block.line}: <!-- {block.mark} --> has no meaning before {block.language!r}")
     if len(re.findall(r"(```|~~~) *\{?(code-block|py)", page)) != sum(block.is_python for block in found):
         raise ValueError("a block of Python is indented, or is fenced otherwise than by ```python")
@@ -85,6 +100,10 @@ def run_page(page: str, name: str) -> int:
                 with contextlib.redirect_stdout(io.StringIO()) as output:
                     exec(code, module.__dict__)
                 printed, count = output.getvalue(), count + 1
+            elif (file := _FILE.fullmatch(block.mark)) is not None:
+                Path(file["name"]).write_text(block.text, encoding="utf-8")
+            elif block.mark == _RUNS:
+                printed = shell(block.text, f"{name}:{block.line}")
             elif block.mark == _PRINTS:
                 flags = doctest.ELLIPSIS
                 if not doctest.OutputChecker().check_output(block.text, printed, flags):
@@ -92,6 +111,22 @@ def run_page(page: str, name: str) -> int:
     finally:
         del sys.modules[module.__name__]
     return count
+
+
+def shell(lines: str, place: str) -> str:
+    """Run lines of shell as a reader would, in the directory of the page; return what they print."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines],
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise AssertionError(f"{place}: exit status {done.returncode}\n{done.stdout}")
+    return done.stdout
 
 
 def anchors_of(page: str) -> set[str]:
@@ -145,7 +180,7 @@ def test_few_blocks_are_not_run() -> None:
         f"{path.name}:{block.line}: {block.mark}"
         for path in PAGES
         for block in blocks_of(path.read_text(encoding="utf-8"))
-        if block.is_python and not block.is_run
+        if block.is_python and _NOT_RUN.fullmatch(block.mark)
     ]
 
     assert len(not_run) <= MOST_NOT_RUN, not_run
@@ -184,6 +219,9 @@ def test_the_reference_has_the_arguments_of_reproducible() -> None:
 BROKEN = {
     "raises": "```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n",
     "prints another": "```python\nprint(1)\n```\n\n<!-- prints -->\n```text\n2\n```\n",
+    "shell fails": "<!-- runs -->\n```sh\nfalse\ntrue\n```\n",
+    "shell prints another": "<!-- runs -->\n```sh\necho 1\n```\n\n<!-- prints -->\n```text\n2\n```\n",
+    "a mark of another language": "<!-- runs -->\n```text\necho 1\n```\n",
     "misspelt mark": "<!-- not-run: no reason -->\n```python\nraise ValueError\n```\n",
     "no reason": "<!-- not run: -->\n```python\nraise ValueError\n```\n",
     "indented": "- item\n  ```python\n  x = 1\n  ```\n",
@@ -209,6 +247,16 @@ def test_a_block_runs_in_the_module_of_the_blocks_before_it() -> None:
     page = "```python\nx = 1\n```\n\n```python\nprint(x + 1)\n```\n\n<!-- prints -->\n```text\n2\n```\n"
 
     assert run_page(page, "page.md") == 2
+
+
+def test_a_file_is_written_for_the_lines_of_shell_that_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (
+        "<!-- file: a.py -->\n```python\nimport sys\nprint(sys.argv[1])\n```\n\n"
+        "<!-- runs -->\n```sh\npython a.py word\n```\n\n<!-- prints -->\n```text\nword\n```\n"
+    )
+
+    assert run_page(page, "page.md") == 0
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
