@@ -75,12 +75,12 @@ REASONS = (
     (
         "`PYTHONHASHSEED` in a running interpreter",
         "It is read when the interpreter starts; a seeded report says so.",
-        "start Python with `PYTHONHASHSEED=0`, or sort a set before iterating over it.",
+        "start the script with `deterministic run`, or sort a set before iterating over it.",
     ),
     (
         "The instruction set of the CPU: `ATEN_CPU_CAPABILITY`, `ONEDNN_MAX_CPU_ISA`, `MKL_CBWR`",
         "The variables are saved and given back, but each library reads its own once, at its first operation.",
-        "set them before Python starts.",
+        "set them before Python starts; `deterministic run --portable` does.",
     ),
     (
         "The number of inter-op threads",

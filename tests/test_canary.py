@@ -24,7 +24,19 @@ def test_a_test_that_leaves_something_changed_is_an_error_that_names_it(statemen
         f"from tests.conftest import canary\n\ndef test_it():\n    {statement}\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            "--rootdir",
+            str(tmp_path),
+            str(tmp_path),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -15,6 +15,25 @@ def is_rich(file: TextIO) -> bool:
     return file.isatty() and importlib.util.find_spec("rich") is not None
 
 
+def write_verdict(text: str, status: int, file: TextIO) -> None:
+    """Write a report, whose first line says how it came out, in the colour of the exit status.
+
+    Args:
+        text: The report.
+        status: 0 good, 1 bad, 2 could not tell.
+        file: Where to.
+    """
+    if not is_rich(file):
+        file.write(f"{text}\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    first, *rest = text.splitlines()
+    shown = Text(first, style=("bold green", "bold red", "bold yellow")[status])
+    Console(file=file, soft_wrap=True, highlight=False).print(Text("\n").join([shown, *map(Text, rest)]))
+
+
 def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], file: TextIO, *, kinds: Sequence[str] = (), title: str = ""
 ) -> None:

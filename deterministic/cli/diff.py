@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ._look import write_verdict
 from ._verb import refuse
 
 HELP = "compare two traces, and say where they first differ and why"
@@ -38,5 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = diff(arguments.a, arguments.b)
     except TraceError as error:
         return refuse(str(error))
-    sys.stdout.write(f"{found.to_json(indent=2) if arguments.json else found}\n")
+    if arguments.json:
+        sys.stdout.write(f"{found.to_json(indent=2)}\n")
+    else:
+        write_verdict(str(found), found.exit_code, sys.stdout)
     return found.exit_code

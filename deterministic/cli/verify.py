@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import explain
 from ._files import undrawable, unwritable
+from ._look import write_verdict
 from ._script import UsageError, add_control, add_script, control_of, positive_seconds, task_of
 from ._verb import refuse
 
@@ -66,7 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
         return refuse(refusal)
     with _folder(arguments.keep_traces) as folder:
         report = _verify(task, control, folder, arguments)
-        sys.stdout.write(f"{report.to_json(indent=2) if arguments.json else report}\n")
+        if arguments.json:
+            sys.stdout.write(f"{report.to_json(indent=2)}\n")
+        else:
+            write_verdict(str(report), report.exit_code, sys.stdout)
         try:
             _write(report, arguments)
         except OSError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.cli._look import write_table
+from deterministic.cli._look import write_table, write_verdict
 
 from .programs import RUN
 
@@ -74,6 +74,18 @@ def test_a_cell_is_no_markup_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     bare = Terminal()
     write_table(("name",), [("x",)], bare)
     assert bare.getvalue() == "  name\n  x\n", "without rich plain text does"
+
+
+@pytest.mark.parametrize(("status", "colour"), [(0, "32"), (1, "31"), (2, "33")])
+def test_the_first_line_of_a_report_has_the_colour_of_the_verdict(status: int, colour: str) -> None:
+    text = "different\n  [bold]at[/bold] x.py:3 " + "long " * 60
+    code = f"import sys; from deterministic.cli._look import *; write_verdict({text!r}, {status}, sys.stdout)"
+    shown = on_a_terminal(sys.executable, "-c", code, cwd=Path.cwd())
+    assert shown.startswith(f"\x1b[1;{colour}mdifferent\x1b[0m\n")
+    assert _ESCAPE.sub("", shown) == f"{text}\n", "nothing is wrapped, and nothing is markup"
+    file = io.StringIO()
+    write_verdict(text, status, file)
+    assert file.getvalue() == f"{text}\n"
 
 
 def test_what_is_in_effect_on_a_terminal(tmp_path: Path) -> None:

@@ -173,6 +173,22 @@ def test_main_and_the_path_are_those_of_python(target: tuple[str, ...], tmp_path
     assert '"is main": true' in by_python.out
 
 
+@pytest.mark.slow
+def test_a_loader_of_a_script_spawns_workers_that_import_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import torch\n"
+        "class Squares(torch.utils.data.Dataset):\n"
+        "    def __len__(self): return 4\n"
+        "    def __getitem__(self, index): return index * index, torch.utils.data.get_worker_info().num_workers\n"
+        "if __name__ == '__main__':\n"
+        "    for method in ('spawn', 'forkserver'):\n"
+        "        loader = torch.utils.data.DataLoader(Squares(), num_workers=1, multiprocessing_context=method)\n"
+        "        print([batch[0].item() for batch in loader])\n"
+    )
+    done = run("-q", "train.py", cwd=tmp_path)
+    assert done == (0, "[0, 1, 4, 9]\n" * 2, ""), "as by python: the module is found by the name __main__"
+
+
 @pytest.mark.parametrize("flag", ["-O", "-Bu", "-Werror", "-Xdev", "-I", "-P"])
 def test_options_of_python_itself_are_kept(flag: str, tmp_path: Path) -> None:
     if flag == "-P" and sys.version_info < (3, 11):

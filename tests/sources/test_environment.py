@@ -162,5 +162,35 @@ def test_a_workspace_set_after_the_first_use_of_cuda_is_reported(
 
 def test_the_limit_of_the_hash_seed_is_named_once_there_is_a_seed() -> None:
     limits = [limit.subject for limit in Environment().apply(Config(3)).limits]
-    assert limits == (["PYTHONHASHSEED"] if sys.flags.hash_randomization else [])
+    given = os.environ.get("PYTHONHASHSEED", "random")
+    assert limits == (["PYTHONHASHSEED"] if given == "random" else [])
     assert Environment().apply(Config(None)) is NOTHING
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "before", "is_fixed"),
+    [
+        ([], "0", "", True),
+        ([], "7", "", True),
+        ([], "random", "", False),
+        ([], None, "", False),
+        ([], None, "os.environ['PYTHONHASHSEED'] = '7'", False),
+        (["-E"], "7", "", False),
+        (["-E"], "0", "", False),
+    ],
+)
+def test_the_hash_seed_is_fixed_where_python_found_it_when_it_started(
+    options: list[str], given: str | None, before: str, is_fixed: bool
+) -> None:
+    code = (
+        f"import os\n{before}\n"
+        "from deterministic._config import Config\n"
+        "from deterministic.sources.environment import Environment\n"
+        "print([limit.subject for limit in Environment().apply(Config(3)).limits])"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    command = [sys.executable, *options, "-c", code]
+    if given is not None:
+        variables["PYTHONHASHSEED"] = given
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ("[]" if is_fixed else "['PYTHONHASHSEED']")
