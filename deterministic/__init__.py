@@ -78,10 +78,13 @@ _HOMES = {
     "verify": "._verify.verify",
 }
 
+# What `%load_ext deterministic` and its counterpart look for; no names for a program.
+_HOOKS = {"load_ipython_extension": ".ipython", "unload_ipython_extension": ".ipython"}
+
 
 def __getattr__(name: str) -> Any:
     try:
-        home = _HOMES[name]
+        home = _HOMES.get(name) or _HOOKS[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     value = globals()[name] = getattr(importlib.import_module(home, __name__), name)

@@ -7,6 +7,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
+from .errors import place
+
 if TYPE_CHECKING:
     from ._config import Config
     from ._ownership import Owner
@@ -23,7 +25,7 @@ class Site(NamedTuple):
     """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
 
     def __str__(self) -> str:
-        return f"{self.code.co_filename}:{self.line}"
+        return place(self.code.co_filename, self.line)
 
 
 DECORATED = 0

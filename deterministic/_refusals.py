@@ -6,6 +6,8 @@ import os
 import sys
 from types import TracebackType
 
+from .errors import place
+
 _REFUSED = "does not have a deterministic implementation"
 _OURS = os.path.dirname(__file__) + os.sep
 
@@ -37,6 +39,6 @@ def _users_line(traceback: TracebackType | None) -> str:
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename
         if not filename.startswith(foreign):
-            line = f"{filename}:{traceback.tb_lineno}"
+            line = place(filename, traceback.tb_lineno)
         traceback = traceback.tb_next
     return line

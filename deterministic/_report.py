@@ -108,6 +108,9 @@ class ScopeReport:
         lines += ["", "versions", *_aligned([(name, str(value)) for name, value in self.data["versions"].items()])]
         return "\n".join(lines)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         import html
 
@@ -123,7 +126,7 @@ class ScopeReport:
             return f"<p>{html.escape(str(self))}</p>"
         limits = [(limit["subject"], f"{limit['reason']} {limit['remedy']}") for limit in self.data["limits"]]
         loaders = [
-            (title(loader), " ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
+            (title(loader), ". ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
         ]
         found = [(name, str(value)) for name, value in self.data["versions"].items()]
         return (

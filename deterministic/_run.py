@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .sources.base import RngSource
 
 _STATE_VERSION = 1
+_MADE_OUTSIDE = "Made outside of this scope, it goes on with its own epochs: make it inside, or call set_epoch first."
 
 
 class Described(Protocol):
@@ -40,6 +41,7 @@ class Run:
         self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
         self._numpy_streams: dict[str, np.random.Generator] = {}
         self._loaders: list[Described] = []
+        self._made_here: list[Described] = []
 
     def __repr__(self) -> str:
         if self._entry is None:
@@ -117,7 +119,12 @@ class Run:
         """Return what this scope set, what it could not control and the remedy, and the versions; also once closed."""
         from ._report import ScopeReport
 
-        return ScopeReport.of(self._entry, [loader.describe() for loader in self._loaders])
+        loaders = []
+        for loader in self._loaders:
+            told = loader.describe()
+            told["notes"] = [*told["notes"], *([] if loader in self._made_here else [_MADE_OUTSIDE])]
+            loaders.append(told)
+        return ScopeReport.of(self._entry, loaders)
 
     def observe(self, name: str, value: Any) -> None:
         """Have a value compared by `verify` and recorded by `record`: a loss, a prediction, an accuracy.
@@ -131,12 +138,15 @@ class Run:
         for recorder in ACTIVE:
             recorder.observe(name, value)
 
-    def note_loader(self, loader: Described) -> None:
+    def note_loader(self, loader: Described, *, made_here: bool = False) -> None:
         """Let the report tell of a loader that was made or iterated in this scope; loaders call it.
 
         Args:
             loader: What it says of itself.
+            made_here: Whether it was made in this scope.
         """
+        if made_here:
+            self._made_here.append(loader)
         if loader not in self._loaders:
             self._loaders.append(loader)
 

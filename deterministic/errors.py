@@ -108,7 +108,21 @@ def warn(category: type[Warning], text: str) -> None:
 def users_line() -> str:
     """Return the line of the user's that led here, as "file.py:12"."""
     frame, _ = _users_frame()
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def place(filename: str, line: int) -> str:
+    """Return a line as its reader finds it: "file.py:12", or in a notebook "Cell In[3]:12", as IPython says it.
+
+    Args:
+        filename: What the code says; for a cell a name that nobody has seen.
+        line: Which line.
+    """
+    shell = getattr(
+        getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None), "_instance", None
+    )
+    spoken = None if shell is None else shell.compile.format_code_name(filename)
+    return f"{' '.join(spoken) if spoken else filename}:{line}"
 
 
 def _users_frame() -> tuple[FrameType, int]:

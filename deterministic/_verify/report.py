@@ -102,6 +102,9 @@ class Report:
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         colour = {"same": "#1a7f37", "different": "#cf222e", "could not tell": "#9a6700"}[self.outcome]
         rows = [("reason", reason) for reason in self.reasons]

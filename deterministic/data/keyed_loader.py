@@ -101,7 +101,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         )
         if ranks_are_said():
             self._settle_ranks()
-        self._tell_the_report()
+        self._tell_the_report(made_here=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engines": Engines(), "_iterator": None}
@@ -272,10 +272,10 @@ class ReproducibleDataLoader(DataLoader[T]):
             self.__dict__["batch_size"] = size  # torch refuses the plain assignment
             self.batch_sampler.batch_size = size  # type: ignore[union-attr]
 
-    def _tell_the_report(self) -> None:
+    def _tell_the_report(self, *, made_here: bool = False) -> None:
         entry = _stack.innermost()
         if entry is not None and entry.run is not None:
-            entry.run.note_loader(self._record)
+            entry.run.note_loader(self._record, made_here=made_here)
 
     def _notes(self) -> list[str]:
         if self.is_stream:
