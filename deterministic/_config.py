@@ -18,6 +18,9 @@ LEVELS: dict[Level, str] = {
     "warn": "as True, but an op that has no deterministic algorithm warns",
 }
 
+LEVEL_NAMES: dict[str, Level] = {str(level).lower(): level for level in LEVELS}
+"""The levels as they are written on a command line."""
+
 
 class Omitted(Enum):
     """The value of an argument that was not given, where None means something else."""

@@ -7,16 +7,13 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from .._config import Level
+from .._config import LEVEL_NAMES
 from .._seeds import validate_seed
 from .._verify.scripts import ScriptTask
 from ..errors import SeedError, explain
 
 if TYPE_CHECKING:
     from .._request import Scope
-
-LEVELS: dict[str, Level] = {"true": True, "warn": "warn", "cudnn": "cudnn", "false": False}
-"""The levels as they are written on the command line."""
 
 
 class UsageError(Exception):
@@ -50,7 +47,9 @@ def add_control(parser: argparse.ArgumentParser) -> None:
 def add_seed_and_level(parser: argparse.ArgumentParser) -> None:
     """Declare `--seed` and `--deterministic`."""
     parser.add_argument("--seed", type=seed_option, metavar="N", help="the seed, 0 <= N < 2**64 (default: 42)")
-    parser.add_argument("--deterministic", choices=LEVELS, metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: true)")
+    parser.add_argument(
+        "--deterministic", choices=LEVEL_NAMES, metavar="LEVEL", help=f"{', '.join(LEVEL_NAMES)} (default: true)"
+    )
 
 
 def task_of(arguments: argparse.Namespace) -> ScriptTask:
@@ -115,7 +114,7 @@ def control_of(arguments: argparse.Namespace) -> Scope | bool:
         return False
     from .._scope import reproducible
 
-    level = LEVELS[arguments.deterministic or "true"]
+    level = LEVEL_NAMES[arguments.deterministic or "true"]
     return (
         reproducible(deterministic=level)
         if arguments.seed is None

@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .._config import Level
+from .._config import LEVEL_NAMES, Level
 from ..errors import DeterministicError
 from ._script import UsageError, add_script, task_of
 from ._verb import OK, refuse
 
 HELP = "measure what each level of determinism costs a script, and what it gives"
-
-_LEVELS: dict[str, Level] = {"false": False, "cudnn": "cudnn", "true": True, "warn": "warn"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels",
         type=_levels,
-        default=list(_LEVELS.values()),
+        default=list(LEVEL_NAMES.values()),
         metavar="LEVELS",
-        help=f"some of {','.join(_LEVELS)} (default: all); times are ratios to false, else to the first",
+        help=f"some of {','.join(LEVEL_NAMES)} (default: all); times are ratios to false, else to the first",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_script(parser)
@@ -66,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _levels(text: str) -> list[Level]:
     names = text.split(",")
-    if not set(names) <= _LEVELS.keys() or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is not some of {','.join(_LEVELS)}, each once")
-    return [_LEVELS[name] for name in names]
+    if not set(names) <= LEVEL_NAMES.keys() or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not some of {','.join(LEVEL_NAMES)}, each once")
+    return [LEVEL_NAMES[name] for name in names]
 
 
 def _at_least_two(text: str) -> int:

@@ -16,11 +16,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .._config import LEVEL_NAMES
 from .._launch import Launch, default_seed
 from .._verify.scripts import NotRunnableError, leave_launcher_out, show
 from . import _environment
 from ._ensemble import run_ensemble, seeds_option
-from ._script import LEVELS, UsageError, add_script, add_seed_and_level, task_of
+from ._script import UsageError, add_script, add_seed_and_level, task_of
 from ._verb import FAILED, OK, refuse
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _launch_of(arguments: argparse.Namespace) -> Launch:
     if arguments.seed is not None or arguments.seeds:
         asked["seed"] = arguments.seed if arguments.seeds is None else arguments.seeds[0]
     if arguments.deterministic is not None:
-        asked["deterministic"] = LEVELS[arguments.deterministic]
+        asked["deterministic"] = LEVEL_NAMES[arguments.deterministic]
     if arguments.config is None:
         asked = {"seed": default_seed(), "deterministic": True, **asked}
     else:

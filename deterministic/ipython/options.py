@@ -8,12 +8,10 @@ from typing import NoReturn
 
 from IPython.core.error import UsageError
 
-from .._config import Level, validate_num_threads
+from .._config import LEVEL_NAMES, Level, validate_num_threads
 from .._request import Scope
 from .._scope import reproducible
 from .._seeds import validate_seed
-
-_LEVELS: dict[str, Level] = {"true": True, "warn": "warn", "cudnn": "cudnn", "false": False}
 
 
 def scope_of(line: str) -> Scope:
@@ -61,9 +59,9 @@ def _seed(text: str) -> int | None:
 
 def _level(text: str) -> Level:
     try:
-        return _LEVELS[text.lower()]
+        return LEVEL_NAMES[text.lower()]
     except KeyError:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected {', '.join(_LEVELS)}") from None
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {', '.join(LEVEL_NAMES)}") from None
 
 
 def _num_threads(text: str) -> int | None:
@@ -76,5 +74,5 @@ def _num_threads(text: str) -> int | None:
 def _usage_error(line: str, why: str) -> UsageError:
     return UsageError(
         f"%%reproducible {line.strip()}: {why}; nothing was run. "
-        f"It takes --seed N, --deterministic {'|'.join(_LEVELS)}, --num-threads N."
+        f"It takes --seed N, --deterministic {'|'.join(LEVEL_NAMES)}, --num-threads N."
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deterministic._config import LEVELS
 from deterministic._verify.scripts import ScriptTask
-from deterministic.cli import _script, main, verb_of
+from deterministic.cli import main, verb_of
 from deterministic.cli._script import UsageError, control_of, task_of
 
 
@@ -90,7 +89,6 @@ def test_options_of_a_scope_make_one() -> None:
     scope = control_of(parsed("--seed", "0x10", "--deterministic", "cudnn", "train.py"))
     assert repr(scope) == "reproducible(seed=16, deterministic='cudnn')"
     assert control_of(parsed("--as-is", "train.py")) is False
-    assert set(_script.LEVELS.values()) == set(LEVELS)
 
 
 @pytest.mark.parametrize("option", ["--seed=0", "--deterministic=false"])

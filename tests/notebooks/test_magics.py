@@ -91,7 +91,7 @@ BAD = {
     "--seed $unknown": "found '$unknown'",
     "--seed": "expected one argument",
     "--se 1": "unrecognized arguments: --se",
-    "--deterministic maybe": "found 'maybe', expected true, warn, cudnn, false",
+    "--deterministic maybe": "found 'maybe', expected false, cudnn, true, warn",
     "--num-threads 0": "found '0', expected 1 or more",
     "on": "unrecognized arguments: on",
     "--seed '4": "No closing quotation",

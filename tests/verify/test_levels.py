@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deterministic import reproducible
-from deterministic._config import Level
+from deterministic._config import LEVEL_NAMES, Level
 from deterministic._verify import levels
 from deterministic._verify.comparison import Costlier, LevelComparison, LevelResult
 from deterministic._verify.levels import compare, compare_levels
@@ -18,7 +18,6 @@ from deterministic._verify.memory import RESIDENT, Peak
 from deterministic._verify.report import Report
 from deterministic._verify.trials import Profile
 from deterministic._verify.verify import verify
-from deterministic.cli import cost
 
 ALL: tuple[Level, ...] = (False, "cudnn", True, "warn")
 MIB = 2**20
@@ -240,4 +239,4 @@ def test_the_seed_of_the_enclosing_scope_holds_at_every_level() -> None:
 
 
 def test_the_command_line_names_every_level() -> None:
-    assert tuple(cost._LEVELS.values()) == ALL
+    assert tuple(LEVEL_NAMES.values()) == ALL

@@ -1,0 +1,167 @@
+"""`--reproducible-check N`: a test is run N times, with fresh fixtures, and its bits are compared."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.outcomes import OutcomeException
+from _pytest.runner import runtestprotocol
+
+from .._scope import reproducible
+from .._verify.report import Report
+from .._verify.runs import Done, Plan, perform
+from .._verify.tasks import FunctionTask
+from .._verify.verification import Verification
+from ..trace.reasons import Reason
+from .running import Body, Running
+from .summary import ATTRIBUTE
+
+
+class _NotComparedError(Exception):
+    """The first run was skipped, or failed: that is the outcome, as without the check."""
+
+
+class _Ended(Exception):
+    """What ended a body and is no Exception, for those that compare; a class of it is named as in the test."""
+
+    def __init__(self, outcome: OutcomeException) -> None:
+        super().__init__(str(outcome))
+        self.outcome = outcome
+
+
+@dataclass
+class _Task:
+    """One body."""
+
+    item: pytest.Item
+    body: Body
+
+    @property
+    def title(self) -> str:
+        return self.item.name
+
+    def run(self) -> object:
+        __tracebackhide__ = True
+        try:
+            return self.body()
+        except OutcomeException as outcome:
+            raise type(type(outcome).__name__, (_Ended,), {})(outcome) from outcome  # `Failed` of pytest.fail
+
+    def carried(self) -> Mapping[str, str]:
+        """Return fingerprints of what fixtures gave, and of the variables of the module that the test names."""
+        given = getattr(self.item, "funcargs", None) or {}
+        function: Any = getattr(self.item, "function", None)
+        named = {} if function is None else FunctionTask(function).carried()
+        return {**FunctionTask(lambda: None, (), given).carried(), **named}
+
+
+@dataclass
+class Check:
+    """The runs of one test.
+
+    Attributes:
+        item: The test.
+        running: What opens its scope each time.
+        runs: How many.
+        first: The reports of the first run, which are the test's.
+        broken: Reports of later runs whose fixtures failed, where those of the first had not.
+    """
+
+    item: pytest.Item
+    running: Running
+    runs: int
+    first: list[pytest.TestReport] = field(default_factory=list)
+    broken: list[pytest.TestReport] = field(default_factory=list)
+
+    def reports(self, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        """Run it, compare, tear down what the next test does not need, and return the reports of a single run.
+
+        Args:
+            nextitem: The test after this one.
+        """
+        try:
+            with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
+                # The test has its own scope; the one that `perform` opens gives back, and sets nothing.
+                control = reproducible(seed=None, deterministic=False)
+                report = Verification(self.item.name, self._run, self.runs, Path(folder), control).report()
+        except _NotComparedError:
+            outcome, text = "not compared", ""
+        else:
+            outcome, text = report.outcome, str(_reworded(report))
+        last = self._tear_down(nextitem)
+        found, torn_down = self.first[:-1], self.first[-1]
+        torn_down = next((report for report in [torn_down, *self.broken, last] if _failed_teardown(report)), torn_down)
+        failed = [report for report in self.broken if report.when == "setup"]
+        for report_of_call in found:
+            if report_of_call.when == "call":
+                setattr(report_of_call, ATTRIBUTE, [outcome, text])
+                if outcome == "different":
+                    report_of_call.outcome, report_of_call.longrepr = "failed", text
+        return [*found, *failed[:1], torn_down]
+
+    def _run(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        """Run the test once, from its own fixtures to their end; its body is what is recorded."""
+        done: Done | None = None
+
+        def recorded(body: Body) -> object:
+            __tracebackhide__ = True
+            nonlocal done
+            # A test returns nothing, so that every operation of it has to speak.
+            every = replace(plan, level="ops+inputs") if plan.level == "values" else plan
+            done = perform(_Task(self.item, body), every, on_step)
+            if done.own_seed == self.running.seed:  # a method of unittest is seeded after its setUp
+                done.own_seed = None
+            if isinstance(done.error, _Ended):
+                raise done.error.outcome
+            if done.error is not None:
+                raise done.error
+            return None
+
+        self.running.perform = recorded
+        try:
+            # Down to what it shares with other tests, which stays.
+            reports = runtestprotocol(self.item, log=False, nextitem=self.item.parent)  # type: ignore[arg-type]
+        finally:
+            self.running.perform = None
+        is_first = not self.first
+        self.first = self.first or reports
+        if is_first and (done is None or done.error is not None):
+            raise _NotComparedError
+        if is_first:
+            return done or Done()
+        self.broken += [report for report in reports if report.failed and report.when != "call"]
+        if done is None:
+            return Done(cut=("did not come to its body: its fixtures failed, or skipped it",))
+        return done
+
+    def _tear_down(self, nextitem: pytest.Item | None) -> pytest.TestReport:
+        """Tear down what this test shares with tests before it and not with the next one."""
+        capture: Any = self.item.config.pluginmanager.getplugin("capturemanager")
+
+        def tear_down() -> None:
+            # The hook is not called again: other plugins have put away what they keep for this test.
+            with nullcontext() if capture is None else capture.item_capture("teardown", self.item):
+                self.item.session._setupstate.teardown_exact(nextitem)
+
+        reraise = (pytest.exit.Exception, KeyboardInterrupt)
+        call = pytest.CallInfo.from_call(tear_down, when="teardown", reraise=reraise)
+        return pytest.TestReport.from_item_and_call(self.item, call)
+
+
+def _failed_teardown(report: pytest.TestReport) -> bool:
+    return report.when == "teardown" and report.failed
+
+
+def _reworded(report: Report) -> Report:
+    """Return the report with a remedy for a test where the one that it has is for a function."""
+    verdict = report.verdict
+    if verdict is None or verdict.cause is None or verdict.cause.reason is not Reason.CARRIED_OVER:
+        return report
+    remedy = 'Make it in the test, or in a fixture with scope="function".'
+    return replace(report, verdict=replace(verdict, cause=replace(verdict.cause, remedy=remedy)))

@@ -1,0 +1,275 @@
+"""The test that is running: its scope, and from which seed each part of it draws."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .._config import Config
+from .._interrupt import indivisible
+from .._seeds import derive_seed
+from ..errors import DeterministicError, ScopeOrderWarning, explain
+from .arguments import Settings, arguments_of
+
+if TYPE_CHECKING:
+    from .._entry import Entry, Site
+    from .._run import Run
+    from .leaks import Watch
+
+Body = Callable[[], object]
+
+
+class Running:
+    """What is open for the test that is running; one test at a time.
+
+    The scope is opened by the first fixture of the test's own, else before its body, and closed by the last finalizer
+    of the test: inside are its fixtures and its body, outside are the fixtures that it shares with other tests.
+
+    Attributes:
+        settings: What holds for the session.
+        perform: Runs the body, where it is to be recorded.
+        wider: The names of all fixtures that controlled tests ask for.
+        refused: Why a test is not to run, by its node id.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.perform: Callable[[Body], object] | None = None
+        self.wider: set[str] = set()
+        self.refused: dict[str, str] = {}
+        self._item: pytest.Item | None = None
+        self._arguments: dict[str, Any] | None = None
+        self._has_begun = False
+        self._entry: Entry | None = None
+        self._run: Run | None = None
+        self._open_before: list[Entry] = []
+        self._watch: Watch | None = None
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether the test that is running has a scope, or is about to."""
+        return self._arguments is not None and bool(self._arguments.get("enabled", True))
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the scope that is open."""
+        return None if self._entry is None else self._entry.config.seed
+
+    @contextmanager
+    def protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Enclose all that is done for a test, with its reruns."""
+        self._item = item
+        self._arguments = None if item.nodeid in self.refused else arguments_of(item, self.settings)
+        try:
+            yield
+        finally:
+            self._leave()  # where finalizers did not get their turn
+            self._item = self._arguments = self._watch = None
+            self._has_begun = False
+
+    @contextmanager
+    def fixture(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
+        """Let a fixture draw from a seed of its own, whatever the order of tests and fixtures."""
+        if self._item is None:
+            yield
+        elif fixturedef.scope == "function":
+            self._begin()
+            with self._aside("fixture", *_key(fixturedef)):
+                yield
+        else:
+            before = None if self._watch is None else self._watch.now()
+            with self._wider(fixturedef, request):
+                yield
+            if self._watch is not None and before is not None:
+                self._watch.accept_since(before)
+
+    def call(self, body: Body) -> object:
+        """Run the body of the test from the seed itself: inside of what pytest-randomly seeds before it."""
+        __tracebackhide__ = True
+        self._begin()
+        if not self._seeds_method():
+            self._seed()
+        return body() if self.perform is None else self.perform(body)
+
+    def before_teardown(self) -> None:
+        """Let the fixtures of the test be torn down from a seed of its own; again inside of what others seed."""
+        if self._entry is not None and self._item is not None:
+            self._item.addfinalizer(functools.partial(self._seed, "teardown"))
+
+    def run(self) -> Run:
+        """Return the run of the test, with a scope if it has none yet.
+
+        Raises:
+            DeterministicError: A fixture asked for it that is wider than one test.
+        """
+        from .._run import Run
+
+        if self._item is None or not self._has_begun:
+            raise DeterministicError(
+                explain(
+                    "reproducible_run belongs to one test", ("found: no test that has begun",), "Ask for it in a test."
+                )
+            )
+        if self._run is None and self._arguments is None:  # by getfixturevalue, in a test without a marker
+            self._arguments = dict(self.settings.defaults)
+            self._enter()
+        return self._run or Run(None)
+
+    def _begin(self) -> None:
+        if self._has_begun or self._item is None:
+            return
+        self._has_begun = True
+        self._item.addfinalizer(self._end)
+        if self.settings.leaks:
+            from .leaks import Watch
+
+            self._watch = Watch(generators=not _is_reseeded(self._item.config))
+        self._enter()
+
+    def _end(self) -> None:
+        watch, self._watch, self._has_begun = self._watch, None, False
+        left_changed = ""
+        try:
+            self._leave()
+        finally:
+            if watch is not None:
+                left_changed = watch.end()
+        if left_changed:
+            pytest.fail(left_changed, pytrace=False)
+
+    @indivisible
+    def _enter(self) -> None:
+        if self._arguments is None or not self.is_controlled:
+            return
+        from .. import _stack
+        from .._scope import reproducible
+
+        self._open_before = list(_stack._entries)
+        self._entry = reproducible(**self._arguments).enter(self._site())
+        self._run = self._entry.run
+
+    @indivisible
+    def _leave(self) -> None:
+        entry, self._entry, self._run = self._entry, None, None
+        if entry is None:
+            return
+        from .. import _stack
+
+        left = [other for other in _stack._entries if other is not entry and other not in self._open_before]
+        for other in reversed(left):
+            _stack.leave(other)
+        _stack.leave(entry)
+        if left and self._item is not None:
+            text = explain(
+                "a test left a scope open; it was closed with the test's own",
+                tuple(f"opened at {other.site}" for other in left),
+                "Use `with` or the decorator, or call stop().",
+            )
+            self._item.warn(ScopeOrderWarning(text))
+
+    def _seed(self, *path: str) -> None:
+        """Seed every generator of the scope: with its seed, or with one derived for a part of the test."""
+        if self._entry is None or self._entry.config.seed is None:
+            return
+        seed = self._entry.config.seed
+        config = Config(_derived(seed, *path) if path else seed)
+        for source in self._entry.before:
+            if source.kind == "rng":
+                source.apply(config)
+
+    @contextmanager
+    def _aside(self, *path: str) -> Iterator[None]:
+        """Draw from a derived seed, and let whoever asked (a fixture, the body) go on with its own numbers."""
+        entry = self._entry
+        if entry is None or entry.config.seed is None:
+            yield
+            return
+        from .. import _snapshot
+
+        before = _snapshot.capture(source for source in entry.before if source.kind == "rng")
+        self._seed(*path)
+        try:
+            yield
+        finally:
+            if entry.is_open:
+                _snapshot.restore(before)
+
+    @contextmanager
+    def _wider(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
+        """Set up a fixture that several tests share: from the seed of what they share, not from that of one test."""
+        arguments = arguments_of(request.node, self.settings) or dict(self.settings.defaults)
+        is_enabled = arguments.get("enabled", True)
+        if self._entry is None and not (is_enabled and fixturedef.argname in self.wider):
+            yield
+            return
+        if not is_enabled:  # asked for by name in the scope of a test, beyond which what it sets is to last
+            arguments = {"seed": None, "deterministic": False}
+        from .._scope import reproducible
+        from .wider import inside
+
+        seed = reproducible(**arguments)._config().seed
+        if seed is not None:
+            arguments["seed"] = _derived(seed, "fixture", *_key(fixturedef))
+        with inside(reproducible(**arguments), self._site(fixturedef.func), self._entry):
+            yield
+
+    def _seeds_method(self) -> bool:
+        """Have a `unittest` method seeded when it begins, since `setUp` runs in the same call; False for all others."""
+        instance, unittest = getattr(self._item, "instance", None), sys.modules.get("unittest")
+        if self._entry is None or unittest is None or not isinstance(instance, unittest.TestCase):
+            return False
+        item: Any = self._item
+        method = item.obj
+        if inspect.iscoroutinefunction(method):
+
+            @functools.wraps(method)
+            async def seeded_async(*args: Any, **kwargs: Any) -> Any:
+                self._seed()
+                return await method(*args, **kwargs)
+
+            setattr(instance, item.name, seeded_async)
+        else:
+
+            @functools.wraps(method)
+            def seeded(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
+                self._seed()
+                return method(*args, **kwargs)
+
+            item.obj = seeded
+        self._seed("setUp")
+        return True
+
+    def _site(self, function: Any = None) -> Site:
+        """Return where to say that the scope was entered: the test's own first line, or the fixture's."""
+        from .._entry import DECORATED, Site
+
+        function = function or getattr(self._item, "function", None)
+        code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+        if not isinstance(code, CodeType):
+            code = sys._getframe().f_code
+        return Site(code, code.co_firstlineno, DECORATED)
+
+
+def _derived(seed: int, *path: str) -> int:
+    # Below 2**32: from a larger seed `random` and `numpy.random` would draw the same numbers.
+    return derive_seed(seed, *path) % 2**32
+
+
+def _key(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, str, str]:
+    """Return what names a fixture wherever the suite is run from, and tells it from one that it overrides."""
+    function = fixturedef.func
+    module = getattr(function, "__module__", None) or ""
+    return fixturedef.argname, module.rpartition(".")[2], getattr(function, "__qualname__", "")
+
+
+def _is_reseeded(config: pytest.Config) -> bool:
+    """Return whether pytest-randomly seeds generators before each phase, so that nothing of a test is left in them."""
+    return config.pluginmanager.hasplugin("randomly") and bool(config.getoption("randomly_reset_seed", False))
