@@ -134,8 +134,14 @@ def spawn_seeds(seed: int, count: int) -> list[int]:
 
 
 def numpy_seed(seed: int) -> int | list[int]:
-    """Return what `numpy.random.seed` takes for `seed`: itself below 2**32, else its two 32-bit halves, low first."""
-    return seed if seed < _BY_HAND_LIMIT else [seed % _BY_HAND_LIMIT, seed >> 32]
+    """Return what `numpy.random.seed` takes for `seed`: itself below 2**32, else the halves of one that is derived.
+
+    With its own halves numpy's twister would be Python's: both set it up from the same 32-bit words.
+    """
+    if seed < _BY_HAND_LIMIT:
+        return seed
+    derived = derive_seed(seed, "numpy")
+    return [derived % _BY_HAND_LIMIT, derived >> 32]
 
 
 def torch_seed(seed: int) -> int:

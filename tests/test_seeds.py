@@ -150,6 +150,15 @@ def test_a_small_seed_is_passed_on_as_it_stands(seed: int) -> None:
     assert torch_seed(seed) == seed
 
 
+@given(large_seeds)
+@example(2**32)
+@example(2**64 - 1)
+def test_with_a_large_seed_no_generator_draws_what_another_draws(seed: int) -> None:
+    with reproducible(seed=seed, deterministic=False):
+        drawn = {random.random(), np.random.rand(), torch.rand(1, dtype=torch.float64).item()}
+    assert len(drawn) == 3
+
+
 def draws() -> tuple[list[Any], ...]:
     return (
         [random.random(), random.gauss(0, 1), random.getrandbits(70)],
