@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import builtins
 import importlib.machinery
-import importlib.util
 import io
 import os
-import pkgutil
-import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +78,8 @@ class ScriptTask:
 
     def _run_archive(self) -> None:
         """Run the `__main__` of a folder or a zip file, which is where Python then imports from."""
+        import pkgutil
+
         sys.argv = [self.target, *self.argv]
         path = os.path.join(os.getcwd(), self.target)
         finder = pkgutil.get_importer(path)
@@ -92,6 +91,8 @@ class ScriptTask:
         _run(code, _main_of(spec))
 
     def _run_module(self) -> None:
+        import importlib.util
+
         sys.argv = ["-m", *self.argv]  # what `python -m` shows to the packages above the module
         _look_first_in(os.getcwd())
         module = self.target
@@ -141,7 +142,8 @@ def show(error: BaseException) -> None:
 
 
 def _is_launcher(filename: str) -> bool:
-    return filename.startswith((_PACKAGE + os.sep, "<frozen runpy>")) or filename == runpy.__file__
+    runpy = sys.modules.get("runpy")
+    return filename.startswith((_PACKAGE + os.sep, "<frozen runpy>")) or filename == getattr(runpy, "__file__", None)
 
 
 def _code_of(spec: importlib.machinery.ModuleSpec) -> CodeType | None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, BinaryIO
 
-from .._seeds import spawn_seeds, validate_seed
 from ._environment import command_with
 from ._look import write_table
 from ._verb import FAILED, INTERRUPTED, OK
@@ -47,20 +46,6 @@ class Outcome:
         if self.status is None:
             return "not run"
         return signal.Signals(-self.status).name if self.status < 0 else str(self.status)
-
-
-def seeds_option(text: str) -> list[int]:
-    """Return the seeds of "42,123,456", or of "42:5", five derived from 42; for `argparse`."""
-    base, colon, count = text.partition(":")
-    try:
-        seeds = spawn_seeds(int(base, 0), int(count)) if colon else [validate_seed(int(a, 0)) for a in text.split(",")]
-    except ValueError as error:  # a SeedError is one
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither seeds (42,123,456) nor a seed and how many (42:5), with 0 <= seed < 2**64"
-        ) from error
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r}: give at least one seed, and each once")
-    return seeds
 
 
 def run_ensemble(arguments: argparse.Namespace) -> int:

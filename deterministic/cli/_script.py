@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .._config import LEVEL_NAMES
-from .._seeds import validate_seed
+from .._seeds import spawn_seeds, validate_seed
 from .._verify.scripts import ScriptTask
 from ..errors import SeedError, explain
 
@@ -120,6 +120,20 @@ def control_of(arguments: argparse.Namespace) -> Scope | bool:
         if arguments.seed is None
         else reproducible(arguments.seed, deterministic=level)
     )
+
+
+def seeds_option(text: str) -> list[int]:
+    """Return the seeds of "42,123,456", or of "42:5", five derived from 42; for `argparse`."""
+    base, colon, count = text.partition(":")
+    try:
+        seeds = spawn_seeds(int(base, 0), int(count)) if colon else [validate_seed(int(a, 0)) for a in text.split(",")]
+    except ValueError as error:  # a SeedError is one
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither seeds (42,123,456) nor a seed and how many (42:5), with 0 <= seed < 2**64"
+        ) from error
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r}: give at least one seed, and each once")
+    return seeds
 
 
 def positive_seconds(text: str) -> float:

@@ -20,8 +20,7 @@ from .._config import LEVEL_NAMES
 from .._launch import Launch, default_seed
 from .._verify.scripts import NotRunnableError, leave_launcher_out, show
 from . import _environment
-from ._ensemble import run_ensemble, seeds_option
-from ._script import UsageError, add_script, add_seed_and_level, task_of
+from ._script import UsageError, add_script, add_seed_and_level, seeds_option, task_of
 from ._verb import FAILED, OK, refuse
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return refuse(_in_a_line(str(error)))
     if arguments.seeds is not None:
+        from ._ensemble import run_ensemble
+
         return run_ensemble(arguments)
     plan = _environment.plan(launch, portable=arguments.portable)
     if plan.missing and not plan.was_tried and plan.launch != Launch():
