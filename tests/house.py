@@ -14,6 +14,7 @@ LEVELS: dict[str, int] = {
     # Pure: the standard library and each other.
     "errors": 0,
     "_config": 0,
+    "_imports": 0,
     "_launch": 0,
     "_seeds": 0,
     # What is process-global.

@@ -15,11 +15,10 @@ from typing import Any
 
 from .. import _launch
 from .._config import Config
+from .._imports import once_imported, once_torch_imported
 from .._launch import Launch
 from .._seeds import numpy_seed
-from ._imports import once_imported
 
-_SOURCES = "deterministic.sources"
 _SEEDED_HERE = ("python.random", "numpy.random")
 
 
@@ -33,17 +32,10 @@ def control(launch: Launch) -> None:
         seed = launch.seed
         random.seed(seed)
         once_imported("numpy.random", lambda numpy_random: numpy_random.seed(numpy_seed(seed)))
-    # The sources import torch, so whichever is imported first, they are complete last.
-    once_imported("torch", lambda _: _import_sources())
-    once_imported(_SOURCES, lambda sources: _apply(sources, launch))
+    once_torch_imported(lambda sources: _apply(sources, launch))
     if launch.seeds_file is not None:
         _launch.seen = {}
         atexit.register(_tell_seeds, launch.seeds_file, os.getpid())
-
-
-def _import_sources() -> None:
-    if _SOURCES not in sys.modules:  # else it is being imported, and imports torch just now
-        __import__(_SOURCES)
 
 
 def _apply(sources: Any, launch: Launch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from .._imports import once_torch_imported
+
 _last: int | None = None
 """The seed that torch is to begin with once it is imported; None where nobody waits for that."""
 
@@ -26,13 +28,11 @@ def seed_torch(seed: int) -> None:
         _seed(seed)
         return
     if _last is None:
-        import wrapt
-
-        wrapt.register_post_import_hook(_imported, "torch")
+        once_torch_imported(_imported)
     _last = seed
 
 
-def _imported(module: ModuleType) -> None:
+def _imported(sources: ModuleType) -> None:
     if _last is not None:
         _seed(_last)
 

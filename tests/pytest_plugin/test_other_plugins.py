@@ -117,6 +117,12 @@ print("ok")
     assert run_python(code) == "ok"
 
 
+def test_seeds_of_pytest_randomly_do_not_hinder_what_imports_torch_for_the_first_time(tmp_path: Path) -> None:
+    text = "def test_it():\n    from deterministic import reproducible\n    with reproducible(seed=1): pass\n"
+    session = run_suite(tmp_path, {"test_it.py": text}, "-p", "randomly")
+    assert "1 passed" in session.output
+
+
 def test_a_session_without_marked_tests_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
     text = """
 import sys

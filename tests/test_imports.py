@@ -12,7 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from deterministic.cli._imports import once_imported
+from deterministic._imports import once_imported
+
+from .processes import run_python
 
 
 @pytest.fixture
@@ -92,6 +94,20 @@ def test_another_thread_may_import_it(module: str) -> None:
     for thread in threads:
         thread.join()
     assert seen == [sys.modules[module]]
+
+
+@pytest.mark.parametrize("first", ["torch", "deterministic.sources", "deterministic._moments", "deterministic.testing"])
+def test_whichever_is_imported_first_the_sources_are_complete(first: str) -> None:
+    code = (
+        "import importlib, sys\n"
+        "from deterministic._imports import once_torch_imported\n"
+        "seen = []\n"
+        "once_torch_imported(lambda sources: seen.append((len(sources.SOURCES) > 20, 'torch' in sys.modules)))\n"
+        f"importlib.import_module({first!r})\n"
+        "once_torch_imported(lambda sources: seen.append(sources.__name__))\n"
+        "print(seen)"
+    )
+    assert run_python(code) == "[(True, True), 'deterministic.sources']"
 
 
 def test_what_is_not_there_is_still_not_found() -> None:

@@ -5,11 +5,14 @@ wrapt has such hooks, too, but brings asyncio, ssl and 30 ms into the process of
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TypeAlias
+
+_SOURCES = "deterministic.sources"
 
 Act: TypeAlias = Callable[[ModuleType], object]
 
@@ -26,6 +29,23 @@ def once_imported(name: str, act: Act) -> None:
         act(module)
         return
     sys.meta_path.insert(0, _Finder(name, act))
+
+
+def once_torch_imported(act: Act) -> None:
+    """Call `act` with `deterministic.sources` as soon as torch has been imported, and they have; at once if both are.
+
+    The sources import torch, so that whichever of them is imported first, they are complete last.
+
+    Args:
+        act: What is called, once.
+    """
+    once_imported("torch", lambda _: _import_sources())
+    once_imported(_SOURCES, act)
+
+
+def _import_sources() -> None:
+    if _SOURCES not in sys.modules:  # else it is being imported, and imports torch just now
+        importlib.import_module(_SOURCES)
 
 
 class _Finder:
