@@ -12,6 +12,8 @@ import pytest
 
 from .programs import RUN, ended, python, run
 
+COMMAND = Path(sys.executable).parent / "deterministic"
+
 SHOW = """
 import json, sys
 names = {name: repr(value) for name, value in sorted(globals().items())}
@@ -201,6 +203,13 @@ def test_options_of_python_itself_are_kept(flag: str, tmp_path: Path) -> None:
     by_python = python(flag, "show.py", cwd=tmp_path)
     # Which hash seed there is, is what the command is for.
     assert by_run == by_python
+
+
+@pytest.mark.skipif(not COMMAND.exists(), reason="the command is not installed beside this Python")
+@pytest.mark.parametrize("title", ["raises", "is interrupted", "exits with 3", "starts processes by spawn"])
+def test_the_command_is_the_same_as_the_module(title: str, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPTS[title])
+    assert ended(str(COMMAND), "run", "-q", "train.py", cwd=tmp_path) == run("-q", "train.py", cwd=tmp_path)
 
 
 def test_output_that_nobody_reads_ends_as_under_python(tmp_path: Path) -> None:
