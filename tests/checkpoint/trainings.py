@@ -35,11 +35,21 @@ class Training:
         directory: Of the checkpoints.
         workers: Of the loader.
         more: Further parts.
+        wrap: What the model is wrapped in.
         how: Further arguments of the Checkpoint.
     """
 
-    def __init__(self, directory: Path, *, workers: int = 0, more: Mapping[str, Any] | None = None, **how: Any) -> None:
-        self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 1))
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workers: int = 0,
+        more: Mapping[str, Any] | None = None,
+        wrap: Callable[[nn.Module], Any] = lambda model: model,
+        **how: Any,
+    ) -> None:
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 1))
+        self.model: nn.Module = wrap(model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 0.05)
         self.loader = make_loader(Noisy(), batch_size=3, shuffle=True, num_workers=workers)
         parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "loader": self.loader}
@@ -108,7 +118,7 @@ def trained(directory: Path, *, epochs: int = 3, stop: int = -1, draws: int = 0,
         epochs: How many in all.
         stop: After how many steps it is interrupted.
         draws: How much is drawn before the loop, by a training that goes on.
-        how: Further arguments of the Checkpoint, and `workers`.
+        how: Further arguments of the Checkpoint, and of `Training`.
     """
     with reproducible(seed=5):
         training = Training(directory, **how)
