@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from .._verify.report import Report
 from .._verify.runs import Done, Plan, perform
 from .._verify.tasks import FunctionTask
 from .._verify.verification import Verification
+from ..trace.eager import RUNS_COMPILED
 from ..trace.reasons import Reason
 from .running import Body, Running
 from .summary import ATTRIBUTE
@@ -85,6 +87,9 @@ class Check:
         Args:
             nextitem: The test after this one.
         """
+        if not RUNS_COMPILED:
+            # An older torch imports it with the first optimizer, and computes while doing so: in the first run alone.
+            importlib.import_module("torch._dynamo")
         try:
             with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
                 # The test has its own scope; the one that `perform` opens gives back, and sets nothing.
