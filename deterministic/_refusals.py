@@ -12,17 +12,19 @@ _REFUSED = "does not have a deterministic implementation"
 _OURS = os.path.dirname(__file__) + os.sep
 
 
-def explain_refusal(error: BaseException) -> None:
+IN_SCOPE = (
+    'To go on with a warning: reproducible(..., deterministic="warn"). '
+    "To allow it in one place: with run.allow_nondeterministic(): ..."
+)
+
+
+def explain_refusal(error: BaseException, way_out: str = IN_SCOPE) -> None:
     """Add a note to the RuntimeError of a refused operation: the user's line, and what to do. Once per error."""
     if not isinstance(error, RuntimeError) or _REFUSED not in str(error):
         return
     line = _users_line(error.__traceback__)
-    note = (
-        f"called at: {line}\n"
-        'To go on with a warning: reproducible(..., deterministic="warn"). '
-        "To allow it in one place: with run.allow_nondeterministic(): ..."
-    )
-    if "run.allow_nondeterministic()" in f"{error}{getattr(error, '__notes__', '')}":
+    note = f"called at: {line}\n{way_out}"
+    if "\ncalled at: " in "\n".join(["", str(error), *getattr(error, "__notes__", ())]):
         return
     if sys.version_info >= (3, 11):
         error.add_note(note)

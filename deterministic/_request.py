@@ -63,6 +63,14 @@ class Scope:
         if not self._per_rank and not isinstance(self._seed, Omitted):
             self._fixed_config = Config(self._seed, self._deterministic, self._num_threads)
         self._own: tuple[Source, ...] = ()
+        if not isinstance(generators, Iterable):
+            raise TypeError(
+                explain(
+                    "generators= is not a list of generators",
+                    (f"found: {type(generators).__name__}", "expected: a list or tuple"),
+                    "Pass generators=[generator].",
+                )
+            )
         generators = tuple(generators)
         if generators:
             from .sources.own_generators import own_generators

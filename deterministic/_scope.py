@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +14,7 @@ from ._compilation import keep_out_of_graphs
 from ._config import OMITTED, Config, Level, Omitted, validate_level
 from ._request import Scope
 from ._seeds import validate_seed
+from .errors import explain
 
 if TYPE_CHECKING:
     import torch
@@ -88,8 +91,15 @@ class _Reproducible:
 
     def __call__(self, seed: Any = OMITTED, **options: Any) -> Any:
         if callable(seed) or hasattr(seed, "__get__"):  # a function, or something else that stands in a class
-            return Scope(**options)(seed)
-        return Scope(seed, **options)
+            return self(**options)(seed)
+        try:
+            return Scope(seed, **options)
+        except TypeError:
+            _refuse_unknown(options)
+            raise
+
+    # For help(), `reproducible?` and completion, which would show (seed, **options).
+    __signature__ = inspect.signature(Scope).replace(return_annotation="Scope")
 
     def __repr__(self) -> str:
         return "<deterministic.reproducible>"
@@ -124,6 +134,20 @@ class _Reproducible:
         from ._from_config import options_from
 
         return Scope(**options_from(config, overrides))
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    """Name an argument that does not exist as the caller wrote it, and not as one of a class that nobody called."""
+    known = inspect.signature(Scope).parameters
+    for name in options.keys() - known.keys():
+        close = difflib.get_close_matches(name, known, n=1)
+        raise TypeError(
+            explain(
+                "reproducible() has no such argument",
+                (f"found: {name}=", f"expected: {', '.join(known)}"),
+                f"Write {close[0]}=." if close else "Leave it out.",
+            )
+        )
 
 
 reproducible = _Reproducible()

@@ -202,7 +202,7 @@ class Verification:
         found = distance_of(*kept)
         moments = (divergence.first, divergence.second)
         if found and not all(_is_of(path, moment, index) for path, moment in zip(kept, moments, strict=True)):
-            found += " in another pair of runs"
+            found += " in another repetition of the two"
         return found
 
     def _perform(self, what: str, number: int, plan: Plan) -> Done:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from ._verb import INTERRUPTED, Verb
@@ -33,7 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     # The other verbs' modules are needed for the list of all alone, and `run` is to begin at once.
-    arguments = _parser(given[:1] if given[:1] and given[0] in VERBS else VERBS).parse_args(given)
+    parser, verbs = _parser(given[:1] if given[:1] and given[0] in VERBS else VERBS)
+    arguments, unknown = parser.parse_known_args(given)
+    if unknown:
+        import difflib  # here, because a run that is well spelt needs none of it
+
+        verb = verbs[arguments.verb]
+        known = re.findall(r"--[\w-]+", verb.format_help())
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        verb.error(f"unknown option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
     arguments.argv, arguments.is_own_process = given, argv is None
     try:
         return verb_of(arguments.verb).run(arguments)
@@ -42,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Return the parser, and those of its verbs."""
     parser = argparse.ArgumentParser(
         prog="deterministic", description="The same bits every time, or the reason why not."
     )
@@ -51,7 +61,7 @@ def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
     for name in names:
         verb = verb_of(name)
         verb.add_arguments(verbs.add_parser(name, help=verb.HELP, description=verb.__doc__))
-    return parser
+    return parser, verbs.choices
 
 
 class _Version(argparse.Action):

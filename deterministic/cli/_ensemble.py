@@ -128,7 +128,7 @@ class _Ensemble:
             if getattr(given, name) is not None:
                 options += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
         options += ["--portable"] * given.portable
-        options += ["--quiet"] * (given.quiet or seed != given.seeds[0])  # the others' notices are the same
+        options += ["--quiet"]  # what there is to say is the same of each, and has been said
         options += ["-m"] * given.is_module
         return command_with(["run", *options, *given.command])
 

@@ -44,6 +44,8 @@ class Plan:
     @property
     def missing(self) -> Mapping[str, str]:
         """The variables that this process was started without."""
+        if self.launch == Launch():
+            return {}  # nothing was asked for, so it is not started again
         wanted = {**self.launch.variables, VARIABLE: self.launch.encode()}
         return {name: value for name, value in wanted.items() if os.environ.get(name) != value}
 
@@ -119,7 +121,7 @@ def begin_script() -> None:
 def notes(plan: Plan, *, portable: bool) -> list[str]:
     """Return what the user should know of how this process was started, a line each."""
     told = [f"{name}={found} is left as you set it; this run would have {value}" for name, found, value in plan.kept]
-    if plan.missing:
+    if plan.missing and plan.was_tried:
         told.append(f"{', '.join(plan.missing)}: something takes it out of the environment when Python starts")
     if HASH_SEED in plan.launch.variables and sys.flags.ignore_environment:
         told.append(f"{HASH_SEED} has no effect: Python was told to ignore its variables (-E, -I)")

@@ -22,11 +22,12 @@ from .._seeds import numpy_seed
 _SEEDED_HERE = ("python.random", "numpy.random")
 
 
-def control(launch: Launch) -> None:
+def control(launch: Launch, *, asked: str = "") -> None:
     """Seed the generators and set the flags of this process, for good.
 
     Args:
         launch: What was asked for.
+        asked: Where the seed was given, to say at the end if the script never used it; empty: not to be said.
     """
     if launch.seed is not None:
         seed = launch.seed
@@ -36,6 +37,9 @@ def control(launch: Launch) -> None:
     if launch.seeds_file is not None:
         _launch.seen = {}
         atexit.register(_tell_seeds, launch.seeds_file, os.getpid())
+    elif asked:
+        _launch.seen = {}
+        atexit.register(_tell_ignored, launch.seed, asked, os.getpid())
 
 
 def _apply(sources: Any, launch: Launch) -> None:
@@ -45,6 +49,16 @@ def _apply(sources: Any, launch: Launch) -> None:
     torchs = [source for source in sources.SOURCES if source.name not in _SEEDED_HERE]
     config = Config(launch.seed, launch.deterministic, launch.num_threads)
     _snapshot.apply(_snapshot.capture(torchs), config)
+
+
+def _tell_ignored(seed: int | None, asked: str, process: int) -> None:
+    """Say that the script gave every scope another seed itself, and that this won."""
+    if os.getpid() == process and _launch.seen and seed not in _launch.seen:
+        given = ", ".join(map(str, _launch.seen))
+        sys.stderr.write(
+            f"deterministic run: the script gave reproducible() the seed {given} itself, which wins over {asked}. "
+            "Leave it out there to have the command's.\n"
+        )
 
 
 def _tell_seeds(path: str, process: int) -> None:

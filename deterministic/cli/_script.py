@@ -48,7 +48,11 @@ def add_seed_and_level(parser: argparse.ArgumentParser) -> None:
     """Declare `--seed` and `--deterministic`."""
     parser.add_argument("--seed", type=seed_option, metavar="N", help="the seed, 0 <= N < 2**64 (default: 42)")
     parser.add_argument(
-        "--deterministic", choices=LEVEL_NAMES, metavar="LEVEL", help=f"{', '.join(LEVEL_NAMES)} (default: true)"
+        "--deterministic",
+        type=str.lower,
+        choices=LEVEL_NAMES,
+        metavar="LEVEL",
+        help=f"{', '.join(LEVEL_NAMES)} (default: true)",
     )
 
 

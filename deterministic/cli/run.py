@@ -1,10 +1,10 @@
 """Run a script, seeded and deterministic from before Python starts, and otherwise exactly as python runs it.
 
 It is started once more with the variables that are read when Python starts (PYTHONHASHSEED,
-CUBLAS_WORKSPACE_CONFIG); a variable that is set already stays, and is told of. Its seed is what a seed means that the
-script leaves out; one that the script gives wins. The output is the script's own, and notices go to stderr. Exits as
-the script does; with 2 if nothing could be run. With --seeds it runs once for each, in processes of their own, and
-exits with 0 if all of them do.
+CUBLAS_WORKSPACE_CONFIG); one that you have set already stays, and a line says so. reproducible() without a seed in the
+script takes this seed, and a seed that the script gives wins; --deterministic holds outside of such blocks, each of
+which has its own level. The output is the script's own, and notices go to stderr. Exits as the script does; with 2 if
+nothing could be run. With --seeds it runs once for each, in processes of their own, and exits with 0 if all of them do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._config import LEVEL_NAMES
 from .._launch import Launch, default_seed
+from .._refusals import explain_refusal
 from .._verify.scripts import NotRunnableError, leave_launcher_out, show
+from ..errors import explain
 from . import _environment
 from ._script import UsageError, add_script, add_seed_and_level, seeds_option, task_of
 from ._verb import FAILED, OK, refuse
@@ -33,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic run`."""
     add_seed_and_level(parser)
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML or JSON with seed, deterministic, deterministic_cudnn; options here win"
+        "--config",
+        metavar="FILE",
+        help="YAML or JSON with seed, deterministic, deterministic_cudnn; what it leaves out is off; options here win",
     )
     parser.add_argument("--num-threads", type=_count, metavar="N", help="threads for one CPU operation")
     parser.add_argument(
@@ -47,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SEEDS",
         help="one run for each: 42,123,456, or 42:5 for five derived from 42",
     )
-    parser.add_argument("--jobs", type=_count, metavar="N", help="with --seeds: so many at a time (default: 1)")
+    parser.add_argument("--jobs", type=_count, metavar="N", help="with --seeds: how many at a time (default: 1)")
     parser.add_argument("--seeds-file", help=argparse.SUPPRESS)  # from --seeds to its runs
-    parser.add_argument("-q", "--quiet", action="store_true", help="no notices")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no notices, and no table")
     add_script(parser)
 
 
@@ -69,19 +73,23 @@ def run(arguments: argparse.Namespace) -> int:
         task, launch = task_of(arguments), _launch_of(arguments)
     except UsageError as error:
         return refuse(_in_a_line(str(error)))
+    plan = _environment.plan(launch, portable=arguments.portable)
     if arguments.seeds is not None:
         from ._ensemble import run_ensemble
 
+        if not arguments.quiet:
+            _tell(plan, arguments)
         return run_ensemble(arguments)
-    plan = _environment.plan(launch, portable=arguments.portable)
     if plan.missing and not plan.was_tried and plan.launch != Launch():
         _environment.start_again(plan.missing, arguments.argv, in_place=arguments.is_own_process)
-    if not arguments.quiet and os.environ.get("LOCAL_RANK", "0") == "0":
+    is_heard = not arguments.quiet and os.environ.get("LOCAL_RANK", "0") == "0"
+    if is_heard:
         _tell(plan, arguments)
     if plan.launch != Launch():
         from ._process import control
 
-        control(plan.launch)
+        asked = f"--seed {launch.seed}" if arguments.seed is not None else arguments.config
+        control(plan.launch, asked=asked if is_heard and asked and launch.seed is not None else "")
     return _perform(task)
 
 
@@ -113,6 +121,10 @@ def _launch_of(arguments: argparse.Namespace) -> Launch:
 def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
     from .._from_config import options_from
 
+    if not os.path.exists(path):
+        raise UsageError(
+            explain("there is no such configuration file", (f"found: {os.path.abspath(path)}",), "Give its path.")
+        )
     try:
         return options_from(path, asked)
     except (ImportError, OSError, TypeError, ValueError) as error:
@@ -137,6 +149,7 @@ def _perform(task: ScriptTask) -> int:
         interrupted.append(True)
         return FAILED
     except BaseException as error:  # noqa: BLE001 - shown as Python shows what a script raises
+        explain_refusal(error, "To go on with a warning: deterministic run --deterministic warn ...")
         show(error)
         return FAILED
     return OK
@@ -155,9 +168,11 @@ def _tell(plan: _environment.Plan, arguments: argparse.Namespace) -> None:
     """Say on stderr what is in effect, and what is not as it was asked for."""
     launch = plan.launch
     if launch == Launch():
-        told = "no seed and no level: as python runs it"
+        told = f"{arguments.config} has neither seed nor deterministic at its top level: as python runs it"
     else:
         seed = "no seed" if launch.seed is None else f"seed {launch.seed}"
+        if arguments.seeds is not None:
+            seed = f"seeds {', '.join(map(str, arguments.seeds))}"
         told = f"{seed}, deterministic={launch.deterministic!r}"
     for line in (told, *_environment.notes(plan, portable=arguments.portable)):
         sys.stderr.write(f"deterministic run: {line}\n")

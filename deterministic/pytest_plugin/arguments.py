@@ -52,7 +52,10 @@ def add_options(parser: pytest.Parser) -> None:
         help="Fail a test that leaves a flag, a variable or a generator changed, and name it.",
     )
     # Text, because pytest's own type for integers is younger than the oldest pytest that this supports.
-    parser.addini("reproducible_seed", "Seed of every test that has no marker reproducible (default: they have none).")
+    parser.addini(
+        "reproducible_seed",
+        "Seed of every test whose marker gives none, and of every test without one (default: they have none).",
+    )
     parser.addini("reproducible_deterministic", "Level where no marker says: true (default), warn, cudnn or false.")
 
 

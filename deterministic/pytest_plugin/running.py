@@ -14,6 +14,7 @@ import pytest
 
 from .._config import Config
 from .._interrupt import indivisible
+from .._refusals import explain_refusal
 from .._seeds import derive_seed
 from ..errors import DeterministicError, ScopeOrderWarning, explain
 from .arguments import Settings, arguments_of
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from .leaks import Watch
 
 Body = Callable[[], object]
+
+_WAY_OUT = (
+    'To go on with a warning: @pytest.mark.reproducible(deterministic="warn"). '
+    "To allow it in one place: with reproducible_run.allow_nondeterministic(): ..."
+)
 
 
 class Running:
@@ -96,7 +102,12 @@ class Running:
         self._begin()
         if not self._seeds_method():
             self._seed()
-        return body() if self.perform is None else self.perform(body)
+        try:
+            return body() if self.perform is None else self.perform(body)
+        except RuntimeError as error:
+            if self._entry is not None:
+                explain_refusal(error, _WAY_OUT)
+            raise
 
     def before_teardown(self) -> None:
         """Let the fixtures of the test be torn down from a seed of its own; again inside of what others seed."""

@@ -128,9 +128,15 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
         comparison = replace(comparison, divergence=Divergence(None, comparison.level))
         return replace(verdict, outcome="different", comparison=comparison, cause=cause)
     if not (one.get("compared") or other.get("compared") or comparison.has_operations):
-        notes = [*notes, "nothing was recorded that could be compared"]
+        notes = [*notes, _NOTHING]
         return replace(verdict, outcome="could not tell", notes=notes)
     return verdict
+
+
+_NOTHING = (
+    "nothing was recorded that could be compared: no step of an optimizer, no module, no loader of make_loader, no "
+    'returned value; add current_run().observe("loss", loss)'
+)
 
 
 def _under_way(step: Step | None) -> str:

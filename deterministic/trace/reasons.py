@@ -67,7 +67,10 @@ _FIND_DATA = (
 )
 _FIND_WRITER = "Look for .numpy(), .data_ptr(), a kernel of your own or another thread that writes it"
 _SEED_IT = "Seed it: take run.generator(name), or pass it in reproducible(generators=[...])."
-_FIND_DRAW = "Draw before it the same in every run: look for a draw that depends on time, threads or another generator."
+_FIND_DRAW = (
+    "Seed it first: reproducible(seed=...), or `deterministic run`. If it is seeded, something drew from it before, "
+    "and not the same in every run: look for a draw that depends on time, threads or another generator."
+)
 
 
 def cause_of(
@@ -193,10 +196,9 @@ def _number(first: Moment, second: Moment, index: int) -> Cause:
     there = dict(corresponding(first.site, second.site)).get(index, index)
     one = number_from(value.type, first.hashes[index])
     other = number_from(second.site.values[there].type, second.hashes[there])
-    because = (
-        f"a Python number differed: {value.name or first.site.name} was {one!r} in the first run, {other!r} in the"
-    )
-    return Cause(Reason.NUMBER, f"{because} second", _FIND_NUMBER)
+    name = value.name or first.site.name or "what was returned"
+    because = f"a Python number differed: {name} was {one!r} in the first run, {other!r} in the second"
+    return Cause(Reason.NUMBER, because, _FIND_NUMBER)
 
 
 def _input(first: Moment, second: Moment, index: int) -> Cause:

@@ -73,8 +73,9 @@ def main() -> None:
         except Interrupted:
             continue
     rank = torch.distributed.get_rank()
-    torch.distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(found))
+    torch.distributed.barrier()  # gloo may abort a process of which the others have left the group already
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

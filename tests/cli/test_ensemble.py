@@ -32,7 +32,7 @@ def test_each_seed_runs_as_if_alone_one_after_the_other(draw: Path) -> None:
     alone = [run("--seed", seed, "draw.py", cwd=draw).out for seed in ("42", "7")]
     assert done.out == "".join(alone)
     lines = done.err.splitlines()
-    assert lines[:3] == ["deterministic run: seed 42, deterministic=True", "told 42", "told 7"]
+    assert lines[:3] == ["deterministic run: seeds 42, 7, deterministic=True", "told 42", "told 7"]
     assert [line.split()[:2] for line in lines[3:]] == [["seed", "exit"], ["42", "0"], ["7", "0"]]
     assert done.status == 0
 

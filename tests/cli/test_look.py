@@ -51,7 +51,7 @@ def test_an_ensemble_on_a_terminal(tmp_path: Path) -> None:
     shown = on_a_terminal(*command, cwd=tmp_path)
     plain = _ESCAPE.sub("", shown)
     assert "seed 1: started\ndrawn\nseed 1: exit status 0," in plain.replace(
-        "deterministic run: seed 1, deterministic=True\n", ""
+        "deterministic run: seeds 1, 2, deterministic=True\n", ""
     )
     assert "seed   exit   time" in plain
     assert "\x1b[32m" in shown, "a run that succeeded is green"

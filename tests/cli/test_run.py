@@ -146,6 +146,26 @@ def test_notices_go_to_stderr_and_can_be_left_out(script: Path) -> None:
     assert "Python was told to ignore" in ended(sys.executable, "-E", *RUN[1:], "nothing.py", cwd=script).err
 
 
+def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(script: Path) -> None:
+    own = "from deterministic import reproducible\nwith reproducible(seed=8): pass\n"
+    (script / "own.py").write_text(own)
+    (script / "both.py").write_text(f"{own}with reproducible(): pass\n")
+    (script / "config.yaml").write_text("seed: 3\n")
+    said = "the script gave reproducible() the seed 8 itself, which wins over"
+    assert f"{said} --seed 7." in run("--seed", "7", "own.py", cwd=script).err
+    assert f"{said} config.yaml." in run("--config", "config.yaml", "own.py", cwd=script).err
+    for command in (["own.py"], ["--seed", "8", "own.py"], ["--seed", "7", "both.py"], ["-q", "--seed", "7", "own.py"]):
+        assert said not in run(*command, cwd=script).err
+
+
+def test_the_error_of_an_operation_that_is_refused_names_the_line_and_the_way_out(script: Path) -> None:
+    (script / "put.py").write_text("import torch\ntorch.zeros(3).put_(torch.tensor([0]), torch.ones(1))\n")
+    done = run("put.py", cwd=script)
+    assert done.status == 1
+    assert "put.py:2" in done.err
+    assert "deterministic run --deterministic warn" in done.err
+
+
 def test_a_variable_that_does_not_last_is_told_of_and_not_tried_for_ever(script: Path) -> None:
     (script / "sitecustomize.py").write_text("import os; os.environ.pop('PYTHONHASHSEED', None)")
     done = run("ask.py", cwd=script, PYTHONPATH=str(script))
@@ -189,6 +209,8 @@ def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
     assert first["random"] != second["random"]
     assert "PYTHONHASHSEED" not in first["variables"]
     assert first["launch"] is None
+    notice = "deterministic run: config.json has neither seed nor deterministic at its top level: as python runs it\n"
+    assert run("--config", "config.json", "ask.py", cwd=script).err == notice
 
 
 @pytest.mark.parametrize(
@@ -205,7 +227,7 @@ def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
         (["--seed", "1.5", "x.py"], "'1.5' is not a seed"),
         (["--deterministic", "full", "x.py"], "invalid choice: 'full'"),
         (["--num-threads", "0", "x.py"], "'0' is not an integer of 1 or more"),
-        (["--config", "nowhere.yaml", "x.py"], "nowhere.yaml"),
+        (["--config", "nowhere.yaml", "x.py"], "there is no such configuration file"),
         (["--config", "list.yaml", "x.py"], "holds no mapping"),
         (["--config", "invalid.yaml", "x.py"], "line 2, column"),
         (["--config", "misspelt.yaml", "x.py"], "known: seed"),
@@ -215,7 +237,8 @@ def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
         (["--seeds", "1,1", "x.py"], "each once"),
         (["--seeds", "42:x", "x.py"], "'42:x' is neither"),
         (["--seeds", "42:0", "x.py"], "at least one"),
-        (["--nonsense", "x.py"], "--nonsense"),
+        (["--nonsense", "x.py"], "unknown option --nonsense"),
+        (["--sede", "7", "x.py"], "unknown option --sede; did you mean --seed?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

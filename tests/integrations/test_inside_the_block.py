@@ -19,7 +19,7 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import set_seed
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from deterministic import _snapshot, fingerprint, make_loader, reproducible
+from deterministic import _snapshot, fingerprint, make_loader, reproducible, seed_everything
 from deterministic.sources import SOURCES
 
 from .children import Augmented, network
@@ -106,6 +106,7 @@ def forked() -> None:
 def own_process() -> Iterator[None]:
     """Give back what is drawn outside of a block, and let each test have an Accelerator of its own."""
     generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
+    seed_everything(987)  # not where the tests before, or a framework, may have left them
     yield
     _snapshot.restore(generators)
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic import _snapshot, fingerprint, reproducible
+from deterministic import _snapshot, fingerprint, reproducible, seed_everything
 from deterministic.integrations.transformers import hf_kwargs
 from deterministic.sources import SOURCES
 
@@ -36,6 +36,7 @@ GENERATORS = {"python.random.digest", "numpy.random.digest", "torch.cpu.digest"}
 def own_process() -> Iterator[None]:
     """Give back what is drawn outside of a block, and let each test have an Accelerator of its own."""
     generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
+    seed_everything(987)  # not where the tests before, or a framework, may have left them
     yield
     _snapshot.restore(generators)
     AcceleratorState._reset_state(reset_partial_state=True)

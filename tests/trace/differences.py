@@ -81,7 +81,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = 
         op(2, "rand", part("generator", 6, "state", "default cpu")),
         "ops",
         "its generator (default cpu) differed before the draw",
-        "Draw before it the same",
+        "Seed it first",
     ),
     "a generator of its own": (
         Reason.GENERATOR,

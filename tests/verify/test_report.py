@@ -51,7 +51,8 @@ def test_the_text_says_what_was_run_and_how_often_where_it_is_the_same() -> None
 def test_the_text_says_why_it_could_not_be_told() -> None:
     head, *rows = str(nothing()).splitlines()
     assert head.startswith("could not tell whether nothing.<locals>.<lambda> is bit-exact, after 2 runs")
-    assert rows == ["  nothing was recorded that could be compared"]
+    (row,) = rows
+    assert row.startswith("  nothing was recorded that could be compared: ")
 
 
 @pytest.mark.parametrize("make", [same, nothing])
