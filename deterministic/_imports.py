@@ -62,7 +62,8 @@ class _Finder:
         if name != self._name:
             return None
         for finder in sys.meta_path:
-            spec = None if isinstance(finder, _Finder) else finder.find_spec(name, path, target)
+            find_spec = None if isinstance(finder, _Finder) else getattr(finder, "find_spec", None)
+            spec = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
                 self._act_after(spec.loader)
                 return spec

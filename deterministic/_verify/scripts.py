@@ -57,7 +57,7 @@ class ScriptTask:
             else:
                 self._run_file()
         except SystemExit as end:
-            if end.code not in (None, 0):
+            if not (end.code is None or (isinstance(end.code, int) and end.code == 0)):
                 raise
 
     def carried(self) -> Mapping[str, str]:
@@ -91,18 +91,13 @@ class ScriptTask:
         _run(code, _main_of(spec))
 
     def _run_module(self) -> None:
-        import importlib.util
-
         sys.argv = ["-m", *self.argv]  # what `python -m` shows to the packages above the module
         _look_first_in(os.getcwd())
         module = self.target
-        try:
-            spec = importlib.util.find_spec(module)
-            if spec is not None and spec.submodule_search_locations is not None:
-                module = f"{module}.__main__"
-                spec = importlib.util.find_spec(module)
-        except (AttributeError, ImportError, TypeError, ValueError) as error:  # those that runpy expects here
-            raise NotRunnableError(f"{self.target!r}: {type(error).__name__}: {error}") from error
+        spec = _spec_of(module)
+        if spec is not None and spec.submodule_search_locations is not None:
+            module = f"{module}.__main__"
+            spec = _spec_of(module)
         code = None if spec is None else _code_of(spec)
         if spec is None or code is None:
             raise NotRunnableError(f"no module named {module!r} that can be run")
@@ -110,8 +105,27 @@ class ScriptTask:
         _run(code, _main_of(spec))
 
 
+def _spec_of(module: str) -> importlib.machinery.ModuleSpec | None:
+    """Find a module as runpy does: what the packages above it raise is the user's, and shown as such."""
+    import importlib.util
+
+    package = module.rpartition(".")[0]
+    try:
+        if package:
+            __import__(package)
+    except ImportError as error:
+        if error.name is None or (error.name != package and not package.startswith(f"{error.name}.")):
+            raise
+    try:
+        return importlib.util.find_spec(module)
+    except (AttributeError, ImportError, TypeError, ValueError) as error:  # those that runpy expects here
+        raise NotRunnableError(f"{module!r}: {type(error).__name__}: {error}") from error
+
+
 def _is_zipfile(path: str) -> bool:
     """Return whether Python would run it as one; importing zipfile takes longer than many a script."""
+    if not os.path.isfile(path):
+        return False  # what is read from a pipe is gone
     with open(path, "rb") as file:
         if file.read(2) in (b"#!", b"PK"):
             import zipfile
@@ -138,6 +152,7 @@ def show(error: BaseException) -> None:
     while inner is not None and _is_launcher(inner.tb_frame.f_code.co_filename):
         inner = inner.tb_next
     error = error.with_traceback(inner)  # which the hook looks at, rather than at its argument
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
     sys.excepthook(type(error), error, error.__traceback__)
 
 

@@ -20,8 +20,12 @@ from ._environment import command_with
 from ._look import write_table
 from ._verb import FAILED, INTERRUPTED, OK
 
-_OWN_TIME, _GRACE = 2.0, 10.0
-"""How many seconds a script has to end by itself, and after it was told to."""
+_SILENCE = 2.0
+"""For how many seconds nothing may come through a pipe whose script has ended before it is given up."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends this process alone unless it is passed on."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,12 @@ class Outcome:
         """The status in words."""
         if self.status is None:
             return "not run"
-        return signal.Signals(-self.status).name if self.status < 0 else str(self.status)
+        if self.status >= 0:
+            return str(self.status)
+        try:
+            return signal.Signals(-self.status).name
+        except ValueError:  # a real-time signal has no name
+            return f"signal {-self.status}"
 
 
 def run_ensemble(arguments: argparse.Namespace) -> int:
@@ -67,8 +76,8 @@ def run_ensemble(arguments: argparse.Namespace) -> int:
                     futures = [pool.submit(ensemble.run_seed, seed) for seed in arguments.seeds]
                     outcomes = [future.result() for future in futures]
                     status = OK if all(outcome.status == 0 for outcome in outcomes) else FAILED
-                except BaseException:
-                    ensemble.end()
+                except BaseException as error:
+                    ensemble.end(is_told=not isinstance(error, _Terminated) and sys.stdin.isatty())
                     raise
         except KeyboardInterrupt:
             outcomes = [future.result() for future in futures]
@@ -109,17 +118,26 @@ class _Ensemble:
         self._tell(f"seed {seed}: exit status {outcome.ending}, {outcome.seconds:.1f} s")
         return outcome
 
-    def end(self) -> None:
-        """Begin nothing more, and see that what runs ends: it may have got the Ctrl-C itself; else it gets one."""
+    def end(self, *, is_told: bool) -> None:
+        """Begin nothing more, and wait until what runs has cleaned up; a second interrupt kills it.
+
+        Args:
+            is_told: Whether the runs have got the interrupt themselves, as those of a terminal have. A second one
+                would break off what they do about the first.
+        """
         with self._lock:
             self._is_ending = True
             running = list(self._processes)
-        if not _all_ended(running, _OWN_TIME):
+        try:
+            if not is_told:
+                for process in running:
+                    process.send_signal(signal.SIGINT)
+            while any(process.poll() is None for process in running):
+                time.sleep(0.02)
+        finally:
             for process in running:
-                process.send_signal(signal.SIGINT)
-        if not _all_ended(running, _GRACE):
-            for process in running:
-                process.kill()
+                if process.poll() is None:
+                    process.kill()
 
     def _command(self, seed: int, told: Path) -> list[str]:
         given = self._arguments
@@ -137,35 +155,50 @@ class _Ensemble:
             sys.stderr.write(f"{text}\n")
 
 
-def _all_ended(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> bool:
-    """Wait until they have ended, but no longer than this."""
-    until = time.monotonic() + seconds
-    while any(process.poll() is None for process in processes):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def _pass_on(process: subprocess.Popen[bytes], seed: int) -> int:
     """Let the output of one of several through, each line with its seed before it; return the exit status."""
     readers = [
-        threading.Thread(target=_prefixed, args=(source, sink, f"{seed} | ".encode()), daemon=True)
+        _Reader(source, sink, f"{seed} | ".encode())
         for source, sink in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
     ]
     for reader in readers:
         reader.start()
     status = process.wait()
     for reader in readers:
-        reader.join(_OWN_TIME)  # processes that the script left behind may hold the pipe for ever
+        reader.finish()
     return status
 
 
-def _prefixed(source: IO[bytes], sink: BinaryIO, prefix: bytes) -> None:
-    with source:
-        for line in source:
-            sink.write(prefix + line.rstrip(b"\n") + b"\n")  # in one piece: others write here, too
-            sink.flush()
+class _Reader(threading.Thread):
+    """Lets one pipe through, line by line.
+
+    Args:
+        source: The pipe.
+        sink: Where to.
+        prefix: What comes before each line.
+    """
+
+    def __init__(self, source: IO[bytes], sink: BinaryIO, prefix: bytes) -> None:
+        super().__init__(daemon=True)
+        self._source, self._sink, self._prefix = source, sink, prefix
+        self._begun = self._written = 0
+
+    def run(self) -> None:
+        """Read to the end, or until nobody wants it any more."""
+        with self._source:
+            for line in self._source:
+                self._begun += 1
+                self._sink.write(self._prefix + line.rstrip(b"\n") + b"\n")  # in one piece: others write here, too
+                self._sink.flush()
+                self._written += 1
+
+    def finish(self) -> None:
+        """Wait for what is on its way once the script has ended."""
+        # A process that the script left behind may hold the pipe for ever; whoever reads from us may just be slow.
+        moved = -1
+        while self.is_alive() and (self._begun > self._written or self._written > moved):
+            moved = self._written
+            self.join(_SILENCE)
 
 
 def _used(told: Path) -> tuple[Any, ...] | None:
@@ -182,10 +215,14 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     write_table(("seed", "exit", "time"), rows, sys.stderr, kinds=kinds)
     used = {one.used for one in outcomes if one.status == 0}
     if len(outcomes) > 1 and len(used) == 1 and (same := used.pop()) is not None and same != ("torch", None):
-        what = "reproducible() or seed_everything()" if same[0] == "scopes" else "torch"
         seeds = ", ".join(map(str, same[1:]))
+        what = (
+            f"the blocks of reproducible() (and seed_everything()) had one effective seed in every run, {seeds}"
+            if same[0] == "scopes"
+            else f"torch's generator had one effective seed at the end of every run, {same[1]}"
+        )
         sys.stderr.write(
-            f"every run had one effective seed, {seeds}: the script gives it to {what} itself, and that wins.\n"
+            f"{what}: the script gives it itself, and that wins.\n"
             "Leave the seed out there, or take it from the command line.\n"
         )
 
@@ -195,7 +232,7 @@ def _terminable() -> Iterator[None]:
     """Let SIGTERM end the runs as Ctrl-C does: by default it would end this process alone."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise _Terminated
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -69,7 +69,7 @@ def plan(launch: Launch, *, portable: bool = False) -> Plan:
     variables, kept = {}, []
     for name, value in _wanted(launch, portable).items():
         found = os.environ.get(name)
-        if found is None or found == theirs.get(name) or found == value:
+        if not found or found == theirs.get(name) or found == value:
             variables[name] = value
         else:
             kept.append((name, found, value))

@@ -7,6 +7,7 @@ Nothing is given back, and no scope is open: the script's own scopes, threads an
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import random
@@ -56,8 +57,8 @@ def _tell_ignored(seed: int | None, asked: str, process: int) -> None:
     if os.getpid() == process and _launch.seen and seed not in _launch.seen:
         given = ", ".join(map(str, _launch.seen))
         sys.stderr.write(
-            f"deterministic run: the script gave reproducible() the seed {given} itself, which wins over {asked}. "
-            "Leave it out there to have the command's.\n"
+            f"deterministic run: the script gave reproducible() the seed {given} itself, which wins over {asked} "
+            "inside of it. Leave it out there to have the command's.\n"
         )
 
 
@@ -67,5 +68,6 @@ def _tell_seeds(path: str, process: int) -> None:
         return  # a copy of the process: its parent tells
     torch = sys.modules.get("torch")
     last = None if torch is None else torch.initial_seed()
-    with open(path, "w", encoding="utf-8") as file:
+    # Where the script has deleted it, nobody will be told.
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
         json.dump({"scopes": list(_launch.seen or ()), "torch": last}, file)

@@ -90,6 +90,8 @@ def _check_path(target: str) -> None:
                 explain("this directory has no __main__.py", (f"found: {target}",), "Name the script inside of it.")
             )
         return
+    if not os.path.isfile(target):
+        return  # a pipe: looking at it would take from it
     try:
         with open(target, "rb"):
             pass

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if refusal is not None:
         return refuse(refusal)
 
-    from .._verify.scripts import leave_launcher_out, show
+    from .._verify.scripts import NotRunnableError, leave_launcher_out, show
     from ..errors import TraceError
     from ..trace.record import record
 
@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
             except TraceError as error:
                 return refuse(str(error))
             task.run()
+    except NotRunnableError as error:
+        return refuse(f"deterministic record: {error}")
     except Exception as error:  # noqa: BLE001 - shown as Python shows what a script raises
         show(error)
         return FAILED

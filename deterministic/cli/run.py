@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from .._config import LEVEL_NAMES
 from .._launch import Launch, default_seed
 from .._refusals import explain_refusal
+from .._seeds import validate_seed
 from .._verify.scripts import NotRunnableError, leave_launcher_out, show
-from ..errors import explain
+from ..errors import DeterministicError, explain
 from . import _environment
 from ._script import UsageError, add_script, add_seed_and_level, seeds_option, task_of
 from ._verb import FAILED, OK, refuse
@@ -71,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         task, launch = task_of(arguments), _launch_of(arguments)
-    except UsageError as error:
+        plan = _environment.plan(launch, portable=arguments.portable)
+    except (DeterministicError, UsageError) as error:
         return refuse(_in_a_line(str(error)))
-    plan = _environment.plan(launch, portable=arguments.portable)
     if arguments.seeds is not None:
         from ._ensemble import run_ensemble
 
@@ -126,7 +127,10 @@ def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
             explain("there is no such configuration file", (f"found: {os.path.abspath(path)}",), "Give its path.")
         )
     try:
-        return options_from(path, asked)
+        options = options_from(path, asked)
+        if options["seed"] is not None:
+            options["seed"] = validate_seed(options["seed"])
+        return options
     except (ImportError, OSError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
 
@@ -144,13 +148,11 @@ def _perform(task: ScriptTask) -> int:
         raise
     except NotRunnableError as error:
         return refuse(f"deterministic run: {error}")
-    except KeyboardInterrupt as error:
-        show(error)
-        interrupted.append(True)
-        return FAILED
     except BaseException as error:  # noqa: BLE001 - shown as Python shows what a script raises
         explain_refusal(error, "To go on with a warning: deterministic run --deterministic warn ...")
         show(error)
+        if type(error) is KeyboardInterrupt:  # Python does not count those that derive from it
+            interrupted.append(True)
         return FAILED
     return OK
 

@@ -18,6 +18,7 @@ from .._refusals import explain_refusal
 from .._seeds import derive_seed
 from ..errors import DeterministicError, ScopeOrderWarning, explain
 from .arguments import Settings, arguments_of
+from .bodies import seed_method, seeded_examples
 
 if TYPE_CHECKING:
     from .._entry import Entry, Site
@@ -100,13 +101,14 @@ class Running:
         """Run the body of the test from the seed itself: inside of what pytest-randomly seeds before it."""
         __tracebackhide__ = True
         self._begin()
-        if not self._seeds_method():
-            self._seed()
-        try:
+        if self._entry is None or self._item is None:
             return body() if self.perform is None else self.perform(body)
+        self._seed(*(["setUp"] if seed_method(self._item, self._seed) else []))
+        try:
+            with seeded_examples(self._item, self._seed):
+                return body() if self.perform is None else self.perform(body)
         except RuntimeError as error:
-            if self._entry is not None:
-                explain_refusal(error, _WAY_OUT)
+            explain_refusal(error, _WAY_OUT)
             raise
 
     def before_teardown(self) -> None:
@@ -230,33 +232,6 @@ class Running:
             arguments["seed"] = _derived(seed, "fixture", *_key(fixturedef))
         with inside(reproducible(**arguments), self._site(fixturedef.func), self._entry):
             yield
-
-    def _seeds_method(self) -> bool:
-        """Have a `unittest` method seeded when it begins, since `setUp` runs in the same call; False for all others."""
-        instance, unittest = getattr(self._item, "instance", None), sys.modules.get("unittest")
-        if self._entry is None or unittest is None or not isinstance(instance, unittest.TestCase):
-            return False
-        item: Any = self._item
-        method = item.obj
-        if inspect.iscoroutinefunction(method):
-
-            @functools.wraps(method)
-            async def seeded_async(*args: Any, **kwargs: Any) -> Any:
-                self._seed()
-                return await method(*args, **kwargs)
-
-            setattr(instance, item.name, seeded_async)
-        else:
-
-            @functools.wraps(method)
-            def seeded(*args: Any, **kwargs: Any) -> Any:
-                __tracebackhide__ = True
-                self._seed()
-                return method(*args, **kwargs)
-
-            item.obj = seeded
-        self._seed("setUp")
-        return True
 
     def _site(self, function: Any = None) -> Site:
         """Return where to say that the scope was entered: the test's own first line, or the fixture's."""

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from deterministic._config import Level
-from deterministic.cli import main
 
 from .programs import RUN, ended, python, run
 
@@ -152,8 +151,8 @@ def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(script: Path)
     (script / "both.py").write_text(f"{own}with reproducible(): pass\n")
     (script / "config.yaml").write_text("seed: 3\n")
     said = "the script gave reproducible() the seed 8 itself, which wins over"
-    assert f"{said} --seed 7." in run("--seed", "7", "own.py", cwd=script).err
-    assert f"{said} config.yaml." in run("--config", "config.yaml", "own.py", cwd=script).err
+    assert f"{said} --seed 7 inside" in run("--seed", "7", "own.py", cwd=script).err
+    assert f"{said} config.yaml inside" in run("--config", "config.yaml", "own.py", cwd=script).err
     for command in (["own.py"], ["--seed", "8", "own.py"], ["--seed", "7", "both.py"], ["-q", "--seed", "7", "own.py"]):
         assert said not in run(*command, cwd=script).err
 
@@ -164,6 +163,18 @@ def test_the_error_of_an_operation_that_is_refused_names_the_line_and_the_way_ou
     assert done.status == 1
     assert "put.py:2" in done.err
     assert "deterministic run --deterministic warn" in done.err
+
+
+def test_a_variable_that_run_did_not_write_is_refused(script: Path) -> None:
+    done = run("ask.py", cwd=script, DETERMINISTIC_RUN="junk")
+    assert (done.status, done.out) == (2, "")
+    assert "DETERMINISTIC_RUN" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_empty_variable_is_none(script: Path) -> None:
+    found = asked(script, PYTHONHASHSEED="")
+    assert found["variables"]["PYTHONHASHSEED"] == "42"
 
 
 def test_a_variable_that_does_not_last_is_told_of_and_not_tried_for_ever(script: Path) -> None:
@@ -203,6 +214,14 @@ def test_a_level_without_a_seed_seeds_nothing(script: Path) -> None:
         assert first[name] != second[name]
 
 
+@pytest.mark.parametrize("seed", ["42.0", "true", "-5", ".inf", "2001-01-01", "{a: 1}", "'42'"])
+def test_a_seed_of_a_file_that_is_none_is_refused_and_nothing_runs(seed: str, script: Path) -> None:
+    (script / "config.yaml").write_text(f"seed: {seed}\n")
+    done = run("--config", "config.yaml", "ask.py", cwd=script)
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+    assert "seed" in done.err
+
+
 def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
     (script / "config.json").write_text('{"lr": 0.1}')
     first, second = (asked(script, "--config", "config.json") for _ in range(2))
@@ -211,64 +230,6 @@ def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
     assert first["launch"] is None
     notice = "deterministic run: config.json has neither seed nor deterministic at its top level: as python runs it\n"
     assert run("--config", "config.json", "ask.py", cwd=script).err == notice
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (["nowhere.py"], "there is no such script (found: nowhere.py)"),
-        (["."], "this directory has no __main__.py"),
-        (["-m"], "no script was named"),
-        ([], "no script was named"),
-        (["-m", "no_such_module"], "no module named 'no_such_module'"),
-        (["-m", "no_such.module"], "no_such"),
-        (["-m", "package"], "package.__main__"),
-        (["--seed", "-1", "x.py"], "'-1' is not a seed"),
-        (["--seed", "1.5", "x.py"], "'1.5' is not a seed"),
-        (["--deterministic", "full", "x.py"], "invalid choice: 'full'"),
-        (["--num-threads", "0", "x.py"], "'0' is not an integer of 1 or more"),
-        (["--config", "nowhere.yaml", "x.py"], "there is no such configuration file"),
-        (["--config", "list.yaml", "x.py"], "holds no mapping"),
-        (["--config", "invalid.yaml", "x.py"], "line 2, column"),
-        (["--config", "misspelt.yaml", "x.py"], "known: seed"),
-        (["--config", "x.py", "x.py"], "no configuration file"),
-        (["--seeds", "42", "--seed", "1", "x.py"], "--seed and --seeds"),
-        (["--jobs", "2", "x.py"], "--jobs needs --seeds"),
-        (["--seeds", "1,1", "x.py"], "each once"),
-        (["--seeds", "42:x", "x.py"], "'42:x' is neither"),
-        (["--seeds", "42:0", "x.py"], "at least one"),
-        (["--nonsense", "x.py"], "unknown option --nonsense"),
-        (["--sede", "7", "x.py"], "unknown option --sede; did you mean --seed?"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_cannot_be_run_is_refused_in_one_line_and_nothing_runs(
-    options: list[str], named: str, tmp_path: Path
-) -> None:
-    (tmp_path / "x.py").write_text("print('ran')")
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").touch()
-    (tmp_path / "list.yaml").write_text("- 1\n")
-    (tmp_path / "invalid.yaml").write_text("a: 1\n  b: [\n")
-    (tmp_path / "misspelt.yaml").write_text("sead: 1\n")
-    done = run(*options, cwd=tmp_path)
-    assert (done.status, done.out) == (2, "")
-    assert named in done.err.splitlines()[-1]
-    assert "Traceback" not in done.err
-
-
-def test_a_file_that_may_not_be_read_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = tmp_path / "x.py"
-    script.touch()
-
-    def denied(*_: object) -> None:  # the superuser may read everything
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("builtins.open", denied)
-    assert main(["run", str(script)]) == 2
-    assert "the script cannot be read" in capsys.readouterr().err
 
 
 def test_under_torchrun_ranks_and_exit_codes_stay(tmp_path: Path) -> None:

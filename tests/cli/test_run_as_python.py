@@ -26,6 +26,18 @@ SCRIPTS = {
     "exits with a message": "import sys; sys.exit('what was wrong')",
     "exits with None": "import sys; sys.exit()",
     "exits at once": "import os; print('x', flush=True); os._exit(4)",
+    "exits with a number that is no status": "import sys; sys.exit(0.0)",
+    "exits with True": "import sys; sys.exit(True)",
+    "exits with 256": "import sys; sys.exit(256)",
+    "raises what derives from KeyboardInterrupt": """
+class Stop(KeyboardInterrupt): pass
+raise Stop
+""",
+    "looks at the last error when it ends": """
+import atexit, sys
+atexit.register(lambda: print(sys.last_type, sys.last_value, sys.last_traceback.tb_lineno))
+raise ValueError("x")
+""",
     "raises": """
 def train():
     raise ValueError("x")
@@ -140,7 +152,7 @@ def test_a_script_that(title: str, tmp_path: Path) -> None:
     (tmp_path / "sub" / "train.py").write_text(SCRIPTS[title], encoding="utf-8")
     by_python = python("sub/train.py", cwd=tmp_path)
     assert run("--quiet", "sub/train.py", cwd=tmp_path) == by_python
-    assert (by_python.status, by_python.out, by_python.err) != (0, "", "") or title == "exits with None"
+    assert (by_python.status, by_python.out, by_python.err) != (0, "", "") or title.startswith("exits with")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +185,25 @@ def test_main_and_the_path_are_those_of_python(target: tuple[str, ...], tmp_path
     assert run("-q", *target, *rest, cwd=tmp_path) == by_python
     assert by_python.status == 0
     assert '"is main": true' in by_python.out
+
+
+@pytest.mark.parametrize(
+    "body", ["raise AttributeError('x')", "import no_such_dependency", "import sys; sys.exit(3)", "1 / 0"]
+)
+@pytest.mark.parametrize("target", ["package", "package.train"])
+def test_what_the_package_above_a_module_raises_is_shown_with_its_line(body: str, target: str, tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    for name, text in (("__init__", body), ("__main__", "print('ran')"), ("train", "print('ran')")):
+        (tmp_path / "package" / f"{name}.py").write_text(text)
+    by_python, by_run = python("-m", target, cwd=tmp_path), run("-q", "-m", target, cwd=tmp_path)
+    assert (by_run.status, by_run.out) == (by_python.status, by_python.out)
+    assert by_run.err.splitlines()[-1:] == by_python.err.splitlines()[-1:]
+    assert ("__init__.py" in by_run.err) is ("__init__.py" in by_python.err)
+
+
+def test_a_script_may_be_a_pipe(tmp_path: Path) -> None:
+    command = f"{' '.join(RUN)} -q <(echo 'print(3)')"
+    assert ended("bash", "-c", command, cwd=tmp_path) == (0, "3\n", "")
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .inner import Session, run_suite
@@ -86,3 +88,36 @@ def test_a_failing_teardown_of_what_is_shared_is_reported_once(checked: Session)
     assert checked.outcome("TestOfAClass::test_last_of_its_class") == "PASSED ERROR"
     assert checked.output.count("RuntimeError: torn down") == 2  # the traceback, the summary
     assert checked.output.count("ERROR at teardown") == 1
+
+
+INNERMOST = """
+import builtins, random, unittest
+import pytest, torch
+from deterministic import current_run, make_loader, reproducible
+
+@pytest.mark.reproducible(seed=4)
+def test_the_scope_of_the_test_stays_the_innermost(reproducible_run):
+    assert current_run() is reproducible_run
+    with reproducible() as run:
+        assert run.seed == 4
+    order = [int(item) for batch in make_loader(list(range(8)), batch_size=4, shuffle=True) for item in batch]
+    assert order == [int(item) for batch in make_loader(list(range(8)), 4, True, seed=4) for item in batch]
+
+@pytest.mark.reproducible
+class Test(unittest.TestCase):
+    def test_fails_in_its_second_run(self):
+        torch.rand(1)
+        builtins.runs = getattr(builtins, "runs", 0) + 1
+        self.assertEqual(builtins.runs, 1)
+
+    def test_is_skipped(self):
+        self.skipTest("no")
+"""
+
+
+def test_what_is_checked_is_the_test_as_it_is(tmp_path: Path) -> None:
+    session = run_suite(tmp_path, {"test_it.py": INNERMOST}, "--reproducible-check=2")
+    assert session.outcome("test_the_scope_of_the_test_stays_the_innermost") == "PASSED", session.output
+    assert session.outcome("Test::test_fails_in_its_second_run") == "FAILED"
+    assert "the second with AssertionError" in session.section("Test.test_fails_in_its_second_run")
+    assert "1 bit-exact, 1 different, 1 not compared" in session.output

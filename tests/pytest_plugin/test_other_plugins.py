@@ -137,3 +137,25 @@ def test_it(tmp_path):
     assert "reproducible" not in session.output
     assert "deterministic-" in session.output, "it is found by its entry point"
     assert sys.modules["torch"] is torch
+
+
+EXAMPLES = """
+import random
+import pytest, torch
+from hypothesis import given, settings, strategies as st
+
+@pytest.mark.reproducible(seed=4)
+@settings(max_examples=20, derandomize=True, database=None)
+@given(st.integers(1, 5))
+def test_every_example(size):
+    assert random.random() == random.Random(4).random()
+    assert torch.initial_seed() == 4
+    assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(4))
+    torch.rand(size)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--reproducible-check=2",)])
+def test_every_example_of_hypothesis_begins_from_the_seed(options: tuple[str, ...], tmp_path: Path) -> None:
+    session = run_suite(tmp_path, {"test_it.py": EXAMPLES}, "-p", "hypothesispytest", *options)
+    assert session.outcome("test_every_example") == "PASSED", session.output
