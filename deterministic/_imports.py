@@ -63,7 +63,7 @@ class _Finder:
             return None
         for finder in sys.meta_path:
             find_spec = None if isinstance(finder, _Finder) else getattr(finder, "find_spec", None)
-            spec = None if find_spec is None else find_spec(name, path, target)
+            spec: ModuleSpec | None = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
                 self._act_after(spec.loader)
                 return spec

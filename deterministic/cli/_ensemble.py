@@ -160,6 +160,7 @@ def _pass_on(process: subprocess.Popen[bytes], seed: int) -> int:
     readers = [
         _Reader(source, sink, f"{seed} | ".encode())
         for source, sink in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
+        if source is not None
     ]
     for reader in readers:
         reader.start()
