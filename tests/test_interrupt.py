@@ -147,6 +147,16 @@ def test_without_the_handler_the_same_interrupts_leave_scopes_open_and_settings_
     assert found >= {"open", "changed", "locked"}
 
 
+@pytest.fixture
+def no_callbacks_of_the_collector() -> Iterator[None]:
+    """Take away those of other packages (Hypothesis has one): Python code, in which an interrupt is lost."""
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = callbacks
+
+
+@pytest.mark.usefixtures("no_callbacks_of_the_collector")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no interval timers")
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python itself may skip an __exit__ there: bpo-29988")
 @pytest.mark.parametrize("program", [with_block, nested_blocks, decorated_call, decorated_steps])
@@ -226,6 +236,7 @@ def test_an_interrupt_as_a_body_yields_is_raised_there_and_closes_what_it_had_op
     assert closed_inside == [True]
 
 
+@pytest.mark.usefixtures("no_callbacks_of_the_collector")
 def test_an_interrupt_while_an_abandoned_body_is_collected_is_raised(keyboard: Keyboard) -> None:
     gc.collect()
     steps = decorated_generator(keyboard)
@@ -237,14 +248,10 @@ def test_an_interrupt_while_an_abandoned_body_is_collected_is_raised(keyboard: K
         steps.close()
     assert keyboard.arrived == 1
     assert [part.entries[0].request for part in _stack._suspended] == [scope]
-    callbacks, keyboard.raises = gc.callbacks[:], True
-    gc.callbacks.clear()  # those of other packages, which are Python code
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            # The next one comes before the collection, and before the interpreter looks for it.
-            list(map(partial.__call__, (partial(ctypes.pythonapi.PyErr_SetInterrupt), partial(gc.collect))))
-    finally:
-        gc.callbacks[:] = callbacks
+    keyboard.raises = True
+    with pytest.raises(KeyboardInterrupt):
+        # The next one comes before the collection, and before the interpreter looks for it.
+        list(map(partial.__call__, (partial(ctypes.pythonapi.PyErr_SetInterrupt), partial(gc.collect))))
     assert keyboard.arrived == 2
     assert not list(_stack._suspended)
 

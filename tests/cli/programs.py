@@ -27,7 +27,13 @@ def ended(*command: str, cwd: Path, **variables: str) -> Ended:
     """Run a command to its end, with the variables that `deterministic run` sets only if they are given."""
     environment = {name: value for name, value in os.environ.items() if name not in SET_BY_RUN}
     done = subprocess.run(
-        command, cwd=cwd, env={**environment, **variables}, capture_output=True, text=True, timeout=120
+        command,
+        cwd=cwd,
+        env={**environment, **variables},
+        input="what was typed\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     return Ended(done.returncode, _without_addresses(done.stdout), _without_addresses(done.stderr))
 
