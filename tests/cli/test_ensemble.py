@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,24 +137,27 @@ def test_nothing_is_lost_where_nobody_reads_for_a_while(tmp_path: Path) -> None:
     assert (process.returncode, len(lines)) == (0, 4000)
 
 
+@contextmanager
+def two_of_three(script: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Run a script for three seeds, two at a time; yield once both have printed their process ids."""
+    command = [*RUN, "--seeds", "1,2,3", "--jobs", "2", script]
+    streams: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, text=True, **streams) as process:
+        assert process.stdout is not None
+        yield process, [int(process.stdout.readline().split()[-1]) for _ in range(2)]
+
+
 def test_a_second_interrupt_kills_what_does_not_end(tmp_path: Path) -> None:
     (tmp_path / "deaf.py").write_text(
         "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\n"
         "time.sleep(60)\n"
     )
-    process = subprocess.Popen(
-        [*RUN, "--seeds", "1,2,3", "--jobs", "2", "deaf.py"], cwd=tmp_path, stdin=-3, stdout=-1, stderr=-1, text=True
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for _ in range(2):
-            process.stdout.readline()
+    with two_of_three("deaf.py", tmp_path) as (process, _):
         process.send_signal(signal.SIGINT)
         time.sleep(1)
         assert process.poll() is None, "it waits for what may be cleaning up"
         process.send_signal(signal.SIGINT)
-        errors = process.stderr.read()
+        errors = process.communicate()[1]
     assert process.returncode == 130
     assert errors.count("SIGKILL") == 2
 
@@ -164,15 +170,9 @@ def test_an_interrupt_ends_every_run_and_begins_none(number: signal.Signals, tmp
         "try: time.sleep(60)\n"
         "except KeyboardInterrupt: sys.exit(9)\n"
     )
-    process = subprocess.Popen(
-        [*RUN, "--seeds", "1,2,3", "--jobs", "2", "wait.py"], cwd=tmp_path, stdin=-3, stdout=-1, stderr=-1, text=True
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        pids = [int(process.stdout.readline().split()[-1]) for _ in range(2)]
+    with two_of_three("wait.py", tmp_path) as (process, pids):
         process.send_signal(number)
-        errors = process.stderr.read()
+        errors = process.communicate()[1]
     assert process.returncode == 130
     rows = {tuple(line.split()[:2]) for line in errors.splitlines()}
     assert {("1", "9"), ("2", "9"), ("3", "not")} <= rows

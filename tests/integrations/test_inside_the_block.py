@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import set_seed
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from deterministic import _snapshot, fingerprint, make_loader, reproducible, seed_everything
-from deterministic.sources import SOURCES
+from deterministic import fingerprint, make_loader, reproducible
 
 from .children import Augmented, network
 from .leaks import Values, changed, leaks, state_now
 from .lightning_training import trainer_with
 
 pytestmark = [
+    pytest.mark.usefixtures("own_process"),
     pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated"),  # Lightning's own code
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
 ]
@@ -100,17 +99,6 @@ def cudnn_flags() -> None:
 def forked() -> None:
     with torch.random.fork_rng():
         random.random(), np.random.rand(), torch.rand(1)
-
-
-@pytest.fixture(autouse=True)
-def own_process() -> Iterator[None]:
-    """Give back what is drawn outside of a block, and let each test have an Accelerator of its own."""
-    generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
-    seed_everything(987)  # not where the tests before, or a framework, may have left them
-    yield
-    _snapshot.restore(generators)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 GENERATORS = {f"{name}.digest" for name in ("python.random", "numpy.random", "torch.cpu")}

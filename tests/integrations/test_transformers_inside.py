@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from deterministic import _snapshot, fingerprint, reproducible, seed_everything
+from deterministic import fingerprint, reproducible
 from deterministic.integrations.transformers import hf_kwargs
-from deterministic.sources import SOURCES
 
 from .children import network
 from .leaks import changed, leaks, state_now
 
 transformers: Any = pytest.importorskip("transformers")
 
-from accelerate.state import AcceleratorState, GradientState  # noqa: E402
+pytestmark = pytest.mark.usefixtures("own_process")
 
 ALGORITHMS = "torch.deterministic_algorithms.enabled"
 VARIABLES = {
@@ -30,17 +28,6 @@ VARIABLES = {
 }
 FULL = {**VARIABLES, ALGORITHMS: True, "torch.cudnn.deterministic": True}
 GENERATORS = {"python.random.digest", "numpy.random.digest", "torch.cpu.digest"}
-
-
-@pytest.fixture(autouse=True)
-def own_process() -> Iterator[None]:
-    """Give back what is drawn outside of a block, and let each test have an Accelerator of its own."""
-    generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
-    seed_everything(987)  # not where the tests before, or a framework, may have left them
-    yield
-    _snapshot.restore(generators)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 class Model(torch.nn.Module):
