@@ -76,6 +76,8 @@ class Draft:
             # What was not written is whatever the memory held, and may differ without harm.
             if called is not None:
                 self._output(tensor, called)
+            if called:
+                self._drafts.named_until = self._drafts.log.total + 1
 
     def made(self, tensor: torch.Tensor) -> None:
         """Note a tensor that was returned."""
@@ -114,13 +116,15 @@ class Drafts:
         self.storages = storages
         self.inputs = inputs
         self.kept = kept
-        self._log = log
+        self.log = log
+        self.named_until = 0
+        """How many records there were when memory that has a name was last written."""
         self._places = places
         self._sites: dict[Any, int] = {}
 
     def copy(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """Return a copy of what an operation is about to read, and may write, if it may be the value to keep."""
-        if self.kept is None or not self.kept.wants(len(self._log)):
+        if self.kept is None or not self.kept.wants(len(self.log)):
             return None
         with undispatched():
             return tensor.detach().clone()
@@ -128,12 +132,12 @@ class Drafts:
     def finish(self, draft: Draft, name: str, where: Where) -> None:
         """Add a record to the trace."""
         if self.kept is not None:
-            self.kept.offer(len(self._log), draft.tensors)
+            self.kept.offer(len(self.log), draft.tensors)
         key = (name, where, *draft.parts)
         site = self._sites.get(key)
         if site is None:
-            site = self._sites[key] = self._log.site(self._site(draft, name, where))
-        self._log.add(site, draft.hashes)
+            site = self._sites[key] = self.log.site(self._site(draft, name, where))
+        self.log.add(site, draft.hashes)
 
     def _site(self, draft: Draft, name: str, where: Where) -> Site:
         constants = [part for part in draft.parts if len(part) == _LENGTH_OF_CONSTANT]

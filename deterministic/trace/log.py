@@ -71,6 +71,7 @@ class Log:
 
     Attributes:
         failed: Whether the writer has failed.
+        total: How many records there were, in all segments.
     """
 
     def __init__(self, writer: Writer, level: Level) -> None:
@@ -83,8 +84,10 @@ class Log:
         self._new: list[Site] = []
         # One list of both: Ctrl-C may come between two of Python's instructions.
         self._records: list[tuple[int, Sequence[Hash]]] = []
+        self._later: list[tuple[int, Sequence[Hash]]] = []
         self._steps = 0
         self._part = 0
+        self.total = 0
         self._lock = threading.RLock()
         self.failed = False
 
@@ -116,14 +119,22 @@ class Log:
             return
         with self._lock:
             self._records.append((site, hashes))
+            self.total += 1
             if len(self._records) >= LONGEST_SEGMENT:
                 self._part += 1
                 self._write(Step(NO_OPTIMIZER, self._steps, self._part))
+
+    def set_aside(self, count: int) -> None:
+        """Leave to the next segment all records but the first `count` of the whole trace."""
+        with self._lock:
+            start = max(0, count - self.total + len(self._records))
+            self._records, self._later = self._records[:start], self._records[start:]
 
     def end_step(self, optimizer: int, count: int) -> None:
         """End the segment with a step of an optimizer."""
         with self._lock:
             self._write(Step(optimizer, count))
+            self._records, self._later = self._later, []
             self._steps += 1
             self._part = 0
 

@@ -21,7 +21,9 @@ Kind = Literal[
     "operation",
     "module",
     "input",
+    "result",
     "state",
+    "later state",
     "parameter",
     "gradient",
     "optimizer state",
@@ -32,8 +34,10 @@ Kind = Literal[
 """What a record tells of.
 
 `operation`: one that torch dispatched, or a compiled region. `module`: what a module returned, or the gradient of that.
-`input`: what a module that is in no other was called with. `state`: a parameter or buffer when its module is first met.
-`parameter`, `gradient`, `optimizer state`: as an optimizer's step left them. `batch`: what a loader yielded.
+`input`, `result`: what a module that is in no other was called with, and returned. `state`: a parameter or buffer when
+its module is first met; `later state`: what of that has changed, but by a step, after a step and at the end.
+`parameter`, `gradient`, `optimizer state`: as a step left them; a `gradient` also as a backward pass before the first
+step of an optimizer left it. `batch`: what a loader yielded.
 `observed`: `Run.observe`. `returned`: what the traced function returned.
 """
 

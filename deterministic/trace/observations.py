@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
 
+from .hashes import collect
 from .log import Kept, Log
 from .model import Kind, Site, Value
 from .modules import OUTSIDE, ModuleName
@@ -48,6 +49,11 @@ class Observations:
         """Keep another value from now on."""
         self._kept = kept
 
+    def read(self, tensors: Sequence[torch.Tensor]) -> list[int]:
+        """Return the hashes that a record of tensors would have."""
+        with self._pause, torch.no_grad():
+            return collect([read(tensor)[1] for tensor in tensors])
+
     def add(
         self,
         kind: Kind,
@@ -57,8 +63,11 @@ class Observations:
         phase: str = "",
         module: ModuleName = OUTSIDE,
         spot: Spot | None = None,
+        seen: MutableMapping[torch.Tensor, Hash] | None = None,
     ) -> bool:
         """Add a record of named values: tensors, numbers, arrays, anything with a fingerprint, in any containers.
+
+        The hashes of tensors are put into `seen`.
 
         Returns:
             Whether there was a value that can be compared.
@@ -73,6 +82,8 @@ class Observations:
                     parts.append((kind_of_leaf, path))
                     hashes.append(bits)
                     tensors.append(leaf if isinstance(leaf, torch.Tensor) else None)
+                    if seen is not None and isinstance(leaf, torch.Tensor):
+                        seen[leaf] = bits
             if self._kept is not None:
                 self._kept.offer(len(self._log), tensors)
         key = kind, title, phase, module, spot, tuple(parts)

@@ -256,7 +256,7 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
         return _unknown("operations were not recorded", _SEE_MORE)
     if value.type in _NUMBERS:
         return _number(first, second, index)
-    if kind in ("parameter", "gradient", "optimizer state"):
+    if kind in ("parameter", "gradient", "optimizer state", "later state"):
         because = f"the {kind} {value.name} was written past torch's dispatcher: no recorded operation differs"
         return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}.")
     return _unknown("no recorded operation differs", "Observe more values.")

@@ -122,6 +122,8 @@ class Recording:
                 ending.callback(writer.__exit__, kind, error, traceback)
                 ending.callback(self._finish, recorder, writer, kind)
             ending.callback(recorder.stop)
+            if kind is None:
+                ending.callback(recorder.finish)
 
     def _finish(self, recorder: Recorder, writer: TraceWriter, kind: type[BaseException] | None) -> None:
         if recorder.failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,17 +13,19 @@ import torch
 from .active import ACTIVE
 from .attribution import Attribution
 from .bits import undispatched
+from .by_hand import ByHand, Tensors
 from .compiled import CompiledRegions
 from .dispatch import OperationMode
 from .drafts import Drafts
 from .generators import global_states
 from .log import Kept, Log, Writer
 from .model import LEVELS, Kind, Level
-from .modules import ModuleName, Modules
+from .modules import OUTSIDE, ModuleName, Modules
 from .names import ParameterNames
 from .observations import Observations, Pause
 from .operations import tensors_in
 from .places import Places
+from .states import States
 from .steps import Steps
 from .storages import Storages
 from .threads import ThreadWatch, works_for
@@ -70,7 +72,11 @@ class Recorder:
         self._observations = Observations(self._log, self._places, self._pause, kept)
         self._modules = Modules(self._on_root, self._on_return)
         self._attribution = Attribution(self._modules, self._places, self._names.owner)
-        self._steps = Steps(self._observations, self._names.path, self._on_optimizer, self._on_optimizer_done)
+        self._states = States(self._observations, self._learn, self._names.path)
+        self._steps = Steps(
+            self._observations, self._states, self._names.path, self._on_optimizer, self._on_optimizer_done
+        )
+        self._by_hand = ByHand(self._observations.read, self._on_backward, self._on_step_by_hand)
         self._threads = ThreadWatch(self._storages, self._places)
         self._compiled = CompiledRegions(self._drafts, self._attribution, self._pause, self._is_recording_operations)
         self._mode: OperationMode | None = None
@@ -78,7 +84,7 @@ class Recorder:
         self._thread = threading.get_ident()
         self._undo = ExitStack()
         self.compared = 0
-        """How many records there are that say what was computed: the process's generators alone say little."""
+        """How many records there are that say what was computed: not what it was computed from."""
 
     @property
     def steps(self) -> int:
@@ -105,6 +111,7 @@ class Recorder:
         try:
             self._begin(self._modules)
             self._begin(self._steps)
+            self._begin(self._by_hand)
             self._watch_operations()
             ACTIVE.append(self)
             self._undo.callback(lambda: ACTIVE.remove(self))
@@ -113,6 +120,11 @@ class Recorder:
         except BaseException:
             self.stop()
             raise
+
+    def finish(self) -> None:
+        """Record what only the end shows; call it before `stop`, if nothing was raised."""
+        self._by_hand.look(is_end=True)
+        self.compared += self._states.look(is_end=True)
 
     def stop(self) -> None:
         """Record no more, and take everything away that `start` put in place. Again it does nothing."""
@@ -179,6 +191,8 @@ class Recorder:
 
     def _add(self, kind: Kind, title: str, value: Any, **where: Any) -> None:
         if threading.get_ident() == self._thread:
+            if kind != "result":
+                self._by_hand.look()
             self.compared += self._observations.add(kind, title, [("", value)], **where)
 
     def _has(self, level: Level) -> bool:
@@ -189,23 +203,28 @@ class Recorder:
     def _on_root(self, module: torch.nn.Module, name: ModuleName, arguments: Any, is_new: bool) -> None:
         if threading.get_ident() != self._thread:
             return
+        self._by_hand.look()
         self._open_window()
         spot = self._places.here()
         if is_new and not name.path:  # else it was met as a part of another
-            state = self._names.learn(module, self._modules.name_of)
-            for path, tensor in state:
+            for path, tensor in self._states.meet(module, name, spot):
                 self._storages.call(tensor, path)
-            if state:
-                self._add("state", f"{name.own} when it was first called", dict(state), module=name, spot=spot)
         if current_node() is None:
             keywords = keyword_arguments()
             given = [*arguments, keywords] if keywords else arguments
-            self._add("input", name.own, given, phase="forward", module=name, spot=spot)
+            self._observations.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
+
+    def _learn(self, module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+        return self._names.learn(module, self._modules.name_of)
 
     def _on_return(self, name: ModuleName, result: Any) -> None:
-        if threading.get_ident() != self._thread or not self._has("modules") or not self._is_in_window():
+        if threading.get_ident() != self._thread:
             return
         phase = "forward" if current_node() is None else "recompute"
+        if phase == "forward" and self._modules.current() is OUTSIDE:
+            self._add("result", name.own, result, phase=phase, module=name, spot=self._places.here())
+        if not self._has("modules") or not self._is_in_window():
+            return
         self._add("module", name.own, result, phase=phase, module=name)
         for index, tensor in enumerate(tensors_in(result)):
             # A hook on a leaf would stay there for good.
@@ -222,7 +241,23 @@ class Recorder:
 
     # Steps
 
+    def _on_backward(self, leaves: Tensors, gradients: Sequence[torch.Tensor | None]) -> None:
+        named = self._steps.named(leaves)
+        values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
+        self.compared += self._observations.add("gradient", "a backward pass", values)
+        for name, leaf in named:
+            self._storages.call(leaf, name)
+        self._drafts.named_until = 0
+        self._open_window()
+
+    def _on_step_by_hand(self, leaves: Tensors) -> None:
+        if self._drafts.named_until:
+            self._log.set_aside(self._drafts.named_until)  # what follows the update is the next step's
+        self._steps.by_hand(leaves)
+
     def _on_optimizer(self, closure: Any) -> Any:
+        self._by_hand.stop()
+        self._close_window()
         self._attribution.optimizers_running += 1
         if closure is None:
             return None
@@ -241,6 +276,7 @@ class Recorder:
         self._attribution.optimizers_running = max(0, self._attribution.optimizers_running - 1)
         self._attribution.end_step()
         self.compared += 1
+        self._states.look()
         self._log.end_step(optimizer, count)
         self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
         self._close_window()
@@ -254,7 +290,9 @@ class Recorder:
     # The window in which operations are recorded
 
     def _is_in_window(self) -> bool:
-        return self._segment is None or self._segment == self.steps
+        # Where a step by hand ends is seen later: until then the next one may have begun.
+        ahead = 1 if self._by_hand.leaves else 0
+        return self._segment is None or self.steps <= self._segment <= self.steps + ahead
 
     def _is_recording_operations(self) -> bool:
         return self._mode is not None and self._mode.is_on
@@ -262,7 +300,7 @@ class Recorder:
     def _open_window(self) -> None:
         is_open = self._is_in_window()
         if self._kept is not None:
-            self._kept.is_on = is_open
+            self._kept.is_on = self._segment in (None, self.steps)
         if not self._has("ops"):
             return
         # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.optim import optimizer as torch_optimizer
 
 from .observations import Observations
+from .states import States
 from .threads import works_for
 
 
@@ -19,6 +20,7 @@ class Steps:
 
     Args:
         observations: Where records go.
+        states: Where those of parameters go.
         name_of: Tells the name of a parameter; "" if it has none.
         on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
         on_end: Called after a step, its records added, with the optimizer's number and the step's.
@@ -27,16 +29,19 @@ class Steps:
     def __init__(
         self,
         observations: Observations,
+        states: States,
         name_of: Callable[[torch.Tensor], str],
         on_start: Callable[[Any], Any],
         on_end: Callable[[int, int], None],
     ) -> None:
         self._observations = observations
+        self._states = states
         self._name_of = name_of
         self._on_start = on_start
         self._on_end = on_end
         self._numbers: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
         self._counts: list[int] = []
+        self._number_by_hand: int | None = None
         self._thread = threading.get_ident()
         self._handles: list[Any] = []
         self.missed = 0
@@ -84,9 +89,23 @@ class Steps:
         parameters = self._parameters(optimizer)
         title = type(optimizer).__name__
         self._observations.add("gradient", title, [(name, p.grad) for name, p in parameters if p.grad is not None])
-        self._observations.add("parameter", title, parameters)
+        self._states.step(title, parameters)
         self._observations.add("optimizer state", title, _state(optimizer, parameters))
         self._on_end(number, count)
+
+    def by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
+        """Record a step that no optimizer of torch's made: all of these count as those of one more optimizer."""
+        if self._number_by_hand is None:
+            self._number_by_hand = len(self._counts)
+            self._counts.append(0)
+        count = self._counts[self._number_by_hand]
+        self._counts[self._number_by_hand] += 1
+        self._states.step("an update without torch.optim", self.named(leaves))
+        self._on_end(self._number_by_hand, count)
+
+    def named(self, leaves: Sequence[torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+        """Return leaves with their names; those that no module has are numbered."""
+        return [(self._name_of(leaf) or f"leaf {index}", leaf) for index, leaf in enumerate(leaves)]
 
     def _parameters(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
         return [

@@ -12,7 +12,12 @@ from torch.autograd import graph
 from torch.fx import _lazy_graph_module
 from torch.utils import _python_dispatch
 
-BACKWARD: CodeType = graph._engine_run_backward.__code__
+engine: Any = graph._engine_run_backward
+"""What begins every backward pass; `autograd` has it by the same name."""
+
+autograd: Any = torch.autograd
+
+BACKWARD: CodeType = engine.__code__
 """What is above this frame on the stack was called by autograd; what is below called `backward`."""
 
 MODULE_CALL: CodeType = torch.nn.Module._call_impl.__code__
@@ -120,6 +125,10 @@ def is_only_described() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0 and (
         torch._C._get_dispatch_mode(_FAKE) is not None or torch._C._get_dispatch_mode(_FUNCTIONAL) is not None
     )
+
+
+is_transformed: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
+"""Return whether a tensor is what `torch.func` gives in place of another."""
 
 
 def storage_key(tensor: torch.Tensor) -> Any:

@@ -161,7 +161,7 @@ def _name(site: Site) -> str:
     """Return what a record is of, in words."""
     if site.kind == "operation":
         return site.name.removesuffix(".default")
-    if site.kind == "module":
+    if site.kind in ("module", "result"):
         return site.name if site.phase == "backward" else f"result of {site.name}"
     words = {"parameter": "parameters of", "gradient": "gradients of", "optimizer state": "optimizer state of"}
     return f"{words.get(site.kind, 'input of' if site.kind == 'input' else site.kind)} {site.name}".rstrip()

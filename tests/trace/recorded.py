@@ -86,6 +86,7 @@ def recorded(body: Callable[[], Any], level: Level = "ops", **how: Any) -> Recor
     recorder.start()
     try:
         result = body()
+        recorder.finish()
     finally:
         recorder.stop()
     recorder.end()
