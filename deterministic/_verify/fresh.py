@@ -65,7 +65,8 @@ class FreshTrials:
 
     def verify(self, level: Level, runs: int, folder: Path) -> Report:
         run = Isolated(self._task, stress=False, timeout=None)
-        return Verification(self.title, run, runs, folder, reproducible(deterministic=level)).report()
+        control = reproducible(deterministic=level)
+        return Verification(self.title, run, runs, folder, control, compares_output=True).report()
 
     def _ask(self, what: str, level: Level) -> Any:
         with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:

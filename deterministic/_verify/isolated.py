@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing import spawn
 from pathlib import Path
@@ -27,7 +27,7 @@ from .stress import HASH_SEED, Conditions
 from .tasks import FunctionTask, Task
 
 LAST_LINES = 40
-"""How many lines of a failed run's output are shown."""
+"""How many lines of a failed run's stdout are shown, and of its stderr."""
 
 _LAST_BYTES = 16384
 _OWN_FRAME = re.compile(
@@ -69,7 +69,8 @@ class Isolated:
         task: What to run.
         stress: Vary what must not matter: see `stress.Conditions`.
         timeout: Seconds after which a repetition is ended; None: never.
-        show_output: Let what it prints through, to stderr, instead of into a file with ".log" beside the trace.
+        show_output: Let what it prints through, to stderr, instead of into files beside the trace: with ".out", and
+            with ".log" what it writes to stderr.
 
     Raises:
         TypeError: The function, or one of its arguments, cannot be made in another process.
@@ -102,20 +103,21 @@ class Isolated:
             TypeError: The plan's scope cannot be made in another process.
         """
         job = self._job(repetition, plan)
-        log = plan.path.absolute().with_suffix(".log")
-        with tempfile.TemporaryDirectory(prefix="deterministic-") as folder, open(log, "wb") as output:
-            place = Path(folder)
+        printed = [plan.path.absolute().with_suffix(suffix) for suffix in (".out", ".log")]
+        with ExitStack() as opened:
+            place = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
+            files = [opened.enter_context(open(path, "wb")) for path in printed]
             (place / jobs.JOB).write_bytes(pickle.dumps(job))
             started = time.monotonic()
-            child = self._start(place, self._environment(job), output)
+            child = self._start(place, self._environment(job), *files)
             ended = self._wait(child, place / jobs.STEPS, on_step)
             done = jobs.read_done(place)
             if done is None:
-                cut = [ended or _ending(child.returncode), *_last_lines(log)]
+                cut = [ended or _ending(child.returncode), *_last_lines(printed)]
                 done = Done(seconds=time.monotonic() - started, cut=cut)
                 _remove_unless_readable(plan.path)
             elif done.raised is not None:
-                done.error = self._failure(done.raised, place, _last_lines(log))
+                done.error = self._failure(done.raised, place, _last_lines(printed))
         varied = "" if job.conditions is None else str(job.conditions)
         return replace(done, varied=varied)
 
@@ -140,14 +142,16 @@ class Isolated:
             return {**os.environ, HASH_SEED: "0"}  # under control; as it is, Python picks another for each process
         return dict(os.environ)
 
-    def _start(self, place: Path, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, place: Path, environment: Mapping[str, str], out: IO[bytes], log: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         folder = str(Path(__file__).parents[2])
         return subprocess.Popen(
             [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, folder, str(place)],
             stdin=subprocess.DEVNULL,
-            stdout=2 if self._show_output else log,
-            stderr=subprocess.STDOUT,
+            stdout=2 if self._show_output else out,
+            stderr=2 if self._show_output else log,
             env=environment,
             start_new_session=True,  # so that its workers are ended with it
         )
@@ -229,12 +233,15 @@ def _ending(status: int) -> str:
         return f"was killed by signal {-status}"
 
 
-def _last_lines(log: Path) -> list[str]:
-    with open(log, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - _LAST_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()
-    return [line for line in lines if not _OWN_FRAME.match(line)][-LAST_LINES:]
+def _last_lines(printed: Sequence[Path]) -> list[str]:
+    found = []
+    for path in printed:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _LAST_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+        found += [line for line in lines if not _OWN_FRAME.match(line)][-LAST_LINES:]
+    return found
 
 
 def _remove_unless_readable(path: Path) -> None:

@@ -218,7 +218,7 @@ def _refused(error: Exception) -> str:
 def _difference(report: Report) -> str:
     """Return where the runs differ first, or why it cannot be told, in one line."""
     if report.outcome == "could not tell":
-        return next(iter(report.reasons), "")
+        return report.differs or next(iter(report.reasons), "")
     divergence = report.divergence
     moment = None if divergence is None else divergence.first or divergence.second
     if moment is None:

@@ -32,6 +32,7 @@ class Report:
         reasons: Why it could not tell; empty if it could.
         notes: What the reader should know beside it.
         curves: What the runs can be drawn by.
+        differs: What differs though no bit that was compared does: a line of the output; empty if nothing does.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Report:
     reasons: Sequence[str]
     notes: Sequence[str]
     curves: Curves
+    differs: str = ""
 
     def __bool__(self) -> bool:
         return self.outcome == "same"
@@ -69,6 +71,7 @@ class Report:
             "verdict": None if self.verdict is None else self.verdict.as_data(),
             "reasons": list(self.reasons),
             "notes": list(self.notes),
+            "differs": self.differs,
             "numbers": self.curves.as_data(),
         }
 
@@ -86,6 +89,8 @@ class Report:
         steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
         if self.outcome == "same":
             return f"bit-exact: {self.runs} runs of {self.title}, {steps} each"
+        if self.differs:
+            return f"the bits compared are the same, but {self.differs}: {self.runs} runs of {self.title}, {steps} each"
         if self.outcome == "could not tell":
             return f"could not tell whether {self.title} is bit-exact, after {self.runs} runs"
         if self.verdict is None or self.divergence is None:

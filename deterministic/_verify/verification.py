@@ -17,6 +17,7 @@ from ..trace.hashes import collect, hash_on_device, hash_on_host
 from ..trace.reasons import Cause, Reason
 from ..trace.verdict import Outcome, Verdict
 from .curves import curves_of
+from .output import output_apart
 from .report import Report
 from .runs import Control, Done, Plan
 from .snapshots import Snapshots
@@ -71,6 +72,7 @@ class Verification:
         control: See `runs.Control`.
         progress: Is told how far it is.
         snapshot_every: After how many steps a copy of a run in this process is kept, to replay from; None: never.
+        compares_output: Compare what the runs printed, which lies beside their traces.
     """
 
     title: str
@@ -80,6 +82,8 @@ class Verification:
     control: Control = True
     progress: Progress = tell_nobody
     snapshot_every: int | None = None
+    compares_output: bool = False
+    _output: list[str] = field(default_factory=list)
     _repetitions: list[_Repetition] = field(default_factory=list)
     _snapshots: list[Snapshots] = field(default_factory=list)
 
@@ -100,6 +104,10 @@ class Verification:
         outcome: Outcome = "could not tell" if reasons else "same"
         if verdict is not None and verdict.outcome == "different":
             outcome, reasons = "different", []
+        differs = ""
+        if self._output and outcome != "different":
+            differs, outcome = "" if reasons else self._output.pop(0), "could not tell"
+            reasons = [*reasons, *self._output, "If it prints times and the like, --ignore-output leaves that out."]
         first = self._repetitions[0]
         recorded = [repetition for repetition in self._repetitions if repetition.path.exists()]
         return Report(
@@ -112,6 +120,7 @@ class Verification:
             reasons=reasons,
             notes=[*_notes(first.done, _steps(verdict)), *self._varied(), *self._lost()],
             curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
+            differs=differs,
         )
 
     def _first_pass(self) -> Verdict | None:
@@ -130,6 +139,9 @@ class Verification:
                 break
             if number > 0:
                 verdict = self._compare(self._repetitions[0], self._repetitions[-1])
+                if self.compares_output and not self._output:
+                    pair = self._repetitions[0], self._repetitions[-1]
+                    self._output = output_apart([r.path.with_suffix(".out") for r in pair], [r.name for r in pair])
                 if verdict.outcome != "same":
                     break
         return verdict

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-traces", type=Path, metavar="DIR", help="leave the traces and the output of each run there"
     )
     parser.add_argument("--show-output", action="store_true", help="let what the script prints through, to stderr")
+    parser.add_argument("--ignore-output", action="store_true", help="do not compare what the script prints: times")
     add_script(parser)
 
 
@@ -90,7 +91,9 @@ def _verify(task: ScriptTask, control: Control, folder: Path, arguments: argpars
     run = Isolated(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     try:
         with progress(arguments.runs, plain=arguments.show_output) as tell:
-            return Verification(task.title, run, arguments.runs, folder, control, tell).report()
+            verification = Verification(task.title, run, arguments.runs, folder, control, tell)
+            verification.compares_output = not (arguments.show_output or arguments.ignore_output)
+            return verification.report()
     except RunFailedError as error:
         reasons = [line.removeprefix("  ") for line in str(error).splitlines()]
         return Report(task.title, "could not tell", 0, 0, [], None, reasons, [], Curves())
