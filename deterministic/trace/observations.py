@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,13 +35,22 @@ class Observations:
         places: Writes lines.
         pause: Entered while values are read.
         kept: A value to keep.
+        note_read: Called with each tensor that is read.
     """
 
-    def __init__(self, log: Log, places: Places, pause: Pause, kept: Kept | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        places: Places,
+        pause: Pause,
+        kept: Kept | None = None,
+        note_read: Callable[[torch.Tensor], object] = lambda tensor: None,
+    ) -> None:
         self._log = log
         self._places = places
         self._pause = pause
         self._kept = kept
+        self._note_read = note_read
         self._sites: dict[Any, int] = {}
 
     def keep(self, kept: Kept | None) -> None:
@@ -73,6 +82,8 @@ class Observations:
                     parts.append((kind_of_leaf, path))
                     hashes.append(bits)
                     tensors.append(leaf if isinstance(leaf, torch.Tensor) else None)
+                    if tensors[-1] is not None:
+                        self._note_read(tensors[-1])
             if self._kept is not None:
                 self._kept.offer(len(self._log), tensors)
         key = kind, title, phase, module, spot, tuple(parts)
