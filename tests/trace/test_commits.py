@@ -175,3 +175,21 @@ def test_the_first_aligned_value_is_told_behind_another_structure(versions: Vers
     rows = dict(verdict.rows())
     assert rows["first value"].startswith("aten.mul.Tensor")
     assert verdict.as_data()["first_difference"]["aligned"][1]["text"] == "loss = net(torch.randn(3, 4)).mul(3.0).sum()"
+
+
+CHECKPOINTED = (
+    "return self.down(self.up(x).relu())",
+    "return torch.utils.checkpoint.checkpoint(lambda x: self.down(self.up(x).relu()), x, use_reentrant=False)",
+)
+
+
+def test_recomputing_hides_no_value(versions: Versions) -> None:
+    (verdict,) = versions.diff(SOURCE, replaced(*CHECKPOINTED)).verdicts
+    assert verdict.cause is not None
+    assert verdict.cause.because.startswith("the second run computes a part of the forward pass again")
+    assert "first value" not in dict(verdict.rows())
+    (verdict,) = versions.diff(SOURCE, replaced(*CHECKPOINTED, "parameters(), 0.1", "parameters(), 0.2")).verdicts
+    rows = dict(verdict.rows())
+    assert "recomputing changes no value" in rows["next"]
+    assert rows["first value"].startswith("state SGD before its first step")
+    assert rows["what differs"].startswith("output lr of group 0")
