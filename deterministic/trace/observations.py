@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -36,13 +36,22 @@ class Observations:
         places: Writes lines.
         pause: Entered while values are read.
         kept: A value to keep.
+        note_read: Called with each tensor that is read.
     """
 
-    def __init__(self, log: Log, places: Places, pause: Pause, kept: Kept | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        places: Places,
+        pause: Pause,
+        kept: Kept | None = None,
+        note_read: Callable[[torch.Tensor], object] = lambda tensor: None,
+    ) -> None:
         self._log = log
         self._places = places
         self._pause = pause
         self._kept = kept
+        self._note_read = note_read
         self._sites: dict[Any, int] = {}
 
     def keep(self, kept: Kept | None) -> None:
@@ -82,8 +91,10 @@ class Observations:
                     parts.append((kind_of_leaf, path))
                     hashes.append(bits)
                     tensors.append(leaf if isinstance(leaf, torch.Tensor) else None)
-                    if seen is not None and isinstance(leaf, torch.Tensor):
-                        seen[leaf] = bits
+                    if tensors[-1] is not None:
+                        self._note_read(tensors[-1])
+                        if seen is not None:
+                            seen[tensors[-1]] = bits
             if self._kept is not None:
                 self._kept.offer(len(self._log), tensors)
         key = kind, title, phase, module, spot, tuple(parts)

@@ -19,7 +19,7 @@ from .dispatch import OperationMode
 from .drafts import Drafts
 from .generators import global_states
 from .log import Kept, Log, Writer
-from .model import LEVELS, Kind, Level
+from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import OUTSIDE, ModuleName, Modules
 from .names import ParameterNames
 from .observations import Observations, Pause
@@ -30,6 +30,9 @@ from .steps import Steps
 from .storages import Storages
 from .threads import ThreadWatch, works_for
 from .torch_internals import current_node, keyword_arguments
+
+MOST_OVERWRITTEN = 256
+"""Steps of which it is noted what was written over before anything read it, and records of one step."""
 
 
 class Recorder:
@@ -64,12 +67,13 @@ class Recorder:
         self._is_in_on_step = False
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
-        self._storages = Storages()
+        self._storages = Storages(self._log.__len__)
         self._names = ParameterNames()
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
-        self._observations = Observations(self._log, self._places, self._pause, kept)
+        self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
+        self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
         self._attribution = Attribution(self._modules, self._places, self._names.owner)
         self._states = States(self._observations, self._learn, self._names.path)
@@ -103,6 +107,7 @@ class Recorder:
             "compared": self.compared,
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
+            "overwritten": self._overwritten,
         }
 
     def start(self) -> None:
@@ -163,7 +168,14 @@ class Recorder:
 
     def end(self) -> None:
         """Write what followed the last step; call it last."""
+        self._note_overwritten(NO_OPTIMIZER, self.steps)
         self._log.end()
+
+    def _note_overwritten(self, optimizer: int, count: int) -> None:
+        records = self._storages.take_overwritten()
+        # Of a step that was cut into parts, records are counted anew in each.
+        if records and not self._log.part and len(self._overwritten) < MOST_OVERWRITTEN:
+            self._overwritten[f"{optimizer} {count}"] = records[:MOST_OVERWRITTEN]
 
     def observe(self, name: str, value: Any) -> None:
         """Record a value that the user wants compared; of a single number the number, too, so that it can be drawn."""
@@ -253,6 +265,7 @@ class Recorder:
     def _on_step_by_hand(self, leaves: Tensors) -> None:
         if self._drafts.named_until:
             self._log.set_aside(self._drafts.named_until)  # what follows the update is the next step's
+            self._storages.forget_overwritten(len(self._log))
         self._steps.by_hand(leaves)
 
     def _on_optimizer(self, closure: Any) -> Any:
@@ -277,6 +290,7 @@ class Recorder:
         self._attribution.end_step()
         self.compared += 1
         self._states.look()
+        self._note_overwritten(optimizer, count)
         self._log.end_step(optimizer, count)
         self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
         self._close_window()
