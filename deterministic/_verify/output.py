@@ -30,14 +30,8 @@ def output_apart(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
 
 
 def _shown(*lines: bytes) -> list[str]:
-    """Return two lines in printable characters, from shortly before they differ."""
-    both_end = all(line.endswith(b"\n") for line in lines)
-    one, other = (_printable(line[:-1] if both_end else line) for line in lines)
+    """Return two lines as literals, from shortly before they differ."""
+    one, other = (line.decode("utf-8", "backslashreplace") for line in lines)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
     start = max(0, same - _BEFORE)
-    return [clipped(f"{'...' if start else ''}{text[start:]}") if text else "(nothing)" for text in (one, other)]
-
-
-def _printable(line: bytes) -> str:
-    text = line.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return [clipped(f"{'...' if start else ''}{text[start:]!r}") for text in (one, other)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from .log import Kept, Log
 from .model import Role, Site, Value
 from .places import Places, Spot
 from .storages import Storages
+from .torch_internals import storage_key
 from .values import Hash, Type, is_number, is_plain, number_bits, number_type, read
 
 
@@ -76,8 +78,8 @@ class Draft:
             # What was not written is whatever the memory held, and may differ without harm.
             if called is not None:
                 self._output(tensor, called)
-            if called:
-                self._drafts.named_until = self._drafts.log.total + 1
+            if storage_key(tensor) in self._drafts.leaves:
+                self._drafts.leaves_until = self._drafts.log.total + 1
 
     def made(self, tensor: torch.Tensor) -> None:
         """Note a tensor that was returned."""
@@ -117,8 +119,9 @@ class Drafts:
         self.inputs = inputs
         self.kept = kept
         self.log = log
-        self.named_until = 0
-        """How many records there were when memory that has a name was last written."""
+        self.leaves: Container[Any] = ()
+        self.leaves_until = 0
+        """How many records there were when the memory of `leaves` was last written."""
         self._places = places
         self._sites: dict[Any, int] = {}
 

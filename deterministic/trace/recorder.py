@@ -21,7 +21,6 @@ from .generators import global_states
 from .log import Kept, Log, Writer
 from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import OUTSIDE, ModuleName, Modules
-from .names import ParameterNames
 from .observations import Observations, Pause
 from .operations import tensors_in
 from .places import Places
@@ -29,7 +28,7 @@ from .states import States
 from .steps import Steps
 from .storages import Storages
 from .threads import ThreadWatch, works_for
-from .torch_internals import current_node, keyword_arguments
+from .torch_internals import current_node, keyword_arguments, storage_key
 
 MOST_OVERWRITTEN = 256
 """Steps of which it is noted what was written over before anything read it, and records of one step."""
@@ -68,18 +67,15 @@ class Recorder:
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages(self._log.__len__)
-        self._names = ParameterNames()
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
         self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
-        self._attribution = Attribution(self._modules, self._places, self._names.owner)
-        self._states = States(self._observations, self._learn, self._names.path)
-        self._steps = Steps(
-            self._observations, self._states, self._names.path, self._on_optimizer, self._on_optimizer_done
-        )
+        self._states = States(self._observations, self._modules.name_of)
+        self._attribution = Attribution(self._modules, self._places, self._states.owner)
+        self._steps = Steps(self._observations, self._states, self._on_optimizer, self._on_optimizer_done)
         self._by_hand = ByHand(self._observations.read, self._on_backward, self._on_step_by_hand)
         self._threads = ThreadWatch(self._storages, self._places)
         self._compiled = CompiledRegions(self._drafts, self._attribution, self._pause, self._is_recording_operations)
@@ -203,8 +199,7 @@ class Recorder:
 
     def _add(self, kind: Kind, title: str, value: Any, **where: Any) -> None:
         if threading.get_ident() == self._thread:
-            if kind != "result":
-                self._by_hand.look()
+            self._by_hand.look()
             self.compared += self._observations.add(kind, title, [("", value)], **where)
 
     def _has(self, level: Level) -> bool:
@@ -219,15 +214,12 @@ class Recorder:
         self._open_window()
         spot = self._places.here()
         if is_new and not name.path:  # else it was met as a part of another
-            for path, tensor in self._states.meet(module, name, spot):
+            for path, tensor in self._states.meet(module, spot):
                 self._storages.call(tensor, path)
         if current_node() is None:
             keywords = keyword_arguments()
             given = [*arguments, keywords] if keywords else arguments
             self._observations.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
-
-    def _learn(self, module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
-        return self._names.learn(module, self._modules.name_of)
 
     def _on_return(self, name: ModuleName, result: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -257,19 +249,18 @@ class Recorder:
         named = self._steps.named(leaves)
         values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
         self.compared += self._observations.add("gradient", "a backward pass", values)
-        for name, leaf in named:
-            self._storages.call(leaf, name)
-        self._drafts.named_until = 0
+        self._drafts.leaves, self._drafts.leaves_until = {*map(storage_key, leaves)}, 0
         self._open_window()
 
     def _on_step_by_hand(self, leaves: Tensors) -> None:
-        if self._drafts.named_until:
-            self._log.set_aside(self._drafts.named_until)  # what follows the update is the next step's
+        if self._drafts.leaves_until:
+            self._log.set_aside(self._drafts.leaves_until)  # what follows the update is the next step's
             self._storages.forget_overwritten(len(self._log))
         self._steps.by_hand(leaves)
 
     def _on_optimizer(self, closure: Any) -> Any:
         self._by_hand.stop()
+        self._drafts.leaves = ()
         self._close_window()
         self._attribution.optimizers_running += 1
         if closure is None:

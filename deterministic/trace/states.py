@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
+from operator import ne
 from typing import Any, TypeAlias
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
 from .hashes import collect
+from .model import Kind
 from .modules import ModuleName
+from .names import ParameterNames
 from .observations import Observations
 from .places import Spot
 from .torch_internals import storage_key
@@ -21,36 +24,28 @@ Named: TypeAlias = "Sequence[tuple[str, torch.Tensor]]"
 _STEPPED = "stepped"
 
 
-class States:
+class States(ParameterNames):
     """Records the state of outermost modules, and what else has changed than by steps. Keeps none of it alive.
 
     Args:
         observations: Where records go.
-        learn: Notes what the state of a module is called, and returns it.
-        name_of: Tells what a parameter or buffer is called; "" if it is not known.
+        name_of: Tells what a module is called.
     """
 
-    def __init__(
-        self,
-        observations: Observations,
-        learn: Callable[[torch.nn.Module], Named],
-        name_of: Callable[[torch.Tensor], str],
-    ) -> None:
+    def __init__(self, observations: Observations, name_of: Callable[[torch.nn.Module], ModuleName]) -> None:
+        super().__init__()
         self._observations = observations
-        self._learn = learn
         self._name_of = name_of
-        self._roots: weakref.WeakKeyDictionary[torch.nn.Module, ModuleName] = weakref.WeakKeyDictionary()
+        self._roots: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
         self._marks: Any = WeakIdKeyDictionary()  # of each tensor as it was last recorded, as are these:
         self._hashes: Any = WeakIdKeyDictionary()
 
-    def meet(self, module: torch.nn.Module, name: ModuleName, spot: Spot | None) -> Named:
+    def meet(self, module: torch.nn.Module, spot: Spot | None) -> Named:
         """Record the state of an outermost module that is called for the first time, and return it."""
-        state = self._learn(module)
+        state = self.learn(module, self._name_of)
         if state:
-            self._roots[module] = name
-            title = f"{name.own} when it was first called"
-            self._observations.add("state", title, state, module=name, spot=spot, seen=self._hashes)
-            self._marks.update((tensor, _mark_of(tensor)) for _, tensor in state)
+            self._roots.add(module)
+            self._add("state", module, "when it was first called", state, spot)
         return state
 
     def step(self, title: str, parameters: Named) -> bool:
@@ -65,23 +60,33 @@ class States:
             Whether there was any that can be compared.
         """
         has_any = False
-        for module, name in list(self._roots.items()):
-            state = [*module.parameters(), *module.buffers()]
-            changed = [*compress(state, self._have_changed(state) if is_end else map(self._has_moved, state))]
-            if not all(map(self._name_of, changed)):
-                self._learn(module)
-            self._marks.update((tensor, _mark_of(tensor)) for tensor in changed)
-            if named := [(self._name_of(tensor), tensor) for tensor in changed]:
-                title = f"of {name.own}"
-                has_any |= self._observations.add("later state", title, named, module=name, seen=self._hashes)
+        for module in list(self._roots):
+            changed = [*(self._changed(module) if is_end else self._moved(module))]
+            if not all(map(self.path, changed)):
+                self.learn(module, self._name_of)
+            if changed:
+                named = [(self.path(tensor), tensor) for tensor in changed]
+                has_any |= self._add("later state", module, "after a step" if not is_end else "at the end", named)
         return has_any
 
-    def _has_moved(self, tensor: torch.Tensor) -> bool:
-        return self._marks.get(tensor) not in (_STEPPED, _mark_of(tensor))
+    def _add(self, kind: Kind, module: torch.nn.Module, when: str, state: Named, spot: Spot | None = None) -> bool:
+        self._marks.update((tensor, _mark_of(tensor)) for _, tensor in state)
+        name = self._name_of(module)
+        title = f"{name.own} {when}"
+        return self._observations.add(kind, title, state, module=name, spot=spot, seen=self._hashes)
 
-    def _have_changed(self, tensors: Sequence[torch.Tensor]) -> list[bool]:
-        before = collect([self._hashes.get(tensor, 0) for tensor in tensors])
-        return [one != other for one, other in zip(before, self._observations.read(tensors), strict=True)]
+    def _moved(self, module: torch.nn.Module) -> Iterator[torch.Tensor]:
+        for part in module.modules():
+            own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+            own = [tensor for tensor in own if self._marks.get(tensor) != _STEPPED]
+            # Batch normalisation counts no version of what it writes, but does of how many batches it has seen.
+            if any(self._marks.get(tensor) != _mark_of(tensor) for tensor in own):
+                yield from own
+
+    def _changed(self, module: torch.nn.Module) -> Iterator[torch.Tensor]:
+        state = [*module.parameters(), *module.buffers()]
+        before = collect([self._hashes.get(tensor, 0) for tensor in state])
+        return compress(state, map(ne, before, self._observations.read(state)))
 
 
 def _mark_of(tensor: torch.Tensor) -> Any:

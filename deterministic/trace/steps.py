@@ -20,8 +20,7 @@ class Steps:
 
     Args:
         observations: Where records go.
-        states: Where those of parameters go.
-        name_of: Tells the name of a parameter; "" if it has none.
+        states: Where those of parameters go; it tells what they are called.
         on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
         on_end: Called after a step, its records added, with the optimizer's number and the step's.
     """
@@ -30,13 +29,11 @@ class Steps:
         self,
         observations: Observations,
         states: States,
-        name_of: Callable[[torch.Tensor], str],
         on_start: Callable[[Any], Any],
         on_end: Callable[[int, int], None],
     ) -> None:
         self._observations = observations
         self._states = states
-        self._name_of = name_of
         self._on_start = on_start
         self._on_end = on_end
         self._numbers: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
@@ -105,11 +102,11 @@ class Steps:
 
     def named(self, leaves: Sequence[torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
         """Return leaves with their names; those that no module has are numbered."""
-        return [(self._name_of(leaf) or f"leaf {index}", leaf) for index, leaf in enumerate(leaves)]
+        return [(self._states.path(leaf) or f"leaf {index}", leaf) for index, leaf in enumerate(leaves)]
 
     def _parameters(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
         return [
-            (self._name_of(parameter) or f"parameter {index} of group {group}", parameter)
+            (self._states.path(parameter) or f"parameter {index} of group {group}", parameter)
             for group, options in enumerate(optimizer.param_groups)
             for index, parameter in enumerate(options["params"])
         ]

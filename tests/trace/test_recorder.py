@@ -109,7 +109,9 @@ def sizes(recorder: Recorder) -> dict[str, int]:
         "sites": recorder._log._indexes,
         "draft sites": recorder._drafts._sites,
         "stacks": recorder._modules._stacks,
-        "names": recorder._names._known,
+        "names": recorder._states._known,
+        "marks": recorder._states._marks,
+        "hashes": recorder._states._hashes,
     }
     assert len(recorder._storages) <= 1 << 12
     return {name: len(part) for name, part in parts.items()} | {
