@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def test_a_module_is_bit_exact_by_default(tmp_path: Path, capfd: pytest.CaptureF
     shown = capfd.readouterr()
     assert shown.out == "bit-exact: 2 runs of -m train --runs 7, 3 steps each\n"
     assert shown.err == "the report is in report.html\nthe traces are in kept\n"
-    assert (tmp_path / "kept" / "run2.log").read_text() == "['--runs', '7']\n"
+    assert (tmp_path / "kept" / "run2.out").read_text() == "['--runs', '7']\n"
+    assert (tmp_path / "kept" / "run2.log").read_text() == ""
     assert main(["diff", "kept/run1.trace", "kept/run2.trace"]) == 0
     assert "bit-exact: 2 runs" in (tmp_path / "report.html").read_text()
 
@@ -103,6 +105,49 @@ def test_what_a_script_prints_is_shown_on_request(script: Path, capfd: pytest.Ca
     script.write_text("print('out')\nimport sys\nprint('err', file=sys.stderr)\nsys.exit(1)\n")
     assert main(["verify", "--show-output", "train.py"]) == 2
     assert capfd.readouterr().err == "out\nerr\n"
+
+
+PRINTS = """
+import os
+import sys
+import torch
+print("a training")
+sys.stderr.write(f"process {os.getpid()}")
+print(torch.nn.Linear(2, 1)(torch.ones(2)).item(), f"{os.getpid()}\\x00")
+"""
+
+
+def test_the_same_bits_with_another_output_are_not_called_bit_exact(
+    script: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text(PRINTS)
+    assert main(["verify", "--runs", "2", "--json", "train.py"]) == 2
+    found = json.loads(capfd.readouterr().out)
+    assert (found["outcome"], found["differs"]) == ("could not tell", "line 2 of its output differs")
+    one, other, what_to_do = found["reasons"]
+    assert re.fullmatch(r"  run 1: '.*\d+\\x00\\n'", one)
+    assert one[9:] != other[9:]
+    assert "--ignore-output" in what_to_do
+
+
+@pytest.mark.parametrize("option", ["--ignore-output", "--show-output"])
+def test_what_is_printed_is_not_compared_on_request(
+    option: str, script: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text(PRINTS)
+    assert main(["verify", "--runs", "2", option, "train.py"]) == 0
+    assert capfd.readouterr().out == "bit-exact: 2 runs of train.py, 0 steps each\n"
+
+
+def test_an_output_that_differs_is_told_of_beside_that_nothing_was_compared(
+    script: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text("import os\nprint(os.getpid())\n")
+    assert main(["verify", "--runs", "2", "train.py"]) == 2
+    shown = capfd.readouterr().out.splitlines()
+    assert shown[0] == "could not tell whether train.py is bit-exact, after 2 runs"
+    assert "nothing was recorded that could be compared" in shown[1]
+    assert shown[2] == "  line 1 of its output differs"
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_how_a_script_ends_is_known(end: str, raised: str | None, in_footer: str
     footer = footer_of(tmp_path / "run.trace")
     assert (footer["raised"], footer["steps"]) == (in_footer, 2)
     assert seen[-1:] == [2]
+    assert (tmp_path / "run.out").read_text() == "before the end\n"
     output = (tmp_path / "run.log").read_text()
-    assert output.startswith("before the end\n")
     if raised == "LookupError":
         assert f'File "{script}", line 11, in <module>' in output
         assert "_verify" not in output
