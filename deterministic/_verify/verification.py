@@ -108,6 +108,7 @@ class Verification:
         if self._output and outcome != "different":
             differs, outcome = "" if reasons else self._output.pop(0), "could not tell"
             reasons = [*reasons, *self._output, "If it prints times and the like, --ignore-output leaves that out."]
+        noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
         first = self._repetitions[0]
         recorded = [repetition for repetition in self._repetitions if repetition.path.exists()]
         return Report(
@@ -118,7 +119,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*_notes(first.done, _steps(verdict)), *self._varied(), *self._lost()],
+            notes=[*_notes(first.done, _steps(verdict)), *noted, *self._varied(), *self._lost()],
             curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
             differs=differs,
         )

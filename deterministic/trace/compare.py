@@ -14,6 +14,7 @@ from .cursor import Cursor, Group, Side, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
 from .file import TraceReader
 from .model import LEVELS, NO_OPTIMIZER, Level, Site, Step
+from .values import NOT_COMPARED
 
 __all__ = ["Comparison", "Divergence", "Moment", "compare"]
 
@@ -44,8 +45,13 @@ def compare(a: TraceReader, b: TraceReader) -> Comparison:
         TraceError: One of them is damaged.
     """
     found = _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
-    found.has_operations = all(any(site.kind == "operation" for site in reader.sites) for reader in (a, b))
+    found.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
     return found
+
+
+def _is_read_operation(site: Site) -> bool:
+    outputs = (value.type for value in site.values if value.role == "output")
+    return site.kind == "operation" and not all(of.endswith(NOT_COMPARED) for of in outputs)
 
 
 class _Comparer:

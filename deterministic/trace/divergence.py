@@ -82,7 +82,7 @@ class Comparison:
         divergence: The first difference, None if there is none.
         ended: The step that was under way where a trace ends that was not finished, if there is no difference before.
         optimizers: How many there were.
-        has_operations: Whether operations were recorded in both.
+        has_operations: Whether operations were recorded in both, with values that they gave.
     """
 
     level: Level

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 
 from .active import ACTIVE
 from .attribution import Attribution
-from .bits import undispatched
+from .bits import row_of_values, undispatched
 from .by_hand import ByHand, Tensors
 from .compiled import CompiledRegions
 from .dispatch import OperationMode
@@ -21,8 +21,7 @@ from .generators import global_states
 from .log import Kept, Log, Writer
 from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import OUTSIDE, ModuleName, Modules
-from .observations import Observations, Pause
-from .operations import tensors_in
+from .observations import Observations, Pause, leaves
 from .places import Places
 from .states import States
 from .steps import Steps
@@ -101,6 +100,7 @@ class Recorder:
         return {
             "steps": self.steps,
             "compared": self.compared,
+            **self._observations.missed,
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
             "overwritten": self._overwritten,
@@ -125,7 +125,7 @@ class Recorder:
     def finish(self) -> None:
         """Record what only the end shows; call it before `stop`, if nothing was raised."""
         self._by_hand.look(is_end=True)
-        self.compared += self._states.look(is_end=True)
+        self.compared += self._states.look(is_end=True) > 0
 
     def stop(self) -> None:
         """Record no more, and take everything away that `start` put in place. Again it does nothing."""
@@ -175,9 +175,10 @@ class Recorder:
 
     def observe(self, name: str, value: Any) -> None:
         """Record a value that the user wants compared; of a single number the number, too, so that it can be drawn."""
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex() and not value.is_meta:
-            with undispatched():
-                value = {"": value, "value": value.item()}
+        with suppress(TypeError), undispatched():  # it may have no values that can be read
+            row = row_of_values(value) if isinstance(value, torch.Tensor) else None
+            if row is not None and row.numel() == 1 and not row.is_complex():
+                value = {"": value, "value": row.item()}
         self._add("observed", name, value)
 
     def returned(self, value: Any) -> None:
@@ -195,12 +196,13 @@ class Recorder:
             batch: The batch.
         """
         values = {"epoch": epoch, "start within the epoch": start, "number": number, "content": batch}
-        self._add("batch", "of a loader", values, spot=self._places.here())
+        self._add("batch", "of a loader", values, beside=3, spot=self._places.here())
 
-    def _add(self, kind: Kind, title: str, value: Any, **where: Any) -> None:
+    def _add(self, kind: Kind, title: str, value: Any, *, beside: int = 0, **where: Any) -> None:
+        """Add a record; `beside`: how many of its values say nothing of what was computed."""
         if threading.get_ident() == self._thread:
             self._by_hand.look()
-            self.compared += self._observations.add(kind, title, [("", value)], **where)
+            self.compared += self._observations.add(kind, title, [("", value)], **where) > beside
 
     def _has(self, level: Level) -> bool:
         return LEVELS.index(self._level) >= LEVELS.index(level)
@@ -230,7 +232,7 @@ class Recorder:
         if not self._has("modules") or not self._is_in_window():
             return
         self._add("module", name.own, result, phase=phase, module=name)
-        for index, tensor in enumerate(tensors_in(result)):
+        for index, tensor in enumerate(leaf for _, leaf in leaves("", result) if isinstance(leaf, torch.Tensor)):
             # A hook on a leaf would stay there for good.
             if tensor.requires_grad and not tensor.is_leaf and phase == "forward":
                 self._watch_gradient(tensor, name, index)
@@ -248,7 +250,7 @@ class Recorder:
     def _on_backward(self, leaves: Tensors, gradients: Sequence[torch.Tensor | None]) -> None:
         named = self._steps.named(leaves)
         values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
-        self.compared += self._observations.add("gradient", "a backward pass", values)
+        self.compared += self._observations.add("gradient", "a backward pass", values) > 0
         self._drafts.leaves, self._drafts.leaves_until = {*map(storage_key, leaves)}, 0
         self._open_window()
 
@@ -276,10 +278,10 @@ class Recorder:
 
         return run
 
-    def _on_optimizer_done(self, optimizer: int, count: int) -> None:
+    def _on_optimizer_done(self, optimizer: int, count: int, is_compared: bool) -> None:
         self._attribution.optimizers_running = max(0, self._attribution.optimizers_running - 1)
         self._attribution.end_step()
-        self.compared += 1
+        self.compared += is_compared
         self._states.look()
         self._note_overwritten(optimizer, count)
         self._log.end_step(optimizer, count)

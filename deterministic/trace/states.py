@@ -48,28 +48,28 @@ class States(ParameterNames):
             self._add("state", module, "when it was first called", state, spot)
         return state
 
-    def step(self, title: str, parameters: Named) -> bool:
-        """Record parameters as a step left them, and return whether any can be compared."""
+    def step(self, title: str, parameters: Named) -> int:
+        """Record parameters as a step left them, and return how many can be compared."""
         self._marks.update((parameter, _STEPPED) for _, parameter in parameters)
         return self._observations.add("parameter", title, parameters, seen=self._hashes)
 
-    def look(self, *, is_end: bool = False) -> bool:
+    def look(self, *, is_end: bool = False) -> int:
         """Record what else has been written or is new; at the end also what `.data` changed, which counts no versions.
 
         Returns:
-            Whether there was any that can be compared.
+            How much of that can be compared.
         """
-        has_any = False
+        compared = 0
         for module in list(self._roots):
             changed = [*(self._changed(module) if is_end else self._moved(module))]
             if not all(map(self.path, changed)):
                 self.learn(module, self._name_of)
             if changed:
                 named = [(self.path(tensor), tensor) for tensor in changed]
-                has_any |= self._add("later state", module, "after a step" if not is_end else "at the end", named)
-        return has_any
+                compared += self._add("later state", module, "after a step" if not is_end else "at the end", named)
+        return compared
 
-    def _add(self, kind: Kind, module: torch.nn.Module, when: str, state: Named, spot: Spot | None = None) -> bool:
+    def _add(self, kind: Kind, module: torch.nn.Module, when: str, state: Named, spot: Spot | None = None) -> int:
         self._marks.update((tensor, _mark_of(tensor)) for _, tensor in state)
         name = self._name_of(module)
         title = f"{name.own} {when}"

@@ -22,7 +22,7 @@ class Steps:
         observations: Where records go.
         states: Where those of parameters go; it tells what they are called.
         on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
-        on_end: Called after a step, its records added, with the optimizer's number and the step's.
+        on_end: Called after a step with the optimizer's number, the step's, and whether it can be compared.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Steps:
         observations: Observations,
         states: States,
         on_start: Callable[[Any], Any],
-        on_end: Callable[[int, int], None],
+        on_end: Callable[[int, int, bool], None],
     ) -> None:
         self._observations = observations
         self._states = states
@@ -85,10 +85,11 @@ class Steps:
         self._counts[number] += 1
         parameters = self._parameters(optimizer)
         title = type(optimizer).__name__
-        self._observations.add("gradient", title, [(name, p.grad) for name, p in parameters if p.grad is not None])
-        self._states.step(title, parameters)
+        gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
+        compared = self._observations.add("gradient", title, gradients)
+        compared += self._states.step(title, parameters)
         self._observations.add("optimizer state", title, _state(optimizer, parameters))
-        self._on_end(number, count)
+        self._on_end(number, count, compared > 0)
 
     def by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
         """Record a step that no optimizer of torch's made: all of these count as those of one more optimizer."""
@@ -97,8 +98,8 @@ class Steps:
             self._counts.append(0)
         count = self._counts[self._number_by_hand]
         self._counts[self._number_by_hand] += 1
-        self._states.step("an update without torch.optim", self.named(leaves))
-        self._on_end(self._number_by_hand, count)
+        compared = self._states.step("an update without torch.optim", self.named(leaves))
+        self._on_end(self._number_by_hand, count, compared > 0)
 
     def named(self, leaves: Sequence[torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
         """Return leaves with their names; those that no module has are numbered."""
