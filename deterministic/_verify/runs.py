@@ -41,6 +41,8 @@ class Plan:
         snapshots: Where to keep copies of the run on the way; None: nowhere.
         keep: Of that segment's record with this number, keep the value with this one, in a file beside the trace with
             ".pt" after its name.
+        earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
+            own nothing was left there by another run.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Plan:
     segment: int | None = None
     keep: tuple[int, int] | None = None
     snapshots: Snapshots | None = None
+    earlier: bool = False
 
 
 @dataclass
@@ -63,6 +66,7 @@ class Done:
         is_thin: Whether what it returned says little: nothing, a truth value, a whole number, a text.
         children_share: What part of the processor time child processes took, 0 to 1.
         own_seed: The seed that the code gave torch itself, if it did.
+        seeded_at: The line that did, if it is known.
         carried: Fingerprints of what it found when it began, by name.
         cut: Why its process ended before it did, and the last lines of what it had written; empty if it did not. Of a
             run that was cut there is no trace where none can be read.
@@ -76,6 +80,7 @@ class Done:
     is_thin: bool = True
     children_share: float = 0.0
     own_seed: int | None = None
+    seeded_at: str = ""
     carried: Mapping[str, str] = field(default_factory=dict)
     cut: Sequence[str] = ()
     varied: str = ""
@@ -114,6 +119,7 @@ def perform(
     snapshots = plan.snapshots or NO_SNAPSHOTS
     # Each rank verifies for itself, in a folder of its own.
     how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
+    how["earlier"] = plan.earlier
     with snapshots.guard(), _fresh_checkpoints(plan), scope:
         seeds = _Seeds()
         try:

@@ -46,6 +46,7 @@ class Recorder:
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
             user's `optimizer.step()`. A child that is forked in here goes on recording: see `redirect`.
         kept: A value to keep, of a record of `segment`.
+        earlier: Tell memory that is there when it starts from what comes from outside torch.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Recorder:
         source: bool = True,
         on_step: Callable[[int], None] = lambda steps: None,
         kept: Kept | None = None,
+        earlier: bool = False,
     ) -> None:
         self._level = level
+        self._earlier = earlier
         self._segment = segment
         self._on_step = on_step
         self._is_in_on_step = False
@@ -107,6 +110,8 @@ class Recorder:
     def start(self) -> None:
         """Begin to record."""
         _prepare_process()
+        if self._earlier:
+            self._storages.mark_alive()
         try:
             self._begin(self._modules)
             self._begin(self._steps)
