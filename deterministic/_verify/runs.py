@@ -17,6 +17,7 @@ from ..checkpoint.directory import FRESH
 from ..trace.log import Kept
 from ..trace.model import Level
 from ..trace.record import Recording
+from ..trace.torch_internals import graphs_compiled
 from .snapshots import NO_SNAPSHOTS, Snapshots
 from .tasks import Task
 
@@ -106,6 +107,7 @@ def perform(
     """
     done = Done(carried=task.carried())
     scope = plan.control if isinstance(plan.control, Scope) else reproducible(enabled=plan.control)
+    graphs = graphs_compiled()
     started, own, children = time.monotonic(), time.process_time(), _children_seconds()
 
     def after_step(steps: int) -> None:
@@ -139,7 +141,8 @@ def perform(
     done.own_seed = seeds.other if plan.control is not False else None
     done.seconds = time.monotonic() - started
     children, own = _children_seconds() - children, time.process_time() - own
-    done.children_share = children / (children + own) if children else 0.0
+    # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.
+    done.children_share = children / (children + own) if children and graphs == graphs_compiled() else 0.0
     return done
 
 
