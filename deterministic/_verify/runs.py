@@ -17,6 +17,7 @@ from ..checkpoint.directory import FRESH
 from ..trace.log import Kept
 from ..trace.model import Level
 from ..trace.record import Recording
+from ..trace.seeding import Seeding
 from ..trace.torch_internals import graphs_compiled
 from .snapshots import NO_SNAPSHOTS, Snapshots
 from .tasks import Task
@@ -122,10 +123,12 @@ def perform(
     # Each rank verifies for itself, in a folder of its own.
     how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
     how["earlier"] = plan.earlier
+    noted: list[Seeding] = []
     with snapshots.guard(), _fresh_checkpoints(plan), scope:
         seeds = _Seeds()
         try:
             with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
+                noted = recording.recorder.seeded
                 snapshots.begin(recording)
                 on_start(recording, done)
                 result = task.run()
@@ -139,6 +142,7 @@ def perform(
     if kept is not None and kept.tensor is not None:
         torch.save(kept.tensor, f"{plan.path}.pt")
     done.own_seed = seeds.other if plan.control is not False else None
+    done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
     done.seconds = time.monotonic() - started
     children, own = _children_seconds() - children, time.process_time() - own
     # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.

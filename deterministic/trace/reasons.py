@@ -282,6 +282,9 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
     if kind in ("parameter", "gradient", "optimizer state"):
         because = f"the {kind} {value.name} was written past torch's dispatcher: no recorded operation differs"
         return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}.")
+    if kind in ("observed", "returned") and "[" not in value.type:
+        because = "nothing that torch computed differs: it came from numpy, another library or its threads"
+        return Cause(Reason.OUTSIDE, because, _FIND_DATA)
     return _unknown("no recorded operation differs", "Observe more values.")
 
 

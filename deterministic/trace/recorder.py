@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from .names import ParameterNames
 from .observations import Observations, Pause
 from .operations import tensors_in
 from .places import Places
+from .seeding import Activity, Seeding
 from .steps import Steps
 from .storages import Storages
 from .threads import ThreadWatch, works_for
@@ -73,6 +75,7 @@ class Recorder:
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
+        self._drafts.seeds = segment is not None
         self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
@@ -84,6 +87,7 @@ class Recorder:
         self._steps_in_backward: bool | None = None
         self._thread = threading.get_ident()
         self._undo = ExitStack()
+        self.seeded: list[Seeding] = []
         self.compared = 0
         """How many records there are that say what was computed: the process's generators alone say little."""
 
@@ -105,6 +109,7 @@ class Recorder:
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
             "overwritten": self._overwritten,
+            "seeded": self.seeded,
         }
 
     def start(self) -> None:
@@ -116,8 +121,7 @@ class Recorder:
             self._begin(self._modules)
             self._begin(self._steps)
             self._watch_operations()
-            ACTIVE.append(self)
-            self._undo.callback(lambda: ACTIVE.remove(self))
+            self._begin(Activity(self))
             self._undo.callback(self._close_window, force=True)
             self._open_window()
         except BaseException:
@@ -148,7 +152,7 @@ class Recorder:
             kept: As for the constructor.
         """
         self._level, self._segment, self._kept = level, segment, kept
-        self._drafts.inputs, self._drafts.kept = self._has("ops+inputs"), kept
+        self._drafts.inputs, self._drafts.kept, self._drafts.seeds = self._has("ops+inputs"), kept, True
         self._log.redirect(writer, level)
         self._observations.keep(kept)
         self._watch_operations()
@@ -299,15 +303,10 @@ class Recorder:
                 self._mode = None
 
 
-_is_prepared = False
-
-
+@cache
 def _prepare_process() -> None:
-    global _is_prepared
-    if not _is_prepared:
-        _is_prepared = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_abandon_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _abandon_all() -> None:
