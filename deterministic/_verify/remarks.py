@@ -63,7 +63,8 @@ def notes_on(runs: Sequence[Done], steps: int) -> list[str]:
     if seeds:
         at = next((f", at {done.seeded_at}" for done in runs if done.seeded_at), "")
         notes.append(
-            f"The code seeds torch itself, with {and_more([*seeds], 3)}{at}: that seed was compared, not the scope's."
+            f"The code seeds torch itself, with {' and with '.join([*seeds][:2])}{at}: that seed was compared, not the "
+            "scope's."
         )
     if (steps or not runs[0].is_thin) and _work_elsewhere(runs) > MOST_WORK_ELSEWHERE:
         notes.append("Child processes did most of the work; what they computed was compared only as it came back.")

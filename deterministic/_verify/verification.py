@@ -234,14 +234,13 @@ class Verification:
         changed = [name for name in before if name in after and before[name] != after[name]]
         # In a process of its own nothing is left of another run: it is what importing made, before there was a seed.
         named = [n for n in changed if self.fresh is not None and _is_named(re.split("[ .]", n)[-1], verdict)]
+        had_changed = f"{and_more(named or changed, 4)} had changed when {verdict.names[1]} began"
+        notes = [note for note in verdict.notes if not note.endswith(_MAY_BE)]
         if not named and verdict.cause.reason is not Reason.CARRIED_OVER:
-            note = f"{and_more(changed, 4)} had changed when {verdict.names[1]} began, which may be the reason"
-            is_told = not changed or note in verdict.notes
-            return verdict if is_told else replace(verdict, notes=[*verdict.notes, note])
-        what = and_more(named or changed, 4)
-        because = f"{what} had changed when {verdict.names[1]} began: {verdict.cause.because}" if what else None
+            return replace(verdict, notes=[*notes, *([f"{had_changed}, {_MAY_BE}"] if changed else [])])
+        because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
         remedy = f"{BUILD_IT}{f', or pass {self.fresh}' if self.fresh else ''}."
-        return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because or verdict.cause.because, remedy))
+        return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
 
     def _why_not(self, verdict: Verdict | None) -> list[str]:
         """Return why it cannot be told whether the runs are bit-exact; nothing if it can."""
@@ -277,6 +276,7 @@ def _cut(name: str, cut: Sequence[str]) -> list[str]:
     return [f"{name} {why}{'; the last lines of its output:' if output else ''}", *(f"  {line}" for line in output)]
 
 
+_MAY_BE = "which may be the reason"
 _MAY_BE_CARRIED = (
     Reason.CARRIED_OVER,
     Reason.CONTROL_FLOW,

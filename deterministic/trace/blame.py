@@ -12,6 +12,9 @@ from .reasons import Cause, Reason
 Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
 """The headers of two traces, or the footers, empty where a trace was not finished."""
 
+_ENTROPY = "None"
+"""The seed of `random.seed()` and `numpy.random.seed()`."""
+
 _SEED_FIRST = "Seed it first: reproducible(seed=...) and `deterministic run` do, with every generator of the process."
 _SEED_THERE = "Give it a fixed seed there, or leave that out, so that the seed of reproducible() holds."
 
@@ -27,16 +30,21 @@ def with_generators(cause: Cause, divergence: Divergence, headers: Ends, footers
     """
     if cause.reason is Reason.GENERATOR:
         return _of_draw(cause, divergence, footers)
-    kind = divergence.first.site.kind if divergence.first is not None and divergence.values else ""
-    if kind not in ("observed", "returned") or cause.reason not in (Reason.OUTSIDE, Reason.NUMBER):
+    if cause.reason not in (Reason.OUTSIDE, Reason.NUMBER, Reason.CONTROL_FLOW):
         return cause
-    for name in generators_apart(headers, footers, began_alike=False):
-        if not name.startswith("torch"):  # operations that draw from those are recorded
+    others = [name for name in headers[0].get("generators") or {} if not name.startswith("torch")]
+    kind = divergence.first.site.kind if divergence.first is not None and divergence.values else ""
+    if kind in ("observed", "returned"):  # no operation differs, and those tell of torch's own generators
+        for name in [name for name in generators_apart(headers, footers, began_alike=False) if name in others]:
             what = cause.because if cause.reason is Reason.NUMBER else "nothing that torch computed differs"
-            began = headers[0]["generators"][name] == headers[1]["generators"].get(name)
-            how = "ended in another state" if began else "was in another state when the second run began"
-            found = Cause(Reason.GENERATOR, f"{what}; {name} was drawn from, and {how}", _SEED_FIRST)
+            is_new = headers[0]["generators"][name] != headers[1]["generators"].get(name)
+            how = "was in another state when the second run began" if is_new else "ended in another state"
+            remedy = _SEED_FIRST if is_new else "Look for what seeds it in the run, or draws from it more often in one."
+            found = Cause(Reason.GENERATOR, f"{what}; {name} was drawn from, and {how}", remedy)
             return with_seeds(found, name, footers)
+    for name in others:
+        if told := _seeds_apart(name, footers):
+            return replace(cause, remedy=f"The code seeded {name} {told}. {_SEED_THERE} Else: {cause.remedy}")
     return cause
 
 
@@ -63,17 +71,25 @@ def with_seeds(cause: Cause, generator: str, footers: Ends, seeds: Sequence[str]
         footers: Of both.
         seeds: What torch says that they were; empty if it was not asked.
     """
+    if not (told := _seeds_apart(generator, footers, seeds)):
+        return cause
+    remedy = _SEED_THERE if generator else cause.remedy
+    return replace(cause, because=f"{cause.because}: the code seeded it {told}", remedy=remedy)
+
+
+def _seeds_apart(generator: str, footers: Ends, seeds: Sequence[str] = ()) -> str:
+    """Return in words the first seeds of a generator that are not the same in both runs; empty if all are."""
     ones, others = ([note for note in footer.get("seeded", ()) if note[0] == generator] for footer in footers)
     at = ""
     for (_, one, place), (_, other, _) in zip(ones, others, strict=False):
-        if one != other or one == "None":
+        if one != other or one == _ENTROPY:
             seeds, at = (one, other), f", at {place}" if place else ""
             break
-    if not seeds or (seeds[0] == seeds[1] != "None"):
-        return cause
-    told = f"the code seeded it with {seeds[0]} in the first run, with {seeds[1]} in the second"
-    told = "the code seeded it from the system's entropy" if "None" in seeds else told
-    return replace(cause, because=f"{cause.because}: {told}{at}", remedy=_SEED_THERE if generator else cause.remedy)
+    if _ENTROPY in seeds:
+        return f"from the system's entropy{at}"
+    if not seeds or seeds[0] == seeds[1]:
+        return ""
+    return f"with {seeds[0]} in the first run, with {seeds[1]} in the second{at}"
 
 
 def _of_draw(cause: Cause, divergence: Divergence, footers: Ends) -> Cause:

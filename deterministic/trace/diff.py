@@ -186,10 +186,11 @@ def _at_the_end(headers: Ends, footers: Ends) -> Cause | None:
     moved = generators_apart(headers, footers)
     if not moved:
         return None
-    because = f"everything recorded is the same, but {and_more(moved, 3)} ended in another state: one run drew more"
+    because = f"everything recorded is the same, but {and_more(moved, 3)} ended in another state"
     remedy = "Look for a draw that depends on time, threads or another generator; later code would see it."
     name = "torch" if moved[0].startswith("torch.") else moved[0]
-    return with_seeds(Cause(Reason.GENERATOR, because, remedy), name, footers)
+    cause = with_seeds(Cause(Reason.GENERATOR, because, remedy), name, footers)
+    return replace(cause, because=f"{because}: one run drew more") if cause.because == because else cause
 
 
 # Files and ranks

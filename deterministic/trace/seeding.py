@@ -23,10 +23,8 @@ MOST = 64
 
 _LONGEST_SEED = 40
 _NAMES = (
-    ("torch", "torch", "manual_seed"),
-    ("torch", "torch", "seed"),
-    ("torch", "torch.random", "manual_seed"),
-    ("torch", "torch.random", "seed"),
+    # What torch.manual_seed and torch.seed call: dynamo, TorchScript and pickle know those two by their identity.
+    ("torch", "torch.cuda", "manual_seed_all"),
     ("numpy.random", "numpy.random", "seed"),
     ("python.random", "random", "seed"),
 )
@@ -49,7 +47,8 @@ def watch() -> None:
     """Watch the functions that seed, if something is open; else put them back, where nobody put others since.
 
     Call it whenever something was opened or closed: what it does depends on nothing else, so that no order matters.
-    What the user has bound to a name of their own is not watched.
+    Of numpy and Python, what the user has bound to a name of their own is not watched. Compiled code that seeds numpy
+    has a graph break there, as it has for Python: dynamo knows numpy's functions by their identity.
     """
     global _calls, _is_watching
     is_open = any(HOLDERS)
@@ -91,11 +90,8 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
         result = original(*args, **kwargs)
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
         if holders and not _is_own(sys._getframe(1).f_globals.get("__name__")):
-            from .places import Places
-
-            places = Places()
             given = next(iter([*args, *kwargs.values(), result]))
-            note = Seeding(generator, str(given)[:_LONGEST_SEED], places.text(places.here())[0])
+            note = Seeding(generator, str(given)[:_LONGEST_SEED], _users_line())
             for holder in holders:
                 holder.seeded.append(note)
         return result
@@ -106,3 +102,13 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
 
 def _is_own(module: Any) -> bool:
     return str(module).partition(".")[0] == __name__.partition(".")[0]
+
+
+def _users_line() -> str:
+    """Return the user's own line that led here, else that of the package that seeds."""
+    from .places import Places
+
+    places = Places(texts=False)
+    lines = places.lines(places.here())
+    own: str = next((line.place for line in lines.get("callers", ()) if line.is_own), lines.get("place", ""))
+    return own

@@ -105,6 +105,23 @@ def test_a_tensor_that_a_library_keeps_for_itself_is_carried_over(name: str) -> 
     assert "isolate=True" in str(report)
 
 
+def test_the_parameter_store_of_pyro_is_carried_over() -> None:
+    pyro = pytest.importorskip("pyro")
+
+    def model(x: torch.Tensor) -> None:
+        w = pyro.param("w", torch.zeros(3))
+        pyro.sample("y", pyro.distributions.Normal((x * w).sum(-1), 1.0).to_event(1), obs=torch.ones(4))
+
+    def train() -> float:
+        optimizer, loss = pyro.optim.SGD({"lr": 0.1}), pyro.infer.Trace_ELBO()
+        return float(pyro.infer.SVI(model, lambda x: None, optimizer, loss).step(torch.randn(4, 3)))
+
+    pyro.clear_param_store()
+    report = verify(train, runs=2)
+    assert reason_of(report) is Reason.CARRIED_OVER, str(report)
+    assert "was there before the run began" in str(report)
+
+
 def test_what_comes_from_outside_is_no_tensor_that_was_there_before() -> None:
     numbers = itertools.count()
     constant = torch.ones(2)
