@@ -72,12 +72,14 @@ def verify(
         return perform(task, plan, on_step)
 
     run: Runner = here
+    fresh: str | None = "isolate=True"
     if isolate or stress:
         from .isolated import Isolated
 
-        run = Isolated(task, stress=stress, timeout=timeout)
+        run, fresh = Isolated(task, stress=stress, timeout=timeout), None
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        return Verification(task.title, run, runs, Path(folder), control, snapshot_every=snapshot_every).report()
+        how = Verification(task.title, run, runs, Path(folder), control, snapshot_every=snapshot_every, fresh=fresh)
+        return how.report()
 
 
 def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import OUTSIDE, ModuleName, Modules
 from .observations import Observations, Pause, leaves
 from .places import Places
+from .seeding import Activity, Seeding
 from .states import States
 from .steps import Steps
 from .storages import Storages
@@ -46,6 +48,7 @@ class Recorder:
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
             user's `optimizer.step()`. A child that is forked in here goes on recording: see `redirect`.
         kept: A value to keep, of a record of `segment`.
+        earlier: Tell memory that is there when it starts from what comes from outside torch.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Recorder:
         source: bool = True,
         on_step: Callable[[int], None] = lambda steps: None,
         kept: Kept | None = None,
+        earlier: bool = False,
     ) -> None:
         self._level = level
+        self._earlier = earlier
         self._segment = segment
         self._on_step = on_step
         self._is_in_on_step = False
@@ -69,6 +74,7 @@ class Recorder:
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
+        self._drafts.seeds = segment is not None
         self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
@@ -82,6 +88,7 @@ class Recorder:
         self._steps_in_backward: bool | None = None
         self._thread = threading.get_ident()
         self._undo = ExitStack()
+        self.seeded: list[Seeding] = []
         self.compared = 0
         """How many records there are that say what was computed: not what it was computed from."""
 
@@ -104,18 +111,20 @@ class Recorder:
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
             "overwritten": self._overwritten,
+            "seeded": self.seeded,
         }
 
     def start(self) -> None:
         """Begin to record."""
         _prepare_process()
+        if self._earlier:
+            self._storages.mark_alive()
         try:
             self._begin(self._modules)
             self._begin(self._steps)
             self._begin(self._by_hand)
             self._watch_operations()
-            ACTIVE.append(self)
-            self._undo.callback(lambda: ACTIVE.remove(self))
+            self._begin(Activity(self))
             self._undo.callback(self._close_window, force=True)
             self._open_window()
         except BaseException:
@@ -151,7 +160,7 @@ class Recorder:
             kept: As for the constructor.
         """
         self._level, self._segment, self._kept = level, segment, kept
-        self._drafts.inputs, self._drafts.kept = self._has("ops+inputs"), kept
+        self._drafts.inputs, self._drafts.kept, self._drafts.seeds = self._has("ops+inputs"), kept, True
         self._log.redirect(writer, level)
         self._observations.keep(kept)
         self._watch_operations()
@@ -326,15 +335,10 @@ class Recorder:
                 self._mode = None
 
 
-_is_prepared = False
-
-
+@cache
 def _prepare_process() -> None:
-    global _is_prepared
-    if not _is_prepared:
-        _is_prepared = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_abandon_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _abandon_all() -> None:
