@@ -19,7 +19,6 @@ from ..trace.model import Level
 from ..trace.record import Recording
 from ..trace.seeding import Seeding
 from ..trace.torch_internals import graphs_compiled
-from .snapshots import NO_SNAPSHOTS, Snapshots
 from .tasks import Task
 
 try:
@@ -40,7 +39,6 @@ class Plan:
         control: See `Control`.
         level: What to record.
         segment: Record operations in this segment alone, and end with it; None: record all of it to its end.
-        snapshots: Where to keep copies of the run on the way; None: nowhere.
         keep: Of that segment's record with this number, keep the value with this one, in a file beside the trace with
             ".pt" after its name.
         earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
@@ -52,7 +50,6 @@ class Plan:
     level: Level = "values"
     segment: int | None = None
     keep: tuple[int, int] | None = None
-    snapshots: Snapshots | None = None
     earlier: bool = False
 
 
@@ -113,23 +110,20 @@ def perform(
 
     def after_step(steps: int) -> None:
         seeds.look()
-        snapshots.after_step(steps)
         on_step(steps)
         if plan.segment is not None and steps > plan.segment:
             raise _Enough
 
     kept = None if plan.keep is None else Kept(*plan.keep)
-    snapshots = plan.snapshots or NO_SNAPSHOTS
     # Each rank verifies for itself, in a folder of its own.
     how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
     how["earlier"] = plan.earlier
     noted: list[Seeding] = []
-    with snapshots.guard(), _fresh_checkpoints(plan), scope:
+    with _fresh_checkpoints(plan), scope:
         seeds = _Seeds()
         try:
             with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
                 noted = recording.recorder.seeded
-                snapshots.begin(recording)
                 on_start(recording, done)
                 result = task.run()
                 recording.recorder.returned(result)

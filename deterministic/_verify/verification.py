@@ -22,7 +22,6 @@ from .output import output_apart
 from .remarks import done_once, intermittent, notes_on, unseen_work
 from .report import Report
 from .runs import Control, Done, Plan
-from .snapshots import Snapshots
 
 REPLAYS = 3
 """How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
@@ -51,8 +50,6 @@ class _Repetition:
     number: int
     path: Path
     done: Done
-    is_part: bool = False
-    """Whether the trace begins where the segment does that was replayed."""
 
     @property
     def name(self) -> str:
@@ -70,7 +67,6 @@ class Verification:
         folder: Where the traces go.
         control: See `runs.Control`.
         progress: Is told how far it is.
-        snapshot_every: After how many steps a copy of a run in this process is kept, to replay from; None: never.
         compares_output: Compare what the runs printed, which lies beside their traces.
         fresh: What the caller can pass to have each run in a process of its own; empty if nothing does that; None if
             each has one.
@@ -82,12 +78,10 @@ class Verification:
     folder: Path
     control: Control = True
     progress: Progress = tell_nobody
-    snapshot_every: int | None = None
     compares_output: bool = False
     fresh: str | None = None
     _output: list[str] = field(default_factory=list)
     _repetitions: list[_Repetition] = field(default_factory=list)
-    _snapshots: list[Snapshots] = field(default_factory=list)
 
     def report(self) -> Report:
         """Run it, until two runs differ or all have been made, and return what was found.
@@ -95,13 +89,9 @@ class Verification:
         Raises:
             Exception: What the first run raised: there is nothing to compare with.
         """
-        try:
-            verdict = self._first_pass()
-            if verdict is not None and verdict.outcome == "different":
-                verdict = self._closer(verdict)
-        finally:
-            for snapshots in self._snapshots:
-                snapshots.close()
+        verdict = self._first_pass()
+        if verdict is not None and verdict.outcome == "different":
+            verdict = self._closer(verdict)
         reasons = self._why_not(verdict)
         outcome: Outcome = "could not tell" if reasons else "same"
         if verdict is not None and verdict.outcome == "different":
@@ -121,7 +111,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*told, *noted, *self._varied(), *self._lost()],
+            notes=[*told, *noted, *self._varied()],
             curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
             differs=differs,
         )
@@ -130,8 +120,7 @@ class Verification:
         """Run all repetitions without recording operations, and return the first verdict that is not "same"."""
         verdict = None
         for number in range(self.runs):
-            self._snapshots.append(Snapshots(self.snapshot_every))
-            repetition = self._whole(number, self._snapshots[-1])
+            repetition = self._whole(number)
             done = repetition.done
             if number == 0 and done.error is not None:
                 raise done.error
@@ -147,12 +136,10 @@ class Verification:
                     break
         return verdict
 
-    def _whole(self, number: int, snapshots: Snapshots | None = None) -> _Repetition:
+    def _whole(self, number: int) -> _Repetition:
         path = self.folder / f"run{number + 1}.trace"
-        plan = Plan(path, self.control, snapshots=snapshots, earlier=self.snapshot_every is not None)
-        return _Repetition(
-            number, path, self._perform(f"run {number + 1} of {max(self.runs, number + 1)}", number, plan)
-        )
+        what = f"run {number + 1} of {max(self.runs, number + 1)}"
+        return _Repetition(number, path, self._perform(what, number, Plan(path, self.control)))
 
     def _closer(self, verdict: Verdict) -> Verdict:
         """Replay the two runs up to where they differ, recording every operation of that step."""
@@ -170,7 +157,7 @@ class Verification:
             again = found.comparison.divergence if found.comparison else None
             if again is None or again.step is None:
                 continue
-            if not pair[0].is_part and again.segment < segment:
+            if again.segment < segment:
                 segment = again.segment  # it varies from run to run where they differ first
                 continue
             return self._carried(self._as_in_first_pass(found, verdict, pair, segment), *pair)
@@ -201,16 +188,11 @@ class Verification:
     def _replayed(
         self, runs: Sequence[_Repetition], segment: int, attempt: int, keep: tuple[int, int] | None = None
     ) -> list[_Repetition]:
-        """Replay two runs with every operation of a segment recorded: from copies of both, else from the beginning."""
+        """Replay two runs with every operation of a segment recorded."""
         suffix = f"replay{attempt + 1}{'' if keep is None else '.kept'}.trace"
-        paths = [self.folder / f"run{run.number + 1}.{suffix}" for run in runs]
-        if all(
-            self._snapshots[run.number].replay({"path": str(path), "segment": segment, "keep": keep})
-            for run, path in zip(runs, paths, strict=True)
-        ):
-            return [replace(run, path=path, is_part=True) for run, path in zip(runs, paths, strict=True)]
         found = []
-        for run, path in zip(runs, paths, strict=True):
+        for run in runs:
+            path = self.folder / f"run{run.number + 1}.{suffix}"
             what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
             plan = Plan(path, self.control, "ops+inputs", segment, keep, earlier=self.fresh is not None)
             found.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
@@ -265,14 +247,6 @@ class Verification:
 
     def _varied(self) -> list[str]:
         return [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
-
-    def _lost(self) -> list[str]:
-        return [
-            f"A copy of run {number + 1} did not get to the end of the step that it was to replay: the replay began at "
-            "the start instead."
-            for number, snapshots in enumerate(self._snapshots)
-            if snapshots.failures
-        ]
 
 
 def _is_of(path: Path, moment: Moment | None, index: int) -> bool:

@@ -46,7 +46,7 @@ class Recorder:
         absolute_paths: Write absolute paths.
         source: Write what stands in the lines.
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
-            user's `optimizer.step()`. A child that is forked in here goes on recording: see `redirect`.
+            user's `optimizer.step()`.
         kept: A value to keep, of a record of `segment`.
         earlier: Tell memory that is there when it starts from what comes from outside torch.
     """
@@ -67,7 +67,6 @@ class Recorder:
         self._earlier = earlier
         self._segment = segment
         self._on_step = on_step
-        self._is_in_on_step = False
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages(self._log.__len__)
@@ -149,27 +148,6 @@ class Recorder:
         if self._has("ops"):
             self._begin(self._threads)
             self._begin(self._compiled)
-
-    def redirect(self, writer: Writer, level: Level, *, segment: int | None, kept: Kept | None = None) -> None:
-        """Go on in a copy of the process, with another file: see `_verify.snapshots`. Call it after a step.
-
-        Args:
-            writer: Where segments go from now on.
-            level: What to record from now on.
-            segment: As for the constructor.
-            kept: As for the constructor.
-        """
-        self._level, self._segment, self._kept = level, segment, kept
-        self._drafts.inputs, self._drafts.kept, self._drafts.seeds = self._has("ops+inputs"), kept, True
-        self._log.redirect(writer, level)
-        self._observations.keep(kept)
-        self._watch_operations()
-        self._open_window()
-
-    def abandon(self) -> None:
-        """Do nothing more in a child that was forked, if it is not a copy that goes on."""
-        if not self._is_in_on_step:
-            self.stop()
 
     def end(self) -> None:
         """Write what followed the last step; call it last."""
@@ -297,11 +275,7 @@ class Recorder:
         self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
         self._close_window()
         self._open_window()
-        self._is_in_on_step = True
-        try:
-            self._on_step(self.steps)
-        finally:
-            self._is_in_on_step = False
+        self._on_step(self.steps)
 
     # The window in which operations are recorded
 
@@ -343,4 +317,4 @@ def _prepare_process() -> None:
 
 def _abandon_all() -> None:
     for recorder in [*ACTIVE]:
-        recorder.abandon()
+        recorder.stop()
