@@ -127,6 +127,9 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
     if cause := _at_the_end(headers, (one, other)):
         comparison = replace(comparison, divergence=Divergence(None, comparison.level))
         return replace(verdict, outcome="different", comparison=comparison, cause=cause)
+    if one.get("raised"):
+        notes = [*notes, "everything is the same up to there; what would have come after is not known"]
+        return replace(verdict, outcome="could not tell", notes=notes)
     if not (one.get("compared") or other.get("compared") or comparison.has_operations):
         notes = [*notes, _NOTHING]
         return replace(verdict, outcome="could not tell", notes=notes)
