@@ -16,7 +16,7 @@ from .compare import compare
 from .divergence import Comparison, Divergence
 from .file import TraceReader
 from .model import NO_OPTIMIZER, Step
-from .reasons import Cause, Reason, cause_of
+from .reasons import ORDERED, Cause, Reason, cause_of
 from .verdict import EXIT_CODES, Outcome, Verdict, when
 from .wording import and_more, plural
 
@@ -119,7 +119,7 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
     verdict = Verdict("same", names, comparison, environment=environment, notes=notes)
     if comparison.divergence is not None:
         shown = cause_of(comparison.divergence, environment, headers[0].get("settings"))
-        return replace(verdict, outcome="different", cause=shown)
+        return replace(verdict, outcome="different", cause=_with_unseeded(shown, headers, footers))
     one, other = footers
     if one is None or other is None:
         notes = [*notes, f"everything is the same up to where it ends{_under_way(comparison.ended)}"]
@@ -205,6 +205,23 @@ def _generators_apart(headers: _Headers, footers: _Headers) -> list[str]:
         for name in before_a
         if before_a[name] == before_b.get(name) and name in after_a and after_a[name] != after_b.get(name)
     ]
+
+
+def _with_unseeded(cause: Cause, headers: _Headers, footers: _Footers) -> Cause:
+    """Name Python's and numpy's generators in the remedy where both runs drew from them, each from its own state."""
+    states = [(side or {}).get("generators") or {} for side in (*headers, *footers)]
+    for name, told in _PYTHONS.items():
+        began, began_b, ended, ended_b = (side.get(name) for side in states)
+        have_moved = began_b != began != ended != ended_b != began_b and None not in footers
+        if have_moved and cause.reason in ORDERED:
+            seed = (
+                f"{told} was drawn from and nobody had seeded it: reproducible(seed=...), or `deterministic run`, does"
+            )
+            cause = replace(cause, remedy=f"{seed}. Else: {cause.remedy}")
+    return cause
+
+
+_PYTHONS = {"python.random": "Python's generator (random)", "numpy.random": "numpy's generator (numpy.random)"}
 
 
 # Files and ranks

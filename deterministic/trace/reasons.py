@@ -49,8 +49,8 @@ class Cause:
 HASH_SEED = "PYTHONHASHSEED"
 """It changes the order of sets, and nothing that is computed."""
 
-_ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
-"""What the order of a set may be behind."""
+ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
+"""What the order of a set may be behind, or a generator that is not torch's."""
 
 _MAKES = re.compile(r"(arange|eye|fill|full|linspace|logspace|ones|range|scalar_tensor|zeros?)(_|_like)?")
 """Operations that read no tensor: what they return can only be theirs."""
@@ -87,7 +87,7 @@ def cause_of(
     """
     cause = _cause(divergence, settings if isinstance(settings, Mapping) else {})
     numeric = [name for name in environment if not name.endswith(HASH_SEED)]
-    if len(numeric) < len(environment) and cause.reason in _ORDERED:
+    if len(numeric) < len(environment) and cause.reason in ORDERED:
         remedy = f"{HASH_SEED} differed, so sets of strings were in another order: sort them. Else: {cause.remedy}"
         return replace(cause, remedy=remedy)
     if numeric and cause.reason in (Reason.OPERATION, Reason.UNKNOWN):
