@@ -11,7 +11,7 @@ from .attribution import Attribution, Where
 from .bits import undispatched
 from .drafts import Draft, Drafts
 from .eager import EAGER
-from .generators import generator_of, state_hash
+from .generators import Watched
 from .observations import Pause
 from .operations import Argument, Operation, tensors_in
 from .storages import COLLECTIVE, UNINITIALISED
@@ -68,6 +68,7 @@ class OperationMode(DispatchMode):
             self._attribution.note_view()
             return result
         draft = Draft(self._drafts)
+        watched = Watched(args, kwargs) if operation.draws else None
         if operation.waits:
             result = function(*args, **kwargs)
             for tensor in tensors_in(result):
@@ -79,16 +80,14 @@ class OperationMode(DispatchMode):
         else:
             self._read_before(operation, args, kwargs, draft)
         result = function(*args, **kwargs)
+        if watched is not None:
+            draft.drew(watched)
         where = self._attribution.here()
         self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
         draft.finish(operation.name, where)
         return result
 
     def _read_before(self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft) -> None:
-        if operation.draws:
-            generator, name = generator_of(args, kwargs)
-            if generator is not None:
-                draft.drew(state_hash(generator), name)
         inputs, is_seen = self._drafts.inputs, self._storages.is_seen
         for argument, value in zip(operation.arguments, args):  # noqa: B905 (args may be fewer)
             if value is None or argument.is_not_read:
