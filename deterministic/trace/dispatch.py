@@ -121,6 +121,7 @@ class OperationMode(DispatchMode):
                 if is_number(number):
                     draft.number("number", number, argument.name, index if len(numbers) > 1 else None)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
+            draft.constant(argument.name, f"{len(value)} tensor{'s' * (len(value) != 1)}")
             inputs, is_seen = self._drafts.inputs, self._storages.is_seen
             for index, item in enumerate(value):
                 if isinstance(item, torch.Tensor) and (inputs or not is_seen(item)):

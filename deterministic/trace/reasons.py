@@ -55,6 +55,8 @@ ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
 _MAKES = re.compile(r"(arange|eye|fill|full|linspace|logspace|ones|range|scalar_tensor|zeros?)(_|_like)?")
 """Operations that read no tensor: what they return can only be theirs."""
 
+_LENGTHS = re.compile(r"\w+ was (\d+ tensors?) in the first run, (\d+) tensors? in the second")
+
 _NUMBERS = ("float", "int", "bool")
 _PLACE_IN_EPOCH = ("epoch", "start within the epoch", "number")
 
@@ -127,12 +129,16 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
         lines = f": {told[0]} in the first, {told[1]} in the second" if told[0] != told[1] else ""
         return Cause(Reason.CONTROL_FLOW, f"the runs did different things there{lines}", _FIND_CONDITION)
     if one.arguments != other.arguments:
-        return Cause(Reason.NUMBER, f"it was given other arguments: {arguments_apart(one, other)}", _FIND_NUMBER)
+        given = arguments_apart(one, other)
+        if lengths := _LENGTHS.match(given):
+            because = f"it was given {lengths[1]} in the first run, {lengths[2]} in the second"
+            return Cause(Reason.CONTROL_FLOW, because, "Look at what fills that list.")
+        return Cause(Reason.NUMBER, f"it was given other arguments: {given}", _FIND_NUMBER)
     apart = types_apart(one, other)
     if one.kind == "operation":
-        given = [index for index in differing_values(first, second) if one.values[index].role != "output"]
-        if given or one.name.startswith("aten.lift") or divergence.level == "ops+inputs":
-            return _operation(replace(divergence, values=given), first, second, settings, apart)
+        differing = [index for index in differing_values(first, second) if one.values[index].role != "output"]
+        if differing or one.name.startswith("aten.lift") or divergence.level == "ops+inputs":
+            return _operation(replace(divergence, values=differing), first, second, settings, apart)
     elif one.kind in ("batch", "input", "state"):
         return _arrived(divergence, one.kind, apart)
     there = f"the runs did different things there{': ' if apart else ''}{apart}"

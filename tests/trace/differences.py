@@ -247,4 +247,12 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = 
         "a collective at train.py:4",
         "other ranks",
     ),
+    "a list of another length": (
+        Reason.CONTROL_FLOW,
+        op(1, "cat", arguments="tensors=3 tensors, dim=1"),
+        op(2, "cat", arguments="tensors=4 tensors, dim=1"),
+        "ops+inputs",
+        "it was given 3 tensors in the first run, 4 in the second",
+        "list",
+    ),
 }

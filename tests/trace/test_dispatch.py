@@ -75,6 +75,15 @@ def test_python_data_is_an_output_and_a_single_number_has_its_value() -> None:
     assert all(entry.values("input") == [] for entry in found.named("lift_fresh"))
 
 
+def test_a_list_of_tensors_counts_by_its_length() -> None:
+    x = [torch.ones(2)] * 3
+    assert recorded(lambda: torch.cat(x)).one("cat").site.arguments == "tensors=3 tensors"
+    assert recorded(lambda: torch.stack(x[:1])).one("stack").site.arguments == "tensors=1 tensor"
+    assert recorded(lambda: torch._foreach_add(x, x)).one("_foreach_add").site.arguments == (
+        "self=3 tensors, other=3 tensors"
+    )
+
+
 def test_an_operation_that_raises_is_no_record_and_raises_the_same() -> None:
     def body() -> None:
         with pytest.raises(RuntimeError, match="size of tensor"):
