@@ -63,7 +63,7 @@ class OperationMode(DispatchMode):
                 return self._higher_order(function, args, kwargs)
             known = self._operations[id(function)] = function, Operation(function)
         operation = known[1]
-        if operation.is_view:
+        if operation.is_view and not operation.has_place:
             result = function(*args, **kwargs)
             self._attribution.note_view()
             return result
@@ -83,7 +83,8 @@ class OperationMode(DispatchMode):
         if watched is not None:
             draft.drew(watched)
         where = self._attribution.here()
-        self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
+        if not operation.is_view:
+            self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
         draft.finish(operation.name, where)
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ _FROM_PYTHON = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})
 
 _SHARES = frozenset({"_unsafe_view"})
 """A view, though its schema does not say so."""
+
+_PLACE = re.compile(r"(index|start|end|step|length|(storage_)?offset|split_sizes?) ((Optional|List)\[)?int\]?")
+"""Whole numbers that say which part of a tensor is meant: they differ from call to call at the same place."""
 
 _DESCRIBES = frozenset(
     {"dim", "is_contiguous", "is_pinned", "is_same_size", "layout", "numel", "set_", "size", "storage_offset", "stride"}
@@ -81,7 +85,7 @@ class Argument(NamedTuple):
 
     Attributes:
         name: Its name.
-        is_number: It holds numbers to compute with, not sizes or choices.
+        is_number: It holds numbers to compute with, or which part is meant; not sizes or choices.
         is_not_read: What is in it does not matter: it is overwritten, or gives its shape alone.
     """
 
@@ -96,6 +100,7 @@ class Operation:
     Attributes:
         name: "aten.addmm.default".
         is_view: It writes nothing and returns what shares memory with an argument, or a description.
+        has_place: It is a view of the part that its numbers say.
         draws: It draws from a generator.
         is_uninitialised: What it returns holds whatever the memory held.
         is_from_python: What it returns comes from Python data.
@@ -114,6 +119,7 @@ class Operation:
         "_written_keywords",
         "arguments",
         "draws",
+        "has_place",
         "is_asynchronous",
         "is_from_python",
         "is_uninitialised",
@@ -159,11 +165,15 @@ class Operation:
             )
         )
         only_shapes = self.is_from_python or self.is_uninitialised or name.endswith("_like") or name.startswith("new_")
+        only_shapes = only_shapes or self.is_view
         unread = {*overwritten, *_SCRATCH_ARGUMENTS, *(a.name for a in arguments if only_shapes)}
+        places = {a.name for a in arguments if _PLACE.fullmatch(f"{a.name} {a.type}")}
         self.arguments = [
-            Argument(a.name, str(a.type) in _NUMBERS, a.name in unread and "Tensor" in str(a.type)) for a in arguments
+            Argument(a.name, str(a.type) in _NUMBERS or a.name in places, a.name in unread and "Tensor" in str(a.type))
+            for a in arguments
         ]
         self.keywords = {argument.name: argument for argument in self.arguments}
+        self.has_place = self.is_view and name not in _DESCRIBES and bool(places)
 
     def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         """Return the tensors among the arguments that it writes."""

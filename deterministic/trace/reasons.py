@@ -233,12 +233,12 @@ def _input(first: Moment, second: Moment, index: int) -> Cause:
         because = (
             f"its input {value.name or value.type} was another part of what was computed, or in another shape{apart}"
         )
-        return Cause(Reason.CONTROL_FLOW, because, "Look at how it is indexed or reshaped: views are not recorded.")
+        return Cause(Reason.CONTROL_FLOW, because, "Look at how it is reshaped: such views are not recorded.")
     because = (
         f"its input {value.name or value.type} was written past torch's dispatcher since a recorded operation last "
         "wrote or read it, or it is another part of the same memory"
     )
-    return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for an index that differs.")
+    return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for another part of what unbind returned.")
 
 
 # What is no operation

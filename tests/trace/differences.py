@@ -255,4 +255,12 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = 
         "it was given 3 tensors in the first run, 4 in the second",
         "list",
     ),
+    "an index": (
+        Reason.NUMBER,
+        rec("operation", "aten.select.int", number(12, "index")),
+        rec("operation", "aten.select.int", number(37, "index")),
+        "ops",
+        "a Python number differed: index was 12 in the first run, 37 in the second",
+        "",
+    ),
 }
