@@ -147,7 +147,8 @@ class OperationMode(DispatchMode):
         if operation.scratch is not None and isinstance(result, tuple):
             scratch = result[operation.scratch]
             result = tuple(tensor for tensor in result if tensor is not scratch)
-            self._storages.mark(scratch, UNINITIALISED, where.spot)
+            for tensor in tensors_in(scratch):  # none of it is needed without gradients
+                self._storages.mark(tensor, UNINITIALISED, where.spot)
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
             if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
