@@ -20,6 +20,10 @@ from .values import dispatches, is_number, is_plain
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
+_TAKING_A_GRADIENT = None, "torch::autograd::AccumulateGrad"
+_COPIES = ("aten.clone.default", "aten.copy_.default", "aten.new_empty_strided.default")
+"""Autograd copies a gradient that anybody else still holds, as the thread of a collective may: that is no record."""
+
 
 class OperationMode(DispatchMode):
     """Records the operations that run while it is entered, on this thread and on autograd's.
@@ -85,7 +89,8 @@ class OperationMode(DispatchMode):
         where = self._attribution.here()
         if not operation.is_view:
             self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
-        draft.finish(operation.name, where)
+        if where[2:] != _TAKING_A_GRADIENT or operation.name not in _COPIES:
+            draft.finish(operation.name, where)
         return result
 
     def _read_before(self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft) -> None:
