@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,18 +71,11 @@ class OperationMode(DispatchMode):
             result = function(*args, **kwargs)
             self._attribution.note_view()
             return result
+        if operation.is_collective:
+            return self._collective(operation, function, args, kwargs)
         draft = Draft(self._drafts)
         watched = Watched(args, kwargs) if operation.draws else None
-        if operation.waits:
-            result = function(*args, **kwargs)
-            for tensor in tensors_in(result):
-                draft.input(tensor, "result")  # not its own: a collective's, that it waited for
-            draft.finish(operation.name, self._attribution.here())
-            return result
-        if operation.is_asynchronous:
-            self._read_collective(operation, args, kwargs, draft)
-        else:
-            self._read_before(operation, args, kwargs, draft)
+        self._read_before(operation, args, kwargs, draft)
         result = function(*args, **kwargs)
         if watched is not None:
             draft.drew(watched)
@@ -108,16 +101,6 @@ class OperationMode(DispatchMode):
             if value is not None and not argument.is_not_read:
                 self._read_argument(argument, value, draft)
 
-    def _read_collective(
-        self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft
-    ) -> None:
-        """Note what a collective is given: its schema does not say that it only writes some of that."""
-        given = {**dict(zip((argument.name for argument in operation.arguments), args, strict=False)), **kwargs}
-        for name, value in given.items():
-            for index, tensor in enumerate(() if name.startswith("output") else tensors_in(value)):
-                if not self._storages.is_uninitialised(tensor):
-                    draft.input(tensor, name, index)
-
     def _read_argument(self, argument: Argument, value: Any, draft: Draft) -> None:
         if isinstance(value, torch.Tensor):
             draft.input(value, argument.name)
@@ -138,11 +121,8 @@ class OperationMode(DispatchMode):
     def _read_after(
         self, operation: Operation, result: Any, writes: Sequence[torch.Tensor], where: Where, draft: Draft
     ) -> None:
-        if operation.is_uninitialised or operation.is_asynchronous:
-            origin = UNINITIALISED if operation.is_uninitialised else COLLECTIVE
-            for tensor in (*writes, *tensors_in(result)):
-                if is_plain(tensor):
-                    self._storages.mark(tensor, origin, where.spot)
+        if operation.is_uninitialised:
+            self._mark((*writes, *tensors_in(result)), UNINITIALISED, where)
             return
         for tensor in writes:
             draft.wrote(tensor, wholly=operation.overwrites)
@@ -152,14 +132,41 @@ class OperationMode(DispatchMode):
         if operation.scratch is not None and isinstance(result, tuple):
             scratch = result[operation.scratch]
             result = tuple(tensor for tensor in result if tensor is not scratch)
-            for tensor in tensors_in(scratch):  # none of it is needed without gradients
-                self._storages.mark(tensor, UNINITIALISED, where.spot)
+            self._mark(tensors_in(scratch), UNINITIALISED, where)  # none of it is needed without gradients
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
             if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
                     with undispatched():
                         draft.number("number", tensor.item(), "data")
                 draft.made(tensor)
+
+    def _mark(self, tensors: Iterable[torch.Tensor], origin: str, where: Where) -> None:
+        for tensor in tensors:
+            if is_plain(tensor):
+                self._storages.mark(tensor, origin, where.spot)
+
+    def _collective(self, operation: Operation, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Record a collective: what it writes is hashed once it is there, at the latest where it is first read."""
+        draft = Draft(self._drafts)
+        for name, value in {**dict(zip(operation.keywords, args, strict=False)), **kwargs}.items():
+            for index, tensor in enumerate(() if operation.keywords[name].is_not_read else tensors_in(value)):
+                if self._storages.is_there(tensor):
+                    draft.input(tensor, name, index)
+        result = function(*args, **kwargs)
+        where, writes = self._attribution.here(), operation.writes(args, kwargs)
+        if operation.waits:
+            for tensor in tensors_in(result):
+                draft.input(tensor, "result")  # not its own: a collective's, that it waited for
+        elif operation.is_under_way(args, kwargs):
+            self._mark((*writes, *tensors_in(result)), COLLECTIVE, where)
+        else:
+            work = result[-1] if isinstance(result, tuple) else result
+            if work is not None:  # some backends have waited by then, and return none
+                work.wait()  # as the caller does next
+            for tensor in writes:
+                draft.wrote(tensor, wholly=True)
+        draft.finish(operation.name, where)
+        return result
 
     def _higher_order(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Record what takes functions (`torch.cond`) as one operation: what it runs does not come here."""

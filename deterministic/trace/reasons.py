@@ -11,6 +11,7 @@ from typing import Any
 from . import storages
 from .divergence import Divergence, Moment, corresponding, differing_values
 from .model import NO_OPTIMIZER, Role
+from .operations import COLLECTIVES
 from .values import number_from
 from .wording import and_more, arguments_apart, types_apart
 
@@ -25,6 +26,7 @@ class Reason(str, Enum):
     UNTRACED_WRITE = "untraced write"
     UNINITIALISED = "uninitialised memory"
     CONTROL_FLOW = "control flow"
+    COLLECTIVE = "collective"
     ENVIRONMENT = "environment"
     CARRIED_OVER = "carried over"
     THREAD = "another thread"
@@ -165,6 +167,8 @@ def _operation(
     if first.site.name.startswith("aten.lift"):
         because = "the data from outside torch that the tensor was made of differed"
         return Cause(Reason.OUTSIDE, f"{because}: {apart}" if apart else because, _FIND_NUMBER)
+    if first.site.name.partition(".")[0] in COLLECTIVES:
+        return _collective("this collective")
     if divergence.level != "ops+inputs":
         because = "its inputs were not recorded: the operation may have given two answers, or memory been written past"
         return _unknown(f"{because} torch", 'Record with level="ops+inputs" to tell.')
@@ -224,8 +228,7 @@ def _input(first: Moment, second: Moment, index: int) -> Cause:
         remedy = "Join the thread or take a lock before the result is read, and give each thread an order of its own."
         return Cause(Reason.THREAD, because, remedy)
     if origin == storages.COLLECTIVE:
-        because = f"a collective{at} gave another result, or another rank sent another one"
-        return _unknown(because, "Compare the traces of the other ranks: the first difference may be there.")
+        return _collective(f"a collective{at}")
     if origin == storages.OUTSIDE:
         because = f"its input {value.name or value.type} came from outside torch, and differed when it arrived{apart}"
         return Cause(Reason.OUTSIDE, because, _FIND_DATA)
@@ -294,6 +297,11 @@ def _elsewhere(first: Moment, second: Moment) -> Cause:
 def _carried_over(because: str) -> Cause:
     remedy = "Build it inside the function, or run each repetition with isolate=True."
     return Cause(Reason.CARRIED_OVER, because, remedy)
+
+
+def _collective(which: str) -> Cause:
+    because = f"{which} gave another result: what another rank sent differed, or how it was put together"
+    return Cause(Reason.COLLECTIVE, because, "Look at the other ranks: the first difference is in the trace of one.")
 
 
 def _unknown(because: str, remedy: str) -> Cause:
