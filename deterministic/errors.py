@@ -112,17 +112,22 @@ def users_line() -> str:
 
 
 def place(filename: str, line: int) -> str:
-    """Return a line as its reader finds it: "file.py:12", or in a notebook "Cell In[3]:12", as IPython says it.
+    """Return a line as its reader finds it: "file.py:12", or in a notebook "Cell In[3]:12".
 
     Args:
         filename: What the code says; for a cell a name that nobody has seen.
         line: Which line.
     """
+    return f"{cell(filename) or filename}:{line}"
+
+
+def cell(filename: str) -> str:
+    """Return what IPython calls the cell that code with this filename is in, "Cell In[3]"; empty if it is in none."""
     shell = getattr(
         getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None), "_instance", None
     )
     spoken = None if shell is None else shell.compile.format_code_name(filename)
-    return f"{' '.join(spoken) if spoken else filename}:{line}"
+    return " ".join(spoken) if spoken else ""
 
 
 def _users_frame() -> tuple[FrameType, int]:

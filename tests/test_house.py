@@ -182,8 +182,8 @@ def test_an_unsorted_all_is_noticed(names: str, broken: int) -> None:
 
 
 def test_a_long_file_is_noticed() -> None:
-    assert house.too_long("file", "x\n" * 300) == []
-    assert house.too_long("file", "x\n" * 301) == ["file: 301 lines"]
+    assert house.too_long("file", "x\n" * house.LONGEST_FILE) == []
+    assert house.too_long("file", "x\n" * 401) == ["file: 401 lines"]
 
 
 def test_prints_and_asserts_are_noticed() -> None:

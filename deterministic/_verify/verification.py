@@ -15,7 +15,7 @@ from ..trace.diff import diff_files
 from ..trace.distance import distance_of
 from ..trace.hashes import collect, hash_on_device, hash_on_host
 from ..trace.reasons import Cause, Reason
-from ..trace.verdict import Outcome, Verdict, source_line
+from ..trace.verdict import Outcome, Verdict
 from .curves import curves_of
 from .report import Report
 from .runs import Control, Done, Plan
@@ -282,7 +282,7 @@ def _is_named(variable: str, verdict: Verdict) -> bool:
     """Return whether the line of the first difference names a variable: then it is no guess that it matters."""
     divergence = verdict.comparison.divergence if verdict.comparison else None
     moments = (divergence.first, divergence.second) if divergence else ()
-    return any(re.search(rf"\b{variable}\b", source_line(moment.site)) for moment in moments if moment is not None)
+    return any(re.search(rf"\b{variable}\b", moment.site.text) for moment in moments if moment is not None)
 
 
 def _steps(verdict: Verdict | None) -> int:

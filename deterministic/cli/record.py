@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--level", choices=LEVELS, default="ops", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: ops)"
     )
     parser.add_argument("--absolute-paths", action="store_true", help="write absolute paths of source files")
+    parser.add_argument("--no-source", action="store_true", help="do not keep the text of the lines that it names")
     add_control(parser)
     add_script(parser)
 
@@ -53,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..errors import TraceError
     from ..trace.record import record
 
-    recording = record(arguments.output, arguments.level, absolute_paths=arguments.absolute_paths)
+    recording = record(
+        arguments.output, arguments.level, absolute_paths=arguments.absolute_paths, source=not arguments.no_source
+    )
     leave_launcher_out()
     try:
         with contextlib.ExitStack() as stack:

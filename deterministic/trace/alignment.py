@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -9,6 +11,31 @@ def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
     """Return how many keys two sequences of one length begin with alike."""
     unlike = np.flatnonzero(a != b)
     return int(unlike[0]) if len(unlike) else len(a)
+
+
+def aligned(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which records of two sequences are the same ones, by several kinds of keys.
+
+    Args:
+        a: The keys of one sequence, those of the first kind first: the second kind tells of what the first leaves open.
+        b: Those of the other.
+
+    Returns:
+        As of `common_subsequence`.
+    """
+    in_a, in_b = common_subsequence(a[0], b[0])
+    if len(a) == 1:
+        return in_a, in_b
+    pairs = [(in_a, in_b)]
+    # What lies between two pairs, before the first and behind the last.
+    ends = [np.concatenate([[-1], side, [len(keys[0])]]) for side, keys in ((in_a, a), (in_b, b))]
+    gaps = zip(*(zip(end[:-1] + 1, end[1:], strict=True) for end in ends), strict=True)
+    for (start_a, end_a), (start_b, end_b) in gaps:
+        if start_a < end_a and start_b < end_b:
+            more = aligned([keys[start_a:end_a] for keys in a[1:]], [keys[start_b:end_b] for keys in b[1:]])
+            pairs.append((more[0] + start_a, more[1] + start_b))
+    both = [np.sort(np.concatenate(side)).astype(np.intp) for side in zip(*pairs, strict=True)]
+    return both[0], both[1]
 
 
 def common_subsequence(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ class Attribution:
         self._owner_of = owner_of
         self._thread = threading.get_ident()
         self._forward: deque[dict[tuple[int, int], _Remembered]] = deque([{}], maxlen=GENERATIONS)
-        self._modules_at: dict[Spot | None, set[ModuleName]] = {}
+        self._modules_at: dict[tuple[int, int] | None, set[ModuleName]] = {}
         self._last_numbers: dict[int, int] = {}
         self.optimizers_running = 0
 
@@ -101,7 +101,7 @@ class Attribution:
         if len(self._forward[-1]) >= LONGEST_GENERATION:
             self._forward.append({})
         self._forward[-1][thread, number - 1] = module, spot
-        self._modules_at.setdefault(spot, set()).add(module)
+        self._modules_at.setdefault(_line(spot), set()).add(module)
 
     def _forward_of(self, node: Any) -> _Remembered:
         number = node._sequence_nr()
@@ -121,8 +121,12 @@ class Attribution:
         for what is recomputed.
         """
         waiting, _ = self._forward_of(node)
-        candidates = self._modules_at.get(spot) or {waiting}
+        candidates = self._modules_at.get(_line(spot)) or {waiting}
         return max(candidates, key=lambda name: (_shared(name, waiting), -len(name.path), name))
+
+
+def _line(spot: Spot | None) -> tuple[int, int] | None:
+    return None if spot is None else spot.innermost
 
 
 def _shared(one: ModuleName, other: ModuleName) -> int:

@@ -22,7 +22,7 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 SIGNATURE = b"\x89DTR\r\n\x1a"
 """As of PNG: no text begins like this, and a transfer that translates line ends breaks it."""
 
-VERSION = 1
+VERSION = 2
 MAGIC = SIGNATURE + bytes([VERSION])
 
 CHUNK_LIMIT = 2**28
@@ -207,16 +207,17 @@ class ChunkReader:
             raise self._foreign(f"a file that begins with {magic!r}")
         if len(magic) < len(MAGIC):
             raise self.cut(0)
-        if magic[-1] > VERSION:
+        if magic[-1] == 0:
+            raise self._foreign("format 0, which never was")
+        if magic != MAGIC:
+            which, or_else = ("a newer", ", or a later one") if magic[-1] > VERSION else ("an older", "")
             raise TraceError(
                 explain(
-                    f"the trace {self._path} was written by a newer version of deterministic",
+                    f"the trace {self._path} was written by {which} version of deterministic",
                     (f"found: format {magic[-1]}", f"expected: format {VERSION}"),
-                    "Read it with the version that wrote it, or a later one.",
+                    f"Read it with the version that wrote it{or_else}, or record it again.",
                 )
             )
-        if magic != MAGIC:
-            raise self._foreign(f"format {magic[-1]}, which never was")
 
     def _left(self, offset: int, wanted: int) -> int:
         """Return how many bytes there are from `offset` on; asks again for the size if they are less than `wanted`."""

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .alignment import common_prefix, common_subsequence
+from .alignment import aligned, common_prefix, common_subsequence
 from .cursor import Cursor, Group, Side, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
 from .file import TraceReader
-from .model import LEVELS, NO_OPTIMIZER, Level, Step
+from .model import LEVELS, NO_OPTIMIZER, Level, Site, Step
 
 __all__ = ["Comparison", "Divergence", "Moment", "compare"]
 
@@ -51,6 +51,7 @@ class _Comparer:
         self._level = level
         self._sides = Side(a, level), Side(b, level)
         self._columns: dict[int, _Columns] = {}  # by the numbers of both sites
+        self._parted: tuple[Moment, Moment, int] | None = None
         self._found = Comparison(level)
 
     def run(self) -> Comparison:
@@ -144,27 +145,57 @@ class _Comparer:
 
     def _walk(self, found: Divergence, a: Cursor, b: Cursor, *, only_first: bool = False) -> None:
         """Go through a step of each trace together, and note what differs."""
+        self._parted = None
         while count := min(a.left(), b.left(), _AT_ONCE):
-            same = common_prefix(a.keys(count), b.keys(count))
+            if found.is_there:
+                same = common_prefix(a.texts(count), b.texts(count))
+            else:
+                same, count = self._until_parted(a, b, count)
             ahead = np.arange(same)
             self._note_values(found, a, b, ahead, ahead)
             a.at += same
             b.at += same
             if same < count:
-                _note_records(found, a, b)
+                self._note_records(found, a, b)
             if only_first and found.is_there:
                 return
             if same < count:
                 self._realign(found, a, b)
         if a.left() or b.left():
-            _note_records(found, a, b)
+            self._note_records(found, a, b)
         found.only_first += a.pass_all()
         found.only_second += b.pass_all()
 
+    def _until_parted(self, a: Cursor, b: Cursor, count: int) -> tuple[int, int]:
+        """Return how many of the next records are the same ones, up to the first with another value, and of how many.
+
+        Where something differs, the runs may have parted before: at other lines of one file they may have done what
+        looks alike, or one has done it once more. `_parted` is where they did, if not among these records.
+        """
+        same = common_prefix(a.keys(count), b.keys(count))
+        unequal = self._unequal(a, b, a.at + np.arange(same), b.at + np.arange(same))
+        end = start = int(unequal[0]) if len(unequal) else same
+        is_apart = end < same and _are_apart(a.site(end), b.site(end))
+        while start and _are_apart(a.site(start - 1), b.site(start - 1)):
+            start -= 1
+        if start:
+            self._parted = None
+        if self._parted is None and (start < end or is_apart):
+            self._parted = a.moment(start), b.moment(start), a.total
+        if end < same and not is_apart:
+            self._parted = None
+            return (end, count) if _is_added(a, b, end) else (end + 1, end + 1)
+        return (same if end == count else start), count
+
     def _realign(self, found: Divergence, a: Cursor, b: Cursor) -> None:
-        """Pass what only one has, up to where both go on alike."""
+        """Pass what only one has, up to where both go on alike: by their lines, and where these leave it open without.
+
+        Lines alone would not find what was only moved, or reworded; without them, any addition is like any other.
+        """
         count_a, count_b = min(a.left(), _WINDOW), min(b.left(), _WINDOW)
-        in_a, in_b = common_subsequence(a.keys(count_a), b.keys(count_b))
+        in_a, in_b = aligned([a.texts(count_a), a.keys(count_a)], [b.texts(count_b), b.keys(count_b)])
+        alike = [not _are_apart(a.site(i), b.site(j)) for i, j in zip(in_a, in_b, strict=True)]
+        in_a, in_b = in_a[alike], in_b[alike]
         self._note_values(found, a, b, in_a, in_b)
         found.realigned = found.realigned or len(in_a) > 0
         if len(in_a):
@@ -182,11 +213,24 @@ class _Comparer:
         if not len(unequal):
             return
         found.later_records += len(unequal)
+        moments = a.moment(int(in_a[unequal[0]])), b.moment(int(in_b[unequal[0]]))
+        if found.is_there and not found.values:
+            found.aligned = found.aligned or moments
         if not found.is_there:
-            found.first, found.second = a.moment(int(in_a[unequal[0]])), b.moment(int(in_b[unequal[0]]))
+            found.first, found.second = moments
             found.values = differing_values(found.first, found.second)
             found.records = a.total
             found.later_records -= 1
+
+    def _note_records(self, found: Divergence, a: Cursor, b: Cursor) -> None:
+        """Note that the next records are not the same ones, if nothing differed before."""
+        if found.is_there:
+            return
+        if self._parted is not None:
+            found.first, found.second, found.records = self._parted
+        else:
+            found.first, found.second = (cursor.moment() if cursor.left() else None for cursor in (a, b))
+            found.records = a.total
 
     def _unequal(self, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> np.ndarray:
         """Return which of the same records have other values."""
@@ -244,11 +288,18 @@ class _Comparer:
                 lacking(side, step)
 
 
-def _note_records(found: Divergence, a: Cursor, b: Cursor) -> None:
-    """Note that the next records are not the same ones, if nothing differed before."""
-    if not found.is_there:
-        found.first, found.second = (cursor.moment() if cursor.left() else None for cursor in (a, b))
-        found.records = a.total
+def _are_apart(one: Site, other: Site) -> bool:
+    """Return whether two sites are at other lines of one file."""
+    return one.source == other.source != "" and one.place.rpartition(":")[2] != other.place.rpartition(":")[2]
+
+
+def _is_added(a: Cursor, b: Cursor, ahead: int) -> bool:
+    """Return whether one of two records has its like later in the other trace, as the texts of their lines say."""
+    one, other = (cursor.texts(ahead + _WINDOW)[ahead:] for cursor in (a, b))
+    if one[0] == other[0]:
+        return False
+    in_a, in_b = common_subsequence(one, other)
+    return len(in_a) > 0 and in_a[0] != in_b[0] and 0 in (in_a[0], in_b[0])
 
 
 def _same_values(one: Group, other: Group) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .divergence import Moment, argument_of
 from .file import Entry, TraceReader
+from .hashes import hash_of_text
 from .log import LONGEST_SEGMENT, digest_of, key_of
 from .model import LEVELS, LOWEST_LEVEL, NO_OPTIMIZER, Level, Site, Step, Value
 
@@ -51,6 +52,7 @@ class Part:
     Attributes:
         sites: The site of each.
         keys: What two of them must agree in to be the same.
+        texts: The same, and what stands in the line: it tells which are the same ones where one trace has more.
         starts: Where its hashes begin.
         indexes: Which record of the segment it is.
         hashes: Those of the whole segment.
@@ -60,6 +62,7 @@ class Part:
 
     sites: np.ndarray
     keys: np.ndarray
+    texts: np.ndarray
     starts: np.ndarray
     indexes: np.ndarray
     hashes: np.ndarray
@@ -68,7 +71,7 @@ class Part:
 
 
 _EMPTY = np.empty(0, np.intp)
-_NONE = Part(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, 0, 0)
+_NONE = Part(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, 0, 0)
 
 
 class Side:
@@ -82,8 +85,8 @@ class Side:
     def __init__(self, reader: TraceReader, level: Level) -> None:
         self.reader = reader
         self._level = level
-        # Of each site: its key, how many values it has, whether its records are compared.
-        self._keys, self._lengths, self._is_compared = array("Q"), array("I"), array("B")
+        # Of each site: its key, that with its line, how many values it has, whether its records are compared.
+        self._keys, self._texts, self._lengths, self._is_compared = array("Q"), array("Q"), array("I"), array("B")
 
     def part(self, entry: Entry, number: int) -> Part:
         """Load a segment."""
@@ -94,9 +97,9 @@ class Side:
         starts = np.cumsum(lengths, dtype=np.intp) - lengths
         indexes = np.flatnonzero(np.asarray(self._is_compared, np.uint8)[sites])
         sites = sites[indexes]
-        keys = np.asarray(self._keys, np.uint64)[sites]
+        keys, texts = (np.asarray(of_sites, np.uint64)[sites] for of_sites in (self._keys, self._texts))
         hashes = np.asarray(segment.hashes, np.uint64)
-        return Part(sites, keys, starts[indexes], indexes, hashes, len(segment.records), number)
+        return Part(sites, keys, texts, starts[indexes], indexes, hashes, len(segment.records), number)
 
     def values_digests(self, group: Group) -> list[bytes]:
         """Return the digests that a trace of the level "digest" would have of a step: it is cut at other places."""
@@ -120,6 +123,8 @@ class Side:
         level = max(LEVELS.index(self._level), LEVELS.index("values"))
         for site in self.reader.sites[len(self._keys) :]:
             self._keys.append(_comparable_key(site, self._level))
+            at = "\0".join([site.text or site.place, site.module_class, site.root_class])
+            self._texts.append(self._keys[-1] ^ hash_of_text(at))
             self._lengths.append(len(site.values))
             self._is_compared.append(LEVELS.index(LOWEST_LEVEL.get(site.kind, "values")) <= level)
 
@@ -166,10 +171,19 @@ class Cursor:
         """Return the keys of the next records."""
         return self.part.keys[self.at : self.at + count]
 
+    def texts(self, count: int) -> np.ndarray:
+        """Return the keys of the next records that have their lines in them."""
+        return self.part.texts[self.at : self.at + count]
+
+    def site(self, ahead: int) -> Site:
+        """Return the site of one of the next records."""
+        site: Site = self._side.reader.sites[self.part.sites[self.at + ahead]]
+        return site
+
     def moment(self, ahead: int = 0) -> Moment:
         """Return one of the next records."""
         part, at = self.part, self.at + ahead
-        site = self._side.reader.sites[part.sites[at]]
+        site = self.site(ahead)
         start = int(part.starts[at])
         hashes = part.hashes[start : start + len(site.values)].tolist()
         return Moment(site, hashes, int(part.indexes[at]), part.number)

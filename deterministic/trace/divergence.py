@@ -45,6 +45,7 @@ class Divergence:
         only_second: And only the second one.
         has_operations: Whether operations were recorded in this step.
         optimizer: The class of the optimizer that makes the step; empty if that is not known.
+        aligned: After a record that only one trace has: the first that both have with other values.
     """
 
     step: Step | None
@@ -61,6 +62,7 @@ class Divergence:
     only_second: int = 0
     has_operations: bool = False
     optimizer: str = ""
+    aligned: tuple[Moment, Moment] | None = None
 
     @property
     def is_there(self) -> bool:

@@ -143,15 +143,15 @@ class Drafts:
             name,
             where.phase,
             *where.module,
-            *self._places.text(where.spot),
-            where.node,
-            ", ".join(f"{argument}={value}" for argument, value in constants),
-            tuple(map(self._value, values)),
+            node=where.node,
+            arguments=", ".join(f"{argument}={value}" for argument, value in constants),
+            values=tuple(map(self._value, values)),
+            **self._places.lines(where.spot),
         )
 
     def _value(self, part: Part) -> Value:
         argument = part.argument if part.position is None else f"{part.argument}[{part.position}]"
-        origin = f"{part.origin} {self._places.text(part.spot)[0]}".rstrip()
+        origin = f"{part.origin} {self._places.place(part.spot)}".rstrip()
         return Value(part.role, str(part.type), " ".join(filter(None, [argument, part.called])), origin)
 
 

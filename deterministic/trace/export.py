@@ -65,7 +65,7 @@ def _records(segment: Segment, sites: list[Site]) -> Iterator[dict[str, Any]]:
         site = sites[index]
         # zip asks for a value first, so that it takes no hash of the next record.
         values = [_value(value, bits) for value, bits in zip(site.values, hashes, strict=False)]
-        yield {**site._asdict(), "values": values}
+        yield {**site._asdict(), "callers": [line._asdict() for line in site.callers], "values": values}
 
 
 def _value(value: Value, bits: int) -> dict[str, JSON]:

@@ -159,9 +159,9 @@ class Log:
 
 
 def key_of(site: Site) -> int:
-    """Return 64 bits of what two runs must agree in to be at the same site: all but where inputs came from."""
+    """Return 64 bits of what two runs must agree in to be at the same site; where inputs came from is none of it."""
     values = [(value.role, value.type, value.name) for value in site.values]
-    text = "\0".join([*site[:-1], *("\1".join(value) for value in values)])
+    text = "\0".join([*site.identity, site.arguments, *("\1".join(value) for value in values)])
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 

@@ -9,6 +9,7 @@ and including one step of one optimizer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 Level = Literal["digest", "values", "modules", "ops", "ops+inputs"]
@@ -43,6 +44,9 @@ Role = Literal["generator", "number", "input", "output"]
 """What one of a record's hashes is of: the state of the generator that an operation drew from, a number that it was
 given, a tensor that it read, a tensor that it wrote or that the record tells of."""
 
+MOST_CALLERS = 3
+"""How many lines are kept that led to the innermost one; the last is the user's own if none before it is."""
+
 NO_OPTIMIZER = -1
 """Stands in place of an optimizer's number where a segment does not end with a step."""
 
@@ -65,8 +69,26 @@ class Value(NamedTuple):
     origin: str = ""
 
 
+class Line(NamedTuple):
+    """A line of code on the way to a record.
+
+    Attributes:
+        place: "models.py:17", or in a notebook "Cell In[3]:12".
+        function: The name of the function that the line is in.
+        text: What stands there; "" if it is not kept or not at hand.
+        is_own: Whether it is the innermost line of the user's own code, which is in no installed package.
+    """
+
+    place: str = ""
+    function: str = ""
+    text: str = ""
+    is_own: bool = False
+
+
 class Site(NamedTuple):
     """What the records of one place have in common.
+
+    Two runs are at the same site if what is computed there is the same (`identity`), wherever its text stands.
 
     Attributes:
         kind: See `Kind`.
@@ -75,10 +97,14 @@ class Site(NamedTuple):
         module: The path below the outermost module, "b.3.o"; "" for the outermost one, and outside of modules.
         module_class: "Linear"; "" outside of modules.
         root_class: The class of the outermost module, "GPT"; "" outside of modules.
-        place: The user's line, "models.py:17"; for the backward phase that of the forward operation. "" if unknown.
+        place: The innermost line outside of torch, "models.py:17"; for the backward phase that of the forward
+            operation. "" if unknown.
         function: The name of the function that the line is in.
         node: Of the backward phase: the autograd node, "AddmmBackward0".
         arguments: What the operation was given beside tensors and floats, as text: "dim=1, keepdim=False".
+        text: What stands in the line; "" if it is not kept or not at hand.
+        source: A digest of the file that the line is in: in two files with one digest a line number means one thing.
+        callers: The lines that led there, the innermost first, at most `MOST_CALLERS`.
         values: What the hashes of a record are of, in order.
     """
 
@@ -92,11 +118,26 @@ class Site(NamedTuple):
     function: str = ""
     node: str = ""
     arguments: str = ""
+    text: str = ""
+    source: str = ""
+    callers: tuple[Line, ...] = ()
     values: tuple[Value, ...] = ()
 
     def as_json(self) -> list[Any]:
         """Return the site as lists and strings, for `site_from_json`."""
-        return [*self[:-1], [list(value) for value in self.values]]
+        return [*self[:-2], *([list(one) for one in some] for some in self[-2:])]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What two runs must agree in to be at the same site, beside their values: what is computed, and in which part.
+
+        Neither where the text of it stands, nor what classes and functions are called, which a commit may change.
+        """
+        if self.kind == "operation":
+            name = "compiled" if self.name.startswith("compiled ") else self.name
+        else:
+            name = self.name.removeprefix(self.module_class)
+        return self.kind, name, self.phase, self.module, self.node
 
 
 class Step(NamedTuple):
@@ -138,12 +179,15 @@ def site_from_json(data: Any) -> Site:
     Raises:
         ValueError: It is none.
     """
-    *texts, values = data if isinstance(data, list) and len(data) == len(Site._fields) else [None, None]
-    if not (all(isinstance(text, str) for text in texts) and isinstance(values, list)):
+    *texts, callers, values = data if isinstance(data, list) and len(data) == len(Site._fields) else [None, None, None]
+    if not (all(isinstance(text, str) for text in texts) and isinstance(callers, list) and isinstance(values, list)):
         raise ValueError("not a site")
-    for value in values:
-        if not (
-            isinstance(value, list) and len(value) == len(Value._fields) and all(isinstance(x, str) for x in value)
-        ):
-            raise ValueError("not a value of a site")
-    return Site._make([*texts, tuple(Value(*value) for value in values)])
+    if not all(map(partial(_has_types, types=(str,) * len(Value._fields)), values)):
+        raise ValueError("not a value of a site")
+    if not all(map(partial(_has_types, types=(str, str, str, bool)), callers)):
+        raise ValueError("not a line of a site")
+    return Site._make([*texts, tuple(Line(*line) for line in callers), tuple(Value(*value) for value in values)])
+
+
+def _has_types(data: Any, types: tuple[type, ...]) -> bool:
+    return isinstance(data, list) and tuple(map(type, data)) == types

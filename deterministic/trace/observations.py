@@ -80,7 +80,7 @@ class Observations:
         if site is None:
             written = tuple(Value("output", str(of), name) for of, name in parts)
             site = self._sites[key] = self._log.site(
-                Site(kind, title, phase, *module, *self._places.text(spot), values=written)
+                Site(kind, title, phase, *module, values=written, **self._places.lines(spot))
             )
         self._log.add(site, hashes)
         return any(not str(of).endswith(NOT_COMPARED) for of, _ in parts)

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import storages
 from .divergence import Divergence, Moment, corresponding, differing_values
+from .log import key_of
 from .model import NO_OPTIMIZER, Role
 from .values import number_from
 from .wording import and_more, arguments_apart, types_apart
@@ -122,7 +123,11 @@ def _nothing_there(first: Moment | None, second: Moment | None) -> Cause:
 
 def _other_site(divergence: Divergence, first: Moment, second: Moment, settings: Mapping[str, Any]) -> Cause:
     one, other = first.site, second.site
-    if any(getattr(one, what) != getattr(other, what) for what in ("kind", "name", "phase", "module", "place", "node")):
+    if (
+        one.identity != other.identity
+        or (one.source == other.source and one.place != other.place)
+        or key_of(one) == key_of(other)  # one run has done it once more
+    ):
         told = [site.place or site.name for site in (one, other)]
         lines = f": {told[0]} in the first, {told[1]} in the second" if told[0] != told[1] else ""
         return Cause(Reason.CONTROL_FLOW, f"the runs did different things there{lines}", _FIND_CONDITION)

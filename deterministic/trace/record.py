@@ -42,14 +42,12 @@ class Recording:
         path: StrPath,
         level: Level,
         *,
-        absolute_paths: bool = False,
         said: Mapping[str, Any] | None = None,
         by_rank: bool = True,
         **how: Any,
     ) -> None:
         self.path = Path(path)
         self._level = level
-        self._absolute_paths = absolute_paths
         self._said = said or {}
         self._by_rank = by_rank
         self._how = how
@@ -108,7 +106,7 @@ class Recording:
         }
         writer = TraceWriter(path, self.header).__enter__()
         try:
-            recorder = Recorder(writer, self._level, absolute_paths=self._absolute_paths, **self._how)
+            recorder = Recorder(writer, self._level, **self._how)
             recorder.start()
         except BaseException:
             writer.__exit__()
@@ -156,7 +154,7 @@ class Recording:
         return recorded
 
 
-def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False) -> Recording:
+def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False, source: bool = True) -> Recording:
     """Record what a block computes, as hashes, into a file that `diff` compares with another.
 
     From the least to the most, each with what the ones before it have:
@@ -175,6 +173,8 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False)
         level: One of the above.
         absolute_paths: Write absolute paths of source files. Otherwise they are relative to the working directory or
             to the installed packages.
+        source: Keep the text of the lines that the trace names, so that `diff` can show it wherever it runs. Without,
+            a verdict has their numbers alone.
 
     Returns:
         A context manager, and a decorator; `as trace` gives it, for `trace.observe(name, value)`.
@@ -205,7 +205,7 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False)
                 "Pass one of these.",
             )
         )
-    return Recording(path, level, absolute_paths=absolute_paths)
+    return Recording(path, level, absolute_paths=absolute_paths, source=source)
 
 
 def path_of_rank(path: Path, rank: int) -> Path:

@@ -39,6 +39,7 @@ class Recorder:
         segment: Record operations in the segment of this number alone, from 0, and up to the level "values" elsewhere;
             None: in all of them.
         absolute_paths: Write absolute paths.
+        source: Write what stands in the lines.
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
             user's `optimizer.step()`. A child that is forked in here goes on recording: see `redirect`.
         kept: A value to keep, of a record of `segment`.
@@ -51,6 +52,7 @@ class Recorder:
         *,
         segment: int | None = None,
         absolute_paths: bool = False,
+        source: bool = True,
         on_step: Callable[[int], None] = lambda steps: None,
         kept: Kept | None = None,
     ) -> None:
@@ -59,7 +61,7 @@ class Recorder:
         self._on_step = on_step
         self._is_in_on_step = False
         self._log = Log(writer, level)
-        self._places = Places(absolute=absolute_paths)
+        self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages()
         self._names = ParameterNames()
         self._pause = Pause()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import linecache
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .divergence import Comparison, Divergence, Moment, corresponding
-from .model import NO_OPTIMIZER, Site, Step, Value
+from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
+from .model import NO_OPTIMIZER, Level, Line, Site, Step, Value
 from .reasons import Cause
 from .values import number_from
 from .wording import called, clipped, plural
@@ -147,7 +146,14 @@ def divergence_rows(divergence: Divergence, distance: str = "") -> list[tuple[st
         if not divergence.values:
             rows += [("instead", _what(second, None)), *_line(second.site)]
         else:
-            rows.append(("what differs", _values(divergence, first.site, second.site, distance)))
+            if second.site.place != first.site.place or second.site.text != first.site.text:
+                rows += _line(second.site, "other line")
+            told = _values(divergence.level, first.site, second.site, divergence.values, distance)
+            rows.append(("what differs", told))
+    if divergence.aligned is not None:
+        one, other = divergence.aligned
+        rows += [("first value", _what(one, None)), *_line(one.site)]
+        rows.append(("what differs", _values(divergence.level, one.site, other.site, differing_values(one, other))))
     return rows
 
 
@@ -174,30 +180,28 @@ def _what(moment: Moment, records: int | None) -> str:
     return "   ".join(filter(None, [_name(site), where, f"({number}{part})"]))
 
 
-def source_line(site: Site) -> str:
-    """Return the text of the line that a site is at; empty where the file is not at hand."""
-    path, _, line = site.place.rpartition(":")
-    linecache.checkcache(path)  # the user may have edited it, or gone to another directory
-    return linecache.getline(path, int(line)).strip() if line.isdecimal() else ""
+def _line(site: Site, name: str = "line") -> list[tuple[str, str]]:
+    """Return the innermost line outside of torch, and the innermost of the user's own if that is another."""
+    own = next((line for line in site.callers if line.is_own), None)
+    shown = [(name, Line(site.place, site.function, site.text)), ("called from", own)]
+    return [(name, _shown(line)) for name, line in shown if line is not None and line.place]
 
 
-def _line(site: Site) -> list[tuple[str, str]]:
-    if not site.place:
-        return []
-    place = f"{site.place} in {site.function}" if site.function else site.place
-    return [("line", "   ".join(filter(None, [place, clipped(source_line(site), _WIDTH)])))]
+def _shown(line: Line) -> str:
+    place = f"{line.place} in {line.function}" if line.function else line.place
+    return "   ".join(filter(None, [place, clipped(line.text, _WIDTH)]))
 
 
-def _values(divergence: Divergence, site: Site, other: Site, distance: str) -> str:
+def _values(level: Level, site: Site, other: Site, differing: Sequence[int], distance: str = "") -> str:
     there = dict(corresponding(site, other))
     told = []
-    for index in divergence.values[:_MOST_TOLD]:
+    for index in differing[:_MOST_TOLD]:
         types = dict.fromkeys([site.values[index].type, other.values[there[index]].type])
         told.append(f"{called(site.values[index], site)}, {' / '.join(types)}")
-    if len(divergence.values) > _MOST_TOLD:
-        told.append(f"and {len(divergence.values) - _MOST_TOLD} more of {len(site.values)}")
+    if len(differing) > _MOST_TOLD:
+        told.append(f"and {len(differing) - _MOST_TOLD} more of {len(site.values)}")
     inputs = [index for index, value in enumerate(site.values) if value.role == "input"]
-    if divergence.level == "ops+inputs" and inputs and not set(inputs) & {*divergence.values}:
+    if level == "ops+inputs" and inputs and not set(inputs) & {*differing}:
         told.append("its inputs are identical in both runs")
     return "; ".join([*told, *filter(None, [distance])])
 
@@ -227,12 +231,16 @@ def _differ(count: int) -> str:
     return "differs" if count == 1 else "differ"
 
 
+_MOMENTS = ("step", "first", "second", "aligned")
+
+
 def _divergence_data(divergence: Divergence) -> dict[str, Any]:
     return {
-        **{name: value for name, value in vars(divergence).items() if name not in ("step", "first", "second")},
+        **{name: value for name, value in vars(divergence).items() if name not in _MOMENTS},
         "step": None if divergence.step is None else divergence.step._asdict(),
         "first": _moment_data(divergence.first),
         "second": _moment_data(divergence.second),
+        "aligned": None if divergence.aligned is None else [*map(_moment_data, divergence.aligned)],
     }
 
 
@@ -243,7 +251,7 @@ def _moment_data(moment: Moment | None) -> dict[str, Any] | None:
         {**value._asdict(), "hash": f"{bits:016x}", "number": _number(value, bits)}
         for value, bits in zip(moment.site.values, moment.hashes, strict=True)
     ]
-    site = {name: getattr(moment.site, name) for name in Site._fields[:-1]}
+    site = {**moment.site._asdict(), "callers": [line._asdict() for line in moment.site.callers]}
     return {**site, "record": moment.index, "part": moment.part, "values": values}
 
 

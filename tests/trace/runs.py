@@ -53,7 +53,7 @@ def rec(kind: Kind, name: str, *parts: Part, **where: Any) -> Rec:
 def op(output: int = 0, name: str = "mul.Tensor", *given: Part, line: int = 1, type: str = FLOAT, **where: Any) -> Rec:
     """An operation with one output; it is at the line of its name."""
     at: dict[str, Any] = {"phase": "forward", "module": "b.3", "module_class": "Linear", "root_class": "GPT"}
-    at |= {"place": f"train.py:{line}", "function": "step", **where}
+    at |= {"place": f"train.py:{line}", "function": "step", "source": "of train.py", **where}
     return rec("operation", f"aten.{name}", *given, part("output", output, type), **at)
 
 

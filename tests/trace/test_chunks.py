@@ -53,7 +53,7 @@ def test_the_bytes_are_those_of_the_documentation(tmp_path: Path) -> None:
     writer = ChunkWriter(tmp_path / "a")
     writer.append((b"ABCD", b"payload"))
     writer.close()
-    expected = b"\x89DTR\r\n\x1a\x01" + b"ABCD" + struct.pack("<II", 7, zlib.crc32(b"ABCDpayload")) + b"payload"
+    expected = b"\x89DTR\r\n\x1a\x02" + b"ABCD" + struct.pack("<II", 7, zlib.crc32(b"ABCDpayload")) + b"payload"
     assert (tmp_path / "a").read_bytes() == expected
 
 
@@ -191,7 +191,10 @@ def test_a_transfer_that_changes_line_ends_is_noticed(tmp_path: Path) -> None:
         ChunkReader(tmp_path / "a")
 
 
-@pytest.mark.parametrize(("version", "message"), [(2, "by a newer version"), (255, "by a newer"), (0, "not a trace")])
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(1, "by an older version"), (3, "by a newer version"), (255, "by a newer"), (0, "not a trace")],
+)
 def test_another_version_is_refused(version: int, message: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(MAGIC[:-1] + bytes([version]) + b"whatever comes then")
     with pytest.raises(TraceError, match=message):

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from deterministic.errors import TraceError
 from deterministic.trace.export import export, number_of
-from deterministic.trace.model import Segment, Site, Step, Value
+from deterministic.trace.model import Line, Segment, Site, Step, Value
 
 from .traces import SETTINGS, SITES, SMALL, A, B, Write, any_writes, digest_only, read_trace, write_trace
 
@@ -42,6 +42,9 @@ def test_a_trace_is_a_header_segments_with_their_records_and_a_footer(tmp_path: 
             "forward",
             "AddBackward0",
             "alpha=1",
+            "return x + y",
+            "0123",
+            (Line("train.py:3", "main", "model(x)", is_own=True),),
             (Value("number", "float", "lr"), Value("output", "float32[2]", "", "outside")),
         ),
         Site("observed", "loss", values=(Value("output", "float32[]"),)),
@@ -61,6 +64,9 @@ def test_a_trace_is_a_header_segments_with_their_records_and_a_footer(tmp_path: 
                 **dict.fromkeys(
                     ["phase", "module", "module_class", "root_class", "place", "function", "node", "arguments"], ""
                 ),
+                "text": "",
+                "source": "",
+                "callers": [],
                 "values": [
                     {"role": "output", "type": "float32[]", "name": "", "origin": "", "hash": "00000000000000ff"}
                 ],
@@ -80,6 +86,9 @@ def test_a_trace_is_a_header_segments_with_their_records_and_a_footer(tmp_path: 
                 "function": "forward",
                 "node": "AddBackward0",
                 "arguments": "alpha=1",
+                "text": "return x + y",
+                "source": "0123",
+                "callers": [{"place": "train.py:3", "function": "main", "text": "model(x)", "is_own": True}],
                 "values": [
                     {
                         "role": "number",

@@ -158,6 +158,6 @@ def test_the_file_begins_with_the_magic_and_the_header(tmp_path: Path) -> None:
 
 
 def test_a_site_may_be_anything_that_text_can_be(tmp_path: Path) -> None:
-    odd = Site("operation", "\ud800", "\x00", "a\nb", '"', "\\", "é", "\U0001f600", "", "x" * 10_000, ())
+    odd = Site("operation", "\ud800", "\x00", "a\nb", '"', "\\", "é", "\U0001f600", "", "x" * 10_000, "\x00", "\ud800")
     write_trace(tmp_path / "a", [(digest_only(0), [odd])])
     assert read_trace(tmp_path / "a").sites == [odd]

@@ -9,7 +9,7 @@ import torch
 
 from deterministic.trace import log as log_module
 from deterministic.trace.log import Kept, Log, key_of
-from deterministic.trace.model import Segment, Site, Step, Value
+from deterministic.trace.model import Line, Segment, Site, Step, Value
 
 from .recorded import Memory
 
@@ -62,12 +62,24 @@ def test_a_digest_tells_hashes_and_sites_apart() -> None:
     assert len({digest(OPERATION, [1]), digest(OPERATION, [2]), digest(OPERATION._replace(name="x"), [1])}) == 3
 
 
-def test_where_inputs_came_from_does_not_make_another_site() -> None:
+def test_where_inputs_came_from_and_where_the_text_stands_does_not_make_another_site() -> None:
     one, other = (
         OPERATION._replace(values=(Value("input", "float32[]", "self", origin),)) for origin in ("outside", "")
     )
     assert key_of(one) == key_of(other)
-    assert key_of(one) != key_of(one._replace(place="a.py:1"))
+    assert key_of(one) == key_of(
+        one._replace(place="a.py:1", function="g", text="x", source="1", callers=(Line("b.py:2"),), root_class="Net")
+    )
+    assert key_of(one) != key_of(one._replace(module="b.3")) != key_of(one._replace(arguments="dim=1"))
+
+
+def test_a_renamed_class_or_compiled_function_is_the_same_site() -> None:
+    named = Site("input", "Net", "forward", module_class="Net", root_class="Net")
+    assert key_of(named) == key_of(named._replace(name="Other", module_class="Other", root_class="Other"))
+    assert key_of(named) != key_of(named._replace(kind="module"))
+    compiled = OPERATION._replace(name="compiled step")
+    assert key_of(compiled) == key_of(compiled._replace(name="compiled train"))
+    assert key_of(compiled) != key_of(compiled._replace(name="compile"))
 
 
 def test_a_segment_without_a_step_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,9 @@ def changed(place: int, value: object) -> list[Any]:
         changed(-1, [["input", "float32[]", ""]]),
         changed(-1, [["input", "float32[]", "", None]]),
         changed(-1, ["abcd"]),
+        changed(-2, "text"),
+        changed(-2, [["a.py:1", "f", "x"]]),
+        changed(-2, [["a.py:1", "f", "x", 1]]),
     ],
 )
 def test_json_that_has_no_sites_is_refused(data: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -25,8 +26,10 @@ def test_the_innermost_line_of_the_user_s_is_found_from_within_torch_and_python(
 
     torch.nn.Sequential(Inner())._modules["0"]()
     sorted([1], key=lambda x: found.append(places.here()) or 0)  # type: ignore[func-returns-value]
-    assert places.text(found[0]) == (f"tests/trace/test_places.py:{line_of(Inner.forward, 'here')}", "forward")
-    assert places.text(found[1])[1] == "<lambda>"
+    lines = [places.lines(spot) for spot in found]
+    assert lines[0]["place"] == f"tests/trace/test_places.py:{line_of(Inner.forward, 'here')}"
+    assert (lines[0]["function"], lines[0]["text"]) == ("forward", "found.append(places.here())  # here")
+    assert lines[1]["function"] == "<lambda>"
 
 
 def test_one_place_is_one_object_and_another_line_another() -> None:
@@ -38,12 +41,75 @@ def test_one_place_is_one_object_and_another_line_another() -> None:
 
 
 def test_there_is_no_line_where_there_is_no_user() -> None:
-    assert Places().text(None) == ("", "")
+    assert (Places().place(None), Places().lines(None)) == ("", {})
 
 
 def spot_in(filename: str) -> Spot:
     code: CodeType = compile("f()", filename, "eval")
     return Spot(code, len(code.co_code) - 2)
+
+
+def called_by(*filenames: str) -> dict[str, Any]:
+    """The lines of a call through files of these names, the outermost first."""
+    places, found = Places(), []
+
+    def call(rest: Sequence[str]) -> None:
+        if not rest:
+            found.append(places.here())
+            return
+        exec(compile("call(rest)", rest[0], "exec"), {"call": call, "rest": rest[1:]})
+
+    call.__code__ = call.__code__.replace(co_filename=torch.__file__)
+    call(filenames)
+    return places.lines(found[0])
+
+
+def test_callers_are_kept_and_the_user_s_own_innermost_line_among_them() -> None:
+    package = os.path.join(sysconfig.get_path("purelib"), "package")
+    inside = [f"{package}/{letter}.py" for letter in "abcde"]
+    near = called_by("/home/own.py", "/home/nearer.py", *inside[:1])
+    assert (near["place"], [line[:1] for line in near["callers"][:2]]) == (
+        "package/a.py:1",
+        [("nearer.py:1",), ("own.py:1",)],
+    )
+    assert [line.is_own for line in near["callers"]][:2] == [True, False]
+    far = called_by("/home/own.py", *inside)
+    assert [line.place for line in far["callers"]] == ["package/d.py:1", "package/c.py:1", "own.py:1"]
+    assert [line.is_own for line in far["callers"]] == [False, False, True]
+    own = called_by(*inside, "/home/own.py")
+    assert own["place"] == "own.py:1"
+    assert not any(line.is_own for line in own["callers"])
+
+
+def test_one_line_that_is_called_from_two_is_two_places() -> None:
+    places = Places()
+
+    def helper() -> Spot | None:
+        return places.here()
+
+    one = helper()
+    other = helper()
+    assert one is not other
+    assert places.place(one) == places.place(other)
+
+
+def test_the_text_is_that_of_the_very_file_and_no_other_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "utils.py").write_text(f"x = '{folder}'\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    monkeypatch.chdir(tmp_path / "other")
+    lines = Places().lines(spot_in(str(tmp_path / "one" / "utils.py")))
+    assert lines["text"] == "x = 'one'"
+    assert Places().lines(spot_in("utils.py"))["text"] == ""
+    without = Places(texts=False).lines(spot_in(str(tmp_path / "one" / "utils.py")))
+    assert (without["text"], without["source"]) == ("", lines["source"])
+    (tmp_path / "one" / "utils.py").write_text("x = 'edited'\n")
+    again = Places().lines(spot_in(str(tmp_path / "one" / "utils.py")))
+    assert again["text"] == "x = 'edited'"
+    assert again["source"] != lines["source"]
 
 
 def test_paths_are_relative_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +122,8 @@ def test_paths_are_relative_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
         "<stdin>": "<stdin>:1",
     }
     for filename, text in cases.items():
-        assert Places().text(spot_in(filename))[0] == text
-    assert Places(absolute=True).text(spot_in("/somewhere/else/train.py"))[0] == "/somewhere/else/train.py:1"
+        assert Places().place(spot_in(filename)) == text
+    assert Places(absolute=True).place(spot_in("/somewhere/else/train.py")) == "/somewhere/else/train.py:1"
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 
 from deterministic.trace.compare import Comparison
 from deterministic.trace.divergence import Divergence
-from deterministic.trace.model import Site, Step
+from deterministic.trace.model import Line, Site, Step
 from deterministic.trace.reasons import Cause, Reason
-from deterministic.trace.verdict import Verdict, source_line
+from deterministic.trace.verdict import Verdict
 from tests.trace.runs import Pair, Rec, moment, number, op, ops, part, rec, step
 
 
@@ -136,12 +136,9 @@ def wide(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if len(line) > 160]
 
 
-def test_long_sentences_are_broken_and_code_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_long_sentences_are_broken_and_code_is_not() -> None:
     code = f"x = [{', '.join(map(str, range(40)))}]"
-    (tmp_path / "mine.py").write_text(f"\n    {code}\n")
-    record = Rec(Site("operation", "aten.mm", place="mine.py:2", function="forward"), ())
-    assert source_line(record.site) == code
+    record = Rec(Site("operation", "aten.mm", place="mine.py:2", function="forward", text=code), ())
     divergence = Divergence(Step(0, 0), "ops", first=moment(record))
     cause = Cause(Reason.OUTSIDE, "word " * 60, "go " * 100)
     verdict = Verdict("different", ("a", "b"), Comparison("ops", 3, divergence), cause, notes=["note " * 50])
@@ -151,15 +148,32 @@ def test_long_sentences_are_broken_and_code_is_not(tmp_path: Path, monkeypatch: 
     assert sum(line.startswith("  so ") for line in lines) == 1
     assert sum(line.startswith(" " * 20) for line in lines) == 5
     assert " ".join("".join(line[19:] + " " for line in lines).split()).count("word") == 60
-    (tmp_path / "long.py").write_text("x" * 5000)
-    assert len(source_line(record.site._replace(place="long.py:1"))) == 5000
-    long = Divergence(Step(0, 0), "ops", first=moment(Rec(record.site._replace(place="long.py:1"), ())))
+    long = Divergence(Step(0, 0), "ops", first=moment(Rec(record.site._replace(text="x" * 5000), ())))
     assert max(map(len, text_of(replace(verdict, comparison=Comparison("ops", 3, long))))) <= 220
 
 
-def test_a_line_whose_file_is_not_there_is_no_error() -> None:
-    for place in ("nowhere.py:3", "nowhere.py", "", "nowhere.py:", "C:nowhere.py:x"):
-        assert source_line(Site("operation", "x", place=place)) == ""
+def test_the_innermost_line_of_the_users_own_is_shown_where_the_innermost_is_in_a_package(pair: Pair) -> None:
+    callers = (
+        Line("diffusers/pipe.py:7", "step", "y = noise()"),
+        Line("train.py:3", "main", "x = pipe()", is_own=True),
+    )
+    site = op(1, place="diffusers/utils.py:5", function="noise", text="torch.randn(3)").site._replace(callers=callers)
+    verdict = pair.verdict([step(0, Rec(site, (1,)))], [step(0, Rec(site, (2,)))])
+    assert verdict.rows()[1:3] == [
+        ("line", "diffusers/utils.py:5 in noise   torch.randn(3)"),
+        ("called from", "train.py:3 in main   x = pipe()"),
+    ]
+    first = verdict.as_data()["first_difference"]["first"]
+    assert [line["place"] for line in first["callers"]] == ["diffusers/pipe.py:7", "train.py:3"]
+
+
+def test_both_lines_are_shown_where_the_same_record_stands_elsewhere(pair: Pair) -> None:
+    one = op(1, line=3, source="a", text="y = x * 2")
+    other = op(2, line=4, source="b", text="y = x * 3")
+    assert [row for row in pair.verdict([step(0, one)], [step(0, other)]).rows() if "line" in row[0]] == [
+        ("line", "train.py:3 in step   y = x * 2"),
+        ("other line", "train.py:4 in step   y = x * 3"),
+    ]
 
 
 def test_a_long_environment_is_cut_in_the_text_and_whole_in_the_data() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from deterministic.trace.compare import Comparison
 from deterministic.trace.divergence import Divergence
 from deterministic.trace.model import NO_OPTIMIZER, Step
-from deterministic.trace.verdict import Verdict, source_line, when
+from deterministic.trace.verdict import Verdict, when
 from tests.trace.runs import Rec, moment, op, rec
 
 LATER = [
@@ -101,14 +100,3 @@ def test_a_record_of_a_step_that_was_cut_says_in_which_part() -> None:
     divergence = Divergence(Step(0, 0), "ops", first=replace(moment(op(1), 1234), part=2), records=65536)
     rows = Verdict("different", ("a", "b"), Comparison("ops", 3, divergence)).rows()
     assert rows[0][1].endswith("(record 1,235 of 65,536 in part 3 of the step)")
-
-
-def test_the_text_of_a_line_is_that_of_the_file_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = op(1, line=2).site
-    monkeypatch.chdir(tmp_path)
-    for text in ("first = 1", "second = 22"):
-        (tmp_path / "train.py").write_text(f"\n{text}\n")
-        assert source_line(site) == text
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert source_line(site) == ""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deterministic.errors import TraceError
 from deterministic.trace.file import TraceReader, TraceWriter
-from deterministic.trace.model import Segment, Site, Step, Value
+from deterministic.trace.model import Line, Segment, Site, Step, Value
 from deterministic.trace.payloads import JSON
 
 EXAMPLES = os.environ.get("DETERMINISTIC_EXAMPLES")
@@ -97,7 +97,8 @@ def sites_of(writes: Sequence[Write]) -> list[Site]:
 TEXT = st.text(st.characters(), max_size=8)  # lone surrogates too, as there are in paths
 VALUE = st.builds(Value, st.sampled_from(["generator", "number", "input", "output"]), TEXT, TEXT, TEXT)
 VALUES = st.lists(VALUE, max_size=3).map(tuple)
-SITE = st.builds(Site, st.sampled_from(["operation", "module"]), *[TEXT] * 9, VALUES)
+CALLERS = st.lists(st.builds(Line, TEXT, TEXT, TEXT, st.booleans()), max_size=2).map(tuple)
+SITE = st.builds(Site, st.sampled_from(["operation", "module"]), *[TEXT] * 11, CALLERS, VALUES)
 STEP = st.builds(Step, st.integers(-1, 2**31 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
 DIGEST: st.SearchStrategy[bytes] = st.binary(min_size=16, max_size=16)
 
