@@ -133,7 +133,8 @@ class Run:
 
         Args:
             name: What it is called in a verdict; the same name may come any number of times.
-            value: Anything that `fingerprint` takes: a tensor, a number, an array, containers of these.
+            value: Anything that `fingerprint` takes: a tensor, a number, an array, containers of these; a container
+                that contains itself raises ValueError.
         """
         for recorder in ACTIVE:
             recorder.observe(name, value)

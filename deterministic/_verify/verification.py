@@ -100,6 +100,7 @@ class Verification:
         outcome: Outcome = "could not tell" if reasons else "same"
         if verdict is not None and verdict.outcome == "different":
             outcome, reasons = "different", []
+        noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
         first = self._repetitions[0]
         recorded = [repetition for repetition in self._repetitions if repetition.path.exists()]
         return Report(
@@ -110,7 +111,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*_notes(first.done, _steps(verdict)), *self._varied(), *self._lost()],
+            notes=[*_notes(first.done, _steps(verdict)), *noted, *self._varied(), *self._lost()],
             curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
         )
 

@@ -55,7 +55,8 @@ def verify(
 
     Raises:
         TypeError: `function` cannot be called, or another argument is of the wrong type.
-        ValueError: `runs` is below 2, or `timeout` is no positive number or given without `isolate`.
+        ValueError: `runs` is below 2, or `timeout` is no positive number or given without `isolate`; or a list, a tuple
+            or a dict to compare contains itself, or is nested deeper than `fingerprint` takes.
         Exception: What the function raises in the first run.
 
     Example:

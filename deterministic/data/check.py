@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .._seeds import as_integer
 from ..errors import DeterministicError, NotReproducibleError, explain
+from ..trace.fingerprint import fingerprint
 from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
 from .orders import AnyOrder, require_indices
@@ -71,84 +72,62 @@ def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position
 
 
 def difference(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
-    """Return the first field in which two values differ in their bits, and both values, shortened; None if in none.
+    """Return the first field in which two values differ, and both values, shortened; None if in none.
+
+    Two values are the same if their fingerprints are; what has none is compared by what it holds, or as it says itself.
 
     Raises:
         DeterministicError: A field is of a type that cannot be compared.
     """
+    try:
+        return _difference(one, other, field)
+    except (RecursionError, ValueError):
+        raise _untold(one, field, "it contains itself, or is nested too deep") from None
+
+
+def _difference(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
     if type(one) is not type(other):
         return f"{field} (type)", type(one).__name__, type(other).__name__
-    if isinstance(one, torch.Tensor):
-        return _unequal(_bits_of_tensor(one), _bits_of_tensor(other), field, one, other)
+    told = None
+    with suppress(TypeError):  # something in it has no fingerprint
+        if fingerprint(one) == fingerprint(other):
+            return None
+        told = field, _short(one), _short(other)
+    held = _held(one, other, field)
+    if held is None:
+        return told or _by_itself(one, other, field)
+    return next(filter(None, (_difference(*pair) for pair in held)), told)
+
+
+def _held(one: Any, other: Any, field: str) -> list[tuple[Any, Any, str]] | None:
+    """Return what two containers hold, pair by pair, and what it is called; None of what is no container."""
     if isinstance(one, np.ndarray) and one.dtype.hasobject:
-        return difference([*one.shape, one.tolist()], [*other.shape, other.tolist()], field)
-    if isinstance(one, (np.ndarray, np.generic)):
-        return _unequal(_bits_of_array(one), _bits_of_array(other), field, one, other)
-    if isinstance(one, (float, complex)):
-        # repr shows every bit of a float, but for the payload of a nan, which Python itself may change.
-        return _unequal(repr(one), repr(other), field, one, other)
-    if isinstance(one, (str, bytes, bytearray, int)):
-        return _unequal(one, other, field, one, other)
-    try:
-        return _inside(one, other, field)
-    except RecursionError:
-        raise _untold(one, field, "it contains itself") from None
-
-
-def _inside(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
-    """Compare what containers and objects hold."""
+        one, other = [*one.shape, one.tolist()], [*other.shape, other.tolist()]
+    inside = f"{field} ({type(one).__name__})"
+    pairs = []
     if isinstance(one, Mapping):
-        if list(one) != list(other):
-            return f"{field} (keys)", _short(list(one)), _short(list(other))
-        return _first((one[name], other[name], f"{field}[{name!r}]") for name in one)
-    if isinstance(one, (Sequence, deque)):
-        if len(one) != len(other):
-            return f"{field} (length)", str(len(one)), str(len(other))
-        return _first((a, b, f"{field}[{place}]") for place, (a, b) in enumerate(zip(one, other, strict=True)))
+        keys = set(one), set(other)
+        names = one if keys[0] == keys[1] else ()
+        pairs = [(*keys, f"{field} (keys)"), *((one[name], other[name], f"{field}[{name!r}]") for name in names)]
+    elif isinstance(one, (Sequence, deque)) and not isinstance(one, (str, bytes, bytearray)):
+        pairs = [(len(one), len(other), f"{field} (length)")]
+        pairs += [(a, b, f"{field}[{place}]") for place, (a, b) in enumerate(zip(one, other, strict=False))]
     if is_dataclass(one):
-        name = type(one).__name__
-        values = ((getattr(one, part.name), getattr(other, part.name), part.name) for part in fields(one))
-        return _first((a, b, f"{field} ({name}).{part}") for a, b, part in values)
+        pairs += [(getattr(one, part.name), getattr(other, part.name), f"{inside}.{part.name}") for part in fields(one)]
+    return pairs or ([(vars(one), vars(other), inside)] if type(one) is SimpleNamespace else None)
+
+
+def _by_itself(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
+    """Compare what has no fingerprint and is no container."""
     kind: Any = type(one)
-    if hasattr(one, "__dict__") and (kind.__eq__ is object.__eq__ or kind is SimpleNamespace):
-        return difference(vars(one), vars(other), f"{field} ({kind.__name__})")
+    if hasattr(one, "__dict__") and kind.__eq__ is object.__eq__:
+        return _difference(vars(one), vars(other), f"{field} ({kind.__name__})")
+    by_bytes = kind.__eq__ is object.__eq__ or isinstance(one, np.ndarray)  # a subclass may have more than its values
     try:
-        equal = pickle.dumps(one) == pickle.dumps(other) if kind.__eq__ is object.__eq__ else bool(one == other)
+        equal = pickle.dumps(one) == pickle.dumps(other) if by_bytes else bool(one == other)
     except Exception as error:
         raise _untold(one, field, str(error)) from error
     return None if equal else (field, _short(one), _short(other))
-
-
-def _first(pairs: Iterable[tuple[Any, Any, str]]) -> tuple[str, str, str] | None:
-    for one, other, field in pairs:
-        found = difference(one, other, field)
-        if found is not None:
-            return found
-    return None
-
-
-def _unequal(
-    bits_of_one: object, bits_of_other: object, field: str, one: object, other: object
-) -> tuple[str, str, str] | None:
-    return None if bits_of_one == bits_of_other else (field, _short(one), _short(other))
-
-
-def _bits_of_array(array: Any) -> tuple[object, ...]:
-    return str(array.dtype), array.shape, array.tobytes()
-
-
-def _bits_of_tensor(tensor: torch.Tensor) -> tuple[object, ...]:
-    tensor = tensor.detach().cpu()
-    parts: list[torch.Tensor] = [tensor]
-    if tensor.layout is torch.sparse_coo:
-        parts = [tensor._indices(), tensor._values()]
-    elif tensor.layout is not torch.strided:
-        parts = [tensor.to_dense()]
-    elif tensor.is_quantized:
-        parts = [tensor.int_repr(), tensor.dequantize()]
-    flat = [part.resolve_conj().resolve_neg().contiguous().reshape(-1) for part in parts]
-    bits = [part.view(torch.uint8).numpy().tobytes() for part in flat]
-    return str(tensor.dtype), str(tensor.layout), tuple(tensor.shape), bits
 
 
 def _untold(value: object, field: str, why: str) -> DeterministicError:

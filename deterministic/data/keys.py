@@ -125,7 +125,7 @@ def _parts(value: Any) -> Iterable[SupportsIndex | str]:
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         return ("tensor", str(value.dtype), str(tuple(value.shape)), data.hex())
     if isinstance(value, np.ndarray):
-        if value.dtype.hasobject:
+        if value.dtype.hasobject or value.dtype.names:  # between fields there may be anything
             return ("array", str(value.shape), *_parts(value.tolist()))
         return ("array", str(value.dtype), str(value.shape), value.tobytes().hex())
     if isinstance(value, PurePath):

@@ -34,10 +34,11 @@ class Unreadable(TypeError):
 
     Attributes:
         differs, values, remedy: The arguments of `errors.explain`.
+        is_hollow: Whether there are none, so that nothing is missed.
     """
 
-    def __init__(self, differs: str, found: str, remedy: str) -> None:
-        self.differs, self.remedy = differs, remedy
+    def __init__(self, differs: str, found: str, remedy: str, *, is_hollow: bool = True) -> None:
+        self.differs, self.remedy, self.is_hollow = differs, remedy, is_hollow
         self.values = (f"found: {found}", "expected: a tensor with values")
         super().__init__(explain(differs, self.values, remedy))
 
@@ -179,6 +180,7 @@ def readable(tensor: Tensor) -> Tensor:
             f"{type(tensor).__qualname__} does not say where its values are",
             _described(tensor),
             "Give the class __tensor_flatten__ and __tensor_unflatten__, or pass the tensors that it holds.",
+            is_hollow=False,
         )
     if is_plain and tensor.numel() and not tensor.untyped_storage().nbytes():
         raise Unreadable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -14,8 +14,11 @@ from .cursor import Cursor, Group, Side, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
 from .file import TraceReader
 from .model import LEVELS, NO_OPTIMIZER, Level, Site, Step
+from .values import NOT_COMPARED
 
 __all__ = ["Comparison", "Divergence", "Moment", "compare"]
+
+_EMPTY = np.empty(0, np.intp)
 
 _AT_ONCE = 1 << 14
 """Records that are compared in one go; what it takes beside the segments is bounded by it."""
@@ -42,8 +45,13 @@ def compare(a: TraceReader, b: TraceReader) -> Comparison:
         TraceError: One of them is damaged.
     """
     found = _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
-    found.has_operations = all(any(site.kind == "operation" for site in reader.sites) for reader in (a, b))
+    found.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
     return found
+
+
+def _is_read_operation(site: Site) -> bool:
+    outputs = (value.type for value in site.values if value.role == "output")
+    return site.kind == "operation" and not all(of.endswith(NOT_COMPARED) for of in outputs)
 
 
 class _Comparer:
@@ -52,6 +60,9 @@ class _Comparer:
         self._sides = Side(a, level), Side(b, level)
         self._columns: dict[int, _Columns] = {}  # by the numbers of both sites
         self._parted: tuple[Moment, Moment, int] | None = None
+        # The records of each of which something was written over unread, in the running step; the first that differs.
+        self._unread: Sequence[frozenset[int]] = (frozenset(), frozenset())
+        self._overwritten: Divergence | None = None
         self._found = Comparison(level)
 
     def run(self) -> Comparison:
@@ -62,6 +73,7 @@ class _Comparer:
             if one is None and other is None:
                 if any(side.reader.footer is None for side in self._sides):
                     found.ended = Step(NO_OPTIMIZER, found.steps)
+                found.divergence = self._overwritten  # read by what is not recorded, if it matters
                 return found
             divergence = self._first_difference(one, other)
             if divergence is None:
@@ -72,6 +84,8 @@ class _Comparer:
                 return found
             else:
                 divergence.segment = found.steps
+                if (before := self._overwritten) is not None and before.first is not None and before.second is not None:
+                    divergence.overwritten = before.first, before.second
                 found.divergence = divergence
                 self._count_later(divergence, chain([one], ones), chain([other], others))
                 return found
@@ -95,7 +109,11 @@ class _Comparer:
         if self._level == "digest":
             return divergence
         a, b = self._cursors(one, other)
+        self._unread = [side.overwritten(group) for side, group in zip(self._sides, (one, other), strict=True)]
         self._walk(divergence, a, b)
+        self._unread = (frozenset(), frozenset())
+        if self._overwritten is not None and self._overwritten.step is None:
+            self._overwritten.step = step
         divergence.has_operations = a.has_operations or b.has_operations
         divergence.optimizer = (a if one is not None and one.step == step else b).optimizer
         # The digests may differ because the levels do; and a trace may lack what has no records.
@@ -149,10 +167,10 @@ class _Comparer:
         while count := min(a.left(), b.left(), _AT_ONCE):
             if found.is_there:
                 same = common_prefix(a.texts(count), b.texts(count))
+                unequal = self._unequal(a, b, np.arange(same), np.arange(same))
             else:
-                same, count = self._until_parted(a, b, count)
-            ahead = np.arange(same)
-            self._note_values(found, a, b, ahead, ahead)
+                same, count, unequal = self._until_parted(a, b, count)
+            self._note_values(found, a, b, unequal, unequal)
             a.at += same
             b.at += same
             if same < count:
@@ -166,14 +184,14 @@ class _Comparer:
         found.only_first += a.pass_all()
         found.only_second += b.pass_all()
 
-    def _until_parted(self, a: Cursor, b: Cursor, count: int) -> tuple[int, int]:
-        """Return how many of the next records are the same ones, up to the first with another value, and of how many.
+    def _until_parted(self, a: Cursor, b: Cursor, count: int) -> tuple[int, int, np.ndarray]:
+        """Return how many of the next records are the same ones, up to the first with another value; of how many; it.
 
         Where something differs, the runs may have parted before: at other lines of one file they may have done what
         looks alike, or one has done it once more. `_parted` is where they did, if not among these records.
         """
         same = common_prefix(a.keys(count), b.keys(count))
-        unequal = self._unequal(a, b, a.at + np.arange(same), b.at + np.arange(same))
+        unequal = self._unequal(a, b, np.arange(same), np.arange(same))
         end = start = int(unequal[0]) if len(unequal) else same
         is_apart = end < same and _are_apart(a.site(end), b.site(end))
         while start and _are_apart(a.site(start - 1), b.site(start - 1)):
@@ -184,8 +202,8 @@ class _Comparer:
             self._parted = a.moment(start), b.moment(start), a.total
         if end < same and not is_apart:
             self._parted = None
-            return (end, count) if _is_added(a, b, end) else (end + 1, end + 1)
-        return (same if end == count else start), count
+            return (end, count, _EMPTY) if _is_added(a, b, end) else (end + 1, end + 1, unequal[:1])
+        return (same if end == count else start), count, _EMPTY
 
     def _realign(self, found: Divergence, a: Cursor, b: Cursor) -> None:
         """Pass what only one has, up to where both go on alike: by their lines, and where these leave it open without.
@@ -196,7 +214,8 @@ class _Comparer:
         in_a, in_b = aligned([a.texts(count_a), a.keys(count_a)], [b.texts(count_b), b.keys(count_b)])
         alike = [not _are_apart(a.site(i), b.site(j)) for i, j in zip(in_a, in_b, strict=True)]
         in_a, in_b = in_a[alike], in_b[alike]
-        self._note_values(found, a, b, in_a, in_b)
+        unequal = self._unequal(a, b, in_a, in_b)
+        self._note_values(found, a, b, in_a[unequal], in_b[unequal])
         found.realigned = found.realigned or len(in_a) > 0
         if len(in_a):
             # Behind the last that both have the partner may be farther ahead. Of what is left in these windows nothing
@@ -208,12 +227,11 @@ class _Comparer:
         found.only_second += count_b - len(in_b)
 
     def _note_values(self, found: Divergence, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> None:
-        """Note which of the same records have other values, given how far ahead they are."""
-        unequal = self._unequal(a, b, a.at + in_a, b.at + in_b)
-        if not len(unequal):
+        """Note the same records that have other values, given how far ahead they are."""
+        if not len(in_a):
             return
-        found.later_records += len(unequal)
-        moments = a.moment(int(in_a[unequal[0]])), b.moment(int(in_b[unequal[0]]))
+        found.later_records += len(in_a)
+        moments = a.moment(int(in_a[0])), b.moment(int(in_b[0]))
         if found.is_there and not found.values:
             found.aligned = found.aligned or moments
         if not found.is_there:
@@ -233,9 +251,10 @@ class _Comparer:
             found.records = a.total
 
     def _unequal(self, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> np.ndarray:
-        """Return which of the same records have other values."""
+        """Return which of the same records have other values, given how far ahead they are."""
         if not len(in_a):
             return in_a
+        in_a, in_b = a.at + in_a, b.at + in_b
         pairs = a.part.sites[in_a].astype(np.uint64) << np.uint64(32) | b.part.sites[in_b]
         distinct, which = np.unique(pairs, return_inverse=True)
         columns = [self._columns.get(pair) or self._columns_of(pair) for pair in distinct.tolist()]
@@ -249,7 +268,29 @@ class _Comparer:
         )
         unequal = np.array([pair.types_differ for pair in columns])[which]
         unequal[np.repeat(np.arange(len(in_a)), of_each)[a.part.hashes[of_a] != b.part.hashes[of_b]]] = True
-        return np.flatnonzero(unequal)
+        return self._read(a, b, in_a, in_b, np.flatnonzero(unequal))
+
+    def _read(self, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray, unequal: np.ndarray) -> np.ndarray:
+        """Leave out what was written over before anything read it, unless what it drew changes a later draw."""
+        unread = [
+            all(
+                cursor.part.indexes[at[i]] in side
+                for cursor, at, side in zip((a, b), (in_a, in_b), self._unread, strict=True)
+            )
+            for i in unequal
+        ]
+        if not any(unread):
+            return unequal
+        pairs = [(a.moment(in_a[i] - a.at), b.moment(in_b[i] - b.at)) for i in unequal]
+        drawn = [_generators_apart(*pair) for pair in pairs]
+        live = {name for names, is_unread in zip(drawn, unread, strict=True) if not is_unread for name in names}
+        keep = [not is_unread or bool(names & live) for names, is_unread in zip(drawn, unread, strict=True)]
+        if not all(keep):
+            first, second = pairs[keep.index(False)]
+            self._overwritten = self._overwritten or Divergence(
+                None, self._level, self._found.steps, first, second, differing_values(first, second), a.total
+            )
+        return unequal[keep]
 
     def _columns_of(self, pair: int) -> _Columns:
         one, other = self._sides[0].reader.sites[pair >> 32], self._sides[1].reader.sites[pair & (1 << 32) - 1]
@@ -300,6 +341,12 @@ def _is_added(a: Cursor, b: Cursor, ahead: int) -> bool:
         return False
     in_a, in_b = common_subsequence(one, other)
     return len(in_a) > 0 and in_a[0] != in_b[0] and 0 in (in_a[0], in_b[0])
+
+
+def _generators_apart(one: Moment, other: Moment) -> set[str]:
+    """Return the generators whose states differed before both records drew from them."""
+    values = one.site.values
+    return {values[index].name for index in differing_values(one, other) if values[index].role == "generator"}
 
 
 def _same_values(one: Group, other: Group) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,8 +86,20 @@ class Side:
     def __init__(self, reader: TraceReader, level: Level) -> None:
         self.reader = reader
         self._level = level
+        self._is_read = False
         # Of each site: its key, that with its line, how many values it has, whether its records are compared.
         self._keys, self._texts, self._lengths, self._is_compared = array("Q"), array("Q"), array("I"), array("B")
+
+    def overwritten(self, group: Group | None) -> frozenset[int]:
+        """Return the records of a step of which something was written over before anything read it."""
+        if group is None or len(group.entries) != 1:
+            return frozenset()
+        if not self._is_read:
+            self._is_read = True
+            deque(self.reader.steps(), maxlen=0)  # at the end it finds the footer
+        noted = (self.reader.footer or {}).get("overwritten")
+        records = noted.get(f"{group.step.optimizer} {group.step.number}") if isinstance(noted, dict) else None
+        return frozenset(one for one in records if isinstance(one, int)) if isinstance(records, list) else frozenset()
 
     def part(self, entry: Entry, number: int) -> Part:
         """Load a segment."""

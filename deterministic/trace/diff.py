@@ -116,6 +116,12 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
     """
     environment = environment_of(*headers)
     notes = [note for name, footer in zip(names, footers, strict=True) for note in _notes(name, footer)]
+    missed, unreadable = (
+        and_more([*dict.fromkeys(text for footer in footers if footer for text in footer.get(key, ()))], 3)
+        for key in ("not_compared", "unreadable")
+    )
+    if missed:
+        notes.append(f"could not be compared (`fingerprint` says what can be): {missed}")
     verdict = Verdict("same", names, comparison, environment=environment, notes=notes)
     if comparison.divergence is not None:
         shown = cause_of(comparison.divergence, environment, headers[0].get("settings"))
@@ -127,9 +133,11 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
     if cause := _at_the_end(headers, (one, other)):
         comparison = replace(comparison, divergence=Divergence(None, comparison.level))
         return replace(verdict, outcome="different", comparison=comparison, cause=cause)
-    if not (one.get("compared") or other.get("compared") or comparison.has_operations):
-        notes = [*notes, _NOTHING]
+    if unreadable:
+        notes = [*notes, f"values that could not be read, so that nothing is known of them: {unreadable}"]
         return replace(verdict, outcome="could not tell", notes=notes)
+    if not (one.get("compared") or other.get("compared") or comparison.has_operations):
+        return replace(verdict, outcome="could not tell", notes=notes if missed else [*notes, _NOTHING])
     return verdict
 
 

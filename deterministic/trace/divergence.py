@@ -46,6 +46,7 @@ class Divergence:
         has_operations: Whether operations were recorded in this step.
         optimizer: The class of the optimizer that makes the step; empty if that is not known.
         aligned: After a record that only one trace has: the first that both have with other values.
+        overwritten: A record before it that differs too, and was written over before anything that is recorded read it.
     """
 
     step: Step | None
@@ -63,6 +64,7 @@ class Divergence:
     has_operations: bool = False
     optimizer: str = ""
     aligned: tuple[Moment, Moment] | None = None
+    overwritten: tuple[Moment, Moment] | None = None
 
     @property
     def is_there(self) -> bool:
@@ -80,7 +82,7 @@ class Comparison:
         divergence: The first difference, None if there is none.
         ended: The step that was under way where a trace ends that was not finished, if there is no difference before.
         optimizers: How many there were.
-        has_operations: Whether operations were recorded in both.
+        has_operations: Whether operations were recorded in both, with values that they gave.
     """
 
     level: Level

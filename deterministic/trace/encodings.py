@@ -167,8 +167,14 @@ def _class(value: object) -> bytes:
 
 
 def _dataclass(walk: Walk, value: Any) -> bytes:
+    own = [encode(walk, value) for encode in encoders_for(type(value))[1:2]]  # as the dict or list that it is, too
+    return seal("object", _class(value), *own, *_named(walk, "attribute", fields_of(value)))
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass; where it is a mapping, too, without those that are its entries."""
     held = {field.name: getattr(value, field.name) for field in fields(value)}
-    return seal("object", _class(value), *_named(walk, "attribute", held))
+    return {name: held[name] for name in held if not isinstance(value, Mapping) or value.get(name) is not held[name]}
 
 
 def _namespace(walk: Walk, value: Any) -> bytes:
@@ -183,7 +189,10 @@ def _enum(walk: Walk, member: enum.Enum) -> bytes:
 
 def _partial(walk: Walk, value: functools.partial[Any]) -> bytes:
     name = f"{getattr(value.func, '__module__', '')}.{getattr(value.func, '__qualname__', '')}"
-    if isinstance(value.func, _FUNCTIONS) and "<" not in name:  # the name of a lambda says nothing
+    owner = value.func.__self__ if isinstance(value.func, types.BuiltinFunctionType) else None
+    if not isinstance(owner, (type(None), type, types.ModuleType)):  # a method, bound to a value
+        function = seal("method", _text(name), walk.inside("attribute", "func.__self__", owner))
+    elif isinstance(value.func, _FUNCTIONS) and "<" not in name:  # the name of a lambda says nothing
         function = seal("function", _text(name))
     else:
         function = walk.inside("attribute", "func", value.func)
@@ -239,7 +248,8 @@ def _of_attributes(kind: str, *names: str) -> Encoder:
     return lambda walk, value: seal(kind, *[walk.inside("attribute", name, getattr(value, name)) for name in names])
 
 
-def _has_state(kind: type) -> bool:
+def has_state(kind: type) -> bool:
+    """Return whether values of a type say themselves what their state is."""
     return callable(getattr(kind, "state_dict", None))
 
 
@@ -248,8 +258,9 @@ ENCODERS: tuple[tuple[type | tuple[type, ...] | Callable[[type], bool], Encoder]
     (np.ndarray, _array),
     (np.generic, _scalar),
     (enum.Enum, _enum),
-    (is_dataclass, _dataclass),
     (torch.nn.Module, _module),
+    (has_state, _stateful),
+    (is_dataclass, _dataclass),
     (type(None), _plain("None", lambda _: b"")),
     (type(...), _plain("...", lambda _: b"")),
     (bool, _plain("bool", lambda value: bytes([value]))),
@@ -275,17 +286,15 @@ ENCODERS: tuple[tuple[type | tuple[type, ...] | Callable[[type], bool], Encoder]
     (random.Random, _python_generator),
     ((np.random.Generator, np.random.RandomState, np.random.BitGenerator), _numpy_generator),
     (torch.Generator, _torch_generator),
-    (_has_state, _stateful),
 )
-"""A value is of the first kind that its type is, or that says yes to its type."""
+"""A value is of the first kind that its type is, or that says yes to its type: what it is comes before its fields."""
 
 
-def _encoder_for(kind: type) -> Encoder | None:
-    """Return what writes values of a type; None: they have no fingerprint."""
-    for one, encoder in ENCODERS:
-        if issubclass(kind, one) if isinstance(one, (type, tuple)) else one(kind):
-            return encoder
-    return None
+def _encoders_for(kind: type) -> Sequence[Encoder]:
+    """Return what could write values of a type, of which the first does; none: they have no fingerprint."""
+    return [
+        encoder for one, encoder in ENCODERS if (issubclass(kind, one) if isinstance(one, (type, tuple)) else one(kind))
+    ]
 
 
-encoder_for: Callable[[type], Encoder | None] = functools.lru_cache(maxsize=1024)(_encoder_for)
+encoders_for: Callable[[type], Sequence[Encoder]] = functools.lru_cache(maxsize=1024)(_encoders_for)

@@ -7,7 +7,10 @@ from typing import Any, NoReturn
 
 from ..errors import explain
 from .bits import Unreadable
-from .encodings import encoder_for
+from .encodings import encoders_for
+
+DEEPEST = 100
+"""Values in values; to write one takes up to five of the thousand calls that Python allows."""
 
 _LONGEST_KEY = 40
 _EXPECTED = (
@@ -25,7 +28,8 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
 
     A module counts as the dict of its `state_dict`, with the buffers that are not saved; `training`, hooks and the
     class do not count. Anything else with a `state_dict`, as optimizers and schedulers, counts as that dict. A
-    generator counts by its state. Dataclasses and named tuples count by the name of their class and their fields.
+    generator counts by its state. Dataclasses and named tuples count by the name of their class and their fields, and
+    those that are a dict, a list or a number by that, too.
 
     The digest is xxh3-128. It finds accidents, and is no defence against somebody who wants two values to look alike.
 
@@ -45,7 +49,7 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
     Raises:
         TypeError: Something in `obj` has no values that could be told: a function, an object without `state_dict`, a
             meta or fake tensor. The text says where in `obj` it is.
-        ValueError: Something in `obj` contains itself.
+        ValueError: Something in `obj` contains itself, or lies below 100 others.
 
     Example:
         >>> import torch
@@ -71,22 +75,33 @@ class Walk:
         self.layout = layout
         self._steps: list[tuple[str, Any]] = []
         self._open: set[int] = set()
+        self._met: dict[int, tuple[Any, bytes]] = {}  # with the value, lest another one gets its id
+        self._count = 0
 
     def digest(self, value: Any) -> bytes:
         """Return the 16 bytes of a value."""
+        if id(value) in self._met:
+            return self._met[id(value)][1]
         if id(value) in self._open:
             found = f"found: {type(value).__qualname__}"
             remedy = "Take the reference to it out, or pass its parts."
             self._fail_at(ValueError, "a value contains itself", (found, "expected: no cycle"), remedy)
-        encode = encoder_for(type(value))
-        if encode is None:
+        if len(self._steps) > DEEPEST:
+            limits = (f"found: more than {DEEPEST} values around one", f"expected: {DEEPEST} at most")
+            self._fail_at(ValueError, "values are nested too deep", limits, "Flatten them, or pass the parts.")
+        encoders = encoders_for(type(value))
+        if not encoders:
             self.refuse(value)
         self._open.add(id(value))
+        count = self._count
         try:
-            result = encode(self, value)
+            result = encoders[0](self, value)
         except Unreadable as error:
-            self._fail_at(TypeError, error.differs, error.values, error.remedy)
+            error.args = (explain(error.differs, (*error.values, self._where()), error.remedy),)
+            raise
         self._open.remove(id(value))
+        if self._count - count >= 16:  # one that holds less is as soon written again
+            self._met[id(value)] = value, result
         return result
 
     def inside(self, step: str, key: object, value: object) -> bytes:
@@ -97,6 +112,7 @@ class Walk:
             key: The index, the key, or the name.
             value: The value.
         """
+        self._count += 1
         self._steps.append((step, key))
         result = self.digest(value)
         self._steps.pop()
@@ -109,16 +125,18 @@ class Walk:
         self._fail_at(TypeError, "a value is of no kind that has a fingerprint", (found, _EXPECTED), remedy)
 
     def _fail_at(self, error: type[Exception], differs: str, values: tuple[str, ...], remedy: str) -> NoReturn:
-        where = "".join(_shown(step, key) for step, key in self._steps).strip() or "the value itself"
-        raise error(explain(differs, (*values, f"where: {where}"), remedy)) from None
+        raise error(explain(differs, (*values, self._where()), remedy)) from None
+
+    def _where(self) -> str:
+        steps = [_shown(step, key) for step, key in self._steps]
+        steps[6:-6] = [" ... "] * (len(steps) > 12)  # enough to find it by
+        return f"where: {''.join(steps).strip() or 'the value itself'}"
 
 
 def _shown(step: str, key: object) -> str:
     """Return one step of the way to a value, as one would write it."""
-    if step == "attribute":
-        return f".{key}"
-    if step == "call":
-        return f".{key}()"
+    if step in ("attribute", "call"):
+        return f".{str(key)[:_LONGEST_KEY]}{'()' * (step == 'call')}"
     if isinstance(key, str):
         text = json.dumps(key, ensure_ascii=False)
     elif all(isinstance(part, (int, float, type(None))) for part in (key if isinstance(key, tuple) else (key,))):

@@ -94,6 +94,11 @@ class Log:
             self._writer, self._level = writer, level
             self._new = list(self._indexes)
 
+    @property
+    def part(self) -> int:
+        """How many segments were cut off the running step because they grew too long."""
+        return self._part
+
     def __len__(self) -> int:
         """Return how many records the running segment has."""
         return len(self._records)

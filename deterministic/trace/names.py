@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from .modules import COMPILED, OUTSIDE, ModuleName
 
@@ -40,7 +41,7 @@ class ParameterNames:
                 if id(tensor) not in found:
                     found[id(tensor)] = path, _ = ".".join(steps), tensor
                     self._known[id(tensor)] = _Known(weakref.ref(tensor), path, name_of(module))
-        return list(found.values())
+        return [known for known in found.values() if not is_lazy(known[1])]  # which has no values yet
 
     def path(self, tensor: torch.Tensor) -> str:
         """Return "blocks.0.up.weight"; empty for a tensor that is not known."""

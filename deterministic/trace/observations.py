@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
 
+from .encodings import fields_of, has_state
 from .log import Kept, Log
 from .model import Kind, Site, Value
 from .modules import OUTSIDE, ModuleName
 from .places import Places, Spot
-from .values import NOT_COMPARED, Hash, Type, digest_of_value, is_number, number_bits, number_type, read
+from .values import NOT_COMPARED, UNREADABLE, Hash, Type, is_number, number_bits, number_type, read, read_any
+from .wording import clipped
 
 
 class Pause:
@@ -35,14 +38,25 @@ class Observations:
         places: Writes lines.
         pause: Entered while values are read.
         kept: A value to keep.
+        note_read: Called with each tensor that is read.
     """
 
-    def __init__(self, log: Log, places: Places, pause: Pause, kept: Kept | None = None) -> None:
+    def __init__(
+        self,
+        log: Log,
+        places: Places,
+        pause: Pause,
+        kept: Kept | None = None,
+        note_read: Callable[[torch.Tensor], object] = lambda tensor: None,
+    ) -> None:
         self._log = log
         self._places = places
         self._pause = pause
         self._kept = kept
-        self._sites: dict[Any, int] = {}
+        self._note_read = note_read
+        self._sites: dict[Any, tuple[int, int]] = {}
+        self.missed: dict[str, list[str]] = {"not_compared": [], "unreadable": []}
+        """Texts for the footer: what has no fingerprint or no values, and what has values that cannot be read."""
 
     def keep(self, kept: Kept | None) -> None:
         """Keep another value from now on."""
@@ -57,44 +71,67 @@ class Observations:
         phase: str = "",
         module: ModuleName = OUTSIDE,
         spot: Spot | None = None,
-    ) -> bool:
+    ) -> int:
         """Add a record of named values: tensors, numbers, arrays, anything with a fingerprint, in any containers.
 
         Returns:
-            Whether there was a value that can be compared.
+            How many of them can be compared.
         """
         parts: list[tuple[Type | str, str]] = []
         hashes: list[Hash] = []
         tensors: list[torch.Tensor | None] = []
         with self._pause, torch.no_grad():
             for name, value in values:
-                for path, leaf in _leaves(name, value):
+                for path, leaf in leaves(name, value):
                     kind_of_leaf, bits = _read(leaf)
                     parts.append((kind_of_leaf, path))
                     hashes.append(bits)
                     tensors.append(leaf if isinstance(leaf, torch.Tensor) else None)
+                    if tensors[-1] is not None:
+                        self._note_read(tensors[-1])
             if self._kept is not None:
                 self._kept.offer(len(self._log), tensors)
         key = kind, title, phase, module, spot, tuple(parts)
-        site = self._sites.get(key)
-        if site is None:
+        found = self._sites.get(key)
+        if found is None:
             written = tuple(Value("output", str(of), name) for of, name in parts)
-            site = self._sites[key] = self._log.site(
-                Site(kind, title, phase, *module, values=written, **self._places.lines(spot))
-            )
-        self._log.add(site, hashes)
-        return any(not str(of).endswith(NOT_COMPARED) for of, _ in parts)
+            site = self._log.site(Site(kind, title, phase, *module, values=written, **self._places.lines(spot)))
+            found = self._sites[key] = site, self._note(kind, title, written)
+        self._log.add(found[0], hashes)
+        return found[1]
+
+    def _note(self, kind: Kind, title: str, values: Sequence[Value]) -> int:
+        """Note which values cannot be compared, and return how many can."""
+        missed = [value for value in values if value.type.endswith(NOT_COMPARED)]
+        for value in missed:
+            noted = self.missed["unreadable" if value.type.endswith(UNREADABLE) else "not_compared"]
+            # The names of what optimizers and modules hold say all; others are parts of what the title says.
+            words = (kind, title if kind in ("input", "module", "batch", "observed") else "", value.name)
+            text = clipped(f"{' '.join(filter(None, words))}: {value.type.partition(', ')[0]}", 160)
+            if text not in noted and len(noted) < 20:
+                noted.append(text)
+        return len(values) - len(missed)
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(f"{name}[{key!r}]" if name else str(key), item)
-    elif isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
-        for index, item in enumerate(value):
-            yield from _leaves(f"{name}[{index}]", item)
-    else:
-        yield name, value
+def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what is in containers, with its path; a large container, or one deep inside others, stays whole."""
+    # Which do must not depend on what is one object and what another, equal one: two runs may differ in that.
+    left = 10_000  # their names alone take some hundred KB of a trace
+
+    def inside(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+        nonlocal left
+        is_container = isinstance(value, (list, tuple, Mapping)) and not isinstance(value, torch.Size)
+        if not is_container or has_state(type(value)) or depth == 16 or len(value) > left:
+            yield name, value
+            return
+        left -= len(value)
+        is_mapping = isinstance(value, Mapping)
+        for key, item in value.items() if is_mapping else enumerate(value):
+            yield from inside(f"{name}[{key!r}]" if name or not is_mapping else str(key), item, depth + 1)
+        for field, item in fields_of(value).items() if is_dataclass(value) else ():
+            yield from inside(f"{name}.{field}", item, depth + 1)
+
+    return inside(name, value, 0)
 
 
 def _read(value: Any) -> tuple[Type | str, Hash]:
@@ -102,6 +139,4 @@ def _read(value: Any) -> tuple[Type | str, Hash]:
         return read(value)
     if is_number(value):
         return number_type(value), number_bits(value)
-    digest = digest_of_value(value)
-    name = "text" if isinstance(value, str) else type(value).__name__
-    return (name, digest) if digest is not None else (f"{name}, {NOT_COMPARED}", 0)
+    return read_any(value)

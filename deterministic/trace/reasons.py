@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from . import storages
 from .divergence import Divergence, Moment, corresponding, differing_values
 from .log import key_of
-from .model import NO_OPTIMIZER, Role
+from .model import NO_OPTIMIZER, Role, Site
 from .values import number_from
 from .wording import and_more, arguments_apart, types_apart
 
@@ -62,6 +62,10 @@ _PLACE_IN_EPOCH = ("epoch", "start within the epoch", "number")
 _SEE_MORE = 'Record with level="ops+inputs" to see more.'
 _FIND_NUMBER = "Find where it comes from: time, a counter, an unseeded generator, the order of a set."
 _FIND_CONDITION = "Look for a condition on time, a counter, or the order of a set or a directory."
+_SAME_WAY = (
+    "That is no fault: recomputing changes no value, generated code may round otherwise. Compare two runs that both do "
+    "it; where a first value is told, that is what differs beside it."
+)
 _FIND_DATA = (
     "Look at where it is made: numpy, a file, a loader, another library's generator. make_loader and run.numpy(name) "
     "give the same data every time."
@@ -123,6 +127,10 @@ def _nothing_there(first: Moment | None, second: Moment | None) -> Cause:
 
 def _other_site(divergence: Divergence, first: Moment, second: Moment, settings: Mapping[str, Any]) -> Cause:
     one, other = first.site, second.site
+    for is_so, how in _WAYS:
+        if is_so(one) != is_so(other):
+            which = "first" if is_so(one) else "second"
+            return Cause(Reason.CONTROL_FLOW, f"the {which} run {how}, the other does not", _SAME_WAY)
     if (
         one.identity != other.identity
         or (one.source == other.source and one.place != other.place)
@@ -142,6 +150,16 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
         return _arrived(divergence, one.kind, apart)
     there = f"the runs did different things there{': ' if apart else ''}{apart}"
     return Cause(Reason.CONTROL_FLOW, there, _FIND_CONDITION)
+
+
+_WAYS: Sequence[tuple[Callable[[Site], bool], str]] = (
+    (
+        lambda site: site.phase == "recompute",
+        "computes a part of the forward pass again within the backward pass (activation checkpointing)",
+    ),
+    (lambda site: site.name.startswith("compiled "), "runs code there that torch.compile made"),
+)
+"""Ways to compute one thing, of which a run may take another: which records show it, and what it is."""
 
 
 def _operation(

@@ -76,7 +76,7 @@ class Recording:
 
         Args:
             name: What it is called in a verdict.
-            value: Anything that `fingerprint` takes.
+            value: Anything that `fingerprint` takes; a container that contains itself raises ValueError.
 
         Raises:
             DeterministicError: The block is not entered.

@@ -5,29 +5,31 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 
 from .active import ACTIVE
 from .attribution import Attribution
-from .bits import undispatched
+from .bits import row_of_values, undispatched
 from .compiled import CompiledRegions
 from .dispatch import OperationMode
 from .drafts import Drafts
 from .generators import global_states
 from .log import Kept, Log, Writer
-from .model import LEVELS, Kind, Level
+from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import ModuleName, Modules
 from .names import ParameterNames
-from .observations import Observations, Pause
-from .operations import tensors_in
+from .observations import Observations, Pause, leaves
 from .places import Places
 from .steps import Steps
 from .storages import Storages
 from .threads import ThreadWatch, works_for
 from .torch_internals import current_node, keyword_arguments
+
+MOST_OVERWRITTEN = 256
+"""Steps of which it is noted what was written over before anything read it, and records of one step."""
 
 
 class Recorder:
@@ -62,12 +64,13 @@ class Recorder:
         self._is_in_on_step = False
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
-        self._storages = Storages()
+        self._storages = Storages(self._log.__len__)
         self._names = ParameterNames()
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
-        self._observations = Observations(self._log, self._places, self._pause, kept)
+        self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
+        self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
         self._attribution = Attribution(self._modules, self._places, self._names.owner)
         self._steps = Steps(self._observations, self._names.path, self._on_optimizer, self._on_optimizer_done)
@@ -95,8 +98,10 @@ class Recorder:
         return {
             "steps": self.steps,
             "compared": self.compared,
+            **self._observations.missed,
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
+            "overwritten": self._overwritten,
         }
 
     def start(self) -> None:
@@ -151,13 +156,21 @@ class Recorder:
 
     def end(self) -> None:
         """Write what followed the last step; call it last."""
+        self._note_overwritten(NO_OPTIMIZER, self.steps)
         self._log.end()
+
+    def _note_overwritten(self, optimizer: int, count: int) -> None:
+        records = self._storages.take_overwritten()
+        # Of a step that was cut into parts, records are counted anew in each.
+        if records and not self._log.part and len(self._overwritten) < MOST_OVERWRITTEN:
+            self._overwritten[f"{optimizer} {count}"] = records[:MOST_OVERWRITTEN]
 
     def observe(self, name: str, value: Any) -> None:
         """Record a value that the user wants compared; of a single number the number, too, so that it can be drawn."""
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex() and not value.is_meta:
-            with undispatched():
-                value = {"": value, "value": value.item()}
+        with suppress(TypeError), undispatched():  # it may have no values that can be read
+            row = row_of_values(value) if isinstance(value, torch.Tensor) else None
+            if row is not None and row.numel() == 1 and not row.is_complex():
+                value = {"": value, "value": row.item()}
         self._add("observed", name, value)
 
     def returned(self, value: Any) -> None:
@@ -175,11 +188,12 @@ class Recorder:
             batch: The batch.
         """
         values = {"epoch": epoch, "start within the epoch": start, "number": number, "content": batch}
-        self._add("batch", "of a loader", values, spot=self._places.here())
+        self._add("batch", "of a loader", values, beside=3, spot=self._places.here())
 
-    def _add(self, kind: Kind, title: str, value: Any, **where: Any) -> None:
+    def _add(self, kind: Kind, title: str, value: Any, *, beside: int = 0, **where: Any) -> None:
+        """Add a record; `beside`: how many of its values say nothing of what was computed."""
         if threading.get_ident() == self._thread:
-            self.compared += self._observations.add(kind, title, [("", value)], **where)
+            self.compared += self._observations.add(kind, title, [("", value)], **where) > beside
 
     def _has(self, level: Level) -> bool:
         return LEVELS.index(self._level) >= LEVELS.index(level)
@@ -207,7 +221,7 @@ class Recorder:
             return
         phase = "forward" if current_node() is None else "recompute"
         self._add("module", name.own, result, phase=phase, module=name)
-        for index, tensor in enumerate(tensors_in(result)):
+        for index, tensor in enumerate(leaf for _, leaf in leaves("", result) if isinstance(leaf, torch.Tensor)):
             # A hook on a leaf would stay there for good.
             if tensor.requires_grad and not tensor.is_leaf and phase == "forward":
                 self._watch_gradient(tensor, name, index)
@@ -237,10 +251,11 @@ class Recorder:
 
         return run
 
-    def _on_optimizer_done(self, optimizer: int, count: int) -> None:
+    def _on_optimizer_done(self, optimizer: int, count: int, is_compared: bool) -> None:
         self._attribution.optimizers_running = max(0, self._attribution.optimizers_running - 1)
         self._attribution.end_step()
-        self.compared += 1
+        self.compared += is_compared
+        self._note_overwritten(optimizer, count)
         self._log.end_step(optimizer, count)
         self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
         self._close_window()

@@ -21,7 +21,7 @@ class Steps:
         observations: Where records go.
         name_of: Tells the name of a parameter; "" if it has none.
         on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
-        on_end: Called after a step, its records added, with the optimizer's number and the step's.
+        on_end: Called after a step with the optimizer's number, the step's, and whether it can be compared.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Steps:
         observations: Observations,
         name_of: Callable[[torch.Tensor], str],
         on_start: Callable[[Any], Any],
-        on_end: Callable[[int, int], None],
+        on_end: Callable[[int, int, bool], None],
     ) -> None:
         self._observations = observations
         self._name_of = name_of
@@ -83,10 +83,11 @@ class Steps:
         self._counts[number] += 1
         parameters = self._parameters(optimizer)
         title = type(optimizer).__name__
-        self._observations.add("gradient", title, [(name, p.grad) for name, p in parameters if p.grad is not None])
-        self._observations.add("parameter", title, parameters)
+        gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
+        compared = self._observations.add("gradient", title, gradients)
+        compared += self._observations.add("parameter", title, parameters)
         self._observations.add("optimizer state", title, _state(optimizer, parameters))
-        self._on_end(number, count)
+        self._on_end(number, count, compared > 0)
 
     def _parameters(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
         return [

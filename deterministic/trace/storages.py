@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -42,19 +43,27 @@ class Storages:
 
     A storage is remembered by a weak reference, so it is freed when it would be, and its key is not used for another
     one while it is remembered here.
+
+    Args:
+        record: Tells the number of the record that is being put together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, record: Callable[[], int] = lambda: 0) -> None:
         self._known: dict[Any, _Known] = {}
         self._most = FEWEST
+        self._record = record
+        self._unread: dict[Any, list[int]] = {}
+        self._overwritten: list[int] = []
 
     def __len__(self) -> int:
         """Return how many storages are remembered."""
         return len(self._known)
 
     def is_seen(self, tensor: torch.Tensor) -> bool:
-        """Return whether all that is in a tensor's memory was recorded before."""
-        known = self._known.get(storage_key(tensor))
+        """Note that a tensor is read, and return whether all that is in its memory was recorded before."""
+        key = storage_key(tensor)
+        self._unread.pop(key, None)
+        known = self._known.get(key)
         return known is not None and not known.origin
 
     def read(self, tensor: torch.Tensor) -> tuple[str, Spot | None, str]:
@@ -64,6 +73,7 @@ class Storages:
             The origin of what is in it, the place that goes with that, and what it is called.
         """
         key = storage_key(tensor)
+        self._unread.pop(key, None)
         known = self._known.get(key)
         if known is None:
             if key is None:
@@ -86,7 +96,9 @@ class Storages:
 
     def made(self, tensor: torch.Tensor) -> str:
         """Note that an operation returned a tensor of its own making, and return what it is called."""
-        known = self._known.get(storage_key(tensor))
+        key = storage_key(tensor)
+        self._unread.setdefault(key, []).append(self._record())
+        known = self._known.get(key)
         if known is None or known.origin:
             self.mark(tensor, SEEN)
         return "" if known is None else known.name
@@ -99,10 +111,20 @@ class Storages:
         Returns:
             What it is called; None if a part of it is still uninitialised.
         """
-        known = self._known.get(storage_key(tensor))
-        if known is not None and known.origin == UNINITIALISED and not (wholly and _is_whole(tensor)):
+        key = storage_key(tensor)
+        known = self._known.get(key)
+        is_whole = wholly and _is_whole(tensor)
+        if known is not None and known.origin == UNINITIALISED and not is_whole:
             return known.name if wholly else None
+        if is_whole:
+            self._overwritten += self._unread.pop(key, ())
         return self.made(tensor)
+
+    def take_overwritten(self) -> list[int]:
+        """Return the records of which something was written over before anything read it, and begin anew."""
+        self._unread.clear()
+        taken, self._overwritten = sorted({*self._overwritten}), []
+        return taken
 
     def mark(self, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None) -> None:
         """Note where the content of a tensor's storage came from, and what it is called if that is new."""
@@ -124,6 +146,7 @@ class Storages:
     def clear(self) -> None:
         """Remember nothing."""
         self._known.clear()
+        self._unread.clear()
 
     def _forget_freed(self) -> None:
         """Let go of storages that are gone: now and then, so that its time is spread over many operations."""

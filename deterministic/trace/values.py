@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -18,6 +19,9 @@ Hash: TypeAlias = "int | torch.Tensor"
 
 NOT_COMPARED = "not compared"
 """Ends the type of a value that has no fingerprint, or whose values cannot be read."""
+
+UNREADABLE = f"unreadable, {NOT_COMPARED}"
+"""Ends the type of a tensor that holds values which cannot be read, and of what holds such a tensor."""
 
 _MASK = (1 << 64) - 1
 _NUMBERS = (bool, int, float, complex)
@@ -67,11 +71,9 @@ def read(tensor: torch.Tensor) -> tuple[Type | str, Hash]:
     if is_plain(tensor):
         try:
             return _type_of(tensor), _hash_of(tensor)
-        except (TypeError, RuntimeError):  # meta, freed, inside torch.vmap
-            return f"{tensor.dtype}, {NOT_COMPARED}".removeprefix("torch."), 0
-    name = type(tensor).__name__
-    digest = digest_of_value(tensor)
-    return (name, digest) if digest is not None else (f"{name}, {NOT_COMPARED}", 0)
+        except (TypeError, RuntimeError) as error:  # meta, freed, inside torch.vmap
+            return _unread(str(tensor.dtype).removeprefix("torch."), tensor, error), 0
+    return read_any(tensor)
 
 
 def _type_of(tensor: torch.Tensor) -> Type:
@@ -92,12 +94,26 @@ def _hash_of(tensor: torch.Tensor) -> Hash:
     return hash_on_host(tensor) if tensor.is_cpu else hash_on_device(tensor)
 
 
-def digest_of_value(value: Any) -> int | None:
-    """Return 64 bits of a fingerprint, None of what has none."""
+def read_any(value: Any) -> tuple[str, int]:
+    """Return the class of a value and 64 bits of its fingerprint; of what has none it says so, and the hash is 0.
+
+    Raises:
+        ValueError: A list, a tuple or a mapping contains itself, or is nested too deep.
+    """
+    name = "text" if isinstance(value, str) else type(value).__name__
     try:
-        return int(fingerprint(value)[:16], 16)
-    except (TypeError, ValueError, RuntimeError):
-        return None
+        return name, int(fingerprint(value)[:16], 16)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ValueError) and isinstance(value, (list, tuple, Mapping)):
+            raise
+        return _unread(name, value, error), 0
+
+
+def _unread(name: str, value: Any, error: Exception) -> str:
+    is_tensor = isinstance(value, torch.Tensor)
+    if getattr(error, "is_hollow", not is_tensor):  # what stops at a tensor has values, unless that says otherwise
+        return f"{name}{' without values' * is_tensor}, {NOT_COMPARED}"
+    return f"{name}, {UNREADABLE}"
 
 
 def is_number(value: Any) -> bool:

@@ -150,6 +150,12 @@ def divergence_rows(divergence: Divergence, distance: str = "") -> list[tuple[st
                 rows += _line(second.site, "other line")
             told = _values(divergence.level, first.site, second.site, divergence.values, distance)
             rows.append(("what differs", told))
+    if divergence.overwritten is not None:
+        what = "differs too, and was written over before any recorded operation read it"
+        rows += [
+            ("before it", f"{_what(divergence.overwritten[0], None)} {what}"),
+            *_line(divergence.overwritten[0].site),
+        ]
     if divergence.aligned is not None:
         one, other = divergence.aligned
         rows += [("first value", _what(one, None)), *_line(one.site)]
@@ -231,16 +237,14 @@ def _differ(count: int) -> str:
     return "differs" if count == 1 else "differ"
 
 
-_MOMENTS = ("step", "first", "second", "aligned")
-
-
 def _divergence_data(divergence: Divergence) -> dict[str, Any]:
+    pairs = {"aligned": divergence.aligned, "overwritten": divergence.overwritten}
     return {
-        **{name: value for name, value in vars(divergence).items() if name not in _MOMENTS},
+        **{name: value for name, value in vars(divergence).items() if name not in ("step", "first", "second")},
         "step": None if divergence.step is None else divergence.step._asdict(),
         "first": _moment_data(divergence.first),
         "second": _moment_data(divergence.second),
-        "aligned": None if divergence.aligned is None else [*map(_moment_data, divergence.aligned)],
+        **{name: pair and [*map(_moment_data, pair)] for name, pair in pairs.items()},
     }
 
 

@@ -17,6 +17,7 @@ from deterministic import describe
 from deterministic.data.check import difference
 from deterministic.errors import DeterministicError, NotReproducibleError
 
+from ..trace.objects import Color, DataDict, DataModule
 from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader
 
 
@@ -123,6 +124,17 @@ class Opaque:
 NAN = float("nan")
 
 
+def nested(value: float) -> torch.Tensor:
+    return torch.nested.nested_tensor([torch.full((2,), value), torch.ones(3)], layout=torch.jagged)
+
+
+def structured(junk: int, value: float) -> Any:
+    """Return an array with something between its fields."""
+    array = np.full(16, junk, np.uint8).view(np.dtype([("label", "i1"), ("box", "f8")], align=True))
+    array["label"], array["box"] = 3, value
+    return array
+
+
 @pytest.mark.parametrize(
     ("one", "other", "field"),
     [
@@ -159,6 +171,20 @@ NAN = float("nan")
         (objects(0), objects(1), "x[1][5][0]"),
         (Plain([1]), Plain([2]), "x (Plain)['value'][0]"),
         (Plain([1]), Plain([1]), None),
+        (Plain({"a": torch.ones(1), "b": 1}), Plain({"b": 1, "a": torch.zeros(1)}), "x (Plain)['value']['a']"),
+        (Color.RED, Color.RED, None),
+        (Color.RED, Color.BLUE, "x"),
+        (nested(1.0), nested(1.0), None),
+        (nested(1.0), nested(2.0), "x"),
+        (structured(1, 1.5), structured(2, 1.5), None),
+        (structured(1, 1.5), structured(1, 2.5), "x"),
+        (DataModule(1.0), DataModule(1.0), None),
+        ([DataModule(1.0)], [DataModule(2.0)], "x[0]"),
+        (DataDict(1, beside=1), DataDict(1, beside=2), "x (DataDict).beside"),
+        (np.ma.masked_array([1, 2], [True, False]), np.ma.masked_array([1, 2], [True, False]), None),
+        (np.ma.masked_array([1, 2], [True, False]), np.ma.masked_array([1, 2], [False, True]), "x"),
+        ({1, 2}, {2, 1}, None),
+        (random.Random(1), random.Random(2), "x"),
     ],
     ids=str,
 )
@@ -174,3 +200,8 @@ def test_what_cannot_be_compared_is_not_taken_for_the_same() -> None:
     cycle.append(cycle)
     with pytest.raises(DeterministicError, match="it contains itself"):
         difference(cycle, cycle, "x")
+    one, other = Plain(None), Plain(None)
+    one.value, other.value = [one], [other]
+    with pytest.raises(DeterministicError, match="it contains itself") as caught:
+        difference(one, other, "x")
+    assert len(str(caught.value)) < 1000

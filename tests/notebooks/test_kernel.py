@@ -197,6 +197,30 @@ def test_the_reports_show_themselves_as_html(kernel: Kernel) -> None:
     assert "entered at Cell In[" in kernel.run("%reproducible report").shown("text/html")
 
 
+def test_a_verdict_names_the_cell_its_line_and_its_text(kernel: Kernel) -> None:
+    kernel.run(
+        "from deterministic import verify\nimport numpy as np\ndef draw():\n"
+        "    return torch.from_numpy(np.random.default_rng().random(3)) * 2"
+    )
+    shown = kernel.run("print(verify(draw, runs=2))").text()
+    assert re.search(r"line +Cell In\[\d+\]:4 in draw   return torch\.from_numpy\(", shown)
+
+
+def test_a_cell_that_was_edited_below_a_comment_line_is_the_same_and_a_change_has_the_lines_of_both(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    for name, comment, factor in (("a", "", 2.0), ("b", "# a comment\n", 2.0), ("c", "# a comment\n", 3.0)):
+        kernel.run(
+            f"from deterministic import diff, record, reproducible\n{comment}"
+            f"def train():\n    return torch.ones(3).mul({factor}).sum()\n"
+            f"with reproducible(seed=0), record({str(tmp_path / name)!r}):\n    train()"
+        )
+    assert kernel.value(f"diff({str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}).outcome") == "same"
+    shown = kernel.run(f"print(diff({str(tmp_path / 'a')!r}, {str(tmp_path / 'c')!r}))").text()
+    assert re.search(r"line +Cell In\[\d+\]:3 in train   return torch.ones\(3\).mul\(2.0\).sum\(\)", shown)
+    assert re.search(r"other line +Cell In\[\d+\]:4 in train   return torch.ones\(3\).mul\(3.0\).sum\(\)", shown)
+
+
 def test_the_report_names_a_loader_of_another_cell(kernel: Kernel) -> None:
     kernel.run(
         "%%reproducible --seed 42\nfrom deterministic import make_loader\n"

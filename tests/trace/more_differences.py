@@ -27,10 +27,26 @@ OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
     "another phase": (
         Reason.CONTROL_FLOW,
         op(1),
-        op(1, phase="recompute"),
+        op(1, phase="optimizer"),
         "ops",
         "different things there",
         "condition",
+    ),
+    "recomputed": (
+        Reason.CONTROL_FLOW,
+        op(1),
+        op(1, phase="recompute"),
+        "ops",
+        "the second run computes a part of the forward pass again",
+        "no fault",
+    ),
+    "compiled": (
+        Reason.CONTROL_FLOW,
+        rec("operation", "compiled step", part("output", 1)),
+        op(1),
+        "ops",
+        "the first run runs code there that torch.compile made",
+        "generated code may round otherwise",
     ),
     "an operation more": (
         Reason.CONTROL_FLOW,

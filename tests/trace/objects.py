@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, Flag, IntEnum
 from typing import Any, NamedTuple
 
@@ -55,6 +55,65 @@ class Stateful:
 
     def state_dict(self) -> Any:
         return self.state
+
+
+@dataclass(eq=False)
+class DataModule(nn.Module):
+    """A dataclass that is a module: its field says nothing of its weights."""
+
+    weight: float
+    width: int = 1
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        weight, self.weight = self.weight, 0.0
+        self.layer = nn.Parameter(torch.full((self.width,), weight))
+
+
+@dataclass
+class DataState:
+    """A dataclass that says itself what its state is."""
+
+    hidden: Any
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._state, self.hidden = self.hidden, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self._state}
+
+
+@dataclass
+class DataDict(dict[str, Any]):
+    """A dataclass that is a dict; as in transformers' `ModelOutput` a field is an entry, too."""
+
+    entry: Any = None
+    beside: Any = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self["entry"] = self.entry
+
+
+@dataclass
+class DataList(list[Any]):
+    entries: Any = ()
+    beside: Any = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.extend(self.entries)
+        self.entries = ()
+
+
+@dataclass
+class DataFloat(float):
+    unit: str = ""
+
+    def __new__(cls, value: float, unit: str = "") -> DataFloat:
+        return super().__new__(cls, value)
+
+    def __init__(self, value: float, unit: str = "") -> None:
+        self.unit = unit
 
 
 class Net(nn.Module):

@@ -129,29 +129,40 @@ def test_an_operation_that_one_version_has_more_is_found_by_the_text_of_its_line
     ]
 
 
+def branching(other: str) -> str:
+    """The program with two ways to multiply, each in a line of its own."""
+    branch = f"loss.mul(2.0) if 'FLAG' not in os.environ else \\\n            {other}"
+    return replaced(
+        "import torch\n",
+        "import os, torch\n",
+        "loss = net(torch.randn(3, 4)).mul(2.0).sum()",
+        f"loss = net(torch.ones(3, 4))\n        loss = {branch}\n        loss = loss.sum()",
+    )
+
+
+def taken(versions: Versions, other: str, monkeypatch: pytest.MonkeyPatch) -> Diff:
+    """Compare a run that takes one of the ways with one that takes the other."""
+    one = versions.trace(branching(other), "mine")
+    with monkeypatch.context() as patch:
+        patch.setenv("FLAG", "1")
+        return diff(one, versions.trace(branching(other), "mine"))
+
+
 def test_other_lines_of_one_file_are_another_path_if_their_values_differ(
     versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = "loss = net(torch.randn(3, 4)).mul(2.0).sum()"
-    branch = "loss = net(torch.ones(3, 4))\n        loss = {}\n        loss = loss.sum()"
-    for other, outcome in (("loss.mul(3.0)", "different"), ("loss.mul(2.0)", "same")):
-        text = replaced(
-            "import torch\n",
-            "import os, torch\n",
-            call,
-            branch.format(f"loss.mul(2.0) if 'FLAG' not in os.environ else \\\n            {other}"),
-        )
-        one = versions.trace(text, "mine")
-        with monkeypatch.context() as patch:
-            patch.setenv("FLAG", "1")
-            found = diff(one, versions.trace(text, "mine"))
-        assert found.outcome == outcome
-        if outcome == "different":
-            assert found.verdicts[0].cause is not None
-            assert found.verdicts[0].cause.because.endswith("mine.py:19 in the first, mine.py:20 in the second")
-    (verdict,) = diff(one, versions.trace(text.replace("loss.mul(2.0) if", "loss.mul(4.0) if"), "mine")).verdicts
+    (verdict,) = taken(versions, "loss.mul(3.0)", monkeypatch).verdicts
     assert verdict.cause is not None
-    assert verdict.cause.reason is Reason.NUMBER  # another file: the same record, reworded
+    assert verdict.cause.reason is Reason.CONTROL_FLOW
+    assert verdict.cause.because.endswith("mine.py:19 in the first, mine.py:20 in the second")
+    assert taken(versions, "loss.mul(2.0)", monkeypatch).outcome == "same"
+
+
+def test_a_reworded_line_of_another_file_is_the_same_place(versions: Versions) -> None:
+    text = branching("loss")
+    (verdict,) = versions.diff(text, text.replace("loss.mul(2.0) if", "loss.mul(4.0) if")).verdicts
+    assert verdict.cause is not None
+    assert verdict.cause.reason is Reason.NUMBER
 
 
 def test_the_first_aligned_value_is_told_behind_another_structure(versions: Versions) -> None:
@@ -164,3 +175,21 @@ def test_the_first_aligned_value_is_told_behind_another_structure(versions: Vers
     rows = dict(verdict.rows())
     assert rows["first value"].startswith("aten.mul.Tensor")
     assert verdict.as_data()["first_difference"]["aligned"][1]["text"] == "loss = net(torch.randn(3, 4)).mul(3.0).sum()"
+
+
+CHECKPOINTED = (
+    "return self.down(self.up(x).relu())",
+    "return torch.utils.checkpoint.checkpoint(lambda x: self.down(self.up(x).relu()), x, use_reentrant=False)",
+)
+
+
+def test_recomputing_hides_no_value(versions: Versions) -> None:
+    (verdict,) = versions.diff(SOURCE, replaced(*CHECKPOINTED)).verdicts
+    assert verdict.cause is not None
+    assert verdict.cause.because.startswith("the second run computes a part of the forward pass again")
+    assert "first value" not in dict(verdict.rows())
+    (verdict,) = versions.diff(SOURCE, replaced(*CHECKPOINTED, "parameters(), 0.1", "parameters(), 0.2")).verdicts
+    rows = dict(verdict.rows())
+    assert "recomputing changes no value" in rows["next"]
+    assert rows["first value"].startswith("state SGD before its first step")
+    assert rows["what differs"].startswith("output lr of group 0")

@@ -99,6 +99,8 @@ WITHOUT = {
     "a state": ({"a": Stateful([object()])}, "builtins.object", '["a"].state_dict()[0]'),
     "an element of an array": (np.array([[1, object()]], object), "builtins.object", "[(0, 1)]"),
     "a masked array": (np.ma.masked_array([1], [True]), "numpy.ma.MaskedArray", "the value itself"),
+    "what a method is bound to": (functools.partial({"a": a_function}.get), "builtins.function", '.func.__self__["a"]'),
+    "a long attribute": (types.SimpleNamespace(**{"x" * 99: object()}), "builtins.object", f".{'x' * 40}"),
     "a long key": ({"x" * 99: object()}, "builtins.object", f'["{"x" * 39}...]'),
     "the system's randomness": ([random.SystemRandom()], "random.SystemRandom", "[0]"),
     "a meta tensor": ([torch.ones(2, device="meta")], "Tensor of shape [2], torch.float32", "[0]"),
@@ -126,6 +128,64 @@ def test_a_value_that_contains_itself_is_an_error() -> None:
         fingerprint({"a": inner})
     shared = [1]
     assert fingerprint([shared, shared]) == fingerprint([[1], [1]])
+
+
+def nested(levels: int, innermost: Any = 1) -> Any:
+    value = innermost
+    for level in range(levels):
+        value = {"x" * 99: value} if level == 2 else Config(value) if level % 2 else [value]
+    return value
+
+
+def test_values_may_be_nested_100_levels_deep_and_no_deeper() -> None:
+    assert fingerprint(nested(100)) != fingerprint(nested(100, 2))
+    for levels in (101, 10_000):
+        with pytest.raises(ValueError, match="nested too deep") as caught:
+            fingerprint(nested(levels))
+        *_, where, remedy = str(caught.value).splitlines()
+        assert where.startswith("  where: ")
+        assert len(where) < 1000
+        assert remedy == "Flatten them, or pass the parts."
+
+
+def test_where_something_is_stays_short_however_deep_it_is() -> None:
+    with pytest.raises(TypeError) as caught:
+        fingerprint({"first": nested(90, {"last": object()})})
+    (where,) = (line for line in str(caught.value).splitlines() if "where: " in line)
+    assert where.startswith('  where: ["first"]')
+    assert where.endswith('["last"]')
+    assert " ... " in where
+    assert len(where) < 1000
+
+
+def test_what_is_shared_is_written_once() -> None:
+    asked = []
+
+    class Counting(Stateful):
+        def state_dict(self) -> Any:
+            asked.append(self)
+            return super().state_dict()
+
+    shared: Any = [Counting([index]) for index in range(30)]
+    equal = fingerprint([[*shared], [*shared]])
+    asked.clear()
+    assert fingerprint([shared, shared]) == equal
+    assert len(asked) == 30
+    for _ in range(90):  # 2**90 values, as a tree
+        shared = [shared, shared]
+    assert fingerprint(shared) == fingerprint(copy.deepcopy(shared))
+
+
+def test_what_is_made_on_the_way_is_not_taken_for_what_was_there_before() -> None:
+    class Fresh:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def state_dict(self) -> Any:
+            return [[self.number] * 40]  # freed when it was written, so that the next may have its id
+
+    found = [fingerprint([Fresh(number), Fresh(number + 1)]) for number in range(3)]
+    assert found == [fingerprint([[[number] * 40], [[number + 1] * 40]]) for number in range(3)]
 
 
 def test_an_unpicklable_object_with_a_hostile_repr_is_only_named() -> None:

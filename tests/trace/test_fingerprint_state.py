@@ -112,3 +112,18 @@ def test_a_generator_of_a_device_counts_by_its_state() -> None:
     assert fingerprint(torch.Generator("cuda").manual_seed(1)) == before
     torch.rand(1, device="cuda", generator=generator)
     assert fingerprint(generator) != before != fingerprint(torch.Generator().manual_seed(1))
+
+
+def test_the_outputs_of_transformers_count_by_their_entries() -> None:
+    outputs: Any = pytest.importorskip("transformers.modeling_outputs", reason="transformers is not installed")
+
+    def output(value: float, **more: Any) -> Any:
+        return outputs.BaseModelOutput(last_hidden_state=torch.full((2,), value), **more)
+
+    before = fingerprint(output(1.0))
+    assert fingerprint(output(1.0)) == fingerprint(output(1.0, attentions=None)) == before
+    assert fingerprint(output(2.0)) != before
+    assert fingerprint(output(1.0, attentions=(torch.ones(1),))) != before
+    changed = output(1.0)
+    changed["last_hidden_state"] = torch.zeros(2)
+    assert fingerprint(changed) != before

@@ -23,7 +23,22 @@ from torch import nn
 
 from deterministic.trace.fingerprint import fingerprint
 
-from .objects import Color, Config, Number, Option, Options, Pixel, Point, Stateful, member
+from .objects import (
+    Color,
+    Config,
+    DataDict,
+    DataFloat,
+    DataList,
+    DataModule,
+    DataState,
+    Number,
+    Option,
+    Options,
+    Pixel,
+    Point,
+    Stateful,
+    member,
+)
 
 NAN = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000000))[0]
 OTHER_NAN = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))[0]
@@ -67,6 +82,13 @@ DIFFERENT: list[Any] = [
     ),
     *(functools.partial(max, key=1), functools.partial(nn.Linear, 2), random.Random(1), random.Random(2)),
     *(np.random.default_rng(1), np.random.default_rng(2), np.random.PCG64(1), np.random.RandomState(1)),
+    *(DataModule(1.0), DataModule(2.0), DataModule(1.0, 2), DataState(3.5), DataState(4.5)),
+    *(DataDict(), DataDict(1), DataDict(2), DataDict(1, beside=1), DataDict(1, beside=2)),
+    *(DataList(), DataList([1]), DataList([2]), DataList([1], beside=1), DataFloat(2.5), DataFloat(3.5)),
+    *(DataFloat(2.5, "m"), functools.partial([1].count, 2), functools.partial([2, 2].count, 2)),
+    *(functools.partial(torch.ones(1).add, 2), functools.partial(torch.zeros(1).add, 2)),
+    *(functools.partial(random.Random(1).random), functools.partial(random.Random(2).random)),
+    *(functools.partial(dict.fromkeys, "a"), functools.partial("a".join, "b"), functools.partial("c".join, "b")),
     *(np.random.Generator(np.random.Philox(1)), torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)),
 ]
 
@@ -103,6 +125,10 @@ EQUAL: list[tuple[Any, Any]] = [
     (np.arange(4).reshape(2, 2), np.arange(4).reshape(2, 2).view(np.matrix)),
     (torch.Size([1, 2]), torch.ones(1, 2).shape),
     (Stateful({"a": 1}), {"a": 1}),
+    (DataState(1, rate=1.0), DataState(1, rate=2.0)),
+    (DataModule(1.0), {"layer": torch.ones(1)}),
+    (DataDict(1), DataDict(1)),
+    (functools.partial([1].count, 2), functools.partial([1].count, 2)),
     (Config(1.0), replace(Config(2.0), rate=1.0)),
     (functools.partial(max, 1, key=None), functools.partial(max, 1, key=None)),
 ]

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from deterministic.trace.model import LEVELS, Level
-from deterministic.trace.values import NOT_COMPARED, read
+from deterministic.trace.values import NOT_COMPARED, UNREADABLE, read
 
-from .recorded import recorded
+from .recorded import Memory, Recorder, recorded  # type: ignore[attr-defined]
 
 pytestmark = pytest.mark.usefixtures("apart")
 
@@ -224,8 +224,27 @@ def test_what_has_no_values_says_so() -> None:
     x = torch.ones(3)
     x.untyped_storage().resize_(0)
     assert str(read(x)[0]).endswith(NOT_COMPARED)
-    assert str(read(Wrapper(torch.ones(3)))[0]) == f"Wrapper, {NOT_COMPARED}"
+    assert str(read(Wrapper(torch.ones(3)))[0]) == f"Wrapper, {UNREADABLE}"
 
 
 def test_fake_operations_are_no_records() -> None:
     assert recorded(fake).names() == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("body", BODIES)
+def test_only_an_opaque_tensor_has_values_that_cannot_be_read(body: Callable[[], Any]) -> None:
+    class Root(nn.Module):
+        def forward(self) -> Any:
+            return body()
+
+    recorder = Recorder(Memory(), "modules")
+    recorder.start()
+    try:
+        recorder.returned(Root()())
+    finally:
+        recorder.stop()
+    missed = recorder.summary()
+    assert missed["unreadable"] == (["module Root: Wrapper", "returned: Wrapper"] if body is wrapped else [])
+    is_hollow = body in (meta, fake, freed, vmapped)
+    assert any("without values" in text for text in missed["not_compared"]) == is_hollow
