@@ -114,35 +114,38 @@ def line_with(text: str, part: str) -> tuple[int, str]:
     return next((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if part in line)
 
 
-def recorded(program: str, text: str, folder: str) -> subprocess.Popen[bytes]:
-    """Begin to record a version of a program, which lies in a folder of its own."""
+def started(program: str, text: str, folder: str, *command: str) -> subprocess.Popen[str]:
+    """Begin a command with a version of a program, in a folder of its own: what does not wait runs beside it."""
     Path(folder).mkdir()
     Path(folder, f"{program}.py").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "deterministic", "record", "-o", "run.trace", f"{program}.py"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "deterministic", *command, f"{program}.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return the exit status of a command, and what it printed."""
+    printed, _ = process.communicate(timeout=300)
+    return process.returncode, printed
 
 
 @every_program
-@pytest.mark.parametrize("options", [[], ["--as-is"]], ids=["seeded", "as it is"])
-def test_a_program_is_bit_exact_at_each_of_its_steps(
-    program: str, options: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    Path(f"{program}.py").write_text(text_of(program), encoding="utf-8")
-    status = main(["verify", "--runs", "2", *options, f"{program}.py"])
-    shown = capfd.readouterr().out
-    assert shown.splitlines()[0] == f"bit-exact: 2 runs of {program}.py, {STEPS[program]} steps each"
-    assert status == 0
-
-
-@every_program
-def test_what_a_level_costs_a_program_is_told_with_the_same_bits(
-    program: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    Path(f"{program}.py").write_text(text_of(program), encoding="utf-8")
-    assert main(["cost", "--runs", "2", "--levels", "true", "--json", f"{program}.py"]) == 0
-    (result,) = json.loads(capfd.readouterr().out)["results"]
-    assert result["outcome"] == "same"
+def test_a_program_is_bit_exact_seeded_and_as_it_is_and_what_it_costs_is_told(program: str) -> None:
+    commands = {
+        "seeded": ["verify", "--runs", "2"],
+        "as it is": ["verify", "--runs", "2", "--as-is"],
+        "cost": ["cost", "--runs", "2", "--levels", "true", "--json"],
+    }
+    running = [started(program, text_of(program), folder, *command) for folder, command in commands.items()]
+    *verified, (status, costs) = map(ended, running)
+    told = f"bit-exact: 2 runs of {program}.py, {STEPS[program]} steps each"
+    assert [(ending, printed.splitlines()[0]) for ending, printed in verified] == [(0, told)] * 2
+    (result,) = json.loads(costs)["results"]
+    assert (status, result["outcome"]) == (0, "same")
     assert result["seconds"] > 0
 
 
@@ -153,8 +156,10 @@ def test_a_comment_is_no_difference_and_a_change_below_it_is_one_at_both_lines(
     text, change = text_of(program), CHANGES[program]
     commented = f"# What this is: a program.\n{text}"
     changed = replaced(commented, change.old, change.new)
-    running = [recorded(program, *version) for version in ((text, "old"), (commented, "commented"), (changed, "new"))]
-    assert [process.wait() for process in running] == [0, 0, 0]
+    record = ["record", "-o", "run.trace"]
+    versions = {"old": text, "commented": commented, "new": changed}
+    running = [started(program, version, folder, *record) for folder, version in versions.items()]
+    assert [ended(process)[0] for process in running] == [0, 0, 0]
 
     assert main(["diff", "old/run.trace", "commented/run.trace"]) == 0
     assert capfd.readouterr().out.startswith("the same: old/run.trace and commented/run.trace")
