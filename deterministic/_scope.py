@@ -36,7 +36,8 @@ class _Reproducible:
     State it touches: everything in `deterministic.sources.SOURCES` is saved and restored; the seed seeds Python's
     `random`, `numpy.random` and torch on every device; `deterministic` decides which flags are set. For seeds below
     2**32 the draws are those of `random.seed(s)`, `numpy.random.seed(s)`, `torch.manual_seed(s)`; larger ones are
-    passed whole to Python, and numpy and torch get seeds derived from all 64 bits.
+    passed whole to Python, and numpy and torch get seeds derived from all 64 bits. The functions that seed are replaced
+    by ones that note who does, for `Run.report`.
 
     Thread-safety: the generators are the process's own. A second thread, or a second asyncio task with a plain `with`,
     that enters while a scope is open gets a `ScopeConflictError`; what other threads draw meanwhile mixes in.

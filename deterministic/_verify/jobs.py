@@ -69,7 +69,7 @@ def control_for_job(control: Control) -> Mapping[str, Any] | None:
             explain(
                 "a fresh interpreter has other generators than this one",
                 (f"found: {scope!r} with generators=",),
-                "Open the scope inside the function, or leave isolate out.",
+                "Open the scope inside the function, or leave isolate and stress out.",
             )
         )
     if not scope._enabled:

@@ -41,7 +41,7 @@ def pickled(task: FunctionTask, preparation: Mapping[str, Any]) -> bytes:
             explain(
                 "an argument cannot be sent to a fresh interpreter",
                 (f"function: {task.title}", f"found: {type(error).__name__}: {error}"),
-                "Pass what can be pickled, make it inside the function, or leave isolate out.",
+                "Pass what can be pickled, make it inside the function, or leave isolate and stress out.",
             )
         ) from error
 
@@ -75,6 +75,6 @@ def _not_importable(task: FunctionTask, why: str) -> TypeError:
         explain(
             "a fresh interpreter cannot import this function",
             (f"function: {task.title}", f"found: {why}"),
-            "Define it in a file, at its top level, or leave isolate out.",
+            "Define it in a file, at its top level, or leave isolate and stress out.",
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..trace.reasons import Cause, Reason
 from ..trace.verdict import Verdict
@@ -32,17 +33,9 @@ def done_once(verdict: Verdict, early: int, last: int, fresh: str) -> Cause:
     return Cause(Reason.CARRIED_OVER, because, f"Do it before the runs begin{isolated}.")
 
 
-def intermittent(cause: Cause | None, replays: int) -> tuple[Cause | None, str]:
-    """Return the cause of a difference that did not come again, and a note on that."""
-    note = (
-        f"The step was replayed {replays} times with every operation recorded, and did not differ again: "
-        "it is intermittent, or recording changes the timing that it depends on. Step and value are those of the "
-        "runs that differed."
-    )
-    if cause is not None and cause.reason is Reason.UNKNOWN:
-        remedy = "Look for what depends on timing: threads, other processes, memory that is read before it is written."
-        cause = Cause(cause.reason, "it did not differ again when operations were recorded", remedy)
-    return cause, note
+def unless_known(cause: Cause | None, remedy: str) -> Cause | None:
+    """Return a cause, with another remedy if it could not be shown: here nobody can choose what is recorded."""
+    return replace(cause, remedy=remedy) if cause is not None and cause.reason is Reason.UNKNOWN else cause
 
 
 def unseen_work(runs: Sequence[Done], steps: int) -> list[str]:

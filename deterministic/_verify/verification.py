@@ -19,7 +19,7 @@ from ..trace.verdict import Outcome, Verdict
 from ..trace.wording import and_more
 from .curves import curves_of
 from .output import output_apart
-from .remarks import done_once, intermittent, notes_on, unseen_work
+from .remarks import done_once, notes_on, unless_known, unseen_work
 from .report import Report
 from .runs import Control, Done, Plan
 
@@ -152,7 +152,8 @@ class Verification:
         for attempt in range(REPLAYS):
             pair = self._replayed((one, other), segment, attempt)
             if cut := [f"{r.name}, replayed, {': '.join(_ends(r.done.cut))}" for r in pair if r.done.cut]:
-                return replace(verdict, notes=[*verdict.notes, *cut])
+                remedy = "Mend what cut the replay short, and verify again."
+                return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
             found = self._compare(*pair)
             again = found.comparison.divergence if found.comparison else None
             failed = [line for run, r in zip((one, other), pair, strict=True) for line in _failed(run, r)]
@@ -164,7 +165,13 @@ class Verification:
                 segment = again.segment  # it varies from run to run where they differ first
                 continue
             return self._carried(self._as_in_first_pass(found, verdict, pair, segment), *pair)
-        cause, note = intermittent(verdict.cause, REPLAYS)
+        note = (
+            f"The step was replayed {REPLAYS} times with every operation recorded, and did not differ again: "
+            "it is intermittent, or recording changes the timing that it depends on. Step and value are those of the "
+            "runs that differed."
+        )
+        remedy = "Look for what depends on timing: threads, other processes, memory that is read before it is written."
+        cause = unless_known(verdict.cause, remedy)
         return self._once(verdict) or replace(verdict, cause=cause, notes=[*verdict.notes, note])
 
     def _once(self, verdict: Verdict) -> Verdict | None:

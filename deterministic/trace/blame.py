@@ -30,7 +30,7 @@ def with_generators(cause: Cause, divergence: Divergence, headers: Ends, footers
         footers: Of both.
     """
     if cause.reason is Reason.GENERATOR:
-        return _of_draw(cause, divergence, footers)
+        return _of_draw(cause, divergence, headers, footers)
     if cause.reason not in ORDERED:
         return cause
     others = [name for name in headers[0].get("generators") or {} if not name.startswith("torch")]
@@ -93,7 +93,7 @@ def _seeds_apart(generator: str, footers: Ends, seeds: Sequence[str] = ()) -> st
     ones, others = ([note for note in footer.get("seeded", ()) if note[0] == generator] for footer in footers)
     at = ""
     for (_, one, place), (_, other, _) in zip(ones, others, strict=False):
-        if one != other or one == _ENTROPY:
+        if (one != other or one == _ENTROPY) and (not seeds or (one, other) == (*seeds,)):
             seeds, at = (one, other), f", at {place}" if place else ""
             break
     if _ENTROPY in seeds:
@@ -103,7 +103,7 @@ def _seeds_apart(generator: str, footers: Ends, seeds: Sequence[str] = ()) -> st
     return f"with {seeds[0]} in the first run, with {seeds[1]} in the second{at}"
 
 
-def _of_draw(cause: Cause, divergence: Divergence, footers: Ends) -> Cause:
+def _of_draw(cause: Cause, divergence: Divergence, headers: Ends, footers: Ends) -> Cause:
     """Return the cause of another draw from one of torch's generators."""
     first, second = divergence.first, divergence.second
     if first is None or second is None:
@@ -113,5 +113,8 @@ def _of_draw(cause: Cause, divergence: Divergence, footers: Ends) -> Cause:
         one, other = first.site.values[index], second.site.values[there[index]]
         if one.role == "generator":
             seeds = [origin.removeprefix("seed ") for origin in (one.origin, other.origin) if origin]
+            began = [(header.get("generators") or {}).get("torch.cpu") for header in headers]
+            if not seeds and began[0] != began[1]:
+                return cause  # it may have been drawn from before the code seeded it
             return with_seeds(cause, "torch" if one.name.startswith("default") else "", footers, seeds)
     return cause

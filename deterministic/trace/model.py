@@ -64,7 +64,7 @@ class Value(NamedTuple):
             for a number "float", "int", "bool" or "text": its 64 bits stand in place of a hash, a text's hash does.
         name: The parameter's name, the argument's, "default cpu" of a generator; may be empty.
         origin: For an input where it came from, if no traced operation of this thread wrote it: see `Origin`.
-            Two runs may differ in it and agree in everything else.
+            For a generator of a replay its seed. Two runs may differ in it and agree in everything else.
     """
 
     role: Role

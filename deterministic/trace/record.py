@@ -167,7 +167,8 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
     `"ops+inputs"`, and of what each operation read.
 
     A step ends with each `optimizer.step()`. State it touches while the block is open: torch's global module and
-    optimizer hooks, and from `"ops"` on a dispatch mode and `threading.setprofile`. No generator is drawn from.
+    optimizer hooks, the functions that seed (to note who does), and from `"ops"` on a dispatch mode and
+    `threading.setprofile`. No generator is drawn from.
 
     Args:
         path: The file; one that is there is replaced. With several ranks, each writes one with its rank before the

@@ -172,6 +172,34 @@ def test_two_traces_with_other_seeds_of_the_code_are_told_apart_by_them(tmp_path
     assert "the code seeded it with 1 in the first run, with 2 in the second, at " in verdict.cause.because
 
 
+def test_a_draw_before_the_code_seeds_is_not_due_to_that(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        with reproducible(seed), record(tmp_path / name):
+            torch.rand(2)
+            torch.manual_seed(seed)
+    (verdict,) = diff(tmp_path / "a", tmp_path / "b").verdicts
+    assert verdict.cause is not None
+    assert verdict.cause.reason is Reason.GENERATOR
+    assert "seeded it" not in verdict.cause.because
+
+
+def test_a_seed_that_another_one_followed_is_not_the_one_to_blame() -> None:
+    numbers = iter(range(100))
+
+    def run() -> torch.Tensor:
+        torch.manual_seed(now())
+        torch.manual_seed(0)
+        for _ in range(next(numbers)):
+            hidden.bernoulli_()
+        return torch.rand(2)
+
+    hidden = torch.zeros(1)
+    verdict = verify(run, runs=2).verdict
+    assert verdict is not None
+    assert verdict.cause is not None
+    assert "seeded it" not in verdict.cause.because
+
+
 def test_the_same_seeds_of_the_code_are_no_reason(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with reproducible(0), record(tmp_path / name):

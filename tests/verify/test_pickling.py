@@ -105,7 +105,9 @@ def local() -> Callable[[], int]:
 def test_what_cannot_be_imported_is_refused_before_anything_runs(function: Callable[[], int]) -> None:
     with pytest.raises(TypeError, match="cannot import this function") as refused:
         Isolated(FunctionTask(function), stress=False, timeout=None)
-    assert str(refused.value).splitlines()[-1] == "Define it in a file, at its top level, or leave isolate out."
+    assert (
+        str(refused.value).splitlines()[-1] == "Define it in a file, at its top level, or leave isolate and stress out."
+    )
     assert function.__qualname__ in str(refused.value)
 
 
