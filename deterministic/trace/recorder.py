@@ -227,11 +227,13 @@ class Recorder:
         if threading.get_ident() != self._thread:
             return
         phase = "forward" if current_node() is None else "recompute"
-        if phase == "forward" and self._modules.current() is OUTSIDE:
+        is_root = phase == "forward" and self._modules.current() is OUTSIDE
+        if is_root:
             self._add("result", name.own, result, phase=phase, module=name, spot=self._places.here())
         if not self._has("modules") or not self._is_in_window():
             return
-        self._add("module", name.own, result, phase=phase, module=name)
+        if not is_root:
+            self._add("module", name.own, result, phase=phase, module=name)
         for index, tensor in enumerate(leaf for _, leaf in leaves("", result) if isinstance(leaf, torch.Tensor)):
             # A hook on a leaf would stay there for good.
             if tensor.requires_grad and not tensor.is_leaf and phase == "forward":
