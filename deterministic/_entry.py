@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._ownership import Owner
     from ._snapshot import Snapshot
     from .sources.base import Applied
+    from .trace.seeding import Seeding
 
 
 class Site(NamedTuple):
@@ -44,9 +45,10 @@ class Entry:
         applied: What each source did, in the order of `before`.
         part: The suspended part of the stack that this entry is in, if any.
         is_open: False once left.
+        seeded: What the code seeded while it was on the stack.
     """
 
-    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "site")
+    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "seeded", "site")
 
     def __init__(
         self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
@@ -61,6 +63,7 @@ class Entry:
         self.part: Part | None = None
         self.is_open = True
         self.run: Any = None
+        self.seeded: list[Seeding] = []
 
 
 class Part:

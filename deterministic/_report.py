@@ -53,6 +53,7 @@ class ScopeReport:
                 "open": entry.is_open,
                 "sources": sources,
                 "loaders": list(loaders),
+                "seeded": [note._asdict() for note in dict.fromkeys(entry.seeded)],
                 "limits": limits,
                 "versions": versions(),
             }
@@ -101,6 +102,8 @@ class ScopeReport:
             for loader in self.data["loaders"]:
                 lines += [f"  {title(loader)}", f"    {epochs(loader['epochs'])}"]
                 lines += [f"    {note}" for note in loader["notes"]]
+        if self.data["seeded"]:
+            lines += ["", "seeded by the code itself", *_aligned(self._seeded())]
         if self.data["limits"]:
             lines += ["", "not controlled"]
             for limit in self.data["limits"]:
@@ -135,9 +138,13 @@ class ScopeReport:
             f"entered at {html.escape(self.data['entered_at'])}</p>"
             f"<b>set (before &rarr; inside)</b>{table(self._rows())}"
             + (f"<b>loaders</b>{table(loaders)}" if loaders else "")
+            + (f"<b>seeded by the code itself</b>{table(self._seeded())}" if self.data["seeded"] else "")
             + (f"<b>not controlled</b>{table(limits)}" if limits else "")
             + f"<details><summary>versions</summary>{table(found)}</details>"
         )
+
+    def _seeded(self) -> list[tuple[str, str]]:
+        return [(note["generator"], f"seed {note['seed']}, at {note['place']}") for note in self.data["seeded"]]
 
     def _rows(self) -> list[tuple[str, str]]:
         rows = []

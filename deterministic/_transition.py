@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import _interrupt
 from .errors import ScopeConflictError, explain
+from .trace.seeding import HOLDERS, watch
 
 if TYPE_CHECKING:
     from ._entry import Entry
@@ -35,6 +36,7 @@ class Transition:
 
     def __init__(self, stack: Sequence[Entry]) -> None:
         self._stack = stack
+        HOLDERS.append(stack)
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._thread: int | None = None
@@ -61,6 +63,7 @@ class Transition:
     def __exit__(self, *exception: object) -> None:
         # Asked while nobody can cut in and leave. One who was refused has put the handler in place for nothing.
         has_left = not self._is_main_inside()
+        watch()
         if self._collects:
             gc.enable()
         self._thread = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -187,3 +189,23 @@ def test_the_sentence_says_seed_level_and_versions(level: Any, words: str) -> No
 
 def test_the_sentence_says_when_nothing_was_seeded() -> None:
     assert "were left unseeded" in report_of(seed=None).sentence()
+
+
+def test_what_the_code_seeds_itself_is_told_with_its_line() -> None:
+    with reproducible(seed=3) as run:
+        torch.manual_seed(7)
+        np.random.seed(8)
+        random.seed("nine")
+        line = sys._getframe().f_lineno - 3
+    text, html = str(run.report()), run.report()._repr_html_()
+    assert "seeded by the code itself" in text
+    assert "seeded by the code itself" in html
+    for name, seed, offset in (("torch", "7", 0), ("numpy.random", "8", 1), ("python.random", "nine", 2)):
+        said = f"seed {seed}, at tests/test_report.py:{line + offset}"
+        assert re.search(rf"^  {name} +{said}$", text, re.MULTILINE)
+        assert said in html
+
+
+def test_what_nobody_seeded_but_the_scope_is_not_told_of() -> None:
+    assert "seeded by the code" not in str(report_of())
+    assert report_of().data["seeded"] == []

@@ -17,7 +17,8 @@ from ..checkpoint.directory import FRESH
 from ..trace.log import Kept
 from ..trace.model import Level
 from ..trace.record import Recording
-from .snapshots import NO_SNAPSHOTS, Snapshots
+from ..trace.seeding import Seeding
+from ..trace.torch_internals import graphs_compiled
 from .tasks import Task
 
 try:
@@ -38,9 +39,10 @@ class Plan:
         control: See `Control`.
         level: What to record.
         segment: Record operations in this segment alone, and end with it; None: record all of it to its end.
-        snapshots: Where to keep copies of the run on the way; None: nowhere.
         keep: Of that segment's record with this number, keep the value with this one, in a file beside the trace with
             ".pt" after its name.
+        earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
+            own nothing was left there by another run.
     """
 
     path: Path
@@ -48,7 +50,7 @@ class Plan:
     level: Level = "values"
     segment: int | None = None
     keep: tuple[int, int] | None = None
-    snapshots: Snapshots | None = None
+    earlier: bool = False
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Done:
         is_thin: Whether what it returned says little: nothing, a truth value, a whole number, a text.
         children_share: What part of the processor time child processes took, 0 to 1.
         own_seed: The seed that the code gave torch itself, if it did.
+        seeded_at: The line that did, if it is known.
         carried: Fingerprints of what it found when it began, by name.
         cut: Why its process ended before it did, and the last lines of what it had written; empty if it did not. Of a
             run that was cut there is no trace where none can be read.
@@ -76,6 +79,7 @@ class Done:
     is_thin: bool = True
     children_share: float = 0.0
     own_seed: int | None = None
+    seeded_at: str = ""
     carried: Mapping[str, str] = field(default_factory=dict)
     cut: Sequence[str] = ()
     varied: str = ""
@@ -101,24 +105,25 @@ def perform(
     """
     done = Done(carried=task.carried())
     scope = plan.control if isinstance(plan.control, Scope) else reproducible(enabled=plan.control)
+    graphs = graphs_compiled()
     started, own, children = time.monotonic(), time.process_time(), _children_seconds()
 
     def after_step(steps: int) -> None:
         seeds.look()
-        snapshots.after_step(steps)
         on_step(steps)
         if plan.segment is not None and steps > plan.segment:
             raise _Enough
 
     kept = None if plan.keep is None else Kept(*plan.keep)
-    snapshots = plan.snapshots or NO_SNAPSHOTS
     # Each rank verifies for itself, in a folder of its own.
     how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
-    with snapshots.guard(), _fresh_checkpoints(plan), scope:
+    how["earlier"] = plan.earlier
+    noted: list[Seeding] = []
+    with _fresh_checkpoints(plan), scope:
         seeds = _Seeds()
         try:
             with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
-                snapshots.begin(recording)
+                noted = recording.recorder.seeded
                 on_start(recording, done)
                 result = task.run()
                 recording.recorder.returned(result)
@@ -131,9 +136,11 @@ def perform(
     if kept is not None and kept.tensor is not None:
         torch.save(kept.tensor, f"{plan.path}.pt")
     done.own_seed = seeds.other if plan.control is not False else None
+    done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
     done.seconds = time.monotonic() - started
     children, own = _children_seconds() - children, time.process_time() - own
-    done.children_share = children / (children + own) if children else 0.0
+    # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.
+    done.children_share = children / (children + own) if children and graphs == graphs_compiled() else 0.0
     return done
 
 

@@ -84,7 +84,7 @@ class TrialsHere:
         def run(repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
             return perform(self._task, plan, on_step)
 
-        return Verification(self.title, run, runs, folder, reproducible(deterministic=level)).report()
+        return Verification(self.title, run, runs, folder, reproducible(deterministic=level), fresh="").report()
 
 
 def seconds_of(run: Callable[[], Any], level: Level) -> float:

@@ -14,19 +14,17 @@ from ..trace.compare import Moment
 from ..trace.diff import diff_files
 from ..trace.distance import distance_of
 from ..trace.hashes import collect, hash_on_device, hash_on_host
-from ..trace.reasons import Cause, Reason
+from ..trace.reasons import BUILD_IT, Cause, Reason
 from ..trace.verdict import Outcome, Verdict
+from ..trace.wording import and_more
 from .curves import curves_of
 from .output import output_apart
+from .remarks import done_once, intermittent, notes_on, unseen_work
 from .report import Report
 from .runs import Control, Done, Plan
-from .snapshots import Snapshots
 
 REPLAYS = 3
 """How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
-
-MOST_WORK_ELSEWHERE = 0.5
-"""The part of the processor time in child processes above which a run was not seen, if it left nothing else."""
 
 
 class Runner(Protocol):
@@ -52,8 +50,6 @@ class _Repetition:
     number: int
     path: Path
     done: Done
-    is_part: bool = False
-    """Whether the trace begins where the segment does that was replayed."""
 
     @property
     def name(self) -> str:
@@ -71,8 +67,9 @@ class Verification:
         folder: Where the traces go.
         control: See `runs.Control`.
         progress: Is told how far it is.
-        snapshot_every: After how many steps a copy of a run in this process is kept, to replay from; None: never.
         compares_output: Compare what the runs printed, which lies beside their traces.
+        fresh: What the caller can pass to have each run in a process of its own; empty if nothing does that; None if
+            each has one.
     """
 
     title: str
@@ -81,11 +78,10 @@ class Verification:
     folder: Path
     control: Control = True
     progress: Progress = tell_nobody
-    snapshot_every: int | None = None
     compares_output: bool = False
+    fresh: str | None = None
     _output: list[str] = field(default_factory=list)
     _repetitions: list[_Repetition] = field(default_factory=list)
-    _snapshots: list[Snapshots] = field(default_factory=list)
 
     def report(self) -> Report:
         """Run it, until two runs differ or all have been made, and return what was found.
@@ -93,13 +89,9 @@ class Verification:
         Raises:
             Exception: What the first run raised: there is nothing to compare with.
         """
-        try:
-            verdict = self._first_pass()
-            if verdict is not None and verdict.outcome == "different":
-                verdict = self._closer(verdict)
-        finally:
-            for snapshots in self._snapshots:
-                snapshots.close()
+        verdict = self._first_pass()
+        if verdict is not None and verdict.outcome == "different":
+            verdict = self._closer(verdict)
         reasons = self._why_not(verdict)
         outcome: Outcome = "could not tell" if reasons else "same"
         if verdict is not None and verdict.outcome == "different":
@@ -109,7 +101,7 @@ class Verification:
             differs, outcome = "" if reasons else self._output.pop(0), "could not tell"
             reasons = [*reasons, *self._output, "If it prints times and the like, --ignore-output leaves that out."]
         noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
-        first = self._repetitions[0]
+        told = notes_on([r.done for r in self._repetitions], _steps(verdict))
         recorded = [repetition for repetition in self._repetitions if repetition.path.exists()]
         return Report(
             title=self.title,
@@ -119,7 +111,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*_notes(first.done, _steps(verdict)), *noted, *self._varied(), *self._lost()],
+            notes=[*told, *noted, *self._varied()],
             curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
             differs=differs,
         )
@@ -128,15 +120,12 @@ class Verification:
         """Run all repetitions without recording operations, and return the first verdict that is not "same"."""
         verdict = None
         for number in range(self.runs):
-            path = self.folder / f"run{number + 1}.trace"
-            snapshots = Snapshots(self.snapshot_every)
-            self._snapshots.append(snapshots)
-            plan = Plan(path, self.control, snapshots=snapshots)
-            done = self._perform(f"run {number + 1} of {self.runs}", number, plan)
+            repetition = self._whole(number)
+            done = repetition.done
             if number == 0 and done.error is not None:
                 raise done.error
-            self._repetitions.append(_Repetition(number, path, done))
-            if done.cut and (number == 0 or not path.exists()):
+            self._repetitions.append(repetition)
+            if done.cut and (number == 0 or not repetition.path.exists()):
                 break
             if number > 0:
                 verdict = self._compare(self._repetitions[0], self._repetitions[-1])
@@ -147,13 +136,18 @@ class Verification:
                     break
         return verdict
 
+    def _whole(self, number: int) -> _Repetition:
+        path = self.folder / f"run{number + 1}.trace"
+        what = f"run {number + 1} of {max(self.runs, number + 1)}"
+        return _Repetition(number, path, self._perform(what, number, Plan(path, self.control)))
+
     def _closer(self, verdict: Verdict) -> Verdict:
         """Replay the two runs up to where they differ, recording every operation of that step."""
         one, other = self._repetitions[0], self._repetitions[-1]
         verdict = self._carried(verdict, one, other)
         divergence = verdict.comparison.divergence if verdict.comparison else None
         if divergence is None or divergence.step is None:
-            return verdict
+            return self._once(verdict) or verdict
         segment = divergence.segment
         for attempt in range(REPLAYS):
             pair = self._replayed((one, other), segment, attempt)
@@ -163,16 +157,24 @@ class Verification:
             again = found.comparison.divergence if found.comparison else None
             if again is None or again.step is None:
                 continue
-            if not pair[0].is_part and again.segment < segment:
+            if again.segment < segment:
                 segment = again.segment  # it varies from run to run where they differ first
                 continue
             return self._carried(self._as_in_first_pass(found, verdict, pair, segment), *pair)
-        note = (
-            f"The step was replayed {REPLAYS} times with every operation recorded, and did not differ again: "
-            "it is intermittent, or recording changes the timing that it depends on. Step and value are those of the "
-            "runs that differed."
-        )
-        return replace(verdict, notes=[*verdict.notes, note])
+        cause, note = intermittent(verdict.cause, REPLAYS)
+        return self._once(verdict) or replace(verdict, cause=cause, notes=[*verdict.notes, note])
+
+    def _once(self, verdict: Verdict) -> Verdict | None:
+        """Blame what is done once in a process, if the runs after the one that differs are the same as it."""
+        other = self._repetitions[-1]
+        if self.fresh is None:
+            return None
+        last = max(self.runs, other.number + 2)
+        for number in range(other.number + 1, last):
+            again = self._whole(number)
+            if again.done.cut or self._compare(other, again).outcome != "same":
+                return None
+        return replace(verdict, cause=done_once(verdict, other.number, last, self.fresh))
 
     def _as_in_first_pass(self, found: Verdict, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> Verdict:
         """Return a replay's verdict with what only whole runs tell: how many steps there are, and what ended them."""
@@ -186,18 +188,13 @@ class Verification:
     def _replayed(
         self, runs: Sequence[_Repetition], segment: int, attempt: int, keep: tuple[int, int] | None = None
     ) -> list[_Repetition]:
-        """Replay two runs with every operation of a segment recorded: from copies of both, else from the beginning."""
+        """Replay two runs with every operation of a segment recorded."""
         suffix = f"replay{attempt + 1}{'' if keep is None else '.kept'}.trace"
-        paths = [self.folder / f"run{run.number + 1}.{suffix}" for run in runs]
-        if all(
-            self._snapshots[run.number].replay({"path": str(path), "segment": segment, "keep": keep})
-            for run, path in zip(runs, paths, strict=True)
-        ):
-            return [replace(run, path=path, is_part=True) for run, path in zip(runs, paths, strict=True)]
         found = []
-        for run, path in zip(runs, paths, strict=True):
+        for run in runs:
+            path = self.folder / f"run{run.number + 1}.{suffix}"
             what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
-            plan = Plan(path, self.control, "ops+inputs", segment, keep)
+            plan = Plan(path, self.control, "ops+inputs", segment, keep, earlier=self.fresh is not None)
             found.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
         return found
 
@@ -231,39 +228,25 @@ class Verification:
             return verdict
         before, after = one.done.carried, other.done.carried
         changed = [name for name in before if name in after and before[name] != after[name]]
-        named = [name for name in changed if _is_named(name.split()[-1], verdict)]
+        # In a process of its own nothing is left of another run: it is what importing made, before there was a seed.
+        named = [n for n in changed if self.fresh is not None and _is_named(re.split("[ .]", n)[-1], verdict)]
+        had_changed = f"{and_more(named or changed, 4)} had changed when {verdict.names[1]} began"
+        notes = [note for note in verdict.notes if not note.endswith(_MAY_BE)]
         if not named and verdict.cause.reason is not Reason.CARRIED_OVER:
-            note = f"{', '.join(changed)} had changed when {verdict.names[1]} began, which may be the reason"
-            is_told = not changed or note in verdict.notes
-            return verdict if is_told else replace(verdict, notes=[*verdict.notes, note])
-        what = ", ".join(named or changed)
-        because = f"{what} had changed when {verdict.names[1]} began: {verdict.cause.because}" if what else None
-        remedy = "Build it inside the function, or pass isolate=True."
-        return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because or verdict.cause.because, remedy))
+            return replace(verdict, notes=[*notes, *([f"{had_changed}, {_MAY_BE}"] if changed else [])])
+        because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
+        remedy = f"{BUILD_IT}{f', or pass {self.fresh}' if self.fresh else ''}."
+        return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
 
     def _why_not(self, verdict: Verdict | None) -> list[str]:
         """Return why it cannot be told whether the runs are bit-exact; nothing if it can."""
         reasons = [line for r in self._repetitions if r.done.cut for line in _cut(r.name, r.done.cut)]
         if verdict is not None and verdict.outcome == "could not tell":
             reasons += verdict.notes or ["The traces could not be compared to their end."]
-        first = self._repetitions[0].done
-        if first.is_thin and not _steps(verdict) and first.children_share > MOST_WORK_ELSEWHERE:
-            reasons.append(
-                f"Child processes did {first.children_share:.0%} of the work, and it was not seen: call verify in "
-                "them, or return what they computed."
-            )
-        return reasons
+        return [*reasons, *unseen_work([r.done for r in self._repetitions], _steps(verdict))]
 
     def _varied(self) -> list[str]:
         return [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
-
-    def _lost(self) -> list[str]:
-        return [
-            f"A copy of run {number + 1} did not get to the end of the step that it was to replay: the replay began at "
-            "the start instead."
-            for number, snapshots in enumerate(self._snapshots)
-            if snapshots.failures
-        ]
 
 
 def _is_of(path: Path, moment: Moment | None, index: int) -> bool:
@@ -281,6 +264,7 @@ def _cut(name: str, cut: Sequence[str]) -> list[str]:
     return [f"{name} {why}{'; the last lines of its output:' if output else ''}", *(f"  {line}" for line in output)]
 
 
+_MAY_BE = "which may be the reason"
 _MAY_BE_CARRIED = (
     Reason.CARRIED_OVER,
     Reason.CONTROL_FLOW,
@@ -300,12 +284,3 @@ def _is_named(variable: str, verdict: Verdict) -> bool:
 
 def _steps(verdict: Verdict | None) -> int:
     return verdict.comparison.steps if verdict and verdict.comparison else 0
-
-
-def _notes(done: Done, steps: int) -> list[str]:
-    notes = []
-    if done.own_seed is not None:
-        notes.append(f"The code seeds torch itself, with {done.own_seed}: that seed was compared, not the scope's.")
-    if (steps or not done.is_thin) and done.children_share > MOST_WORK_ELSEWHERE:
-        notes.append("Child processes did most of the work; what they computed was compared only as it came back.")
-    return notes

@@ -23,7 +23,6 @@ def verify(
     stress: bool = False,
     control: Control = True,
     timeout: float | None = None,
-    snapshot_every: int | None = None,
     **kwargs: Any,
 ) -> Report:
     """Run a function several times under `reproducible()`, and find the first bit that differs, and why.
@@ -47,8 +46,6 @@ def verify(
         control: True: under `reproducible()`, with the enclosing scope's seed, else 42. A scope, `reproducible(...)`:
             under that one. False: as it is.
         timeout: Seconds after which an isolated run is ended, and the verdict is "could not tell"; None: never.
-        snapshot_every: Keep a copy of the process after every so many steps, up to 16 in all, so that a replay begins
-            there and not at the start. The copies are forked: one thread, no accelerator, not with `isolate`.
         kwargs: Its keyword arguments; those with one of the names above need `functools.partial`.
 
     Returns:
@@ -66,19 +63,21 @@ def verify(
         >>> bool(verify(lambda: torch.rand(3), runs=2))
         True
     """
-    check_arguments(function, runs, control, timeout, snapshot_every, isolated=isolate or stress)
+    check_arguments(function, runs, control, timeout, isolated=isolate or stress)
     task = FunctionTask(function, args, kwargs)
 
     def here(repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
         return perform(task, plan, on_step)
 
     run: Runner = here
+    fresh: str | None = "isolate=True"
     if isolate or stress:
         from .isolated import Isolated
 
-        run = Isolated(task, stress=stress, timeout=timeout)
+        run, fresh = Isolated(task, stress=stress, timeout=timeout), None
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        return Verification(task.title, run, runs, Path(folder), control, snapshot_every=snapshot_every).report()
+        how = Verification(task.title, run, runs, Path(folder), control, fresh=fresh)
+        return how.report()
 
 
 def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -105,9 +104,7 @@ def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any)
         raise DeterministicError(str(report))
 
 
-def check_arguments(
-    function: Any, runs: Any, control: Any, timeout: Any, snapshot_every: Any, *, isolated: bool
-) -> None:
+def check_arguments(function: Any, runs: Any, control: Any, timeout: Any, *, isolated: bool) -> None:
     """Refuse what `verify` cannot work with.
 
     Raises:
@@ -140,13 +137,5 @@ def check_arguments(
                 "timeout= needs processes of their own, and a positive number of seconds",
                 (f"found: timeout={timeout!r}, isolate={isolated}",),
                 "Pass isolate=True, or leave timeout out.",
-            )
-        )
-    if snapshot_every is not None and (isolated or not isinstance(snapshot_every, int) or snapshot_every < 1):
-        raise ValueError(
-            explain(
-                "snapshot_every= is a number of steps, of runs in this process",
-                (f"found: snapshot_every={snapshot_every!r}, isolate={isolated}", "expected: 1 or more, isolate=False"),
-                "Pass a number of steps, or leave it out.",
             )
         )

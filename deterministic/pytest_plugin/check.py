@@ -98,7 +98,7 @@ class Check:
             with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
                 # The test has its own scope, and it stays the innermost: an omitted seed in the body is the test's.
                 control = reproducible(enabled=False)
-                report = Verification(self.item.name, self._run, self.runs, Path(folder), control).report()
+                report = Verification(self.item.name, self._run, self.runs, Path(folder), control, fresh="").report()
         except _NotComparedError:
             outcome, text = "not compared", ""
         else:
@@ -122,7 +122,7 @@ class Check:
             __tracebackhide__ = True
             nonlocal done
             # A test returns nothing, so that every operation of it has to speak.
-            every = replace(plan, level="ops+inputs") if plan.level == "values" else plan
+            every = replace(plan, level="ops+inputs", earlier=True) if plan.level == "values" else plan
             done = perform(_Task(self.item, body), every, on_step)
             if done.own_seed == self.running.seed:  # a method of unittest is seeded after its setUp
                 done.own_seed = None

@@ -121,7 +121,7 @@ class CompiledRegions:
             with self._pause:
                 outputs = run(inputs)  # which empties the list of inputs
             if generator is not None and before is not None and state_hash(generator) != before:
-                draft.drew(before, name)
+                draft.drew(before, name, generator)
             self._read_after(draft, mutated, outputs)
             return outputs
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TraceError, explain
+from .blame import Ends, generators_apart, with_generators, with_seeds
 from .compare import compare
 from .divergence import Comparison, Divergence
 from .file import TraceReader
@@ -21,7 +22,6 @@ from .verdict import EXIT_CODES, Outcome, Verdict, when
 from .wording import and_more, plural
 
 StrPath = str | os.PathLike[str]
-_Headers = tuple[Mapping[str, Any], Mapping[str, Any]]
 _Footers = tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
 
 
@@ -105,7 +105,7 @@ def diff_files(a: Path, b: Path, names: tuple[str, str]) -> Verdict:
         return judge(comparison, names, (one.header, other.header), (one.footer, other.footer))
 
 
-def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, footers: _Footers) -> Verdict:
+def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers: _Footers) -> Verdict:
     """Return the verdict on a comparison.
 
     Args:
@@ -125,6 +125,7 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: _Headers, foo
     verdict = Verdict("same", names, comparison, environment=environment, notes=notes)
     if comparison.divergence is not None:
         shown = cause_of(comparison.divergence, environment, headers[0].get("settings"))
+        shown = with_generators(shown, comparison.divergence, headers, (footers[0] or {}, footers[1] or {}))
         return replace(verdict, outcome="different", cause=shown)
     one, other = footers
     if one is None or other is None:
@@ -184,32 +185,20 @@ def _notes(name: str, footer: Mapping[str, Any] | None) -> list[str]:
     return notes
 
 
-def _at_the_end(headers: _Headers, footers: _Headers) -> Cause | None:
+def _at_the_end(headers: Ends, footers: Ends) -> Cause | None:
     """Return why two runs differ whose records do not; None if they do not either."""
     one, other = (footer.get("raised") or "no exception" for footer in footers)
     if one != other:
         because = f"everything recorded is the same, but the first run ended with {one}, the second with {other}"
         return Cause(Reason.CONTROL_FLOW, because, "Look at what raised.")
-    moved = _generators_apart(headers, footers)
-    if moved:
-        return Cause(
-            Reason.GENERATOR,
-            f"everything recorded is the same, but {and_more(moved, 3)} ended in another state: one run drew more",
-            "Look for a draw that depends on time, threads or another generator; later code would see it.",
-        )
-    return None
-
-
-def _generators_apart(headers: _Headers, footers: _Headers) -> list[str]:
-    """Return the generators that began alike and ended differently."""
-    (before_a, before_b), (after_a, after_b) = (
-        [side.get("generators") or {} for side in sides] for sides in (headers, footers)
-    )
-    return [
-        name
-        for name in before_a
-        if before_a[name] == before_b.get(name) and name in after_a and after_a[name] != after_b.get(name)
-    ]
+    moved = generators_apart(headers, footers)
+    if not moved:
+        return None
+    because = f"everything recorded is the same, but {and_more(moved, 3)} ended in another state"
+    remedy = "Look for a draw that depends on time, threads or another generator; later code would see it."
+    name = "torch" if moved[0].startswith("torch.") else moved[0]
+    cause = with_seeds(Cause(Reason.GENERATOR, because, remedy), name, footers)
+    return replace(cause, because=f"{because}: one run drew more") if cause.because == because else cause
 
 
 # Files and ranks

@@ -88,7 +88,7 @@ class OperationMode(DispatchMode):
         if operation.draws:
             generator, name = generator_of(args, kwargs)
             if generator is not None:
-                draft.drew(state_hash(generator), name)
+                draft.drew(state_hash(generator), name, generator)
         inputs, is_seen = self._drafts.inputs, self._storages.is_seen
         for argument, value in zip(operation.arguments, args):  # noqa: B905 (args may be fewer)
             if value is None or argument.is_not_read:

@@ -49,9 +49,10 @@ class Draft:
         self.hashes: list[Hash] = []
         self.tensors: list[torch.Tensor | None] = []
 
-    def drew(self, state: int, name: str) -> None:
+    def drew(self, state: int, name: str, generator: torch.Generator) -> None:
         """Note the hash of the state that a generator had before it was drawn from."""
-        self._add(("generator", "state", name), state)
+        seed = f"seed {generator.initial_seed()}" if self._drafts.seeds else ""
+        self._add(("generator", "state", name, None, "", seed), state)
 
     def number(self, role: Role, number: Any, argument: str = "", position: int | None = None) -> None:
         """Note a number that was given, or returned."""
@@ -122,6 +123,8 @@ class Drafts:
         self.leaves: Container[Any] = ()
         self.leaves_until = 0
         """How many records there were when the memory of `leaves` was last written."""
+        self.seeds = False
+        """Whether to note each generator's seed: it makes a site of its own, so in the one step of a replay alone."""
         self._places = places
         self._sites: dict[Any, int] = {}
 

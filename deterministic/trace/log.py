@@ -91,12 +91,6 @@ class Log:
         self._lock = threading.RLock()
         self.failed = False
 
-    def redirect(self, writer: Writer, level: Level) -> None:
-        """Write what comes from now on to another file, which has none of the sites yet."""
-        with self._lock:
-            self._writer, self._level = writer, level
-            self._new = list(self._indexes)
-
     @property
     def part(self) -> int:
         """How many segments were cut off the running step because they grew too long."""

@@ -59,10 +59,6 @@ class Observations:
         self.missed: dict[str, list[str]] = {"not_compared": [], "unreadable": []}
         """Texts for the footer: what has no fingerprint or no values, and what has values that cannot be read."""
 
-    def keep(self, kept: Kept | None) -> None:
-        """Keep another value from now on."""
-        self._kept = kept
-
     def read(self, tensors: Sequence[torch.Tensor]) -> list[int]:
         """Return the hashes that a record of tensors would have."""
         with self._pause, torch.no_grad():

@@ -72,6 +72,7 @@ _FIND_DATA = (
 )
 _FIND_WRITER = "Look for .numpy(), .data_ptr(), a kernel of your own or another thread that writes it"
 _SEED_IT = "Seed it: take run.generator(name), or pass it in reproducible(generators=[...])."
+BUILD_IT = "Build it in the run itself, once the seed is set"
 _FIND_DRAW = (
     "Seed it first: reproducible(seed=...), or `deterministic run`. If it is seeded, something drew from it before, "
     "and not the same in every run: look for a draw that depends on time, threads or another generator."
@@ -243,6 +244,10 @@ def _input(first: Moment, second: Moment, index: int) -> Cause:
     if origin == storages.COLLECTIVE:
         because = f"a collective{at} gave another result, or another rank sent another one"
         return _unknown(because, "Compare the traces of the other ranks: the first difference may be there.")
+    if origin == storages.EARLIER:
+        return _carried_over(
+            f"its input {value.name or value.type} was there before the run began, and had changed{apart}"
+        )
     if origin == storages.OUTSIDE:
         because = f"its input {value.name or value.type} came from outside torch, and differed when it arrived{apart}"
         return Cause(Reason.OUTSIDE, because, _FIND_DATA)
@@ -277,6 +282,9 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
     if kind in ("parameter", "gradient", "optimizer state", "later state"):
         because = f"the {kind} {value.name} was written past torch's dispatcher: no recorded operation differs"
         return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}.")
+    if kind in ("observed", "returned") and "[" not in value.type:
+        because = "nothing that torch computed differs: it came from numpy, another library or its threads"
+        return Cause(Reason.OUTSIDE, because, _FIND_DATA)
     return _unknown("no recorded operation differs", "Observe more values.")
 
 
@@ -309,8 +317,7 @@ def _elsewhere(first: Moment, second: Moment) -> Cause:
 
 
 def _carried_over(because: str) -> Cause:
-    remedy = "Build it inside the function, or run each repetition with isolate=True."
-    return Cause(Reason.CARRIED_OVER, because, remedy)
+    return Cause(Reason.CARRIED_OVER, because, f"{BUILD_IT}.")
 
 
 def _unknown(because: str, remedy: str) -> Cause:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import OUTSIDE, ModuleName, Modules
 from .observations import Observations, Pause, leaves
 from .places import Places
+from .seeding import Activity, Seeding
 from .states import States
 from .steps import Steps
 from .storages import Storages
@@ -44,8 +46,9 @@ class Recorder:
         absolute_paths: Write absolute paths.
         source: Write what stands in the lines.
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
-            user's `optimizer.step()`. A child that is forked in here goes on recording: see `redirect`.
+            user's `optimizer.step()`.
         kept: A value to keep, of a record of `segment`.
+        earlier: Tell memory that is there when it starts from what comes from outside torch.
     """
 
     def __init__(
@@ -58,17 +61,19 @@ class Recorder:
         source: bool = True,
         on_step: Callable[[int], None] = lambda steps: None,
         kept: Kept | None = None,
+        earlier: bool = False,
     ) -> None:
         self._level = level
+        self._earlier = earlier
         self._segment = segment
         self._on_step = on_step
-        self._is_in_on_step = False
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages(self._log.__len__)
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
+        self._drafts.seeds = segment is not None
         self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
@@ -82,6 +87,7 @@ class Recorder:
         self._steps_in_backward: bool | None = None
         self._thread = threading.get_ident()
         self._undo = ExitStack()
+        self.seeded: list[Seeding] = []
         self.compared = 0
         """How many records there are that say what was computed: not what it was computed from."""
 
@@ -104,18 +110,20 @@ class Recorder:
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
             "overwritten": self._overwritten,
+            "seeded": self.seeded,
         }
 
     def start(self) -> None:
         """Begin to record."""
         _prepare_process()
+        if self._earlier:
+            self._storages.mark_alive()
         try:
             self._begin(self._modules)
             self._begin(self._steps)
             self._begin(self._by_hand)
             self._watch_operations()
-            ACTIVE.append(self)
-            self._undo.callback(lambda: ACTIVE.remove(self))
+            self._begin(Activity(self))
             self._undo.callback(self._close_window, force=True)
             self._open_window()
         except BaseException:
@@ -140,27 +148,6 @@ class Recorder:
         if self._has("ops"):
             self._begin(self._threads)
             self._begin(self._compiled)
-
-    def redirect(self, writer: Writer, level: Level, *, segment: int | None, kept: Kept | None = None) -> None:
-        """Go on in a copy of the process, with another file: see `_verify.snapshots`. Call it after a step.
-
-        Args:
-            writer: Where segments go from now on.
-            level: What to record from now on.
-            segment: As for the constructor.
-            kept: As for the constructor.
-        """
-        self._level, self._segment, self._kept = level, segment, kept
-        self._drafts.inputs, self._drafts.kept = self._has("ops+inputs"), kept
-        self._log.redirect(writer, level)
-        self._observations.keep(kept)
-        self._watch_operations()
-        self._open_window()
-
-    def abandon(self) -> None:
-        """Do nothing more in a child that was forked, if it is not a copy that goes on."""
-        if not self._is_in_on_step:
-            self.stop()
 
     def end(self) -> None:
         """Write what followed the last step; call it last."""
@@ -290,11 +277,7 @@ class Recorder:
         self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
         self._close_window()
         self._open_window()
-        self._is_in_on_step = True
-        try:
-            self._on_step(self.steps)
-        finally:
-            self._is_in_on_step = False
+        self._on_step(self.steps)
 
     # The window in which operations are recorded
 
@@ -328,17 +311,12 @@ class Recorder:
                 self._mode = None
 
 
-_is_prepared = False
-
-
+@cache
 def _prepare_process() -> None:
-    global _is_prepared
-    if not _is_prepared:
-        _is_prepared = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_abandon_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _abandon_all() -> None:
     for recorder in [*ACTIVE]:
-        recorder.abandon()
+        recorder.stop()

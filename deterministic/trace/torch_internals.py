@@ -131,6 +131,12 @@ is_transformed: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorc
 """Return whether a tensor is what `torch.func` gives in place of another."""
 
 
+def graphs_compiled() -> int:
+    """Return how many graphs inductor has compiled in this process, as far as torch tells."""
+    metrics = getattr(sys.modules.get("torch._dynamo.utils"), "compilation_time_metrics", {})
+    return len(metrics.get("compile_fx_inner", ()))
+
+
 def storage_key(tensor: torch.Tensor) -> Any:
     """Return what tells a tensor's storage apart from every other that is alive; None if it has none."""
     try:

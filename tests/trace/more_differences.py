@@ -94,7 +94,7 @@ OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
         batch(2, 0, 0, 8),
         "values",
         "began elsewhere: epoch was 0 in the first run, 2 in the second",
-        "isolate=True",
+        "Build it in the run itself",
     ),
     "a state": (
         Reason.CARRIED_OVER,
@@ -102,7 +102,7 @@ OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
         rec("state", "GPT when it was first called", part("output", 2, name="fc.weight")),
         "ops",
         "fc.weight differed when it was first used",
-        "isolate=True",
+        "Build it in the run itself",
     ),
     "a state of another shape": (
         Reason.CARRIED_OVER,

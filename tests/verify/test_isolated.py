@@ -18,6 +18,7 @@ from deterministic._verify.tasks import FunctionTask
 from deterministic._verify.verification import Verification
 from deterministic.trace.file import TraceReader
 
+from ..compiling import needs_a_compiler, run_inductor
 from ..processes import ROOT
 from . import functions
 from .repetitions import footer_of, run_once
@@ -151,6 +152,38 @@ def test_work_in_child_processes_leaves_it_open_where_no_step_was_compared(
     report = Verification("train", run, 2, tmp_path).report()
     assert report.outcome == outcome
     assert "Child processes did" in str(report)
+
+
+COMPILES = """
+import torch
+import torch._inductor.config
+from deterministic import verify
+
+torch._inductor.config.cpp_cache_precompile_headers = False
+torch._inductor.config.force_disable_caches = True  # so that every run compiles
+
+def run():
+    torch._dynamo.reset()
+    found = torch.compile(lambda x: (x.sin() * 2).cumsum(0))(torch.rand(64))
+    return bool(found.sum() > 0)
+
+print(verify(run, runs=2))
+"""
+
+
+@pytest.mark.slow
+@needs_a_compiler
+def test_the_compilers_of_inductor_are_no_child_processes_that_did_the_work(tmp_path: Path) -> None:
+    assert run_inductor(COMPILES, tmp_path) == "bit-exact: 2 runs of run, 0 steps each"
+
+
+def test_child_processes_of_one_run_alone_did_not_do_the_work(tmp_path: Path) -> None:
+    def run(repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        done = perform(FunctionTask(functions.decorated), plan, on_step)
+        done.is_thin, done.children_share = True, 0.0 if repetition else 0.9
+        return done
+
+    assert str(Verification("decorated", run, 2, tmp_path).report()) == "bit-exact: 2 runs of decorated, 0 steps each"
 
 
 class Cut:

@@ -1,0 +1,114 @@
+"""Who seeds the process's generators while a scope or a recording is open: each call is noted, with its line.
+
+Importing it does not import torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .active import ACTIVE
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+HOLDERS: list[Sequence[Any]] = [ACTIVE]
+"""What is open: each has a list `seeded` for notes. The stack adds its entries."""
+
+MOST = 64
+"""Notes that each holds: the first ones, for the first seed that differs is the one to know."""
+
+_LONGEST_SEED = 40
+_NAMES = (
+    # What torch.manual_seed and torch.seed call: dynamo, TorchScript and pickle know those two by their identity.
+    ("torch", "torch.cuda", "manual_seed_all"),
+    ("numpy.random", "numpy.random", "seed"),
+    ("python.random", "random", "seed"),
+)
+
+_calls: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
+"""The functions of `_NAMES` as they were found first: module, name, function, and what stands there meanwhile."""
+
+_is_watching = False
+
+
+class Seeding(NamedTuple):
+    """One call: which generator, the seed as text ("None" for the system's entropy), and the user's line."""
+
+    generator: str
+    seed: str
+    place: str
+
+
+def watch() -> None:
+    """Watch the functions that seed, if something is open; else put them back, where nobody put others since.
+
+    Call it whenever something was opened or closed: what it does depends on nothing else, so that no order matters.
+    Of numpy and Python, what the user has bound to a name of their own is not watched. Compiled code that seeds numpy
+    has a graph break there, as it has for Python: dynamo knows numpy's functions by their identity.
+    """
+    global _calls, _is_watching
+    is_open = any(HOLDERS)
+    if is_open == _is_watching:
+        return
+    _is_watching = True  # after an interrupt from here on the last call finishes what there is
+    _calls = _calls or [(sys.modules[path], name, *_pair(path, name, generator)) for generator, path, name in _NAMES]
+    for module, name, original, noting in _calls:
+        before, after = (original, noting) if is_open else (noting, original)
+        if module.__dict__.get(name) is before:
+            setattr(module, name, after)
+    _is_watching = is_open
+
+
+class Activity:
+    """What makes a recorder one of those that are at work."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def start(self) -> None:
+        """Let it be told of batches, of what is observed, and of seeds."""
+        ACTIVE.append(self._recorder)
+        watch()
+
+    def stop(self) -> None:
+        """Let it be told no more."""
+        if self._recorder in ACTIVE:
+            ACTIVE.remove(self._recorder)
+        watch()
+
+
+def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return a function, and one that calls it and notes that it did."""
+    original: Callable[..., Any] = getattr(sys.modules[path], name)
+
+    @wraps(original)
+    def seed(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
+        if holders and not _is_own(sys._getframe(1).f_globals.get("__name__")):
+            given = next(iter([*args, *kwargs.values(), result]))
+            note = Seeding(generator, str(given)[:_LONGEST_SEED], _users_line())
+            for holder in holders:
+                holder.seeded.append(note)
+        return result
+
+    seed.__module__, seed.__qualname__ = path, name  # where pickle finds it, also in another process
+    return original, seed
+
+
+def _is_own(module: Any) -> bool:
+    return str(module).partition(".")[0] == __name__.partition(".")[0]
+
+
+def _users_line() -> str:
+    """Return the user's own line that led here, else that of the package that seeds."""
+    from .places import Places
+
+    places = Places(texts=False)
+    lines = places.lines(places.here())
+    own: str = next((line.place for line in lines.get("callers", ()) if line.is_own), lines.get("place", ""))
+    return own
