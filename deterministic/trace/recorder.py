@@ -283,7 +283,7 @@ class Recorder:
 
     def _is_in_window(self) -> bool:
         # Where a step by hand ends is seen later: until then the next one may have begun.
-        ahead = 1 if self._by_hand.leaves else 0
+        ahead = 1 if self._by_hand.waiting else 0
         return self._segment is None or self.steps <= self._segment <= self.steps + ahead
 
     def _is_recording_operations(self) -> bool:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from deterministic import verify
 from deterministic.trace import by_hand
+from deterministic.trace.active import ACTIVE
 from deterministic.trace.torch_internals import autograd, engine
 
 from .recorded import Recorded, recorded
@@ -172,8 +173,6 @@ def test_what_is_observed_after_an_update_belongs_to_the_next_step() -> None:
     for level in ("values", "ops"):
 
         def body() -> None:
-            from deterministic.trace.active import ACTIVE
-
             for step in range(2):
                 weight.sum().backward()
                 with torch.no_grad():
@@ -315,3 +314,24 @@ def test_a_step_within_a_module_that_runs_has_its_result_behind_it_at_each_level
         found = recorded(lambda: [Trainer()(torch.ones(2)) for _ in range(1)], level)  # type: ignore[arg-type]
         kinds = [[e.site.kind for e in es if e.site.kind not in ("operation", "module")] for _, es in found.steps]
         assert kinds == [["state", "input", "gradient", "parameter"], ["result"]]
+
+
+def test_leaves_whose_memory_is_freed_meanwhile_have_not_changed() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    storage, size = weight.untyped_storage(), weight.untyped_storage().nbytes()
+
+    def free_and_look() -> None:
+        storage.resize_(0)
+        ACTIVE[-1].observe("freed", 1)
+
+    def body() -> None:
+        loss = (weight * 2).sum()
+        free_and_look()
+        loss.backward()
+        storage.resize_(size)
+        weight.data.fill_(3)
+        ACTIVE[-1].observe("gathered", 1)
+        (weight * 2).sum().backward()
+        free_and_look()
+
+    assert steps_of(recorded(body, "values")) == [(-1, 0)]
