@@ -59,7 +59,7 @@ def without_gradients(noise: Noise) -> None:
         with torch.no_grad():
             for parameter in model.parameters():
                 assert parameter.grad is not None
-                parameter -= 0.1 * parameter.grad
+                parameter.sub_(0.1 * parameter.grad)
                 parameter.grad.zero_()
 
 
@@ -80,6 +80,7 @@ def of_plain_tensors(noise: Noise) -> None:
         weight.grad = bias.grad = None
         loss.backward()
         for leaf in (weight, bias):
+            assert leaf.grad is not None
             leaf.data += -0.1 * leaf.grad
 
 
@@ -179,7 +180,7 @@ def test_what_is_observed_after_an_update_belongs_to_the_next_step() -> None:
                     weight.sub_(1)
                 ACTIVE[-1].observe("step", step)
 
-        found.append(recorded(body, level))  # type: ignore[arg-type]
+        found.append(recorded(body, level))
     for one in found:
         kinds = [[e.site.kind for e in entries if e.site.kind != "operation"] for _, entries in one.steps]
         assert kinds == [["gradient", "parameter"], ["observed", "gradient", "parameter"], ["observed"]]
@@ -203,12 +204,12 @@ def lbfgs(model: nn.Module) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = model(X).square().mean()
+        loss: Tensor = model(X).square().mean()
         loss.backward()
         return loss
 
     for _ in range(2):
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
 
 
 def adversarial(model: nn.Module) -> None:
@@ -311,7 +312,7 @@ def test_a_step_within_a_module_that_runs_has_its_result_behind_it_at_each_level
             return loss.detach() * 2
 
     for level in ("values", "ops"):
-        found = recorded(lambda: [Trainer()(torch.ones(2)) for _ in range(1)], level)  # type: ignore[arg-type]
+        found = recorded(lambda: [Trainer()(torch.ones(2)) for _ in range(1)], level)
         kinds = [[e.site.kind for e in es if e.site.kind not in ("operation", "module")] for _, es in found.steps]
         assert kinds == [["state", "input", "gradient", "parameter"], ["result"]]
 
