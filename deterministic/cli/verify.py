@@ -2,7 +2,8 @@
 
 The script stays as it is. It runs under `reproducible()`, seeded and with deterministic algorithms; with --as-is it
 runs as it does without this command. Exits with 0 if the runs are bit-exact, with 1 if they differ, and with 2 if that
-could not be told: the script failed, it was ended, or nothing was there to compare.
+could not be told: the script failed, it was ended, nothing was there to compare, or its bits are the same and what it
+printed is not.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from .torch_internals import autograd, current_node, engine, is_only_described, 
 
 Tensors = Sequence[torch.Tensor]
 
+_FREED = 0
+"""The hash of what has no values now, as the parameters that FSDP gathers for as long as a module runs."""
+
 _watching: list[ByHand] = []
 
 
@@ -34,11 +37,10 @@ class ByHand:
         self._read = read
         self._on_backward = on_backward
         self._on_step = on_step
-        self._hashes: list[int] = []
         self._is_rebinding = False
         self.thread = threading.get_ident()
-        self.leaves: Tensors = ()
-        """What the last backward pass reached, kept alive until it has changed or another one begins."""
+        self.waiting: Sequence[tuple[torch.Tensor, int]] = ()
+        """What the last backward pass reached, with hashes: kept alive until it has changed or another pass begins."""
 
     def start(self) -> None:
         """Watch the engine."""
@@ -48,7 +50,7 @@ class ByHand:
 
     def stop(self) -> None:
         """Watch it no more."""
-        self.leaves = ()
+        self.waiting = ()
         if self in _watching:
             _watching.remove(self)
         if not _watching and autograd._engine_run_backward is _run:  # else it stays below what came later
@@ -56,14 +58,20 @@ class ByHand:
 
     def look(self, *, is_end: bool = False) -> None:
         """See whether the leaves have changed, which is a step; at the end what the step before did tells, too."""
-        if self.leaves and ((is_end and self._is_rebinding) or self._read(self.leaves) != self._hashes):
-            leaves, self.leaves = self.leaves, ()
+        if not self.waiting:
+            return
+        leaves, hashes = zip(*self.waiting, strict=True)
+        if any(now not in (before, _FREED) for now, before in zip(self._read(leaves), hashes, strict=True)):
+            self.waiting = ()
             self._on_step(leaves)
+        elif is_end and self._is_rebinding:
+            self.waiting = ()
+            self._on_step(())  # which the new ones are nothing tells
 
     def before(self, leaves: Tensors) -> None:
         """Note that a backward pass begins; where like ones have come in place of all leaves, it was a step."""
         self.look()
-        old, self.leaves = [(weakref.ref(leaf), leaf.shape, leaf.dtype) for leaf in self.leaves], ()
+        old, self.waiting = [(weakref.ref(leaf), leaf.shape, leaf.dtype) for leaf, _ in self.waiting], ()
         are_alike = [(leaf.shape, leaf.dtype) for leaf in leaves] == [one[1:] for one in old]
         if are_alike and all(leaf() is None for leaf, *_ in old):
             self._is_rebinding = True
@@ -71,7 +79,7 @@ class ByHand:
 
     def after(self, leaves: Tensors, gradients: Sequence[torch.Tensor | None]) -> None:
         """Note that it is over."""
-        self.leaves, self._hashes = leaves, self._read(leaves)
+        self.waiting = [pair for pair in zip(leaves, self._read(leaves), strict=True) if pair[1] != _FREED]
         self._on_backward(leaves, gradients)
 
 

@@ -160,14 +160,16 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
     """Record what a block computes, as hashes, into a file that `diff` compares with another.
 
     From the least to the most, each with what the ones before it have:
-    `"digest"`, 16 bytes a step over gradients, parameters, optimizer state, batches and what was observed;
+    `"digest"`, 16 bytes a step over gradients, parameters, optimizer state, batches, what was observed, and what
+    outermost modules are given and return;
     `"values"`, a hash for each of these;
     `"modules"`, and of what each module returned and the gradient of that;
     `"ops"`, and of what each operation wrote, the numbers it was given, the generator state it drew from;
     `"ops+inputs"`, and of what each operation read.
 
-    A step ends with each `optimizer.step()`. State it touches while the block is open: torch's global module and
-    optimizer hooks, the functions that seed (to note who does), and from `"ops"` on a dispatch mode and
+    A step ends with each `optimizer.step()`; until there is one, where leaves that a backward pass reached are seen to
+    have changed. State it touches while the block is open: torch's global module and optimizer hooks, what begins a
+    backward pass, the functions that seed (to note who does), and from `"ops"` on a dispatch mode and
     `threading.setprofile`. No generator is drawn from.
 
     Args:

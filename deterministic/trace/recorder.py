@@ -214,11 +214,13 @@ class Recorder:
         if threading.get_ident() != self._thread:
             return
         phase = "forward" if current_node() is None else "recompute"
-        if phase == "forward" and self._modules.current() is OUTSIDE:
+        is_root = phase == "forward" and self._modules.current() is OUTSIDE
+        if is_root:
             self._add("result", name.own, result, phase=phase, module=name, spot=self._places.here())
         if not self._has("modules") or not self._is_in_window():
             return
-        self._add("module", name.own, result, phase=phase, module=name)
+        if not is_root:
+            self._add("module", name.own, result, phase=phase, module=name)
         for index, tensor in enumerate(leaf for _, leaf in leaves("", result) if isinstance(leaf, torch.Tensor)):
             # A hook on a leaf would stay there for good.
             if tensor.requires_grad and not tensor.is_leaf and phase == "forward":
@@ -281,7 +283,7 @@ class Recorder:
 
     def _is_in_window(self) -> bool:
         # Where a step by hand ends is seen later: until then the next one may have begun.
-        ahead = 1 if self._by_hand.leaves else 0
+        ahead = 1 if self._by_hand.waiting else 0
         return self._segment is None or self.steps <= self._segment <= self.steps + ahead
 
     def _is_recording_operations(self) -> bool:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from deterministic import verify
 from deterministic.trace import by_hand
+from deterministic.trace.active import ACTIVE
 from deterministic.trace.torch_internals import autograd, engine
 
 from .recorded import Recorded, recorded
@@ -58,7 +59,7 @@ def without_gradients(noise: Noise) -> None:
         with torch.no_grad():
             for parameter in model.parameters():
                 assert parameter.grad is not None
-                parameter -= 0.1 * parameter.grad
+                parameter.sub_(0.1 * parameter.grad)
                 parameter.grad.zero_()
 
 
@@ -79,6 +80,7 @@ def of_plain_tensors(noise: Noise) -> None:
         weight.grad = bias.grad = None
         loss.backward()
         for leaf in (weight, bias):
+            assert leaf.grad is not None
             leaf.data += -0.1 * leaf.grad
 
 
@@ -172,15 +174,13 @@ def test_what_is_observed_after_an_update_belongs_to_the_next_step() -> None:
     for level in ("values", "ops"):
 
         def body() -> None:
-            from deterministic.trace.active import ACTIVE
-
             for step in range(2):
                 weight.sum().backward()
                 with torch.no_grad():
                     weight.sub_(1)
                 ACTIVE[-1].observe("step", step)
 
-        found.append(recorded(body, level))  # type: ignore[arg-type]
+        found.append(recorded(body, level))
     for one in found:
         kinds = [[e.site.kind for e in entries if e.site.kind != "operation"] for _, entries in one.steps]
         assert kinds == [["gradient", "parameter"], ["observed", "gradient", "parameter"], ["observed"]]
@@ -204,12 +204,12 @@ def lbfgs(model: nn.Module) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = model(X).square().mean()
+        loss: Tensor = model(X).square().mean()
         loss.backward()
         return loss
 
     for _ in range(2):
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
 
 
 def adversarial(model: nn.Module) -> None:
@@ -312,6 +312,27 @@ def test_a_step_within_a_module_that_runs_has_its_result_behind_it_at_each_level
             return loss.detach() * 2
 
     for level in ("values", "ops"):
-        found = recorded(lambda: [Trainer()(torch.ones(2)) for _ in range(1)], level)  # type: ignore[arg-type]
+        found = recorded(lambda: [Trainer()(torch.ones(2)) for _ in range(1)], level)
         kinds = [[e.site.kind for e in es if e.site.kind not in ("operation", "module")] for _, es in found.steps]
         assert kinds == [["state", "input", "gradient", "parameter"], ["result"]]
+
+
+def test_leaves_whose_memory_is_freed_meanwhile_have_not_changed() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    storage, size = weight.untyped_storage(), weight.untyped_storage().nbytes()
+
+    def free_and_look() -> None:
+        storage.resize_(0)
+        ACTIVE[-1].observe("freed", 1)
+
+    def body() -> None:
+        loss = (weight * 2).sum()
+        free_and_look()
+        loss.backward()
+        storage.resize_(size)
+        weight.data.fill_(3)
+        ACTIVE[-1].observe("gathered", 1)
+        (weight * 2).sum().backward()
+        free_and_look()
+
+    assert steps_of(recorded(body, "values")) == [(-1, 0)]

@@ -177,11 +177,11 @@ def test_the_state_is_recorded_when_a_module_is_first_called_and_what_it_returns
     assert [(e.site.module, e.site.phase) for e in found.all("module")] == [
         ("0", "forward"),
         ("1", "forward"),
-        ("", "forward"),
         ("1", "backward"),  # what the outermost one returns is the same tensor
         ("", "backward"),
         ("0", "backward"),
     ] * 2
+    assert [(e.site.name, e.site.phase) for e in found.all("result")] == [("Sequential", "forward")] * 2
 
 
 def test_no_hook_is_left_on_a_parameter_that_a_module_returns() -> None:
