@@ -59,6 +59,10 @@ class Observations:
         self.missed: dict[str, list[str]] = {"not_compared": [], "unreadable": []}
         """Texts for the footer: what has no fingerprint or no values, and what has values that cannot be read."""
 
+    def here(self) -> Spot | None:
+        """Return the innermost spot outside of torch."""
+        return self._places.here()
+
     def read(self, tensors: Sequence[torch.Tensor]) -> list[int]:
         """Return the hashes that a record of tensors would have."""
         with self._pause, torch.no_grad():

@@ -280,6 +280,8 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
     value = first.site.values[index]
     if kind == "batch" and value.name in _PLACE_IN_EPOCH:
         return _elsewhere(first, second)
+    if kind == "state" and value.type in _NUMBERS:
+        return _number(first, second, index)  # an option of an optimizer
     if kind in ("batch", "input", "state"):
         return _arrived(divergence, kind, f"{value.name} differed" if value.name else "")
     # A step of an optimizer has operations; where there are none, they were recorded around another step alone.

@@ -66,7 +66,8 @@ class Steps:
             self._numbers[optimizer] = len(self._counts)
             self._counts.append(0)
             title = f"{type(optimizer).__name__} before its first step"
-            self._observations.add("state", title, _state(optimizer, self._parameters(optimizer)))
+            state = _state(optimizer, self._parameters(optimizer))
+            self._observations.add("state", title, state, spot=self._observations.here())
         # The arguments begin with the optimizer itself.
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         wrapped = self._on_start(closure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -86,7 +86,7 @@ def test_what_is_seeded_while_a_body_is_suspended_is_not_its_own() -> None:
     reports = []
 
     @reproducible(0)
-    def body() -> Iterator[None]:
+    def body() -> Generator[None, None, None]:
         from deterministic import current_run
 
         random.seed(1)
@@ -170,9 +170,10 @@ def test_compiled_code_has_the_same_graphs_inside_and_outside(seed: str) -> None
     names = {"torch": torch, "random": random}
     exec(compile(f"def step(x):\n    y = x.sin()\n    {seed}\n    return y * 2", "step.py", "exec"), names)
     step: Any = names["step"]
+    reset: Any = torch._dynamo.reset
 
     def graphs() -> int:
-        torch._dynamo.reset()
+        reset()
         backend = Counting()
         assert torch.equal(torch.compile(step, backend=backend)(torch.ones(2)), step(torch.ones(2)))
         return backend.graphs

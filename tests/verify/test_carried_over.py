@@ -171,7 +171,12 @@ class Trainer:
 
 def has_calls() -> torch.Tensor:
     has_calls.calls += 1  # type: ignore[attr-defined]
-    return torch.ones(2) * has_calls.calls  # type: ignore[attr-defined]
+    return torch.full((2,), float(has_calls.calls))  # type: ignore[attr-defined]
+
+
+def grows() -> torch.Tensor:
+    Trainer.total.append(0)
+    return torch.ones(2) * len(Trainer.total)
 
 
 has_calls.calls = 0  # type: ignore[attr-defined]
@@ -187,7 +192,7 @@ trainer = Trainer()
         (lambda: trainer.fit(), "variable trainer.w"),
         (functools.partial(functools.partial(Trainer.fit, trainer), scale=3.0), "argument 0.w"),
         (Trainer().count, "variable Trainer.total"),
-        (lambda: Trainer.total.append(0) or torch.ones(2) * len(Trainer.total), "variable Trainer.total"),
+        (grows, "variable Trainer.total"),
         (has_calls, "variable has_calls.calls"),
         (lambda: shared.smooth() + shared.average, "variable shared.average"),
         (lambda: (lambda: trainer.w.sum() + trainer.fit())(), "variable trainer.w"),
@@ -246,7 +251,7 @@ def test_what_differs_at_the_end_alone_and_once_is_done_once() -> None:
 
 
 def test_a_setting_that_the_first_run_left_changed_is_named() -> None:
-    def run() -> torch.dtype:
+    def run() -> torch.Tensor:
         found = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
         return torch.ones(1, dtype=found).div(3)
