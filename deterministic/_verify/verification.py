@@ -155,6 +155,9 @@ class Verification:
                 return replace(verdict, notes=[*verdict.notes, *cut])
             found = self._compare(*pair)
             again = found.comparison.divergence if found.comparison else None
+            failed = [line for run, r in zip((one, other), pair, strict=True) for line in _failed(run, r)]
+            if failed and (again is None or None in (again.step, again.first, again.second)):
+                return replace(verdict, notes=[*verdict.notes, *failed])
             if again is None or again.step is None:
                 continue
             if again.segment < segment:
@@ -253,6 +256,16 @@ def _is_of(path: Path, moment: Moment | None, index: int) -> bool:
     """Return whether a kept value is the very one that was recorded: it need not be, if it varies from run to run."""
     tensor = torch.load(path, weights_only=True)
     return moment is not None and moment.hashes[index] in collect([hash_on_host(tensor), hash_on_device(tensor)])
+
+
+def _failed(run: _Repetition, replay: _Repetition) -> list[str]:
+    """Return that a replay ended otherwise than its run did, and why; nothing if it did not."""
+    raised, error = replay.done.raised, replay.done.error
+    if raised in (None, run.done.raised):
+        return []
+    told = f"{raised}: {error}" if type(error).__name__ == raised else str(error)  # of what a process printed
+    why = next((line.strip() for line in told.splitlines() if f"{raised}: " in line), raised)
+    return [f"{run.name} failed when it was replayed with every operation recorded: {why}. Step and value are its own."]
 
 
 def _ends(lines: Sequence[str]) -> Sequence[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .divergence import Divergence, corresponding, differing_values
-from .reasons import Cause, Reason
+from .reasons import ORDERED, Cause, Reason
 
 Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
 """The headers of two traces, or the footers, empty where a trace was not finished."""
@@ -15,6 +15,7 @@ Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
 _ENTROPY = "None"
 """The seed of `random.seed()` and `numpy.random.seed()`."""
 
+_PYTHONS = {"python.random": "Python's generator (random)", "numpy.random": "numpy's generator (numpy.random)"}
 _SEED_FIRST = "Seed it first: reproducible(seed=...) and `deterministic run` do, with every generator of the process."
 _SEED_THERE = "Give it a fixed seed there, or leave that out, so that the seed of reproducible() holds."
 
@@ -30,7 +31,7 @@ def with_generators(cause: Cause, divergence: Divergence, headers: Ends, footers
     """
     if cause.reason is Reason.GENERATOR:
         return _of_draw(cause, divergence, footers)
-    if cause.reason not in (Reason.OUTSIDE, Reason.NUMBER, Reason.CONTROL_FLOW):
+    if cause.reason not in ORDERED:
         return cause
     others = [name for name in headers[0].get("generators") or {} if not name.startswith("torch")]
     kind = divergence.first.site.kind if divergence.first is not None and divergence.values else ""
@@ -42,21 +43,31 @@ def with_generators(cause: Cause, divergence: Divergence, headers: Ends, footers
             remedy = _SEED_FIRST if is_new else "Look for what seeds it in the run, or draws from it more often in one."
             found = Cause(Reason.GENERATOR, f"{what}; {name} was drawn from, and {how}", remedy)
             return with_seeds(found, name, footers)
+    drawn = generators_apart(headers, footers, began_alike=False)
     for name in others:
         if told := _seeds_apart(name, footers):
             return replace(cause, remedy=f"The code seeded {name} {told}. {_SEED_THERE} Else: {cause.remedy}")
+        if name in drawn and headers[0]["generators"][name] != headers[1]["generators"].get(name):
+            who = f"{_PYTHONS.get(name, name)} was drawn from and nobody had seeded it"
+            seed = f"{who}: reproducible(seed=...), or `deterministic run`, does"
+            return replace(cause, remedy=f"{seed}. Else: {cause.remedy}")
     return cause
 
 
 def generators_apart(headers: Ends, footers: Ends, *, began_alike: bool = True) -> list[str]:
-    """Return the generators that began alike, or not, were drawn from, and ended differently."""
+    """Return the generators that began alike, or not but were drawn from in both, and ended differently."""
     (before_a, before_b), (after_a, after_b) = (
         [side.get("generators") or {} for side in sides] for sides in (headers, footers)
     )
     return [
         name
         for name in before_a
-        if (before_a[name] == before_b.get(name) or not (began_alike or after_a.get(name) == before_a[name]))
+        if (
+            before_a[name] == before_b.get(name)
+            or not (
+                began_alike or after_a.get(name) == before_a[name] or after_b.get(name) in (None, before_b.get(name))
+            )
+        )
         and name in after_a
         and after_a[name] != after_b.get(name)
     ]

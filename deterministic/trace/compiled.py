@@ -14,7 +14,7 @@ import torch
 import wrapt
 
 from .drafts import Draft
-from .generators import generator_of, state_hash
+from .generators import Watched
 from .operations import tensors_in
 from .storages import THREAD
 from .threads import works_for
@@ -116,12 +116,10 @@ class CompiledRegions:
             for index, tensor in enumerate(sorted(tensors_in(inputs), key=self._name_and_shape)):
                 draft.input(tensor, "input", index)
             mutated = _mutated(graph, inputs)
-            generator, name = generator_of(inputs, {})
-            before = None if generator is None else state_hash(generator)
+            watched = Watched(inputs, {})
             with self._pause:
                 outputs = run(inputs)  # which empties the list of inputs
-            if generator is not None and before is not None and state_hash(generator) != before:
-                draft.drew(before, name, generator)
+            draft.drew(watched)
             self._read_after(draft, mutated, outputs)
             return outputs
 

@@ -137,6 +137,9 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers
     if unreadable:
         notes = [*notes, f"values that could not be read, so that nothing is known of them: {unreadable}"]
         return replace(verdict, outcome="could not tell", notes=notes)
+    if one.get("raised"):
+        notes = [*notes, "everything is the same up to there; what would have come after is not known"]
+        return replace(verdict, outcome="could not tell", notes=notes)
     if not (one.get("compared") or other.get("compared") or comparison.has_operations):
         return replace(verdict, outcome="could not tell", notes=notes if missed else [*notes, _NOTHING])
     return verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from .attribution import Attribution, Where
 from .bits import undispatched
 from .drafts import Draft, Drafts
 from .eager import EAGER
-from .generators import generator_of, state_hash
+from .generators import Watched
 from .observations import Pause
 from .operations import Argument, Operation, tensors_in
 from .storages import COLLECTIVE, UNINITIALISED
@@ -19,6 +19,10 @@ from .torch_internals import DispatchMode, is_only_described
 from .values import dispatches, is_number, is_plain
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+_TAKING_A_GRADIENT = None, "torch::autograd::AccumulateGrad"
+_COPIES = ("aten.clone.default", "aten.copy_.default", "aten.new_empty_strided.default")
+"""Autograd copies a gradient that anybody else still holds, as the thread of a collective may: that is no record."""
 
 
 class OperationMode(DispatchMode):
@@ -63,32 +67,26 @@ class OperationMode(DispatchMode):
                 return self._higher_order(function, args, kwargs)
             known = self._operations[id(function)] = function, Operation(function)
         operation = known[1]
-        if operation.is_view:
+        if operation.is_view and not operation.has_place:
             result = function(*args, **kwargs)
             self._attribution.note_view()
             return result
+        if operation.is_collective:
+            return self._collective(operation, function, args, kwargs)
         draft = Draft(self._drafts)
-        if operation.waits:
-            result = function(*args, **kwargs)
-            for tensor in tensors_in(result):
-                draft.input(tensor, "result")  # not its own: a collective's, that it waited for
-            draft.finish(operation.name, self._attribution.here())
-            return result
-        if operation.is_asynchronous:
-            self._read_collective(operation, args, kwargs, draft)
-        else:
-            self._read_before(operation, args, kwargs, draft)
+        watched = Watched(args, kwargs) if operation.draws else None
+        self._read_before(operation, args, kwargs, draft)
         result = function(*args, **kwargs)
+        if watched is not None:
+            draft.drew(watched)
         where = self._attribution.here()
-        self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
-        draft.finish(operation.name, where)
+        if not operation.is_view:
+            self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
+        if where[2:] != _TAKING_A_GRADIENT or operation.name not in _COPIES:
+            draft.finish(operation.name, where)
         return result
 
     def _read_before(self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft) -> None:
-        if operation.draws:
-            generator, name = generator_of(args, kwargs)
-            if generator is not None:
-                draft.drew(state_hash(generator), name, generator)
         inputs, is_seen = self._drafts.inputs, self._storages.is_seen
         for argument, value in zip(operation.arguments, args):  # noqa: B905 (args may be fewer)
             if value is None or argument.is_not_read:
@@ -103,16 +101,6 @@ class OperationMode(DispatchMode):
             if value is not None and not argument.is_not_read:
                 self._read_argument(argument, value, draft)
 
-    def _read_collective(
-        self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft
-    ) -> None:
-        """Note what a collective is given: its schema does not say that it only writes some of that."""
-        given = {**dict(zip((argument.name for argument in operation.arguments), args, strict=False)), **kwargs}
-        for name, value in given.items():
-            for index, tensor in enumerate(() if name.startswith("output") else tensors_in(value)):
-                if not self._storages.is_uninitialised(tensor):
-                    draft.input(tensor, name, index)
-
     def _read_argument(self, argument: Argument, value: Any, draft: Draft) -> None:
         if isinstance(value, torch.Tensor):
             draft.input(value, argument.name)
@@ -122,6 +110,7 @@ class OperationMode(DispatchMode):
                 if is_number(number):
                     draft.number("number", number, argument.name, index if len(numbers) > 1 else None)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
+            draft.constant(argument.name, f"{len(value)} tensor{'s' * (len(value) != 1)}")
             inputs, is_seen = self._drafts.inputs, self._storages.is_seen
             for index, item in enumerate(value):
                 if isinstance(item, torch.Tensor) and (inputs or not is_seen(item)):
@@ -132,11 +121,8 @@ class OperationMode(DispatchMode):
     def _read_after(
         self, operation: Operation, result: Any, writes: Sequence[torch.Tensor], where: Where, draft: Draft
     ) -> None:
-        if operation.is_uninitialised or operation.is_asynchronous:
-            origin = UNINITIALISED if operation.is_uninitialised else COLLECTIVE
-            for tensor in (*writes, *tensors_in(result)):
-                if is_plain(tensor):
-                    self._storages.mark(tensor, origin, where.spot)
+        if operation.is_uninitialised:
+            self._mark((*writes, *tensors_in(result)), UNINITIALISED, where)
             return
         for tensor in writes:
             draft.wrote(tensor, wholly=operation.overwrites)
@@ -146,13 +132,41 @@ class OperationMode(DispatchMode):
         if operation.scratch is not None and isinstance(result, tuple):
             scratch = result[operation.scratch]
             result = tuple(tensor for tensor in result if tensor is not scratch)
-            self._storages.mark(scratch, UNINITIALISED, where.spot)
+            self._mark(tensors_in(scratch), UNINITIALISED, where)  # none of it is needed without gradients
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
             if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
                     with undispatched():
                         draft.number("number", tensor.item(), "data")
                 draft.made(tensor)
+
+    def _mark(self, tensors: Iterable[torch.Tensor], origin: str, where: Where) -> None:
+        for tensor in tensors:
+            if is_plain(tensor):
+                self._storages.mark(tensor, origin, where.spot)
+
+    def _collective(self, operation: Operation, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Record a collective: what it writes is hashed once it is there, at the latest where it is first read."""
+        draft = Draft(self._drafts)
+        for name, value in {**dict(zip(operation.keywords, args, strict=False)), **kwargs}.items():
+            for index, tensor in enumerate(() if operation.keywords[name].is_not_read else tensors_in(value)):
+                if self._storages.is_there(tensor):
+                    draft.input(tensor, name, index)
+        result = function(*args, **kwargs)
+        where, writes = self._attribution.here(), operation.writes(args, kwargs)
+        if operation.waits:
+            for tensor in tensors_in(result):
+                draft.input(tensor, "result")  # not its own: a collective's, that it waited for
+        elif operation.is_under_way(args, kwargs):
+            self._mark((*writes, *tensors_in(result)), COLLECTIVE, where)
+        else:
+            work = result[-1] if isinstance(result, tuple) else result
+            if work is not None:  # some backends have waited by then, and return none
+                work.wait()  # as the caller does next
+            for tensor in writes:
+                draft.wrote(tensor, wholly=True)
+        draft.finish(operation.name, where)
+        return result
 
     def _higher_order(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Record what takes functions (`torch.cond`) as one operation: what it runs does not come here."""

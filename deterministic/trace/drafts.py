@@ -9,6 +9,7 @@ import torch
 
 from .attribution import Where
 from .bits import undispatched
+from .generators import Watched
 from .log import Kept, Log
 from .model import Role, Site, Value
 from .places import Places, Spot
@@ -49,10 +50,13 @@ class Draft:
         self.hashes: list[Hash] = []
         self.tensors: list[torch.Tensor | None] = []
 
-    def drew(self, state: int, name: str, generator: torch.Generator) -> None:
-        """Note the hash of the state that a generator had before it was drawn from."""
-        seed = f"seed {generator.initial_seed()}" if self._drafts.seeds else ""
-        self._add(("generator", "state", name, None, "", seed), state)
+    def drew(self, watched: Watched) -> None:
+        """Note, before all else, the state that a generator had before it was drawn from, if it was."""
+        if watched.generator is not None and watched.state is not None and watched.has_moved():
+            seed = f"seed {watched.generator.initial_seed()}" if self._drafts.seeds else ""
+            self.parts.insert(0, ("generator", "state", watched.name, None, "", seed))
+            self.hashes.insert(0, watched.state)
+            self.tensors.insert(0, None)
 
     def number(self, role: Role, number: Any, argument: str = "", position: int | None = None) -> None:
         """Note a number that was given, or returned."""

@@ -14,6 +14,18 @@ from .hashes import hash_of_text
 from .operations import tensors_in
 
 
+class Watched:
+    """The generator that an operation with these arguments may draw from, and its state before."""
+
+    def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.generator, self.name = generator_of(args, kwargs)
+        self.state = None if self.generator is None else state_hash(self.generator)
+
+    def has_moved(self) -> bool:
+        """Return whether it was drawn from."""
+        return self.generator is not None and state_hash(self.generator) != self.state
+
+
 def generator_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[torch.Generator | None, str]:
     """Return the generator that an operation with these arguments draws from, and what to call it.
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-_LEAVES_MEMORY_AS_IT_IS = frozenset(
-    {
-        "empty",
-        "empty_like",
-        "empty_permuted",
-        "empty_quantized",
-        "empty_strided",
-        "new_empty",
-        "new_empty_strided",
-        "resize_",
-        "resize_as_",
-        "_empty_affine_quantized",
-        "_empty_per_channel_affine_quantized",
-    }
+_LEAVES_MEMORY_AS_IT_IS = re.compile(
+    r"(new_)?empty(_like|_permuted|_quantized|_strided)?|resize_(as_)?|_empty_(per_channel_)?affine_quantized"
 )
 
 _FROM_PYTHON = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})
 """`torch.tensor(data)` arrives as one of these: its schema is that of a view, and its data is new."""
 
-_SHARES = frozenset({"_unsafe_view"})
+_SHARES = frozenset({"_unsafe_view", "_wrap_tensor_autograd"})
 """A view, though its schema does not say so."""
+
+_PLACE = re.compile(r"(index|start|end|step|length|(storage_)?offset|split_sizes?) ((Optional|List)\[)?int\]?")
+"""Whole numbers that say which part of a tensor is meant: they differ from call to call at the same place."""
 
 _DESCRIBES = frozenset(
     {"dim", "is_contiguous", "is_pinned", "is_same_size", "layout", "numel", "set_", "size", "storage_offset", "stride"}
@@ -38,6 +30,7 @@ _SCRATCH = {
     "_batch_norm_with_update": 3,
     "_ctc_loss": 1,
     "_cudnn_rnn": 3,
+    "all_gather_copy_in": 1,  # of FSDP2: the other ranks' parts are still to come
     "cudnn_batch_norm": 3,
     "miopen_rnn": 3,
     "mkldnn_rnn_layer": 3,
@@ -53,27 +46,19 @@ _TRAINING = ("training", "train")
 
 _BOOKKEEPING = frozenset({"profiler", "prim"})
 
-_OVERWRITES = frozenset(
-    {
-        "bernoulli_",
-        "cauchy_",
-        "copy_",
-        "exponential_",
-        "fill_",
-        "geometric_",
-        "log_normal_",
-        "normal_",
-        "random_",
-        "uniform_",
-        "zero_",
-        "_foreach_copy_",
-        "_foreach_zero_",
-    }
+_OVERWRITES = re.compile(
+    r"(bernoulli|cauchy|copy|exponential|fill|geometric|log_normal|normal|random|uniform|zero)_|_foreach_(copy|zero)_"
 )
 """They write their first argument without reading it; so does whatever has `out=`."""
 
-_ASYNCHRONOUS = frozenset({"c10d", "_c10d_functional"})
+_ASYNCHRONOUS = frozenset({"c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd"})
 """Collectives that return before the data is there."""
+
+_RECEIVES = re.compile(r".+(\.output.*|_\.tensors)")
+"""The arguments that c10d's operations write: their schemas do not say it."""
+
+COLLECTIVES = _ASYNCHRONOUS | {"symm_mem", "_dtensor"}
+"""Namespaces of operations whose result depends on other ranks."""
 
 
 class Argument(NamedTuple):
@@ -81,7 +66,7 @@ class Argument(NamedTuple):
 
     Attributes:
         name: Its name.
-        is_number: It holds numbers to compute with, not sizes or choices.
+        is_number: It holds numbers to compute with, or which part is meant; not sizes or choices.
         is_not_read: What is in it does not matter: it is overwritten, or gives its shape alone.
     """
 
@@ -96,10 +81,11 @@ class Operation:
     Attributes:
         name: "aten.addmm.default".
         is_view: It writes nothing and returns what shares memory with an argument, or a description.
+        has_place: It is a view of the part that its numbers say.
         draws: It draws from a generator.
         is_uninitialised: What it returns holds whatever the memory held.
         is_from_python: What it returns comes from Python data.
-        is_asynchronous: What it writes is not there yet when it returns.
+        is_collective: What it writes need not be there yet when it returns: see `is_under_way`.
         waits: What it is given may not be there yet; it is when it returns.
         overwrites: It does not read what it writes.
         scratch: The index of what it returns that need not be the same each time; None if there is none.
@@ -108,13 +94,15 @@ class Operation:
     """
 
     __slots__ = (
+        "_async_op",
         "_statistics",
         "_training",
         "_written",
         "_written_keywords",
         "arguments",
         "draws",
-        "is_asynchronous",
+        "has_place",
+        "is_collective",
         "is_from_python",
         "is_uninitialised",
         "is_view",
@@ -130,6 +118,8 @@ class Operation:
         namespace, name = schema.name.split("::")
         arguments = schema.arguments
         is_written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
+        if namespace == "c10d":
+            is_written = [_RECEIVES.fullmatch(f"{name}.{a.name}") is not None for a in arguments]
         self.name = str(function)
         self._written = [i for i, argument in enumerate(arguments) if is_written[i] and not argument.kwarg_only]
         self._written_keywords = [a.name for i, a in enumerate(arguments) if is_written[i] and a.kwarg_only]
@@ -138,14 +128,17 @@ class Operation:
         self._statistics = [
             i for i, a in enumerate(arguments) if a.name in _STATISTICS and not is_written[i] and not only_reads
         ]
-        overwritten = {*self._written_keywords, *([arguments[0].name] if name in _OVERWRITES else [])}
+        overwritten = {*self._written_keywords, *([arguments[0].name] if _OVERWRITES.fullmatch(name) else [])}
         self.overwrites = bool(overwritten)
         self.scratch = _SCRATCH.get(name)
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
-        self.is_uninitialised = name in _LEAVES_MEMORY_AS_IT_IS
+        self.is_uninitialised = _LEAVES_MEMORY_AS_IT_IS.fullmatch(name) is not None
         self.is_from_python = name in _FROM_PYTHON
         self.waits = namespace in _ASYNCHRONOUS and name == "wait_tensor"
-        self.is_asynchronous = namespace in _ASYNCHRONOUS and not self.waits
+        self.is_collective = namespace in _ASYNCHRONOUS
+        # Where only the root receives, what is in the others' memory afterwards is not said.
+        tells = [] if name == "reduce_" else [a.name in ("async_op", "asyncOp") for a in arguments]
+        self._async_op = tells.index(True) if True in tells else None
         shares = all(a.alias_info is not None and not a.alias_info.is_write for a in schema.returns)
         self.is_view = (
             namespace in _BOOKKEEPING
@@ -159,11 +152,17 @@ class Operation:
             )
         )
         only_shapes = self.is_from_python or self.is_uninitialised or name.endswith("_like") or name.startswith("new_")
+        only_shapes = only_shapes or self.is_view or self.waits or (self.is_collective and "recv" in name)
         unread = {*overwritten, *_SCRATCH_ARGUMENTS, *(a.name for a in arguments if only_shapes)}
+        if self.is_collective or name == "all_gather_copy_in":
+            unread |= {a.name for a in arguments if "output" in a.name}
+        places = {a.name for a in arguments if _PLACE.fullmatch(f"{a.name} {a.type}")}
         self.arguments = [
-            Argument(a.name, str(a.type) in _NUMBERS, a.name in unread and "Tensor" in str(a.type)) for a in arguments
+            Argument(a.name, str(a.type) in _NUMBERS or a.name in places, a.name in unread and "Tensor" in str(a.type))
+            for a in arguments
         ]
         self.keywords = {argument.name: argument for argument in self.arguments}
+        self.has_place = self.is_view and name not in _DESCRIBES and bool(places)
 
     def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         """Return the tensors among the arguments that it writes."""
@@ -175,6 +174,10 @@ class Operation:
         if self._statistics and all(self._argument(position, args, kwargs) for position in self._training):
             written += [self._argument(position, args, kwargs) for position in self._statistics]
         return list(tensors_in(written)) if written else []
+
+    def is_under_way(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Return whether a collective's caller goes on before what it writes is there."""
+        return self._async_op is None or self._argument(self._async_op, args, kwargs) is not False
 
     def _argument(self, position: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return args[position] if position < len(args) else kwargs.get(self.arguments[position].name)

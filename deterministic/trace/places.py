@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import torch
+import typing_extensions
 import wrapt
 
 from ..errors import cell
@@ -26,6 +27,7 @@ _INSTALLED = tuple(sorted({sysconfig.get_path(name) + os.sep for name in ("purel
 _NOT_THE_USERS = (
     *(os.path.dirname(module.__file__ or "") + os.sep for module in (torch, wrapt)),
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
+    typing_extensions.__file__,  # which torch marks functions with as deprecated
     "<",  # frozen and generated code
 )
 _TYPED = ("<ipython-input", "<stdin>", "<string>")

@@ -12,6 +12,7 @@ from . import storages
 from .divergence import Divergence, Moment, corresponding, differing_values
 from .log import key_of
 from .model import NO_OPTIMIZER, Role, Site
+from .operations import COLLECTIVES
 from .values import number_from
 from .wording import and_more, arguments_apart, types_apart
 
@@ -26,6 +27,7 @@ class Reason(str, Enum):
     UNTRACED_WRITE = "untraced write"
     UNINITIALISED = "uninitialised memory"
     CONTROL_FLOW = "control flow"
+    COLLECTIVE = "collective"
     ENVIRONMENT = "environment"
     CARRIED_OVER = "carried over"
     THREAD = "another thread"
@@ -50,11 +52,13 @@ class Cause:
 HASH_SEED = "PYTHONHASHSEED"
 """It changes the order of sets, and nothing that is computed."""
 
-_ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
-"""What the order of a set may be behind."""
+ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
+"""What the order of a set may be behind, or a generator that is not torch's."""
 
 _MAKES = re.compile(r"(arange|eye|fill|full|linspace|logspace|ones|range|scalar_tensor|zeros?)(_|_like)?")
 """Operations that read no tensor: what they return can only be theirs."""
+
+_LENGTHS = re.compile(r"\w+ was (\d+ tensors?) in the first run, (\d+) tensors? in the second")
 
 _NUMBERS = ("float", "int", "bool")
 _PLACE_IN_EPOCH = ("epoch", "start within the epoch", "number")
@@ -93,7 +97,7 @@ def cause_of(
     """
     cause = _cause(divergence, settings if isinstance(settings, Mapping) else {})
     numeric = [name for name in environment if not name.endswith(HASH_SEED)]
-    if len(numeric) < len(environment) and cause.reason in _ORDERED:
+    if len(numeric) < len(environment) and cause.reason in ORDERED:
         remedy = f"{HASH_SEED} differed, so sets of strings were in another order: sort them. Else: {cause.remedy}"
         return replace(cause, remedy=remedy)
     if numeric and cause.reason in (Reason.OPERATION, Reason.UNKNOWN):
@@ -141,12 +145,16 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
         lines = f": {told[0]} in the first, {told[1]} in the second" if told[0] != told[1] else ""
         return Cause(Reason.CONTROL_FLOW, f"the runs did different things there{lines}", _FIND_CONDITION)
     if one.arguments != other.arguments:
-        return Cause(Reason.NUMBER, f"it was given other arguments: {arguments_apart(one, other)}", _FIND_NUMBER)
+        given = arguments_apart(one, other)
+        if lengths := _LENGTHS.match(given):
+            because = f"it was given {lengths[1]} in the first run, {lengths[2]} in the second"
+            return Cause(Reason.CONTROL_FLOW, because, "Look at what fills that list.")
+        return Cause(Reason.NUMBER, f"it was given other arguments: {given}", _FIND_NUMBER)
     apart = types_apart(one, other)
     if one.kind == "operation":
-        given = [index for index in differing_values(first, second) if one.values[index].role != "output"]
-        if given or one.name.startswith("aten.lift") or divergence.level == "ops+inputs":
-            return _operation(replace(divergence, values=given), first, second, settings, apart)
+        differing = [index for index in differing_values(first, second) if one.values[index].role != "output"]
+        if differing or one.name.startswith("aten.lift") or divergence.level == "ops+inputs":
+            return _operation(replace(divergence, values=differing), first, second, settings, apart)
     elif one.kind in ("batch", "input", "state"):
         return _arrived(divergence, one.kind, apart)
     there = f"the runs did different things there{': ' if apart else ''}{apart}"
@@ -183,6 +191,8 @@ def _operation(
     if first.site.name.startswith("aten.lift"):
         because = "the data from outside torch that the tensor was made of differed"
         return Cause(Reason.OUTSIDE, f"{because}: {apart}" if apart else because, _FIND_NUMBER)
+    if first.site.name.partition(".")[0] in COLLECTIVES:
+        return _collective("this collective")
     if divergence.level != "ops+inputs":
         because = "its inputs were not recorded: the operation may have given two answers, or memory been written past"
         return _unknown(f"{because} torch", 'Record with level="ops+inputs" to tell.')
@@ -242,8 +252,7 @@ def _input(first: Moment, second: Moment, index: int) -> Cause:
         remedy = "Join the thread or take a lock before the result is read, and give each thread an order of its own."
         return Cause(Reason.THREAD, because, remedy)
     if origin == storages.COLLECTIVE:
-        because = f"a collective{at} gave another result, or another rank sent another one"
-        return _unknown(because, "Compare the traces of the other ranks: the first difference may be there.")
+        return _collective(f"a collective{at}")
     if origin == storages.EARLIER:
         return _carried_over(
             f"its input {value.name or value.type} was there before the run began, and had changed{apart}"
@@ -255,12 +264,12 @@ def _input(first: Moment, second: Moment, index: int) -> Cause:
         because = (
             f"its input {value.name or value.type} was another part of what was computed, or in another shape{apart}"
         )
-        return Cause(Reason.CONTROL_FLOW, because, "Look at how it is indexed or reshaped: views are not recorded.")
+        return Cause(Reason.CONTROL_FLOW, because, "Look at how it is reshaped: such views are not recorded.")
     because = (
         f"its input {value.name or value.type} was written past torch's dispatcher since a recorded operation last "
         "wrote or read it, or it is another part of the same memory"
     )
-    return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for an index that differs.")
+    return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for another part of what unbind returned.")
 
 
 # What is no operation
@@ -318,6 +327,11 @@ def _elsewhere(first: Moment, second: Moment) -> Cause:
 
 def _carried_over(because: str) -> Cause:
     return Cause(Reason.CARRIED_OVER, because, f"{BUILD_IT}.")
+
+
+def _collective(which: str) -> Cause:
+    because = f"{which} gave another result: what another rank sent differed, or how it was put together"
+    return Cause(Reason.COLLECTIVE, because, "Look at the other ranks: the first difference is in the trace of one.")
 
 
 def _unknown(because: str, remedy: str) -> Cause:

@@ -85,14 +85,14 @@ class Storages:
                 return SEEN, None, ""
             self.mark(tensor, SEEN)
             return OUTSIDE, None, ""
-        if known.origin in (THREAD, COLLECTIVE, EARLIER):
+        if known.origin in (THREAD, EARLIER) or (known.origin == COLLECTIVE and _is_whole(tensor)):
             self.mark(tensor, SEEN)
         return known[1:]
 
-    def is_uninitialised(self, tensor: torch.Tensor) -> bool:
-        """Return whether a tensor is, or is a part of, memory that was not wholly written since it was allocated."""
+    def is_there(self, tensor: torch.Tensor) -> bool:
+        """Return whether what is in a tensor's memory may be read: it was written, and not by what is under way."""
         known = self._known.get(storage_key(tensor))
-        return known is not None and known.origin == UNINITIALISED
+        return known is None or known.origin not in (UNINITIALISED, COLLECTIVE)
 
     def name(self, tensor: torch.Tensor) -> str:
         """Return what a tensor's memory is called; empty if it has no name."""

@@ -70,7 +70,7 @@ OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
         op(2, "sum", read(6, type="float32[3]")),
         "ops+inputs",
         "another part of what was computed, or in another shape: float32[2] in the first run, float32[3]",
-        "views are not recorded",
+        "such views are not recorded",
     ),
     "a gradient that one has not": (
         Reason.CONTROL_FLOW,

@@ -12,7 +12,7 @@ from deterministic import diff
 from deterministic.errors import TraceError
 from deterministic.trace.diff import Diff, environment_of
 from deterministic.trace.reasons import Reason
-from tests.trace.runs import Pair, ops, part, rec, step, write
+from tests.trace.runs import Pair, number, op, ops, part, rec, step, write
 
 STEPS = [step(count, *ops(1, 2), weight=count) for count in range(4)]
 OTHERS = [*STEPS[:2], step(2, *ops(1, 3), weight=9), step(3, *ops(1, 3), weight=9)]
@@ -242,8 +242,13 @@ def test_an_exception_that_ended_one_run_is_a_difference(pair: Pair) -> None:
     assert str(found).splitlines()[0] == "different: b.trace differs from a.trace first at the end"
     assert notes(found) == ["b.trace ended with a ValueError"]
     write(pair.paths[0], STEPS, footer={"raised": "ValueError"})
-    assert diff(*pair.paths).outcome == "same"
-    assert len(notes(diff(*pair.paths))) == 2
+    found = diff(*pair.paths)
+    assert found.outcome == "could not tell"
+    assert notes(found) == [
+        "a.trace ended with a ValueError",
+        "b.trace ended with a ValueError",
+        "everything is the same up to there; what would have come after is not known",
+    ]
 
 
 def test_an_exception_within_a_step_is_found_at_the_record_after_it(pair: Pair) -> None:
@@ -282,6 +287,33 @@ def test_generators_that_began_alike_must_end_alike(pair: Pair, one: Any, other:
         assert "but torch.cpu ended in another state" in str(found)
         assert str(found).splitlines()[0].endswith("first at the end")
         assert "then" not in [name for name, _ in found.verdicts[0].rows()]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_named"),
+    [
+        (("1", "2"), ("4", "5"), True),
+        (("1", "2"), ("2", "5"), True),  # the second run in one process goes on where the first ended
+        (("1", "2"), ("1", "5"), False),  # seeded before
+        (("1", "2"), ("4", "2"), False),  # seeded within
+        (("1", "1"), ("4", "5"), False),
+        (("1", "2"), ("4", "4"), False),
+        (("1", "2"), ("4", None), False),  # the trace was not finished
+    ],
+)
+def test_a_generator_of_python_s_that_nobody_seeded_is_named_where_it_may_be_the_reason(
+    pair: Pair, one: Any, other: Any, is_named: bool
+) -> None:
+    for path, index, (begin, end) in zip(pair.paths, (3, 5), (one, other), strict=True):
+        begun, ended = ({"generators": {"python.random": state, "numpy.random": "1"}} for state in (begin, end))
+        records = [op(1, "select.int", number(index, "index")), op(index, "sum")]
+        write(path, [step(0, *records)], header=begun, footer=None if end is None else ended)
+    cause = diff(*pair.paths).verdicts[0].cause
+    assert cause is not None
+    assert cause.reason is Reason.NUMBER
+    told = "Python's generator (random) was drawn from and nobody had seeded it: "
+    assert cause.remedy.startswith(told) == is_named
+    assert "numpy" not in cause.remedy
 
 
 def test_a_generator_that_ended_differently_is_a_difference_where_nothing_else_was_recorded(pair: Pair) -> None:

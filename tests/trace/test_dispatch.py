@@ -75,6 +75,46 @@ def test_python_data_is_an_output_and_a_single_number_has_its_value() -> None:
     assert all(entry.values("input") == [] for entry in found.named("lift_fresh"))
 
 
+def test_a_list_of_tensors_counts_by_its_length() -> None:
+    x = [torch.ones(2)] * 3
+    assert recorded(lambda: torch.cat(x)).one("cat").site.arguments == "tensors=3 tensors"
+    assert recorded(lambda: torch.stack(x[:1])).one("stack").site.arguments == "tensors=1 tensor"
+    assert recorded(lambda: torch._foreach_add(x, x)).one("_foreach_add").site.arguments == (
+        "self=3 tensors, other=3 tensors"
+    )
+
+
+def test_whether_autograd_takes_a_gradient_or_copies_it_is_no_difference() -> None:
+    held = []
+
+    class Identity(torch.autograd.Function):
+        holds = False
+
+        @staticmethod
+        def forward(context: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(context: Any, gradient: Tensor) -> Tensor:
+            result = gradient * 2
+            if Identity.holds:
+                held.append(result)
+            return result
+
+    def body() -> Tensor:
+        x = torch.ones(3, requires_grad=True)
+        Identity.apply(x).sum().backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        assert not held or x.grad.data_ptr() != held[-1].data_ptr()  # it was copied
+        return x.grad * 3
+
+    taken = recorded(body, "ops+inputs")
+    Identity.holds = True
+    copied = recorded(body, "ops+inputs")
+    assert copied.hashes() == taken.hashes()
+    assert len(held) == 1
+
+
 def test_an_operation_that_raises_is_no_record_and_raises_the_same() -> None:
     def body() -> None:
         with pytest.raises(RuntimeError, match="size of tensor"):

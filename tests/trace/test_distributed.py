@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ import torch
 from deterministic import diff
 from deterministic.trace.file import TraceReader
 from deterministic.trace.model import Site
+from deterministic.trace.reasons import Reason
 
 from ..processes import ROOT
+from .collectives import KINDS
+from .collectives import LEVELS as COLLECTIVES_LEVELS
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no collectives")
 
@@ -26,7 +30,7 @@ from deterministic import record
 torch.set_num_threads(1)
 rank = int(os.environ["RANK"])
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
-with record(sys.argv[1], "ops+inputs"):
+with record(f"{sys.argv[1]}/a.trace", "ops+inputs"):
     torch.manual_seed(0)
     model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -42,14 +46,21 @@ dist.destroy_process_group()
 """
 
 
-def launch(folder: Path) -> None:
+def launch(folder: Path, program: Sequence[str], *arguments: str, perturb: int = 0) -> None:
+    """Run a program as two ranks; what they allocate is filled with something else for each `perturb` (glibc)."""
     folder.mkdir()
-    command = [sys.executable, "-c", TRAINING, str(folder / "a.trace"), str(folder / "meeting")]
+    command = [sys.executable, *program, str(folder), str(folder / "meeting"), *arguments]
     started = [
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env={"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "PATH": ""},
+            env={
+                "RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "OMP_NUM_THREADS": "1",
+                "PATH": "",
+                "MALLOC_PERTURB_": str(perturb),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,7 +80,7 @@ def operations(path: Path) -> list[Site]:
 
 def test_each_rank_records_its_own_trace_the_same_in_two_launches(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        launch(tmp_path / name)
+        launch(tmp_path / name, ["-c", TRAINING])
     for rank in range(2):
         one, other = (tmp_path / name / f"a.rank{rank}.trace" for name in ("one", "other"))
         assert diff(one, other).outcome == "same"
@@ -84,6 +95,34 @@ def test_each_rank_records_its_own_trace_the_same_in_two_launches(tmp_path: Path
     assert [value.origin.split()[0] for value in multiplied.values if value.role == "input"] == ["collective"]
     reduced = [v for site in sites for v in site.values if v.origin.startswith("collective") and v.role == "input"]
     assert len(reduced) > 1  # what DDP reduced is hashed where it is read
+
+
+@pytest.fixture(scope="module")
+def collectives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of traces of all kinds of collectives: of two equal launches, and of one in which rank 1 adds one."""
+    folder = tmp_path_factory.mktemp("collectives")
+    for number, (name, added) in enumerate((("one", 0), ("other", 0), ("faulty", 1))):
+        launch(folder / name, ["-m", "tests.trace.collectives"], str(added), perturb=number + 1)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("level", COLLECTIVES_LEVELS)
+def test_a_collective_is_accused_only_where_another_rank_is_at_fault(kind: str, level: str, collectives: Path) -> None:
+    one, other, faulty = (collectives / name / f"{kind} {level}.trace" for name in ("one", "other", "faulty"))
+    assert not diff(one, other), str(diff(one, other))
+    innocent, culprit = diff(one, faulty).verdicts
+    assert culprit.cause is not None
+    assert culprit.cause.reason is Reason.NUMBER
+    assert "other was 0.0 in the first run, 1.0 in the second" in culprit.cause.because
+    assert innocent.cause is not None
+    assert innocent.cause.reason is Reason.COLLECTIVE, str(innocent)
+    assert "other ranks" in innocent.cause.remedy
+    assert innocent.comparison is not None
+    divergence = innocent.comparison.divergence
+    assert divergence is not None
+    assert divergence.first is not None
+    assert divergence.first.site.place.startswith("tests/trace/collectives.py:")
 
 
 DTENSOR = """

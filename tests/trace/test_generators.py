@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -34,6 +36,23 @@ def test_whatever_draws_has_the_default_generator(draw: object) -> None:
     x = torch.full((3,), 0.5)
     found = recorded(lambda: draw(x))  # type: ignore[operator]
     assert [kind for entry in found.all() for kind in entry.values("generator")] == [("state", "default cpu")]
+
+
+X = torch.ones(1, 1, 4, 8)
+DEAD: dict[str, Callable[[], object]] = {
+    "attention without dropout": lambda: torch.nn.functional.scaled_dot_product_attention(X, X, X),
+    "rrelu that does not train": lambda: torch.nn.functional.rrelu(X),
+    "dropout that does not train": lambda: torch.native_dropout(X, 0.5, False),
+    "a permutation of one": lambda: torch.randperm(1),
+    "an empty tensor": lambda: torch.empty(0).normal_(),
+}
+
+
+@pytest.mark.parametrize("name", DEAD)
+def test_what_does_not_move_its_generator_has_none(name: str) -> None:
+    found = recorded(DEAD[name], "ops+inputs")
+    assert found.all()
+    assert [kind for entry in found.all() for kind in entry.values("generator")] == []
 
 
 def test_the_states_of_the_process_are_told_without_drawing() -> None:

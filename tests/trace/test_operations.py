@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils import _python_dispatch
 
-from deterministic.trace.operations import Operation
+from deterministic.trace.operations import _SCRATCH, Operation
 from deterministic.trace.values import read
 
 from .recorded import Recorded, recorded
@@ -90,11 +92,102 @@ def test_views_are_no_records() -> None:
 
     def views() -> None:
         x.view(8).t()
-        x[1:].unsqueeze(0).expand(2, 3, 2).permute(2, 0, 1).detach()
-        x.split(2)
+        x.unsqueeze(0).expand(2, 4, 2).permute(2, 0, 1).detach().unbind()
         assert x.size(0) == x.numel() - x.dim() - 2
 
     assert recorded(views).names() == []
+
+
+PARTS: dict[str, tuple[Callable[[Tensor], Any], list[tuple[str, str]], str]] = {
+    "select.int": (lambda x: x[3], [("int", "index")], "dim=0"),
+    "slice.Tensor": (lambda x: x[1:3], [("int", "start"), ("int", "end")], "dim=0"),
+    "as_strided.default": (
+        lambda x: x.as_strided((2,), (1,), 3),
+        [("int", "storage_offset")],
+        "size=(2,), stride=(1,)",
+    ),
+    "diagonal.default": (lambda x: x.diagonal(1), [("int", "offset")], ""),
+    "unfold.default": (lambda x: x.unfold(0, 2, 2), [("int", "step")], "dimension=0, size=2"),
+    "split.Tensor": (lambda x: x.split(2), [("int", "split_size")], ""),
+    "split_with_sizes.default": (
+        lambda x: x.split([1, 3]),
+        [("int", "split_sizes[0]"), ("int", "split_sizes[1]")],
+        "",
+    ),
+    "select_backward.default": (lambda x: x.requires_grad_()[3].sum().backward(), [("int", "index")], ""),
+    "slice_backward.default": (
+        lambda x: x.requires_grad_()[1:3].sum().backward(),
+        [("int", "start"), ("int", "end"), ("int", "step")],
+        "",
+    ),
+    "select_copy.int": (lambda x: torch.select_copy(x, 0, 3), [("int", "index")], "dim=0"),
+    "slice_scatter.default": (
+        lambda x: x.slice_scatter(torch.zeros(2, 2), 0, 1, 3),
+        [("int", "start"), ("int", "end")],
+        "dim=0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_which_part_of_a_tensor_is_taken_is_a_number(name: str) -> None:
+    take, numbers, arguments = PARTS[name]
+    entry = recorded(lambda: take(torch.ones(4, 2))).one(name)
+    assert entry.values("number") == numbers
+    assert arguments in entry.site.arguments
+
+
+def test_a_view_of_a_part_is_a_record_of_its_place_at_one_site_and_of_nothing_that_is_in_it() -> None:
+    x = torch.arange(8.0)
+
+    def body(*indexes: int) -> Recorded:
+        return recorded(lambda: [x[index] for index in indexes], "ops+inputs")
+
+    found = body(2, 5, -1)
+    assert [entry.hashes for entry in found.named("select")] == [[2], [5], [2**64 - 1]]
+    assert len(found.sites) == len(body(1).sites) == 1
+    assert found.sites[0].place.startswith("tests/trace/test_operations.py:")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN])
+def test_recurrent_networks_are_recorded_with_and_without_gradients(
+    kind: Callable[..., torch.nn.Module], dropout: float, dtype: torch.dtype
+) -> None:
+    for grad in (True, False):
+        for train in (True, False):
+            model = kind(4, 4, 2, dropout=dropout).to(dtype).train(train)
+            with torch.set_grad_enabled(grad):
+                found = recorded(partial(model, torch.ones(3, 2, 4, dtype=dtype)), "ops+inputs")
+            assert hash_of(found.result[0]) in [bits for entry in found.all() for bits in entry.hashes]
+
+
+@pytest.mark.parametrize("name", _SCRATCH)
+def test_room_for_the_backward_pass_that_an_operation_did_not_need_is_no_tensor(name: str) -> None:
+    namespace = torch.ops.fsdp if name == "all_gather_copy_in" else torch.ops.aten
+    if name == "all_gather_copy_in":
+        pytest.importorskip("torch.distributed.fsdp._fully_shard")
+    known = getattr(namespace, name).default
+
+    class Stub:
+        """Stands for the operation, as it is on a machine that is not at hand."""
+
+        _schema, tags = known._schema, known.tags
+
+        def __call__(self, *args: Any) -> Any:
+            result: list[Any] = [torch.ones(1) for _ in known._schema.returns]
+            result[_SCRATCH[name]] = None
+            return tuple(result)
+
+        def __str__(self) -> str:
+            return str(known)
+
+    def body() -> None:
+        (mode,) = _python_dispatch._get_current_dispatch_mode_stack()
+        mode.__torch_dispatch__(Stub(), ())
+
+    assert recorded(body).named(str(known))
 
 
 def test_a_write_through_a_view_is_recorded_as_what_was_written() -> None:

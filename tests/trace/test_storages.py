@@ -25,6 +25,14 @@ def test_what_another_thread_or_a_collective_wrote_is_told_once() -> None:
         assert [storages.read(x)[0] for _ in range(2)] == [origin, SEEN]
 
 
+def test_each_part_of_what_a_collective_wrote_is_told_until_all_of_it_was_read() -> None:
+    storages, x = Storages(), torch.ones(4)
+    storages.mark(x, COLLECTIVE)
+    assert not storages.is_there(x[:2])
+    assert [storages.read(part)[0] for part in (x[:2], x[2:], x, x[2:])] == [COLLECTIVE] * 3 + [SEEN]
+    assert storages.is_there(x)
+
+
 def test_uninitialised_memory_stays_so_until_all_of_it_was_written() -> None:
     storages, x = Storages(), torch.empty(4)
     storages.mark(x, UNINITIALISED)

@@ -22,6 +22,12 @@ from tests.trace.models import Transformer, train
 from tests.verify.repeated import counted, reason_of, step
 
 
+def fails_under_a_mode() -> float:
+    if torch._C._len_torch_dispatch_stack():
+        raise LookupError("not with a mode\nnor with two")
+    return float(np.random.default_rng().random())
+
+
 def test_a_training_is_bit_exact() -> None:
     report = verify(lambda: train(Transformer(), 3))
     assert report
@@ -201,6 +207,19 @@ def test_what_does_not_differ_again_is_told_as_such() -> None:
     assert report.outcome == "different"
     assert reason_of(report) is Reason.UNKNOWN
     assert "did not differ again" in str(report)
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_replay_that_failed_is_told_as_such_with_what_it_raised(isolate: bool) -> None:
+    report = verify(fails_under_a_mode, runs=2, isolate=isolate, control=False)
+    assert report.outcome == "different"
+    assert report.verdict is not None
+    assert [note for note in report.verdict.notes if "failed" in note] == [
+        f"run {number} failed when it was replayed with every operation recorded: LookupError: not with a mode. Step "
+        "and value are its own."
+        for number in (1, 2)
+    ]
+    assert "intermittent" not in str(report)
 
 
 def test_generators_and_coroutines_are_run_to_their_end() -> None:
