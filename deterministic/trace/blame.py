@@ -100,7 +100,8 @@ def _seeds_apart(generator: str, footers: Ends, seeds: Sequence[str] = ()) -> st
         return f"from the system's entropy{at}"
     if not seeds or seeds[0] == seeds[1]:
         return ""
-    return f"with {seeds[0]} in the first run, with {seeds[1]} in the second{at}"
+    one, other = (seed or "nothing" for seed in seeds)
+    return f"with {one} in the first run, with {other} in the second{at}"
 
 
 def _of_draw(cause: Cause, divergence: Divergence, headers: Ends, footers: Ends) -> Cause:
@@ -112,7 +113,7 @@ def _of_draw(cause: Cause, divergence: Divergence, headers: Ends, footers: Ends)
     for index in differing_values(first, second):
         one, other = first.site.values[index], second.site.values[there[index]]
         if one.role == "generator":
-            seeds = [origin.removeprefix("seed ") for origin in (one.origin, other.origin) if origin]
+            seeds = [origin.removeprefix("seed").strip() for origin in (one.origin, other.origin) if origin]
             began = [(header.get("generators") or {}).get("torch.cpu") for header in headers]
             if not seeds and began[0] != began[1]:
                 return cause  # it may have been drawn from before the code seeded it

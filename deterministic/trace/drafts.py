@@ -53,7 +53,7 @@ class Draft:
     def drew(self, watched: Watched) -> None:
         """Note, before all else, the state that a generator had before it was drawn from, if it was."""
         if watched.generator is not None and watched.state is not None and watched.has_moved():
-            seed = f"seed {watched.generator.initial_seed()}" if self._drafts.seeds else ""
+            seed = self._drafts.seed_by_code(watched.generator, watched.name)
             self.parts.insert(0, ("generator", "state", watched.name, None, "", seed))
             self.hashes.insert(0, watched.state)
             self.tensors.insert(0, None)
@@ -127,10 +127,18 @@ class Drafts:
         self.leaves: Container[Any] = ()
         self.leaves_until = 0
         """How many records there were when the memory of `leaves` was last written."""
-        self.seeds = False
-        """Whether to note each generator's seed: it makes a site of its own, so in the one step of a replay alone."""
+        self.first_seed: int | None = None
+        """torch's seed when it began; None: do not note seeds, for each makes a site of its own."""
         self._places = places
         self._sites: dict[Any, int] = {}
+
+    def seed_by_code(self, generator: torch.Generator, name: str) -> str:
+        """Return "seed 7" if the code gave a generator that seed, "seed" if it gave none; empty if nobody asks."""
+        if self.first_seed is None:
+            return ""
+        # A default generator that nobody seeded has a seed of its own in each process.
+        is_as_it_was = name.startswith("default") and torch.default_generator.initial_seed() == self.first_seed
+        return "seed" if is_as_it_was else f"seed {generator.initial_seed()}"
 
     def copy(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """Return a copy of what an operation is about to read, and may write, if it may be the value to keep."""

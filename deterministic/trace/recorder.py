@@ -24,7 +24,7 @@ from .model import LEVELS, NO_OPTIMIZER, Kind, Level
 from .modules import OUTSIDE, ModuleName, Modules
 from .observations import Observations, Pause, leaves
 from .places import Places
-from .seeding import Activity, Seeding
+from .seeding import Seeding, watch
 from .states import States
 from .steps import Steps
 from .storages import Storages
@@ -73,7 +73,7 @@ class Recorder:
         self._pause = Pause()
         self._kept = kept
         self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
-        self._drafts.seeds = segment is not None
+        self._drafts.first_seed = None if segment is None else torch.default_generator.initial_seed()
         self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
@@ -123,7 +123,10 @@ class Recorder:
             self._begin(self._steps)
             self._begin(self._by_hand)
             self._watch_operations()
-            self._begin(Activity(self))
+            self._undo.callback(watch)
+            ACTIVE.append(self)
+            self._undo.callback(lambda: ACTIVE.remove(self))
+            watch()
             self._undo.callback(self._close_window, force=True)
             self._open_window()
         except BaseException:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .active import ACTIVE
-
-if TYPE_CHECKING:
-    from .recorder import Recorder
 
 HOLDERS: list[Sequence[Any]] = [ACTIVE]
 """What is open: each has a list `seeded` for notes. The stack adds its entries."""
@@ -61,24 +58,6 @@ def watch() -> None:
         if module.__dict__.get(name) is before:
             setattr(module, name, after)
     _is_watching = is_open
-
-
-class Activity:
-    """What makes a recorder one of those that are at work."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-
-    def start(self) -> None:
-        """Let it be told of batches, of what is observed, and of seeds."""
-        ACTIVE.append(self._recorder)
-        watch()
-
-    def stop(self) -> None:
-        """Let it be told no more."""
-        if self._recorder in ACTIVE:
-            ACTIVE.remove(self._recorder)
-        watch()
 
 
 def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -183,6 +183,35 @@ def test_a_draw_before_the_code_seeds_is_not_due_to_that(tmp_path: Path) -> None
     assert "seeded it" not in verdict.cause.because
 
 
+def test_what_nobody_seeded_in_two_processes_was_not_seeded_by_the_code() -> None:
+    verdict = verify(unseeded, runs=2, isolate=True, control=False).verdict
+    assert verdict is not None
+    assert verdict.cause is not None
+    assert verdict.cause.reason is Reason.GENERATOR
+    assert "seeded it" not in verdict.cause.because
+    assert "Seed it first" in verdict.cause.remedy
+
+
+def unseeded() -> torch.Tensor:
+    result = torch.rand(2)
+    torch.manual_seed(now())  # too late for the draw
+    return result
+
+
+def test_a_seed_in_one_run_alone_is_told() -> None:
+    runs = iter(range(100))
+
+    def run() -> torch.Tensor:
+        if next(runs) % 2:
+            torch.manual_seed(7)
+        return torch.rand(2)
+
+    verdict = verify(run, runs=2).verdict
+    assert verdict is not None
+    assert verdict.cause is not None
+    assert "the code seeded it with nothing in the first run, with 7 in the second" in verdict.cause.because
+
+
 def test_a_seed_that_another_one_followed_is_not_the_one_to_blame() -> None:
     numbers = iter(range(100))
 
