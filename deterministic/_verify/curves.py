@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import torch
+
+from ..trace.cursor import Side, groups_of
+from ..trace.distance import ulps_apart
 from ..trace.file import Entry, TraceReader
-from ..trace.model import NO_OPTIMIZER, Segment
-from .points import Thinned, fits, ulps_apart
-from .programs import Programs, differing
+from ..trace.model import Site
+from ..trace.values import number_from
+
+MOST_POINTS = 2000
+"""Of a curve: more than a picture has pixels for. Of more, every so manieth is kept, and the first that differs."""
 
 MOST_NAMES = 32
 """Names of numbers that are kept; of those after them only one that is the first to differ."""
+
+_LISTED = re.compile(r"\[\d+\]$")
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,10 @@ class Curve:
         at: Where the points are.
         numbers: For each run, the number at each point; None where it has none.
         dtype: "float32" and the like, "int" for whole numbers: whose last places are counted.
-        apart: How many of them the farthest run is from the first at each point, `math.inf` where one is NaN; None
-            where only one has a number. A point that stands for several has the largest.
+        apart: How many of them the last run is from the first at each point, `math.inf` where one is NaN; None where
+            only one has a number.
         first_apart: Where the first is that is not 0; None if there is none.
+        most_apart: The most of all, also of those that are no points here; None where there is none.
     """
 
     name: str
@@ -43,32 +54,30 @@ class Curve:
     dtype: str
     apart: Sequence[float | None]
     first_apart: float | None
+    most_apart: float | None
 
     def as_data(self) -> dict[str, Any]:
         """Return how far apart the runs are, without the points, as JSON data."""
-        known = [apart for apart in self.apart if apart is not None]
-        most = max(known, default=None)
         return {
             "name": self.name,
             "axis": self.axis,
             "dtype": self.dtype,
             "first_apart": self.first_apart,
-            "most_ulps_apart": "infinite" if most == math.inf else most,
+            "most_ulps_apart": "infinite" if self.most_apart == math.inf else self.most_apart,
         }
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What runs can be drawn by; plain data, thinned out where a run is long.
+    """What runs can be drawn by; plain data, at most `MOST_POINTS` of each and the first that differs.
 
     Attributes:
         names: What the runs are called.
         numbers: One for each name, in the order in which they were first recorded.
         steps: The steps of which `differing` and `recorded` tell.
-        differing: By kind of record, how many values differ from those of the first run at each of these steps; a step
-            that stands for several has the most.
+        differing: By kind of record, how many values of the first and the last run differ at each of these steps.
         recorded: How many values the first run has at each.
-        is_thinned: Whether some points stand for several.
+        is_thinned: Whether there are points that were left out.
     """
 
     names: Sequence[str] = ()
@@ -81,206 +90,180 @@ class Curves:
     def __bool__(self) -> bool:
         return bool(self.numbers or self.steps)
 
-    def as_data(self) -> list[dict[str, Any]]:
-        """Return how far apart the numbers are, without the points, as JSON data."""
-        return [curve.as_data() for curve in self.numbers]
-
 
 def curves_of(paths: Sequence[Path], names: Sequence[str]) -> Curves:
-    """Return the curves of traces of the level "values", whatever their lengths in bounded memory.
+    """Return the curves of traces of the level "values".
 
     Every trace is read once, a segment at a time; of those after the first, only the segments that differ from its.
 
     Args:
-        paths: Of the traces; the others are compared with the first.
+        paths: Of the traces. The last is compared with the first: no run follows one that differs.
         names: What to call them.
     """
-    drawing = _Drawing()
+    numbers: dict[str, _Numbers] = {}
+    counts: list[tuple[int, Counter[str], int]] = []
     with ExitStack() as stack:
-        readers = [stack.enter_context(TraceReader(path)) for path in paths]
-        programs = [Programs(reader) for reader in readers]
-        for entries in zip_longest(*(reader.steps() for reader in readers)):
-            drawing.add(readers, programs, entries)
-    return drawing.curves(names)
+        sides = [Side(stack.enter_context(TraceReader(path)), "values") for path in paths]
+        for step, groups in enumerate(zip_longest(*(groups_of(side.reader) for side in sides))):
+            differing, recorded = Counter[str](), 0
+            found: list[list[_Number]] = [[] for _ in sides]
+            for entries in zip_longest(*(group.entries if group is not None else () for group in groups)):
+                values = _read(sides, entries)
+                differing += _differing(values[0], values[-1])
+                recorded += len(values[0].hashes)
+                for of_run, own in zip(found, values, strict=True):
+                    of_run += own.numbers
+            if recorded or differing:
+                counts.append((step, differing, recorded))
+            _add_numbers(numbers, step, found)
+    kept = _kept([sum(differing.values()) for _, differing, _ in counts])
+    kinds = dict.fromkeys(kind for _, differing, _ in counts for kind in differing)
+    return Curves(
+        names,
+        [some.curve(name) for name, some in numbers.items()],
+        [counts[index][0] for index in kept],
+        {kind: [counts[index][1][kind] for index in kept] for kind in kinds},
+        [counts[index][2] for index in kept],
+        max(len(counts), *(len(some.at) for some in numbers.values()), 0) > MOST_POINTS,
+    )
 
 
-class _Point(NamedTuple):
-    """Attributes: see `Curve`; `narrow` and `wide` are `apart` by the places of a narrow dtype and of float64."""
-
-    at: float
-    nth: int
-    numbers: tuple[float | None, ...]
-    narrow: float | None
-    wide: float | None
+def _kept(apart: Sequence[float | None]) -> list[int]:
+    """Return which of some points are kept, at each of which the runs are so far apart."""
+    every = range(0, len(apart), math.ceil(len(apart) / MOST_POINTS) or 1)
+    first = [index for index, far in enumerate(apart) if far][:1]
+    return sorted({*every, *first})
 
 
-def _merged(one: _Point, other: _Point) -> _Point:
-    return one._replace(narrow=_larger(one.narrow, other.narrow), wide=_larger(one.wide, other.wide))
+class _Number(NamedTuple):
+    name: str
+    dtype: str
+    value: float
 
 
-def _larger(one: float | None, other: float | None) -> float | None:
-    return one if other is None else other if one is None else max(one, other)
+class _Values(NamedTuple):
+    """What a segment has: of each value the key and the kind of its record; and the numbers among them."""
+
+    keys: np.ndarray = np.empty(0)
+    kinds: np.ndarray = np.empty(0)
+    hashes: np.ndarray = np.empty(0)
+    numbers: Sequence[_Number] = ()
+
+
+def _read(sides: Sequence[Side], entries: Sequence[Entry | None]) -> list[_Values]:
+    """Return what each run has in a segment; what the first has, without reading it, where the digests say so."""
+    read: list[_Values] = []
+    for side, entry in zip(sides, entries, strict=True):
+        is_same = bool(read) and entry is not None and entries[0] is not None and entry[:3] == entries[0][:3]
+        read.append(read[0] if is_same else _Values() if entry is None else _values(side, entry))
+    return read
+
+
+def _values(side: Side, entry: Entry) -> _Values:
+    part = side.part(entry, 0)
+    sites = [side.reader.sites[index] for index in part.sites.tolist()]
+    lengths = np.diff(part.starts, append=len(part.hashes))
+    numbers = [
+        number
+        for site, start in zip(sites, part.starts.tolist(), strict=True)
+        if site.kind in ("observed", "returned")
+        for number in _numbers(site, part.hashes[start : start + len(site.values)].tolist())
+    ]
+    kinds = np.repeat(np.array([site.kind for site in sites], object), lengths)
+    return _Values(np.repeat(part.keys, lengths), kinds, part.hashes, numbers)
+
+
+def _differing(one: _Values, other: _Values) -> Counter[str]:
+    """Return how many values differ, by kind; a value that only one has is different."""
+    if np.array_equal(one.keys, other.keys):
+        return Counter(one.kinds[one.hashes != other.hashes].tolist())
+    a, b = _named(one), _named(other)
+    return Counter(kind for kind, *_ in a - b) | Counter(kind for kind, *_ in b - a)
+
+
+def _named(values: _Values) -> set[tuple[str, int, int, int]]:
+    """Return each value with its kind, its key, and the how-manieth of that key it is."""
+    nth: dict[int, Iterator[int]] = defaultdict(count)
+    columns = zip(values.kinds.tolist(), values.keys.tolist(), values.hashes.tolist(), strict=True)
+    return {(kind, key, next(nth[key]), bits) for kind, key, bits in columns}
 
 
 class _Numbers:
-    """The points of one name."""
-
-    def __init__(self, name: str, dtype: str) -> None:
-        self.name = name
-        self._dtype = dtype
-        self._narrow = dtype if dtype in ("int", "float16", "bfloat16") else "float32"
-        self._fits = True
-        self._points: Thinned[_Point] = Thinned(_merged)
-        self._count = 0
-        self._first: _Point | None = None
-        self._steps: list[int] = []  # the first and the last
-
-    @property
-    def is_thinned(self) -> bool:
-        return self._points.is_thinned
-
-    def add(self, step: int, at: float, numbers: tuple[float | None, ...], *, exactly: bool) -> None:
-        known = [number for number in numbers if number is not None]
-        if self._dtype not in ("int", "float64"):
-            self._fits = self._fits and all(fits(number, self._narrow) for number in known)
-        elif self._dtype == "int":  # until it is a float for once
-            self._fits = self._fits and all(isinstance(number, int) for number in known)
-        point = _Point(at, self._count, numbers, _apart(numbers, self._narrow), _apart(numbers, "float64"))
-        self._count += 1
-        self._steps = [*self._steps[:1], step]
-        is_first = self._first is None and bool(point.narrow or point.wide)
-        if is_first:
-            self._first = point
-        if is_first or exactly:
-            self._points.add_exactly(point)
-        else:
-            self._points.add(point)
-
-    def curve(self) -> Curve:
-        points = self._points.points()
-        by_index = self._steps[0] == self._steps[-1] and self._count > 1
-        is_narrow = self._dtype != "float64" and self._fits
-        return Curve(
-            self.name,
-            "index" if by_index else "step",
-            [point.nth if by_index else point.at for point in points],
-            list(zip(*(point.numbers for point in points), strict=True)),
-            self._narrow if is_narrow else "float64",
-            [point.narrow if is_narrow else point.wide for point in points],
-            None if self._first is None else self._first.nth if by_index else self._first.at,
-        )
-
-
-def _apart(numbers: tuple[float | None, ...], dtype: str) -> float | None:
-    first, *others = numbers
-    if dtype == "int" and not all(number is None or isinstance(number, int) for number in numbers):
-        dtype = "float64"
-    found = [ulps_apart(first, other, dtype) for other in others if first is not None and other is not None]
-    return max(found, default=None)
-
-
-class _Count(NamedTuple):
-    step: int
-    differing: Counter[str]
-    recorded: int
-
-
-class _Drawing:
-    """Collects what there is to draw, a segment at a time."""
+    """The numbers of one name: where each is, and what it is in each run."""
 
     def __init__(self) -> None:
-        self._step = 0
-        self._parts = 0  # segments of the step that is under way
-        self._count = _Count(0, Counter(), 0)
-        self._counts: Thinned[_Count] = Thinned(
-            lambda one, other: _Count(one.step, one.differing | other.differing, max(one.recorded, other.recorded))
-        )
-        self._numbers: dict[str, _Numbers] = {}
-        self._differs = False
-        self._is_differing_counted = False
-        self._is_apart = False
+        self.at: list[float] = []
+        self._dtypes: set[str] = set()
+        self._rows: list[tuple[float | None, ...]] = []
 
-    def add(
-        self, readers: Sequence[TraceReader], programs: Sequence[Programs], entries: Sequence[Entry | None]
-    ) -> None:
-        """Take in the segments that the traces have at one place."""
-        first = entries[0]
-        segments: list[Segment | None] = []
-        for reader, entry in zip(readers, entries, strict=True):
-            same = entry is not None and first is not None and entry[:3] == first[:3]
-            segments.append(segments[0] if same and segments else None if entry is None else reader.segment_at(entry))
-        found = self._compare(segments, programs)
-        is_first = bool(found) and not self._differs
-        self._differs = self._differs or bool(found)
-        self._add_numbers(segments, programs, exactly=is_first)
-        recorded = 0 if segments[0] is None else len(segments[0].hashes)
-        self._count = _Count(self._step, self._count.differing + found, self._count.recorded + recorded)
-        self._parts += 1
-        if next(entry for entry in entries if entry is not None).step.optimizer != NO_OPTIMIZER:
-            self._end_step()
+    def add(self, step: int, rows: Sequence[tuple[float | None, ...]], dtypes: set[str]) -> None:
+        """Append the numbers of a step."""
+        self.at += [step + index / len(rows) for index in range(len(rows))]
+        self._rows += rows
+        self._dtypes |= dtypes
 
-    def curves(self, names: Sequence[str]) -> Curves:
-        """Return what was collected."""
-        if self._count.recorded or self._count.differing:
-            self._end_step()
-        counts = self._counts.points()
-        kinds = dict.fromkeys(kind for count in counts for kind in count.differing)
-        curves = [numbers.curve() for numbers in self._numbers.values()]
-        thinned = [self._counts.is_thinned, *(numbers.is_thinned for numbers in self._numbers.values())]
-        return Curves(
-            names,
-            curves,
-            [count.step for count in counts],
-            {kind: [count.differing[kind] for count in counts] for kind in kinds},
-            [count.recorded for count in counts],
-            any(thinned),
+    def curve(self, name: str) -> Curve:
+        """Return the curve."""
+        runs = list(zip(*self._rows, strict=True))
+        dtype = self._dtype()
+        apart = _apart(runs[0], runs[-1] if len(runs) > 1 else [None] * len(runs[0]), dtype)
+        by_index = int(self.at[0]) == int(self.at[-1]) and len(self.at) > 1
+        at = range(len(self.at)) if by_index else self.at
+        kept = _kept(apart)
+        return Curve(
+            name,
+            "index" if by_index else "step",
+            [at[index] for index in kept],
+            [tuple(run[index] for index in kept) for run in runs],
+            dtype,
+            [apart[index] for index in kept],
+            next((where for where, far in zip(at, apart, strict=True) if far), None),
+            max((far for far in apart if far is not None), default=None),
         )
 
-    def _compare(self, segments: Sequence[Segment | None], programs: Sequence[Programs]) -> Counter[str]:
-        """Return how many values differ, by kind: of the run that has the most."""
-        first, most = segments[0], Counter[str]()
-        for segment, own in zip(segments[1:], programs[1:], strict=True):
-            if segment is first:
-                continue
-            if first is None or segment is None:
-                there, of = (first, programs[0]) if segment is None else (segment, own)
-                most |= Counter(of.of(there).kinds.tolist()) if there is not None else Counter()
-            else:
-                most |= differing(programs[0].of(first), first.hashes, own.of(segment), segment.hashes)
-        return most
+    def _dtype(self) -> str:
+        """Return whose places are counted: float64's only where float32 does not have all of the numbers."""
+        if self._dtypes in ({"int"}, {"float16"}, {"bfloat16"}, {"float64"}):
+            return next(iter(self._dtypes))
+        wide = np.array(self._rows, np.float64)
+        with np.errstate(over="ignore"):
+            return "float32" if np.array_equal(wide.astype(np.float32), wide, equal_nan=True) else "float64"
 
-    def _add_numbers(self, segments: Sequence[Segment | None], programs: Sequence[Programs], *, exactly: bool) -> None:
-        found: list[dict[str, list[float]]] = []
-        dtypes: dict[str, str] = {}
-        for segment, own in zip(segments, programs, strict=True):
-            if found and segment is segments[0]:
-                found.append(found[0])
-            else:
-                program = None if segment is None else own.of(segment)
-                for number in () if program is None else program.numbers:
-                    is_known = dtypes.setdefault(number.name, number.dtype) == number.dtype
-                    dtypes[number.name] = number.dtype if is_known else ""
-                found.append({} if program is None or segment is None else program.read(segment.hashes))
-        for name, dtype in dtypes.items():
-            rows = list(zip_longest(*(run.get(name, []) for run in found)))
-            for index, row in enumerate(rows):
-                at = self._step + (index / len(rows) if self._parts == 0 else 1)
-                self._add_row(name, dtype, at, row, exactly=exactly and index == 0)
 
-    def _add_row(self, name: str, dtype: str, at: float, row: tuple[float | None, ...], *, exactly: bool) -> None:
-        is_apart = bool(_apart(row, "int" if dtype == "int" else "float64"))
-        numbers = self._numbers.get(name)
-        if numbers is None:
-            if len(self._numbers) >= MOST_NAMES and (self._is_apart or not is_apart):
-                return
-            numbers = self._numbers[name] = _Numbers(name, dtype)
-        self._is_apart = self._is_apart or is_apart
-        numbers.add(self._step, at, row, exactly=exactly)
+def _apart(one: Sequence[float | None], other: Sequence[float | None], dtype: str) -> list[float | None]:
+    """Return how far apart numbers are: places of the dtype, `math.inf` from a NaN, None from what is not there."""
+    if dtype == "int":
+        return [None if a is None or b is None else abs(int(a) - int(b)) for a, b in zip(one, other, strict=True)]
+    wide = np.array([one, other], np.float64)  # None becomes NaN
+    far = ulps_apart(*torch.from_numpy(wide).to(getattr(torch, dtype))).astype(object)
+    far[np.isnan(wide).any(axis=0)] = math.inf
+    far[np.equal(*wide.view(np.uint64))] = 0  # the bits of two NaNs may be the same
+    return [None if a is None or b is None else apart for a, b, apart in zip(one, other, far.tolist(), strict=True)]
 
-    def _end_step(self) -> None:
-        is_first = bool(self._count.differing) and not self._is_differing_counted
-        self._is_differing_counted = self._is_differing_counted or is_first
-        (self._counts.add_exactly if is_first else self._counts.add)(self._count)
-        self._step += 1
-        self._parts = 0
-        self._count = _Count(self._step, Counter(), 0)
+
+def _add_numbers(numbers: dict[str, _Numbers], step: int, found: Sequence[Sequence[_Number]]) -> None:
+    """Add the numbers of each run at a step, joined by name and order."""
+    named: dict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in found])
+    dtypes: dict[str, set[str]] = defaultdict(set)
+    for run, number in ((run, number) for run, own in enumerate(found) for number in own):
+        named[number.name][run].append(number.value)
+        dtypes[number.name].add(number.dtype)
+    for name, runs in named.items():
+        rows = list(zip_longest(*runs))
+        differs = any(len({repr(value) for value in row if value is not None}) > 1 for row in rows)
+        if name in numbers or len(numbers) < MOST_NAMES + differs:
+            numbers.setdefault(name, _Numbers()).add(step, rows, dtypes[name])
+
+
+def _numbers(site: Site, hashes: Sequence[int]) -> Iterator[_Number]:
+    """Yield what can be drawn of a record; the items of a list have one name, and "" is a dtype that is not known."""
+    title = site.name if site.kind == "observed" else "returned"
+    # What was observed as a tensor of one element is there twice: its hash without a name, its number as "value".
+    tensor = next((value.type for value in site.values if not value.name), "")
+    for value, bits in zip(site.values, hashes, strict=True):
+        number = number_from(value.type, bits)
+        if number is not None:
+            twice = bool(tensor) and value.name == "value"
+            name = title if twice else " ".join(filter(None, [title, _LISTED.sub("", value.name)]))
+            dtype = tensor.partition("[")[0] if twice else ""
+            yield _Number(name, dtype if value.type == "float" else "int", number)

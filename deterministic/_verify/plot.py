@@ -9,11 +9,13 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import explain
 from ..trace.verdict import when
-from .curves import Curve, Curves
+from .curves import MOST_POINTS, Curve, Curves
 
 try:
     from matplotlib.axes import Axes
@@ -88,8 +90,8 @@ def draw(report: Report) -> Figure:
         textwrap.fill(_plain(report.headline), 80), x=0.01, ha="left", fontsize=11, fontweight="bold", color=_INK
     )
     by_index = bool(curves) and curves[0].axis == "index"
-    _mark(upper, lower, report, curves[0].first_apart if by_index else _first_step(report))
-    thinned = "; where there are too many to draw, a point stands for several" if report.curves.is_thinned else ""
+    _mark(upper, lower, report, curves[0] if by_index else None)
+    thinned = f"; of more than {MOST_POINTS:,} points only some are drawn" if report.curves.is_thinned else ""
     lower.set_xlabel(("number, as recorded" if by_index else "optimizer step") + thinned, color=_INK)
     for axes in (upper, lower):
         _finish(axes)
@@ -112,40 +114,19 @@ def _drawn(report: Report) -> list[Curve]:
 def _draw_numbers(axes: Axes, runs: Sequence[str], curves: Sequence[Curve]) -> None:
     for curve, style in zip(curves, _STYLES, strict=False):
         for index, (run, numbers) in enumerate(zip(runs, curve.numbers, strict=True)):
-            axes.plot(
-                curve.at,
-                [math.nan if number is None else float(number) for number in numbers],
-                color=_COLOURS[index % len(_COLOURS)],
-                linestyle=style,
-                linewidth=max(1.2, _WIDEST * _THINNER**index),
-                marker=_marker(curve.at),
-                label=_plain(run if len(curves) == 1 else f"{run}, {curve.name}"),
-            )
+            label = run if len(curves) == 1 else f"{run}, {curve.name}"
+            _line(axes, curve.at, numbers, label, linestyle=style, **_look(index))
     axes.set_ylabel(_plain(", ".join(curve.name for curve in curves)), color=_INK)
 
 
 def _draw_apart(axes: Axes, curves: Sequence[Curve]) -> None:
     for curve, style in zip(curves, _STYLES, strict=False):
-        axes.plot(
-            curve.at,
-            [math.nan if apart is None or math.isinf(apart) else float(apart) for apart in curve.apart],
-            color=_INK,
-            linestyle=style,
-            linewidth=1.2,
-            marker=_marker(curve.at),
-            label=_plain(curve.name),
-        )
-        beyond = [at for at, apart in zip(curve.at, curve.apart, strict=True) if apart == math.inf]
+        apart = [math.nan if far == math.inf else far for far in curve.apart]
+        _line(axes, curve.at, apart, curve.name, linestyle=style)
+        beyond = [at for at, far in zip(curve.at, curve.apart, strict=True) if far == math.inf]
         if beyond:
-            axes.plot(
-                beyond,
-                [0.97] * len(beyond),
-                transform=axes.get_xaxis_transform(),
-                color=_RED,
-                linestyle="none",
-                marker="x",
-                label=_plain(f"{curve.name}: NaN in one of them"),
-            )
+            at_top = {"transform": axes.get_xaxis_transform(), "color": _RED, "linestyle": "none", "marker": "x"}
+            _line(axes, beyond, [0.97] * len(beyond), f"{curve.name}: NaN in one of them", **at_top)
     dtypes = {curve.dtype for curve in curves}
     unit = "ULP" if len(dtypes) > 1 else "difference" if dtypes == {"int"} else f"ULP of {curves[0].dtype}"
     axes.set_ylabel(f"how far apart ({unit})", color=_INK)
@@ -156,9 +137,7 @@ def _draw_apart(axes: Axes, curves: Sequence[Curve]) -> None:
 
 def _draw_differing(axes: Axes, curves: Curves) -> None:
     for index, (kind, counts) in enumerate((curves.differing or {"any": [0] * len(curves.steps)}).items()):
-        width = max(1.2, _WIDEST * _THINNER**index)
-        colour = _COLOURS[index % len(_COLOURS)]
-        axes.plot(curves.steps, counts, color=colour, linewidth=width, marker=_marker(curves.steps), label=kind)
+        _line(axes, curves.steps, counts, kind, **_look(index))
     axes.set_ylabel("recorded values that differ", color=_INK)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=-0.2, top=max(1.5, axes.get_ylim()[1]))
@@ -170,20 +149,29 @@ def _draw_share(axes: Axes, curves: Curves) -> None:
         min(100.0, 100.0 * count / recorded if recorded else 100.0 * bool(count))
         for count, recorded in zip(differing, curves.recorded, strict=True)
     ]
-    axes.plot(curves.steps, shares, color=_INK, linewidth=1.2, marker=_marker(curves.steps), label="all kinds")
+    _line(axes, curves.steps, shares, "all kinds")
     axes.set_ylabel("part of all recorded values (%)", color=_INK)
     axes.set_ylim(-3, 103)
 
 
-def _first_step(report: Report) -> float | None:
-    divergence = report.divergence
-    return None if divergence is None or divergence.step is None else divergence.segment
+def _line(axes: Axes, at: Sequence[float], numbers: Sequence[float | None], label: str, **style: Any) -> None:
+    """Draw a curve, with gaps where there is no number."""
+    marker = "o" if len(at) == 1 else "." if len(at) <= 50 else ""
+    style = {"color": _INK, "linewidth": 1.2, "marker": marker, **style}
+    axes.plot(at, np.array(numbers, float), label=_plain(label), **style)  # None becomes NaN
 
 
-def _mark(upper: Axes, lower: Axes, report: Report, at: float | None) -> None:
+def _look(index: int) -> dict[str, Any]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "linewidth": max(1.2, _WIDEST * _THINNER**index)}
+
+
+def _mark(upper: Axes, lower: Axes, report: Report, indexed: Curve | None) -> None:
     """Draw a line through both panels where the runs first differ, labelled with what does, and its source line."""
     divergence = report.divergence
-    if at is None or divergence is None:
+    if divergence is None:
+        return
+    at = indexed.first_apart if indexed is not None else None if divergence.step is None else divergence.segment
+    if at is None:
         return
     for axes in (upper, lower):
         axes.axvline(at, color=_RED, linewidth=1, linestyle=(0, (3, 2)), zorder=5)
@@ -222,10 +210,6 @@ def _finish(axes: Axes) -> None:
         axes.set_xlim(axes.dataLim.x0 - 0.5, axes.dataLim.x0 + 0.5)
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(loc="best", frameon=False, fontsize=8, labelcolor=_INK)
-
-
-def _marker(at: Sequence[float]) -> str:
-    return "o" if len(at) == 1 else "." if len(at) <= 50 else ""
 
 
 def _plain(text: str) -> str:

@@ -72,7 +72,7 @@ class Report:
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "differs": self.differs,
-            "numbers": self.curves.as_data(),
+            "numbers": [curve.as_data() for curve in self.curves.numbers],
         }
 
     def to_json(self, **kwargs: Any) -> str:

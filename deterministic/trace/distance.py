@@ -19,8 +19,6 @@ _NO_SIGN = ("float8_e8m0fnu",)
 
 _INTEGERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
-_PARTS = {"complex32": "float16", "complex64": "float32", "complex128": "float64"}
-
 
 def distance_of(one: Path, other: Path) -> str:
     """Return in words how far apart two kept tensors are; empty if they cannot be compared, or are the same."""
@@ -47,12 +45,28 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
     """
     if not (_is_plain(a) and _is_plain(b)) or a.shape != b.shape or a.dtype != b.dtype:
         return ""
-    name = str(a.dtype).removeprefix("torch.")
     one, other = (_in_rows(tensor.detach().cpu()) for tensor in (a, b))
+    name = _name_of(one)  # of complex numbers that of their parts
     if name in _INTEGERS:
         return _of_integers(one, other)
-    name = _PARTS.get(name, name)
-    return _of_floats(one, other, name) if name in (*_IEEE, *_NO_NEGATIVE_ZERO, *_NO_SIGN) else ""
+    return _of_floats(one, other) if name in (*_IEEE, *_NO_NEGATIVE_ZERO, *_NO_SIGN) else ""
+
+
+def ulps_apart(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
+    """Return for each element of two CPU tensors of one float dtype how many places of it they are apart, as uint64.
+
+    Infinity is the place after the largest number, and NaNs have the places after that.
+    """
+    one, other = (_places(_bits_of(tensor), _name_of(tensor)) for tensor in (a, b))
+    return _apart(one, other)
+
+
+def _name_of(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _bits_of(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.view(_BITS[tensor.element_size()]).numpy()
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -71,23 +85,22 @@ def _of_integers(a: torch.Tensor, b: torch.Tensor) -> str:
     count = int((one != other).sum())
     if not count or one.dtype == np.bool_:
         return _count(count, one.size)
-    return f"{_count(count, one.size)}, by up to {_farthest(one, other):,}"
+    return f"{_count(count, one.size)}, by up to {_apart(one, other).max():,}"
 
 
-def _of_floats(a: torch.Tensor, b: torch.Tensor, name: str) -> str:
-    one, other = (tensor.view(_BITS[tensor.element_size()]).numpy() for tensor in (a, b))
-    differ = one != other
+def _of_floats(a: torch.Tensor, b: torch.Tensor) -> str:
+    differ = _bits_of(a) != _bits_of(b)
     count = int(differ.any(axis=1).sum())
     if not count:
         return ""
     wide_a, wide_b = (tensor.to(torch.float64).numpy() for tensor in (a, b))
     known = differ & np.isfinite(wide_a) & np.isfinite(wide_b)
     unknown = int((differ & ~known).any(axis=1).sum())
-    told = [_count(count, len(one))]
+    told = [_count(count, len(differ))]
     if unknown:
         told.append("NaN or infinite in one of the two" if unknown == count else f"{unknown:,} of them NaN or infinite")
     if known.any():
-        ulp = _farthest(_places(one[known], name), _places(other[known], name))
+        ulp = ulps_apart(a, b)[known].max()
         told.append(f"by up to {ulp:,} ULP ({_relative(wide_a[known], wide_b[known]):.1e} relative)")
     return ", ".join(told)
 
@@ -102,10 +115,10 @@ def _places(bits: np.ndarray, name: str) -> np.ndarray:
     return np.where(bits < 0, -magnitude - (name in _IEEE), magnitude)
 
 
-def _farthest(one: np.ndarray, other: np.ndarray) -> int:
-    """Return the largest difference of two arrays of integers, which may be larger than any of their dtype."""
-    larger, smaller = np.maximum(one, other), np.minimum(one, other)
-    return int((larger.astype(np.uint64) - smaller.astype(np.uint64)).max())  # modulo 2**64 they are what they were
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the differences of two arrays of integers as uint64: they may be larger than any of their dtype."""
+    apart: np.ndarray = np.maximum(one, other).astype(np.uint64) - np.minimum(one, other).astype(np.uint64)
+    return apart  # modulo 2**64 they are what they were
 
 
 def _relative(one: np.ndarray, other: np.ndarray) -> float:

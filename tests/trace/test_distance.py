@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deterministic.trace.distance import distance, distance_of
+from deterministic.trace.distance import distance, distance_of, ulps_apart
 from tests.trace.traces import SETTINGS
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -80,6 +80,23 @@ def test_a_few_steps_of_nextafter_are_a_few_ulps(name: str, data: st.DataObject,
     size = max(abs(float(start)), abs(float(end)))
     assert relative is not None
     assert float(relative[1]) == pytest.approx((float(end) - float(start)) / size, rel=0.1)
+
+
+@SETTINGS
+@given(st.sampled_from(FLOATS), st.data())
+def test_each_pair_of_elements_is_as_far_apart_as_their_places(name: str, data: st.DataObject) -> None:
+    bits = st.integers(0, 2 ** (8 * WIDTHS[name]) - 1)
+    pairs = data.draw(st.lists(st.tuples(bits, bits), min_size=1, max_size=4))
+    one, other = (from_bits(name, *side) for side in zip(*pairs, strict=True))
+    assert ulps_apart(one, other).tolist() == [abs(place(name, x) - place(name, y)) for x, y in pairs]
+
+
+def test_each_dtype_is_counted_in_its_own_places_and_infinity_follows_the_largest() -> None:
+    for name, half in (("bfloat16", 64), ("float16", 512), ("float32", 2**22), ("float64", 2**51)):
+        dtype = getattr(torch, name)
+        one = torch.tensor([1.0, -math.inf, torch.finfo(dtype).max], dtype=dtype)
+        other = torch.tensor([1.5, torch.finfo(dtype).min, math.inf], dtype=dtype)
+        assert ulps_apart(one, other).tolist() == [half, 1, 1]
 
 
 @pytest.mark.parametrize("name", FLOATS8)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 import torch
 
 from deterministic._verify import curves as curves_module
-from deterministic._verify import points
 from deterministic._verify.curves import Curves, curves_of
 from deterministic._verify.verify import verify
+from deterministic.trace import log
 from deterministic.trace.record import record
 from tests.verify.written import two_runs, write_run
 
@@ -66,6 +65,55 @@ def test_nan_is_infinitely_far_and_the_data_stays_json(tmp_path: Path) -> None:
     ]
 
 
+def test_a_nan_is_no_distance_from_one_of_its_bits_and_infinitely_far_from_one_of_others(tmp_path: Path) -> None:
+    for dtype in ("float32", "bfloat16"):
+        (curve,) = two_runs(tmp_path, [math.nan, math.nan], [math.nan, -math.nan], dtype=dtype).curves.numbers
+        assert (curve.dtype, curve.apart, curve.first_apart) == (dtype, [0, math.inf], 1)
+
+
+@pytest.mark.parametrize(("number", "dtype"), [(2**60, "int"), (True, "int"), (0.5, "float32"), (0.1, "float64")])
+def test_numbers_that_only_one_run_has_are_kept_without_a_distance(number: float, dtype: str) -> None:
+    returned = iter([{"both": 1.0, "one": number}, {"both": 1.0}])
+    both, one = verify(lambda: next(returned), runs=2).curves.numbers
+    assert (both.name, both.apart) == ("returned both", [0])
+    assert (one.name, one.numbers, one.dtype) == ("returned one", [(number,), (None,)], dtype)
+    assert (one.apart, one.first_apart, one.as_data()["most_ulps_apart"]) == ([None], None, None)
+
+
+def test_whole_numbers_of_any_size_are_subtracted_exactly() -> None:
+    returned = iter([[2**62, -(2**63)], [2**62 + 1, 2**63 - 1]])
+    (curve,) = verify(lambda: next(returned), runs=2).curves.numbers
+    assert curve.apart == [1, 2**64 - 1]
+
+
+def test_a_single_run_is_no_distance_from_itself(tmp_path: Path) -> None:
+    write_run(tmp_path / "one", [[0.5], [0.25]])
+    curves = curves_of([tmp_path / "one"], ["run 1"])
+    assert curves.numbers[0].numbers == [(0.5, 0.25)]
+    assert curves.numbers[0].apart == [None, None]
+    assert curves.differing == {}
+
+
+def test_numbers_of_a_step_that_is_recorded_in_parts_lie_within_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run, longest in (("one", 3), ("other", 1 << 16)):
+        monkeypatch.setattr(log, "LONGEST_SEGMENT", longest)
+        weight = torch.nn.Parameter(torch.zeros(2))
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        with record(tmp_path / run, "values") as trace:
+            for step in range(2):
+                for index in range(4):
+                    trace.observe("metric", float(step + index))
+                weight.sum().backward()
+                optimizer.step()
+    curves = curves_of([tmp_path / "one", tmp_path / "other"], ["run 1", "run 2"])
+    (curve,) = curves.numbers
+    assert curve.at == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
+    assert curve.numbers == [(0, 1, 2, 3, 1, 2, 3, 4)] * 2
+    assert curve.apart == [0] * 8
+
+
 def test_what_differs_is_counted_by_kind_at_each_step(tmp_path: Path) -> None:
     write_run(tmp_path / "one", [[0.5], [0.5], [0.5]], gradients=[1, 2, 3])
     write_run(tmp_path / "other", [[0.5], [0.5], [NEXT]], gradients=[1, 4, 5])
@@ -79,6 +127,21 @@ def test_what_only_one_run_recorded_differs(tmp_path: Path) -> None:
     longer, shorter = [[0.5], [0.5, 0.25], [0.5]], [[0.5], [0.5]]
     for runs in ((longer, shorter), (shorter, longer)):
         assert two_runs(tmp_path, *runs).curves.differing == {"observed": [0, 2, 2], "gradient": [0, 0, 1]}
+
+
+def test_what_one_run_recorded_more_often_leaves_the_rest_of_the_step_comparable(tmp_path: Path) -> None:
+    for run, values in (("one", {"a": [1.0, 2.0], "b": [3.0]}), ("other", {"a": [1.0], "b": [3.0], "c": [4.0]})):
+        with record(tmp_path / run, "values") as trace:
+            for name, numbers in values.items():
+                for number in numbers:
+                    trace.observe(name, number)
+    curves = curves_of([tmp_path / "one", tmp_path / "other"], ["run 1", "run 2"])
+    assert curves.differing == {"observed": [1]}
+    assert [(curve.name, curve.numbers[1]) for curve in curves.numbers] == [
+        ("a", (1.0, None)),
+        ("b", (3.0,)),
+        ("c", (4.0,)),
+    ]
 
 
 def test_only_so_many_names_are_kept_and_the_one_that_differs_first(
@@ -96,29 +159,33 @@ def test_only_so_many_names_are_kept_and_the_one_that_differs_first(
     assert [curve.name for curve in different.numbers] == ["metric 0", "metric 1", "last"]
 
 
-def test_a_long_run_is_thinned_out_and_keeps_its_first_difference_exactly(
+def test_of_a_long_run_every_so_manieth_point_is_kept_and_the_first_that_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(points, "MOST_POINTS", 100)
-    steps, first, later = 2000, 777, 1500
+    monkeypatch.setattr(curves_module, "MOST_POINTS", 100)
+    steps, first, later = 2000, 777, 1501
     losses = [1 / (1 + step) for step in range(steps)]
     other = list(losses)
     other[first] = math.nextafter(losses[first], 1)
     other[later] = 2 * losses[later]
     report = two_runs(tmp_path, losses, other, dtype="float64")
     (curve,) = report.curves.numbers
+    kept = sorted({*range(0, steps, 20), first})
+    assert list(curve.at) == list(report.curves.steps) == kept
+    assert curve.numbers == [tuple(run[step] for step in kept) for run in (losses, other)]
     assert report.divergence is not None
     assert report.divergence.segment == curve.first_apart == first
-    exact = list(curve.at).index(first)
-    assert [run[exact] for run in curve.numbers] == [losses[first], other[first]]
-    assert curve.apart[exact] == 1
-    assert set(curve.apart[:exact]) == {0}
-    assert max(apart for apart in curve.apart if apart is not None) == 2**52
-    assert report.curves.differing["observed"][list(report.curves.steps).index(first)] == 2
+    assert curve.apart == [int(step == first) for step in kept]
+    assert curve.as_data()["most_ulps_apart"] == 2**52  # at a point that is not kept
+    assert report.curves.differing["observed"] == [2 * (step == first) for step in kept]
     assert report.curves.is_thinned
-    for at in (curve.at, report.curves.steps):
-        assert all(one < following for one, following in pairwise(at))
-        assert len(at) < 2 * 100 + 10
+
+
+def test_a_run_of_as_many_steps_as_are_kept_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves_module, "MOST_POINTS", 100)
+    curves = two_runs(tmp_path, [0.5] * 100, [0.5] * 99 + [NEXT]).curves
+    assert list(curves.numbers[0].at) == list(curves.steps) == list(range(100))
+    assert not curves.is_thinned
 
 
 def test_no_traces_are_no_curves() -> None:

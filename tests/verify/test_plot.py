@@ -131,11 +131,11 @@ def test_a_returned_list_is_drawn_over_its_places_and_marked_where_it_differs(tm
     assert marks(upper) == [2]
 
 
-def test_that_points_stand_for_several_is_said(tmp_path: Path) -> None:
+def test_that_points_were_left_out_is_said(tmp_path: Path) -> None:
     report = two_runs(tmp_path, [0.5], [NEXT])
     thinned = replace(report, curves=replace(report.curves, is_thinned=True))
-    assert "a point stands for several" not in panels(report)[1].get_xlabel()
-    assert "a point stands for several" in panels(thinned)[1].get_xlabel()
+    assert "only some are drawn" not in panels(report)[1].get_xlabel()
+    assert "only some are drawn" in panels(thinned)[1].get_xlabel()
 
 
 @pytest.mark.parametrize("outcome", ["same", "different", "could not tell"])
