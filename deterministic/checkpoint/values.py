@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError, cut, explain
 from .storages import DTYPES, LoadedStorages, Storages
 from .tensors import decode_tensor, encode_tensor
 
@@ -85,7 +85,7 @@ class _Encoder:
 
     def pairs(self, value: Mapping[Any, Any], path: str) -> list[Any]:
         return [
-            [self.encode(key, f"{path}'s key"), self.encode(item, f"{path}[{key!r}]")] for key, item in value.items()
+            [self.encode(key, f"{path}'s key"), self.encode(item, f"{path}[{cut(key)}]")] for key, item in value.items()
         ]
 
     def mapping(self, value: Mapping[Any, Any], path: str) -> Any:
