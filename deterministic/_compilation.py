@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-import wrapt
+from ._imports import once_imported
 
 
 def keep_out_of_graphs() -> None:
@@ -13,7 +13,7 @@ def keep_out_of_graphs() -> None:
     Traced, `__enter__` would break the graph at the first lock, and warn about each function that dynamo cannot trace;
     skipped, it breaks once and runs as it is.
     """
-    wrapt.register_post_import_hook(_skip_package, "torch._dynamo.trace_rules")
+    once_imported("torch._dynamo.trace_rules", _skip_package)
 
 
 def _skip_package(trace_rules: ModuleType) -> None:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Literal, TypeAlias
 
 from ._seeds import as_integer
-from .errors import explain
+from .errors import cut, explain
 
 Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
 
@@ -86,7 +86,7 @@ def validate_level(deterministic: object) -> Level:
     raise TypeError(
         explain(
             "deterministic= names no level",
-            (f"found: {deterministic!r}", *(f"{level!r}: {text}" for level, text in LEVELS.items())),
+            (f"found: {cut(deterministic)}", *(f"{level!r}: {text}" for level, text in LEVELS.items())),
             "Pass one of the levels.",
         )
     )
@@ -106,12 +106,12 @@ def validate_num_threads(num_threads: object, *, name: str = "num_threads") -> i
         raise TypeError(
             explain(
                 f"{name} is not an integer",
-                (f"found: {num_threads!r} ({type(num_threads).__name__})", "expected: an int, 1 or more, or None"),
+                (f"found: {cut(num_threads)} ({type(num_threads).__name__})", "expected: an int, 1 or more, or None"),
                 f"Pass the number of threads, for example {name}=1.",
             )
         )
     if count < 1:
         raise ValueError(
-            explain(f"{name} is below 1", (f"found: {count}", "expected: 1 or more"), "Pass at least 1, or None.")
+            explain(f"{name} is below 1", (f"found: {cut(count)}", "expected: 1 or more"), "Pass at least 1, or None.")
         )
     return count

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ._config import validate_level
 from ._seeds import as_integer
-from .errors import SeedError, explain
+from .errors import SeedError, cut, explain
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
 
@@ -19,6 +20,18 @@ _MISSPELT = 0.9
 """Similarity from which a longer key counts as a misspelling; "deterministic_ops" is 0.87 from "deterministic"."""
 
 _HASH_SEED = "PYTHONHASHSEED"
+
+DEEPEST = 100
+"""Containers in containers: reading one takes several of the thousand calls that Python allows."""
+
+MOST_DIGITS = 4300
+"""Python's own limit, which 3.10 lacks and numbers to the base 60 escape: more take quadratic time."""
+
+_IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTALL)
+"""A string, in which nothing counts; what opens, what closes; a number that is too long."""
+
+_WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML raises, beside its own errors, of a value that its tag or its looks promise and that it is not."""
 
 
 def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +68,7 @@ def _level(given: Mapping[str, Any]) -> Any:
         raise TypeError(
             explain(
                 "deterministic_cudnn is not a bool",
-                (f"found: {cudnn!r}", "expected: true or false"),
+                (f"found: {cut(cudnn)}", "expected: true or false"),
                 "Write deterministic_cudnn: true, or give a level with deterministic: true | warn.",
             )
         )
@@ -79,7 +92,7 @@ def _not_text(seed: Any) -> Any:
         raise SeedError(
             explain(
                 "seed is not an integer",
-                (f"found: seed: {seed!r}, which is text", "expected: an integer, for example seed: 42"),
+                (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
                 "Write digits alone, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
             )
         )
@@ -91,7 +104,7 @@ def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
         raise TypeError(
             explain(
                 "this is no configuration",
-                (f"found: {config!r} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
+                (f"found: {cut(config)} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
                 "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
             )
         )
@@ -146,6 +159,12 @@ class _Pairs(Mapping[Any, Any]):
 
 
 def _json(text: str, path: Path) -> Any:
+    depth = 0
+    for found in _IN_JSON.finditer(text):
+        depth += bool(found[1]) - bool(found[2])
+        if found[3] or depth > DEEPEST:
+            problem = f"a number of {len(found[0])} digits" if found[3] else f"containers nested deeper than {DEEPEST}"
+            _refuse_text("JSON", path, text[: found.start()], problem)
     try:
         loaded = json.loads(text, object_pairs_hook=_Pairs) if text.strip() else None
     except json.JSONDecodeError as error:
@@ -167,15 +186,18 @@ def _yaml(text: str, path: Path) -> Any:
             )
         ) from error
 
+    from ._bounded_yaml import Loader
+
     def made(node: Any) -> Any:
         try:
             return loader.construct_object(node, deep=True)
-        except (yaml.MarkedYAMLError, ValueError) as error:  # a tag of another tool's, a date that is none
-            problem = getattr(error, "problem", str(error))
+        except (yaml.MarkedYAMLError, *_WRONG) as error:  # a tag of another tool's, a date that is none
+            speaks = isinstance(error, (ArithmeticError, ValueError))
+            problem = getattr(error, "problem", str(error) if speaks else f"no value of the tag {node.tag!r}")
             _refuse_text("YAML", path, text[: node.start_mark.index], problem, error)
 
     try:
-        loader = yaml.SafeLoader(text)
+        loader = Loader(text)
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             return root if root is None else made(root)
@@ -195,7 +217,7 @@ def _pairs(root: Any) -> Iterator[tuple[Any, Any]]:
         yield key.value if key.tag == "tag:yaml.org,2002:str" else key, value
 
 
-def _refuse_text(form: str, path: Path, before: str, problem: str, error: Exception) -> NoReturn:
+def _refuse_text(form: str, path: Path, before: str, problem: str, error: Exception | None = None) -> NoReturn:
     """Refuse a file for what stands in it after `before`."""
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     raise ValueError(
@@ -209,7 +231,7 @@ def _refuse_text(form: str, path: Path, before: str, problem: str, error: Except
 
 def _refuse_repeated(pairs: _Pairs, path: Path) -> None:
     for key in KEYS:
-        found = [repr(pairs.make(value)) for other, value in pairs.pairs if other == key]
+        found = [cut(pairs.make(value)) for other, value in pairs.pairs if other == key]
         if len(found) > 1:
             raise ValueError(
                 explain(

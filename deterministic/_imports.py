@@ -1,6 +1,6 @@
 """Act on a module at the moment at which its import has ended.
 
-wrapt has such hooks, too, but brings asyncio, ssl and 30 ms into the process of every script.
+wrapt has such hooks, too, but brings asyncio, ssl and 30 ms into the process of every script: these serve all of us.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 _SOURCES = "deterministic.sources"
 
@@ -28,7 +28,9 @@ def once_imported(name: str, act: Act) -> None:
     if module is not None:
         act(module)
         return
-    sys.meta_path.insert(0, _Finder(name, act))
+    _FINDER.waiting.setdefault(name, []).append(act)
+    if sys.meta_path[:1] != [_FINDER]:  # an earlier one stays: another thread may be going through the list
+        sys.meta_path.insert(0, _FINDER)
 
 
 def once_torch_imported(act: Act) -> None:
@@ -39,43 +41,54 @@ def once_torch_imported(act: Act) -> None:
     Args:
         act: What is called, once.
     """
-    once_imported("torch", lambda _: _import_sources())
+    once_imported("torch", _import_sources)
     once_imported(_SOURCES, act)
 
 
-def _import_sources() -> None:
-    if _SOURCES not in sys.modules:  # else it is being imported, and imports torch just now
+def _import_sources(torch: ModuleType) -> None:
+    # It may be being imported, and import torch just now; and a script's own torch.py is no torch.
+    if _SOURCES not in sys.modules and hasattr(torch, "default_generator"):
         importlib.import_module(_SOURCES)
 
 
 class _Finder:
-    """Finds one module where the others find it, and leaves once it is found: its loader stays the one that it has."""
+    """Finds the modules that are waited for where the others find them, each with a loader of its own."""
 
-    def __init__(self, name: str, act: Act) -> None:
-        self._name = name
-        self._act = act
+    def __init__(self) -> None:
+        self.waiting: dict[str, list[Act]] = {}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of the one module, with a loader that then acts; None for any other."""
-        if name != self._name:
+        """Return the spec of a module that is waited for, with a loader that then acts; None for any other."""
+        if name not in self.waiting:
             return None
         for finder in sys.meta_path:
-            find_spec = None if isinstance(finder, _Finder) else getattr(finder, "find_spec", None)
+            find_spec = None if finder is self else getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
-                self._act_after(spec.loader)
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = cast(Any, _Loader(spec.loader, self.waiting))
                 return spec
         return None
 
-    def _act_after(self, loader: Any) -> None:
-        execute = loader.exec_module
 
-        def execute_and_act(module: ModuleType) -> None:
-            execute(module)
-            del loader.exec_module  # what stood on the instance alone
-            sys.meta_path.remove(self)
-            self._act(module)
+class _Loader:
+    """Stands for the loader of one module, which may serve many and is not ours to change, until it is imported."""
 
-        loader.exec_module = execute_and_act
+    def __init__(self, loader: Any, waiting: dict[str, list[Act]]) -> None:
+        self._loader = loader
+        self._waiting = waiting
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Have the module executed, which finds its own loader in its place, and act."""
+        module.__loader__ = cast(ModuleSpec, module.__spec__).loader = self._loader
+        self._loader.exec_module(module)
+        for act in self._waiting.pop(module.__name__, ()):
+            act(module)
+
+
+_FINDER = _Finder()

@@ -17,7 +17,7 @@ from ._ranks import current_rank
 from ._refusals import explain_refusal
 from ._run import Run
 from ._seeds import derive_seed, validate_seed
-from .errors import DeterministicError, ScopeOrderWarning, explain, warn
+from .errors import DeterministicError, ScopeOrderWarning, cut, explain, warn
 
 if TYPE_CHECKING:
     from .sources.base import Source
@@ -54,7 +54,7 @@ class Scope:
             raise ValueError(
                 explain(
                     "on_conflict= names no behaviour",
-                    (f"found: {on_conflict!r}", "expected: 'raise' or 'wait'"),
+                    (f"found: {cut(on_conflict)}", "expected: 'raise' or 'wait'"),
                     "Pass 'raise' to refuse a second thread, or 'wait' to queue it.",
                 )
             )
@@ -207,6 +207,6 @@ def _calling_frame() -> FrameType:
 def _validate_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(
-            explain(f"{name} is not a bool", (f"found: {value!r}", "expected: True or False"), f"Pass {name}=True.")
+            explain(f"{name} is not a bool", (f"found: {cut(value)}", "expected: True or False"), f"Pass {name}=True.")
         )
     return value

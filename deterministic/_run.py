@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from ._report import ScopeReport
+    from ._snapshot import Snapshot
     from .sources.base import RngSource
 
 _STATE_VERSION = 1
@@ -181,57 +182,18 @@ class Run:
             ResumeMismatchError: It does not fit this process: other sources, devices or bit generators.
             DeterministicError: The scope is closed.
         """
-        sources = {source.name: source for source in self._generators()}
-        saved = state_dict.get("rng") if isinstance(state_dict, dict) else None
-        if saved is None or state_dict.get("version") != _STATE_VERSION:
-            raise ResumeMismatchError(
-                explain(
-                    "this is no state of a run that this version can read",
-                    (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
-                    "Pass what Run.state_dict() returned.",
-                )
-            )
-        if saved.keys() != sources.keys():
-            raise ResumeMismatchError(
-                explain(
-                    "the saved state covers other generators than this scope",
-                    (f"only saved: {sorted(saved.keys() - sources)}", f"only here: {sorted(sources.keys() - saved)}"),
-                    "Register the same sources and pass the same generators= as when it was saved.",
-                )
-            )
-        before, torch_streams, numpy_streams = _snapshot.capture(sources.values()), *self._stream_states()
-        try:
-            _snapshot.restore({source: source.decode(saved[name]) for name, source in sources.items()})
-            self._load_streams(state_dict["torch_streams"], state_dict["numpy_streams"])
-        except Exception as error:
-            _snapshot.restore(before)
-            self._load_streams(torch_streams, numpy_streams)
-            if isinstance(error, ResumeMismatchError):
-                raise
-            raise ResumeMismatchError(
-                explain(
-                    "the saved state does not fit this process; nothing was moved",
-                    (f"found: {type(error).__name__}: {error}",),
-                    "Load it with the same generators=, devices and library versions as it was saved with.",
-                )
-            ) from error
+        states, torch_streams, numpy_streams = decoded(self, state_dict)
+        from .sources.own_generators import OwnGenerator
+
+        streams: list[tuple[Any, Any]] = [(self.generator(*key), state) for key, state in torch_streams.items()]
+        streams += [(self.numpy(name), state) for name, state in numpy_streams.items()]
+        _snapshot.move({**states, **{OwnGenerator(stream, 0): state for stream, state in streams}})
 
     def _stream_states(self) -> tuple[list[Any], list[Any]]:
         return (
             [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
             [[name, _plain(stream)] for name, stream in self._numpy_streams.items()],
         )
-
-    def _load_streams(self, torch_streams: list[Any], numpy_streams: list[Any]) -> None:
-        """Put the streams where they were; one that did not exist then goes back to its beginning."""
-        for key, stream in self._torch_streams.items():
-            stream.manual_seed(self.derive("torch", *key))
-        for name, numpy_stream in self._numpy_streams.items():
-            numpy_stream.bit_generator.state = self._new_numpy_stream(name).bit_generator.state
-        for name, device, state in torch_streams:
-            self.generator(name, device).set_state(state)
-        for name, plain in numpy_streams:
-            self.numpy(name).bit_generator.state = {**plain, "bit_generator": "PCG64"}
 
     def _new_numpy_stream(self, name: str) -> np.random.Generator:
         import numpy as np
@@ -265,6 +227,37 @@ class Run:
                 )
             )
         return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
+
+
+def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], Any], dict[str, Any]]:
+    """Return the states in what `Run.state_dict` returned: of the sources, torch's streams, numpy's. Moves nothing.
+
+    Raises:
+        ResumeMismatchError: It is none, or does not fit this process.
+        DeterministicError: The scope is closed.
+    """
+    from .sources.own_generators import OwnGenerator
+
+    sources = run._generators()
+    if not isinstance(state_dict, dict) or state_dict.get("version") != _STATE_VERSION:
+        raise ResumeMismatchError(
+            explain(
+                "this is no state of a run that this version can read",
+                (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
+                "Pass what Run.state_dict() returned.",
+            )
+        )
+    states = _snapshot.decode(state_dict.get("rng"), sources)
+    fresh = Run(run._entry)  # one that did not exist when it was saved goes back to its beginning
+    with _snapshot.fitting():
+        torch_streams = {key: fresh.generator(*key).get_state() for key in run._torch_streams}
+        for name, device, plain in state_dict["torch_streams"]:
+            stream = fresh.generator(name, device)
+            torch_streams[name, str(stream.device)] = OwnGenerator(stream, 0).decode(plain)
+        numpy_streams: dict[str, Any] = {name: fresh.numpy(name).bit_generator.state for name in run._numpy_streams}
+        for name, plain in state_dict["numpy_streams"]:
+            numpy_streams[name] = OwnGenerator(fresh.numpy(name), 0).decode({**plain, "bit_generator": "PCG64"})
+    return states, torch_streams, numpy_streams
 
 
 def current_run() -> Run:

@@ -6,7 +6,7 @@ import hashlib
 import operator
 from typing import SupportsIndex, cast
 
-from .errors import SeedError, explain
+from .errors import SeedError, cut, explain
 
 SEED_LIMIT = 2**64
 DEFAULT_SEED = 42
@@ -33,7 +33,7 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
         raise SeedError(
             explain(
                 f"{name} is not an integer",
-                (f"found: {seed!r} ({type(seed).__name__})", "expected: an int, 0 <= seed < 2**64"),
+                (f"found: {cut(seed)} ({type(seed).__name__})", "expected: an int, 0 <= seed < 2**64"),
                 f"Pass an integer, for example {name}={DEFAULT_SEED}.",
             )
         )
@@ -41,7 +41,7 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
         raise SeedError(
             explain(
                 f"{name} is out of range",
-                (f"found: {value}", "expected: 0 <= seed < 2**64"),
+                (f"found: {cut(value)}", "expected: 0 <= seed < 2**64"),
                 "Pass a seed in the range; nothing was seeded.",
             )
         )
@@ -91,7 +91,7 @@ def derive_seed(seed: int, *path: SupportsIndex | str) -> int:
             raise TypeError(
                 explain(
                     "a part of the path is neither an int nor a str",
-                    (f"found: {part!r} ({type(part).__name__})", "expected: int or str"),
+                    (f"found: {cut(part)} ({type(part).__name__})", "expected: int or str"),
                     "Name the derived seed with strings and integers, for example derive_seed(42, 'fold', 3).",
                 )
             )
@@ -122,7 +122,7 @@ def spawn_seeds(seed: int, count: int) -> list[int]:
     """
     if operator.index(count) < 0:
         raise ValueError(
-            explain("count is negative", (f"found: {count}", "expected: 0 or more"), "Ask for at least 0 seeds.")
+            explain("count is negative", (f"found: {cut(count)}", "expected: 0 or more"), "Ask for at least 0 seeds.")
         )
     validate_seed(seed)
     seeds: dict[int, None] = {}

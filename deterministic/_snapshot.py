@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .errors import DeterministicError, explain
+from .errors import DeterministicError, ResumeMismatchError, explain
 
 if TYPE_CHECKING:
     from ._config import Config
-    from .sources.base import Applied, JSON, Source
+    from .sources.base import Applied, JSON, RngSource, Source
 
 Snapshot: TypeAlias = "dict[Source, Any]"
 """What each source captured, in the order in which they were applied."""
@@ -53,6 +54,63 @@ def restore(saved: Snapshot) -> None:
                 "Mend the source, or restart the process: these are not as they were.",
             )
         ) from failed[0][1]
+
+
+def decode(saved: Any, here: Iterable[Source]) -> Snapshot:
+    """Return the states of generators that were encoded, each checked by its source. Changes nothing.
+
+    Args:
+        saved: What `encode` returned, by the name of the source.
+        here: The sources that a state is wanted of.
+
+    Raises:
+        ResumeMismatchError: They are of other sources, or do not fit this process.
+    """
+    sources: dict[str, RngSource] = {source.name: source for source in here}  # type: ignore[misc]
+    states = saved if isinstance(saved, Mapping) else {}
+    if states.keys() != sources.keys():
+        only_saved, only_here = states.keys() - sources.keys(), sources.keys() - states.keys()
+        raise ResumeMismatchError(
+            explain(
+                "the saved state covers other generators than there are here",
+                (f"only saved: {sorted(map(str, only_saved))}", f"only here: {sorted(only_here)}"),
+                "Register the same sources and pass the same generators= as when it was saved.",
+            )
+        )
+    with fitting():
+        return {source: source.decode(states[name]) for name, source in sources.items()}
+
+
+def move(states: Snapshot) -> None:
+    """Put sources where saved states say; none is moved if one of them refuses.
+
+    Raises:
+        ResumeMismatchError: One does.
+    """
+    before = capture(states)
+    with fitting():
+        try:
+            restore(states)
+        except Exception:
+            restore(before)
+            raise
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Say of whatever a wrong state raises that it does not fit."""
+    try:
+        yield
+    except ResumeMismatchError:
+        raise
+    except Exception as error:
+        raise ResumeMismatchError(
+            explain(
+                "the saved state does not fit this process; nothing was moved",
+                (f"found: {type(error).__name__}: {error}",),
+                "Load it with the same generators=, devices and library versions as it was saved with.",
+            )
+        ) from error
 
 
 def describe() -> dict[str, dict[str, JSON]]:

@@ -7,6 +7,7 @@ caller unaware of this library would catch.
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 import warnings
 from types import FrameType
@@ -26,6 +27,9 @@ __all__ = [
     "explain",
     "warn",
 ]
+
+_LONGEST = 10_000
+"""Characters of one value in an error: enough for every path and list of names, and for no content of a file."""
 
 _OURS = os.path.dirname(__file__) + os.sep
 
@@ -92,7 +96,24 @@ def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
           expected: 0 <= seed < 2**64
         Pass another seed.
     """
-    return "\n".join((differs, *(f"  {value}" for value in values), remedy))
+    told = (value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..." for value in values)
+    return "\n".join((differs, *(f"  {value}" for value in told), remedy))
+
+
+class _Short(reprlib.Repr):
+    """Cuts what is long, deep or contains itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 200, 200
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python turns no number of some thousand digits into decimal ones.
+        return repr(x) if x.bit_length() <= 512 else f"an integer of {x.bit_length()} bits"
+
+
+cut = _Short().repr
+"""Return a value of somebody else's for an error, as `repr` has it, but short; takes any value, however large."""
 
 
 def warn(category: type[Warning], text: str) -> None:

@@ -25,6 +25,7 @@ LEVELS: dict[str, int] = {
     "_versions": 2,
     "trace": 2,
     # Scopes and what they give.
+    "_bounded_yaml": 3,
     "_compilation": 3,
     "_decorated": 3,
     "_entry": 3,

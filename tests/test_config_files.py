@@ -232,3 +232,107 @@ def test_without_pyyaml_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ImportError, match=r"(?s)missing: PyYAML.*deterministic\[cli\]"):
         reproducible.from_config(written(tmp_path, "seed: 1"))
     assert asked(written(tmp_path, '{"seed": 1}', "config.json"))[0] == 1, "JSON needs nothing"
+
+
+def laughs(count: int) -> str:
+    """Return lists of which each has the one before it ten times."""
+    return "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, count + 1))
+
+
+def merges(count: int) -> str:
+    """Return mappings of which each merges the one before it ten times."""
+    return "a0: &a0 {x: 1}\n" + "".join(
+        f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, count + 1)
+    )
+
+
+def chain(count: int) -> str:
+    """Return lists of which each has the one before it once."""
+    return "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, count + 1))
+
+
+COPIES = "an alias, with which more than 100,000 values are copies"
+DEEP = "containers nested deeper than 100"
+LONG = ":".join(["59"] * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        (laughs(5), (6, 25), COPIES),
+        (merges(5), (6, 20), COPIES),
+        (laughs(30) + "seed: *a30\n", (6, 25), COPIES),
+        (chain(99), (100, 12), DEEP),
+        ("lr: 1\na: " + "[" * 1000 + "]" * 1000, (2, 103), DEEP),
+        ("\n".join(" " * n + "a:" for n in range(200)), (101, 101), DEEP),
+        (f"lr: 1\nseed: {LONG}", (2, 7), "a number of 14999 digits"),
+        (f"lr: 1\nseed: {LONG}.5", (2, 7), "a number of 15001 digits"),
+        (f"seed: {'1' * 5000}", (1, 7), "a number of 5000 digits"),
+        (f"seed: [1, {'1' * 5000}]", (1, 7), "a number of 5000 digits"),
+        ("seed: !!int ''", (1, 7), "no value of the tag 'tag:yaml.org,2002:int'"),
+        ("seed: !!timestamp never", (1, 7), "no value of the tag 'tag:yaml.org,2002:timestamp'"),
+        ("seed: !!bool 5", (1, 7), "no value of the tag 'tag:yaml.org,2002:bool'"),
+        (f"seed: {':'.join(['59'] * 500)}.5", (1, 7), "int too large to convert to float"),
+    ],
+    ids=lambda part: str(part)[:25],
+)
+def test_yaml_that_is_far_more_than_it_looks_is_refused_at_once(
+    tmp_path: Path, text: str, place: tuple[int, int], problem: str
+) -> None:
+    file = written(tmp_path, text)
+    assert refusal(file) == [
+        "the configuration file is no valid YAML",
+        f"  found: {file}, line {place[0]}, column {place[1]}",
+        f"  there: {problem}",
+        "Correct that line.",
+    ]
+
+
+def test_what_real_configurations_have_is_within_the_limits(tmp_path: Path) -> None:
+    text = f"{laughs(4)}{merges(4).replace('a', 'b')}{chain(95).replace('a', 'c')}other: {LONG}\nseed: 1:30\n"
+    assert asked(written(tmp_path, text)) == (90, False, True)
+    nested = "[" * 99 + "]" * 99
+    assert asked(written(tmp_path, f"a: {nested}\nseed: 4")) == (4, False, True)
+    many = json.dumps({"seed": 3, "a": json.loads(nested), "text": "[" * 500 + '"' + "9" * 9000, "b": [[]] * 9000})
+    assert asked(written(tmp_path, many, "config.json")) == (3, False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "problem"),
+    [
+        ('{"a":' * 3000, 501, DEEP),
+        ('{"a": ' + "[" * 3000 + "]" * 3000 + "}", 106, DEEP),
+        ('{"seed": 1, "other": ' + "1" * 5000 + "}", 22, "a number of 5000 digits"),
+        ('{"a\\"": "[", "seed": -' + "1" * 5000 + "}", 23, "a number of 5000 digits"),
+    ],
+    ids=["mappings", "lists", "a number", "a seed"],
+)
+def test_json_that_python_cannot_read_is_refused_with_its_line_and_column(
+    tmp_path: Path, text: str, column: int, problem: str
+) -> None:
+    file = written(tmp_path, "\n" + text, "config.json")
+    assert refusal(file)[:3] == [
+        "the configuration file is no valid JSON",
+        f"  found: {file}, line 2, column {column}",
+        f"  there: {problem}",
+    ]
+
+
+def test_a_string_that_never_ends_is_gone_through_once(tmp_path: Path) -> None:
+    assert "  there: Unterminated string" in refusal(written(tmp_path, '{"a": "' + '\\"' * 300_000, "config.json"))[2]
+
+
+@pytest.mark.parametrize("key", ["seed", "deterministic", "deterministic_cudnn"])
+@pytest.mark.parametrize("name", ["config.yaml", "config.json"])
+def test_no_error_holds_all_of_a_value(tmp_path: Path, key: str, name: str) -> None:
+    for value in ("x" * 10**6, ["x"] * 10**5, {"a": [[["x" * 1000] * 100]] * 100}):
+        if name.endswith("yaml") and not isinstance(value, str):
+            value = {"a": [[["x"] * 100] * 100]}  # which PyYAML takes long to read
+        with pytest.raises((ValueError, TypeError)) as refused:
+            reproducible.from_config(written(tmp_path, json.dumps({key: value}), name))
+        assert len(str(refused.value)) < 30_000
+
+
+def test_a_key_that_stands_twice_is_named_with_a_short_value(tmp_path: Path) -> None:
+    file = written(tmp_path, f"seed: &a [{', '.join(['x'] * 1000)}]\nseed: *a\n")
+    assert len("\n".join(refusal(file))) < 2000

@@ -15,6 +15,8 @@ import torch
 
 from deterministic import Run, describe, reproducible
 from deterministic.errors import DeterministicError, ResumeMismatchError, SeedError
+from deterministic.sources import SOURCES
+from deterministic.sources.own_generators import OwnGenerator
 
 from .processes import run_python
 
@@ -151,6 +153,115 @@ def test_a_state_that_does_not_fit_moves_nothing(mismatch: Any) -> None:
         before = text(run.state_dict())
         with pytest.raises(ResumeMismatchError):
             run.load_state_dict(state)
+        assert text(run.state_dict()) == before
+
+
+def placed(state: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """Return a copy of a state with another value in one place."""
+    if not place:
+        return value
+    copied = copy.copy(state)
+    copied[place[0]] = placed(state[place[0]], place[1:], value)
+    return copied
+
+
+def torch_state_from(word: int, left: int) -> torch.Tensor:
+    """Return a state of torch's twister that draws `left` - 1 words from `word` on, before it makes new ones."""
+    state = torch.Generator().get_state()
+    state[8:12] = torch.tensor([left], dtype=torch.int32).view(torch.uint8)
+    state[16:24] = torch.tensor([word]).view(torch.uint8)
+    return state
+
+
+PYTHON, NUMPY = ("rng", "python.random"), ("rng", "numpy.random")
+OWN = [("rng", f"generators[{place}]") for place in range(6)]
+STREAM = ("numpy_streams", 0, 1)
+
+_WORDS: tuple[Any, ...] = (2**32, -1, 1.0, "1", None, [])
+
+WRONG: list[tuple[tuple[Any, ...], Any]] = [
+    *(((*place, 0), version) for place in (PYTHON, OWN[0]) for version in (2, 4, None, "3")),
+    *(((*place, 1, 624), position) for place in (PYTHON, OWN[0]) for position in (625, -1, 2.0, True)),
+    *(((*PYTHON, 1, 7), word) for word in _WORDS),
+    *((place, [3, [1] * length, None]) for place in (PYTHON, OWN[0]) for length in (0, 624, 626)),
+    *(((*place, 2), gauss) for place in (PYTHON, OWN[0]) for gauss in (1, "x", [1.0])),
+    *(((*place, "state", "pos"), position) for place in (NUMPY, OWN[1]) for position in (625, -1, 2.0, True, 10**30)),
+    *(((*place, "state", "key", 7), word) for place in (NUMPY, OWN[1]) for word in (2**32, -1, 1.0, "1", None)),
+    *(((*place, "state", "key"), [1] * length) for place in (NUMPY, OWN[1]) for length in (0, 623, 625)),
+    *(((*place, "has_gauss"), flag) for place in (NUMPY, OWN[1]) for flag in (2, -1, 1.0, None)),
+    *(((*place, "gauss"), gauss) for place in (NUMPY, OWN[1]) for gauss in ("x", None, 10**400, [1.0])),
+    *((place, {"bit_generator": "MT19937"}) for place in (NUMPY, OWN[1])),
+    *(((*place, "has_uint32"), flag) for place in (OWN[2], STREAM) for flag in (2, "1")),
+    *(((*place, "uinteger"), word) for place in (OWN[2], STREAM) for word in (2**32, -1, 1.0)),
+    *(((*place, "state", "inc"), word) for place in (OWN[2], STREAM) for word in (2**128, -1, [1])),
+    *(((*OWN[3], "buffer_pos"), position) for position in (5, True, 1.0)),
+    *(((*OWN[3], "state", "counter"), words) for words in ([1], [1] * 5, [2**64] * 4, 1)),
+    *(((*OWN[4], "state", "state"), words) for words in ([1] * 3, [-1] * 4)),
+    *((OWN[5], state) for state in (torch_state_from(624, 2), torch.zeros(5056, dtype=torch.uint8), [1], None)),
+    *((("rng", "torch.cpu"), state) for state in (torch_state_from(624, 2), torch_state_from(-1, 2), "x")),
+    *((("torch_streams", 0, 2), state) for state in (torch_state_from(624, 2), torch.zeros(5056), 5)),
+    *((("rng", "torch.cuda"), {"initialized": True, "states": states}) for states in ([5], 5)),
+    (("rng",), 5),
+    (("torch_streams", 0, 0), None),
+    (("numpy_streams", 0), ["b"]),
+]
+
+
+def own() -> list[Any]:
+    kinds = (np.random.PCG64, np.random.Philox, np.random.SFC64)
+    return [
+        random.Random(1),
+        np.random.RandomState(1),
+        *(np.random.Generator(kind(1)) for kind in kinds),
+        torch.Generator(),
+    ]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG, ids=lambda part: repr(part)[:40])
+def test_a_wrong_field_is_refused_before_any_setter_is_called(
+    place: tuple[Any, ...], value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+    with reproducible(3, generators=own()) as run, monkeypatch.context() as patch:
+        draw_streams(run)
+        state = run.state_dict()
+        before = text(state)
+        for kind in {type(source) for source in SOURCES if source.kind == "rng"} | {OwnGenerator}:
+            patch.setattr(kind, "restore", lambda source, state: called.append(source.name))
+        with pytest.raises(ResumeMismatchError):
+            run.load_state_dict(placed(state, place, value))
+        assert called == []
+        assert text(run.state_dict()) == before
+
+
+def test_the_states_of_this_test_are_loaded_where_nothing_is_wrong() -> None:
+    generators = own()
+    with reproducible(3, generators=generators) as run:
+        draw_streams(run)
+        run.load_state_dict(placed(run.state_dict(), ("rng", "torch.cpu"), torch_state_from(624, 1)))
+        run.load_state_dict(placed(run.state_dict(), ("rng", "generators[3]", "buffer_pos"), 4))
+
+
+def test_a_setter_that_refuses_leaves_every_generator_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with reproducible(3) as run:
+        draw_streams(run)
+        state = run.state_dict()
+        draw()
+        draw_streams(run)
+        before = text(run.state_dict())
+        restore = random.setstate
+        tried: list[Any] = []
+
+        def refuse_once(state: Any) -> None:
+            tried.append(state)
+            if len(tried) == 1:
+                raise RuntimeError("not now")
+            restore(state)
+
+        monkeypatch.setattr(random, "setstate", refuse_once)
+        with pytest.raises(ResumeMismatchError, match="nothing was moved"):
+            run.load_state_dict(state)
+        assert tried
         assert text(run.state_dict()) == before
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._config import LEVELS, Level
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, cut, explain
 from .comparison import Costlier, LevelComparison, LevelResult
 from .memory import Peak
 from .report import Report
@@ -71,7 +71,7 @@ def compare_levels(
         raise TypeError(
             explain(
                 "compare_levels needs a function",
-                (f"found: {function!r}",),
+                (f"found: {cut(function)}",),
                 "Pass the function itself, not its result.",
             )
         )
@@ -88,16 +88,18 @@ def check_levels(levels: Any, runs: Any) -> None:
     """
     known = tuple(f"{level!r}: {text}" for level, text in LEVELS.items())
     if not isinstance(levels, (list, tuple)):
-        raise TypeError(explain("levels= is no list of levels", (f"found: {levels!r}", *known), "Pass some of these."))
+        raise TypeError(
+            explain("levels= is no list of levels", (f"found: {cut(levels)}", *known), "Pass some of these.")
+        )
     for level in levels:
         # 1 == True and 0 == False, and neither is a level.
         if not isinstance(level, (bool, str)) or level not in LEVELS:
-            raise ValueError(explain("levels= names no level", (f"found: {level!r}", *known), "Pass some of these."))
+            raise ValueError(explain("levels= names no level", (f"found: {cut(level)}", *known), "Pass some of these."))
     if not levels or len(set(levels)) < len(levels):
         what = "names a level twice" if levels else "is empty"
-        raise ValueError(explain(f"levels= {what}", (f"found: {levels!r}", *known), "Name each level once."))
+        raise ValueError(explain(f"levels= {what}", (f"found: {cut(levels)}", *known), "Name each level once."))
     if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {runs!r}",), "Pass how many runs to time, 2 or more."))
+        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many to time, 2 or more."))
     if runs < 2:
         raise ValueError(
             explain("one run has no spread", (f"found: runs={runs}", "expected: 2 or more"), "Pass 2 or more.")

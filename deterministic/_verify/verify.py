@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._request import Scope
-from ..errors import DeterministicError, NotReproducibleError, explain
+from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from .report import Report
 from .runs import Control, Done, Plan, perform
 from .tasks import FunctionTask
@@ -113,18 +113,18 @@ def check_arguments(function: Any, runs: Any, control: Any, timeout: Any, *, iso
     """
     if not callable(function):
         raise TypeError(
-            explain("verify needs a function", (f"found: {function!r}",), "Pass the function itself, not its result.")
+            explain("verify needs a function", (f"found: {cut(function)}",), "Pass the function, not its result.")
         )
     if not isinstance(control, (bool, Scope)):
         raise TypeError(
             explain(
                 "control= is neither a truth value nor a scope",
-                (f"found: {control!r}", "expected: True, False, or reproducible(...)"),
+                (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
                 "Pass one of these.",
             )
         )
     if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {runs!r}",), "Pass how many runs to compare."))
+        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many runs to compare."))
     if runs < 2:
         raise ValueError(
             explain(

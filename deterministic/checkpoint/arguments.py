@@ -9,7 +9,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from .._seeds import as_integer
-from ..errors import NondeterminismWarning, explain, warn
+from ..errors import NondeterminismWarning, cut, explain, warn
 from ..trace.operations import tensors_in
 from ..trace.torch_internals import storage_key
 from .stateful import is_stateful, state_of
@@ -20,7 +20,7 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(
             explain(
-                f"{name}= is none of its choices", (f"found: {value!r}", f"expected: {choices}"), "Pass one of them."
+                f"{name}= is none of its choices", (f"found: {cut(value)}", f"expected: {choices}"), "Pass one of them."
             )
         )
 
@@ -69,4 +69,4 @@ def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
 
 def out_of_range(name: str, value: object, expected: str) -> str:
     """Return the text of the error for a number that is none of those expected."""
-    return explain(f"{name}= is out of range", (f"found: {value!r}", f"expected: {expected}"), "Pass such a number.")
+    return explain(f"{name}= is out of range", (f"found: {cut(value)}", f"expected: {expected}"), "Pass such a number.")

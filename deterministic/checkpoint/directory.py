@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import CheckpointError, explain
-from .files import TEMPORARY
+from .files import TEMPORARY, require_replaceable
 
 _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")
@@ -76,7 +76,9 @@ def sweep(directory: Path) -> None:
 def set_aside(directory: Path, steps: int) -> None:
     """Let a damaged checkpoint be none, and leave its file there: else it would be kept in place of a whole one."""
     path = main_file(directory, steps)
-    os.replace(path, path.with_name(f"{path.name}.damaged"))
+    aside = path.with_name(f"{path.name}.damaged")
+    require_replaceable(aside)
+    os.replace(path, aside)
 
 
 def prune(directory: Path, keep: int | None, keep_every: int | None, world_size: int) -> None:

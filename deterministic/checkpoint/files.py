@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,18 +19,21 @@ class Staged:
     """A file that is on the disk under a temporary name.
 
     Args:
-        path: Where it shall be.
+        path: Where it shall be; a link there is replaced, not followed.
         write: Writes it.
 
     Raises:
-        CheckpointError: The operating system refuses; the temporary file is gone then, as after any exception.
+        CheckpointError: What is there is no file, or the operating system refuses; the temporary file is gone then, as
+            after any exception.
     """
 
     def __init__(self, path: Path, write: Callable[[BinaryIO], object]) -> None:
         self.path = path
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+        require_replaceable(path)
+        self.discard()  # what a process with this number left
         try:
-            with open(self._temporary, "wb") as file:
+            with open(self._temporary, "xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -60,6 +64,20 @@ class Staged:
         """Delete it, if it is not in place."""
         with suppress(OSError):
             os.unlink(self._temporary)
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise CheckpointError if something is there that a file must not take the place of: a device, a pipe, a folder.
+
+    Whoever may make files beside a device may put one in its place, for every program of the machine.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:  # there is nothing, or what writes there is told why it cannot
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        found = "Is a directory" if stat.S_ISDIR(mode) else "no regular file, such as a device or a pipe"
+        raise _failed(path, OSError(found))
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import _snapshot, _stack
-from .._run import Run
+from .._run import Run, decoded
+from .._snapshot import Snapshot
 from ..errors import ResumeMismatchError, explain
 from ..sources import SOURCES
 from ..sources.base import RngSource
@@ -37,11 +38,7 @@ def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
                 "Load it as it was saved: inside `with reproducible(...)`, or outside.",
             )
         )
-    before = generator_states(run)
-    try:
-        put_back(saved, run)
-    finally:
-        put_back(before, run)
+    _decoded(saved, run)
 
 
 def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
@@ -52,30 +49,12 @@ def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
     """
     if run is not None:
         run.load_state_dict(saved["run"])
-        return
-    here, states = _sources(), saved["process"]
-    if states.keys() != here.keys():
-        raise ResumeMismatchError(
-            explain(
-                "the saved state covers other generators than this process has",
-                (f"only saved: {sorted(states.keys() - here)}", f"only here: {sorted(here.keys() - states)}"),
-                "Register the same sources as when it was saved.",
-            )
-        )
-    before = _snapshot.capture(here.values())
-    try:
-        _snapshot.restore({source: source.decode(states[name]) for name, source in here.items()})
-    except Exception as error:
-        _snapshot.restore(before)
-        if isinstance(error, ResumeMismatchError):
-            raise
-        raise ResumeMismatchError(
-            explain(
-                "the saved generators do not fit this process; none was moved",
-                (f"found: {type(error).__name__}: {error}",),
-                "Load it with the same devices and library versions as it was saved with.",
-            )
-        ) from error
+    else:
+        _snapshot.move(_decoded(saved, run))
+
+
+def _decoded(saved: Mapping[str, Any], run: Run | None) -> Snapshot:
+    return decoded(run, saved["run"])[0] if run is not None else _snapshot.decode(saved["process"], _sources().values())
 
 
 def _sources() -> dict[str, RngSource]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._run import Run
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError, cut, explain
 from . import bundle
 from .conditions import compare
 from .directory import file_of_rank, main_file, set_aside
@@ -111,7 +111,7 @@ def _read(directory: Path, step: int) -> _Content:
         raise CheckpointError(
             explain(
                 f"the checkpoint {path} does not say where its training was",
-                tuple(f"{name}: {head.get(name)!r}" for name in [*wrong, "steps"]),
+                tuple(f"{name}: {cut(head.get(name))}" for name in [*wrong, "steps"]),
                 "Take one that Checkpoint wrote, under the name that it gave it.",
             )
         )

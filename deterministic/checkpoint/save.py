@@ -26,7 +26,7 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
     meanwhile.
 
     Args:
-        path: Of the file; its directory must exist.
+        path: Of the file; its directory must exist. Through a link, what it leads to is replaced.
         stateful: What to save, by name: anything with `state_dict` and `load_state_dict` (models, optimizers,
             schedulers, loaders, GradScaler, EMA), or a value: numbers, text, tensors, arrays, containers of these.
             Of a module are saved, too: gradients, buffers that are not persistent, what is frozen or in eval mode.
@@ -46,7 +46,7 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
         {'step': 3}
     """
     values = {"generators": generator_states(innermost_run()), "objects": states_of(stateful)}
-    bundle.Prepared(values).stage(Path(path), {"conditions": conditions()}).commit()
+    bundle.Prepared(values).stage(Path(os.path.realpath(path)), {"conditions": conditions()}).commit()
 
 
 def load_checkpoint(

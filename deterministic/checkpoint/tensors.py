@@ -54,6 +54,8 @@ def _encode(tensor: Tensor, path: str, storages: Storages) -> dict[str, Any]:
         return _encode_quantized(tensor, part)
     if tensor.layout is not torch.strided:
         raise TypeError(f"a tensor of the layout {layout}")
+    if tensor._is_zerotensor():  # it has no memory
+        tensor = tensor.clone()
     return storages.add(tensor.resolve_conj().resolve_neg(), path)
 
 

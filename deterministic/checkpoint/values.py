@@ -10,13 +10,13 @@ import collections
 import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError, cut, explain
 from .storages import DTYPES, LoadedStorages, Storages
 from .tensors import decode_tensor, encode_tensor
 
@@ -26,6 +26,9 @@ _FACTORIES: Mapping[str, Callable[[], Any]] = {
 
 _DEEPEST = 100
 """Containers in containers; to read one takes up to seven of the thousand calls that Python allows."""
+
+_MOST_ALIKE = 100
+"""Keys of one hash, as multiples of 2**61 - 1 are: a set or dict compares each with all others of its hash."""
 
 _LONG = 1 << 64
 """Python turns no number of some thousand digits into decimal ones."""
@@ -72,6 +75,8 @@ class _Encoder:
             if not isinstance(value, np.generic) or not _is_plain(value.dtype) or value.dtype.kind in "SU":
                 raise _refused(value, path)
             return {"$scalar": [value.dtype.str, base64.b64encode(value.tobytes()).decode("ascii")]}
+        if isinstance(value, (set, frozenset, dict)) and _are_alike(value):
+            raise _refused(value, path, f"more than {_MOST_ALIKE} keys with one hash")
         self._depth += 1
         if self._depth > _DEEPEST:
             raise _refused(value, path, f"containers nested deeper than {_DEEPEST}, or one that contains itself")
@@ -85,7 +90,7 @@ class _Encoder:
 
     def pairs(self, value: Mapping[Any, Any], path: str) -> list[Any]:
         return [
-            [self.encode(key, f"{path}'s key"), self.encode(item, f"{path}[{key!r}]")] for key, item in value.items()
+            [self.encode(key, f"{path}'s key"), self.encode(item, f"{path}[{cut(key)}]")] for key, item in value.items()
         ]
 
     def mapping(self, value: Mapping[Any, Any], path: str) -> Any:
@@ -160,6 +165,17 @@ def decode(plain: Any, storages: LoadedStorages) -> Any:
     return _READERS[tag](decode(plain[tag], storages))
 
 
+def _are_alike(keys: Iterable[Any]) -> bool:
+    """Return whether a set or mapping would take far longer than these are many."""
+    return max(Counter(map(hash, keys)).values(), default=0) > _MOST_ALIKE
+
+
+def _mapping(pairs: Any) -> dict[Any, Any]:
+    if _are_alike(key for key, _ in pairs):
+        raise ValueError(f"more than {_MOST_ALIKE} keys with one hash")
+    return dict(pairs)
+
+
 def _is_plain(dtype: np.dtype[Any]) -> bool:
     """Return whether the text of a dtype says all of it: bytes that are no references, without names."""
     try:
@@ -189,12 +205,12 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$complex": lambda parts: complex(*parts),
     "$bytes": base64.b64decode,
     "$tuple": tuple,
-    "$set": set,
-    "$frozenset": frozenset,
-    "$dict": dict,
-    "$OrderedDict": OrderedDict,
-    "$Counter": lambda pairs: Counter(dict(pairs)),
-    "$defaultdict": lambda parts: defaultdict(_FACTORIES[parts[0]] if parts[0] else None, parts[1]),
+    "$set": lambda items: set(_mapping([(item, 0) for item in items])),
+    "$frozenset": lambda items: frozenset(_mapping([(item, 0) for item in items])),
+    "$dict": _mapping,
+    "$OrderedDict": lambda pairs: OrderedDict(_mapping(pairs)),
+    "$Counter": lambda pairs: Counter(_mapping(pairs)),
+    "$defaultdict": lambda parts: defaultdict(_FACTORIES[parts[0]] if parts[0] else None, _mapping(parts[1])),
     "$deque": lambda parts: collections.deque(parts[0], parts[1]),
     "$range": lambda parts: range(*parts),
     "$slice": lambda parts: slice(*parts),

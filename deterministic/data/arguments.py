@@ -6,7 +6,7 @@ from typing import Any
 
 from .._config import Omitted, validate_num_threads
 from .._seeds import as_integer
-from ..errors import explain
+from ..errors import cut, explain
 
 
 def require_compatible(
@@ -32,13 +32,13 @@ def require_compatible(
         raise ValueError(
             explain(
                 f"shuffle and {samplers[0]} are two orders for one loader",
-                (f"shuffle: {shuffle!r}", f"{samplers[0]}: a {type(arguments[samplers[0]]).__name__}"),
+                (f"shuffle: {cut(shuffle)}", f"{samplers[0]}: a {type(arguments[samplers[0]]).__name__}"),
                 "Leave one of them out.",
             )
         )
     if not isinstance(shard, bool):
         raise TypeError(
-            explain("shard is not a bool", (f"found: {shard!r}", "expected: True or False"), "Pass shard=False.")
+            explain("shard is not a bool", (f"found: {cut(shard)}", "expected: True or False"), "Pass shard=False.")
         )
     if global_batch_size is not None:
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
@@ -53,7 +53,7 @@ def require_defaults(**given: tuple[object, object]) -> None:
             raise TypeError(
                 explain(
                     f'randomness="worker" is a plain DataLoader, which has no {name}',
-                    (f"{name}: {value!r}",),
+                    (f"{name}: {cut(value)}",),
                     'Leave it out, or use randomness="sample".',
                 )
             )
@@ -69,7 +69,7 @@ def _require_global(
         raise ValueError(
             explain(
                 "global_batch_size is not a positive integer",
-                (f"found: {global_batch_size!r}", "expected: an int, 1 or more"),
+                (f"found: {cut(global_batch_size)}", "expected: an int, 1 or more"),
                 "Pass the number of samples in a batch of all ranks together.",
             )
         )
@@ -77,7 +77,7 @@ def _require_global(
         (
             text
             for text, holds in (
-                (f"batch_size: {batch_size!r}", not isinstance(batch_size, Omitted)),
+                (f"batch_size: {cut(batch_size)}", not isinstance(batch_size, Omitted)),
                 (", ".join(samplers), bool(samplers)),
                 ('randomness: "worker"', randomness == "worker"),
                 ("dataset: an IterableDataset", isinstance(dataset, IterableDataset)),
@@ -90,7 +90,7 @@ def _require_global(
         raise TypeError(
             explain(
                 "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
-                (f"global_batch_size: {global_batch_size!r}", other),
+                (f"global_batch_size: {cut(global_batch_size)}", other),
                 "Leave one of them out.",
             )
         )

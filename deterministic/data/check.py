@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._seeds import as_integer
-from ..errors import DeterministicError, NotReproducibleError, explain
+from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..trace.fingerprint import fingerprint
 from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
@@ -44,7 +44,7 @@ def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position
         raise ValueError(
             explain(
                 "samples is no number of samples",
-                (f"found: {samples!r}", "expected: an int, 1 or more"),
+                (f"found: {cut(samples)}", "expected: an int, 1 or more"),
                 "Check at least one sample, for example check(8).",
             )
         )
@@ -63,7 +63,7 @@ def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position
             field, one, other = found
             raise NotReproducibleError(
                 explain(
-                    f"index {fetch.indices[place]!r} gives another {field} when it is fetched again",
+                    f"index {cut(fetch.indices[place])} gives another {field} when it is fetched again",
                     (f"first: {one}", f"again: {other}"),
                     "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
                     "random, numpy.random, torch or deterministic.sample_rng() instead.",

@@ -27,9 +27,10 @@ def generator_states(sampler: Any) -> list[Any]:
 
 def restore_generators(sampler: Any, states: list[Any]) -> None:
     """Put each generator that a sampler holds where `generator_states` found it."""
-    for place, (generator, (_, state)) in enumerate(zip(_generators_in(sampler, _DEPTH, set()), states, strict=True)):
-        source = OwnGenerator(generator, place)
-        source.restore(source.decode(_unpacked(state)))
+    sources = [OwnGenerator(generator, place) for place, generator in enumerate(_generators_in(sampler, _DEPTH, set()))]
+    decoded = [source.decode(_unpacked(state)) for source, (_, state) in zip(sources, states, strict=True)]
+    for source, state in zip(sources, decoded, strict=True):
+        source.restore(state)
 
 
 def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:

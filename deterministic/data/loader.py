@@ -9,7 +9,7 @@ from .. import _stack
 from .._config import OMITTED, Omitted
 from .._launch import launched
 from .._seeds import as_integer, torch_seed, validate_seed
-from ..errors import SeedError, explain
+from ..errors import SeedError, cut, explain
 from .arguments import require_compatible, require_defaults, require_threads
 from .worker import SeedWorkerThen, seed_worker
 
@@ -119,7 +119,7 @@ def make_loader(
         raise ValueError(
             explain(
                 "randomness= names no scheme",
-                (f"found: {randomness!r}", *(f"{name!r}: {text}" for name, text in _SCHEMES.items())),
+                (f"found: {cut(randomness)}", *(f"{name!r}: {text}" for name, text in _SCHEMES.items())),
                 "Pass one of them.",
             )
         )

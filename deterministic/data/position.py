@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .._seeds import as_integer
-from ..errors import explain
+from ..errors import cut, explain
 from .fetch import Fetch
 
 
@@ -167,13 +167,13 @@ class Epochs:
             raise TypeError(
                 explain(
                     "epoch is not an integer",
-                    (f"found: {epoch!r} ({type(epoch).__name__})", "expected: 0, 1, 2, ..."),
+                    (f"found: {cut(epoch)} ({type(epoch).__name__})", "expected: 0, 1, 2, ..."),
                     "Pass the number of the epoch, for example set_epoch(0).",
                 )
             )
         if number < 0:
             raise ValueError(
-                explain("epoch is negative", (f"found: {number}", "expected: 0, 1, 2, ..."), "Count epochs from 0.")
+                explain("epoch is negative", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
             )
         latest = self.under_way
         if latest is not None and latest.is_waiting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._seeds import as_integer
-from ..errors import explain
+from ..errors import cut, explain
 from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
 from .keys import epoch_key
@@ -28,7 +28,7 @@ def replay(loader: ReproducibleDataLoader[Any], order: AnyOrder, epoch: int, ind
     for name, number in (("epoch", epoch), ("occurrence", occurrence)):
         if (as_integer(number) or 0) < 0 or as_integer(number) is None:
             raise ValueError(
-                explain(f"{name} is no count", (f"found: {number!r}", "expected: 0, 1, 2, ..."), "Count from 0.")
+                explain(f"{name} is no count", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
             )
     keyed = KeyedDataset(loader.dataset, loader.keying.randomness)
     fetch, place = Fetch([index], epoch_key(loader.seed, epoch, "samples"), [occurrence] if occurrence else None), 0
@@ -54,7 +54,7 @@ def _batch_with(
         raise ValueError(
             explain(
                 "the sample's draws depend on its batch, and no batch of the epoch has it",
-                (f"found: index {index!r}, occurrence {occurrence}, epoch {epoch}",),
+                (f"found: index {cut(index)}, occurrence {cut(occurrence)}, epoch {cut(epoch)}",),
                 f"Pass an index that the epoch has: 0 <= index < {len(loader.dataset)}.",  # type: ignore[arg-type]
             )
         )

@@ -6,7 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, cut, explain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
         raise ValueError(
             explain(
                 "sample_rng() knows no such library",
-                (f"found: {library!r}", f"expected: {', '.join(map(repr, _LIBRARIES))}"),
+                (f"found: {cut(library)}", f"expected: {', '.join(map(repr, _LIBRARIES))}"),
                 "Pass one of them.",
             )
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._seeds import as_integer
-from ..errors import ResumeMismatchError, explain
+from ..errors import ResumeMismatchError, cut, explain
 from .keying import LoaderSeed
 from .position import Epochs, Order, Position
 
@@ -59,12 +59,12 @@ def load(state: object, order: Order, seed: LoaderSeed) -> Position:
     if not seed.is_drawn_later:
         here["seed"] = seed.value
     differences = [
-        f"{_NAMES[name]}: saved {saved!r}, here {value!r}"
+        f"{_NAMES[name]}: saved {cut(saved)}, here {cut(value)}"
         for name, value in here.items()
         if (saved := state.get(name, _OMITTED.get(name))) != value
     ]
     differences += [
-        f"{_NAMES[name]}: saved {state[name]!r}, here {default!r}"
+        f"{_NAMES[name]}: saved {cut(state[name])}, here {cut(default)}"
         for name, default in _OMITTED.items()
         if name not in here and state.get(name, default) != default
     ]
@@ -84,7 +84,7 @@ def load(state: object, order: Order, seed: LoaderSeed) -> Position:
         raise ResumeMismatchError(
             explain(
                 "the state says no place in the data",
-                tuple(f"{name}: {state.get(name, 'missing')!r}" for name in wrong),
+                tuple(f"{name}: {cut(state.get(name, 'missing'))}" for name in wrong),
                 "Pass what the loader's state_dict() returned; nothing was changed.",
             )
         )
@@ -95,4 +95,4 @@ def load(state: object, order: Order, seed: LoaderSeed) -> Position:
 
 
 def _outline(state: object) -> str:
-    return f"a dict with 'v': {state.get('v')!r}" if isinstance(state, Mapping) else type(state).__name__
+    return f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__

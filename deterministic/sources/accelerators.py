@@ -17,7 +17,7 @@ import torch
 from .._config import Config
 from .._seeds import torch_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind, Limit, digest
+from .base import NOTHING, Applied, JSON, Kind, Limit, digest, torch_state
 
 # Looked up at every entry, and mostly not there: a getattr that fails on these two modules costs 1 us.
 _TORCH, _TORCH_C = vars(torch), vars(torch._C)
@@ -96,7 +96,15 @@ class _Accelerator:
             remedy = "Resume where as many devices are visible as there were when it was saved."
             raise ResumeMismatchError(explain(differs, (f"found: {count}", f"expected: {saved}, as saved"), remedy))
         # torch.load(map_location=...) moves these to the device, where set_state refuses them.
-        return tuple(device.cpu() for device in plain["states"])
+        states = tuple(device.cpu() for device in plain["states"])
+        now = self.capture()
+        like = states if now is None or isinstance(now, _Pending) else now  # before the first use none is known
+        for state, other in zip(states, like, strict=True):
+            if state.dtype is not torch.uint8 or state.dim() != 1 or len(state) != len(other):
+                raise ValueError(f"no state of {self.name}: {state.dtype} of shape {[*state.shape]}")
+        for state, generator in zip(states, getattr(self._module(), "default_generators", ()), strict=False):
+            torch_state(state, generator.device)
+        return states
 
     def _seed(self, seed: int) -> bool:
         """Seed all generators, now or at initialisation; return whether there can be any."""

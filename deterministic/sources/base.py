@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -89,8 +90,11 @@ class RngSource(Source, Protocol):
     def decode(self, plain: Any) -> Any:
         """Turn what `encode` gave back into a state.
 
+        Every field, length and type is checked here, for the setters of libraries may not, and touches nothing.
+
         Raises:
             ResumeMismatchError: It does not fit this process (another device count, another bit generator).
+            Exception: It is no state.
         """
 
 
@@ -112,6 +116,63 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def python_state(plain: Any) -> tuple[Any, ...]:
+    """Return a state of a `random.Random` that was made plain; raise ValueError or TypeError if it is none."""
+    version, words, gauss_next = plain
+    if (
+        version != random.Random.VERSION
+        or len(words) != 625
+        or not all(type(word) is int and 0 <= word < 2**32 for word in words)
+        or words[-1] > 624  # the position
+        or not (gauss_next is None or type(gauss_next) is float)
+    ):
+        raise ValueError("no version, 624 words, position and Gaussian of a random.Random")
+    return version, tuple(words), gauss_next
+
+
+_NUMPY_LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1, "uinteger": 2**32 - 1}
+"""numpy takes any number for these, and finds its place in memory by the first two."""
+
+
+def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
+    """Return a state of one of numpy's generators that was made plain.
+
+    Args:
+        plain: What `to_plain` returned.
+        now: A state that the generator has: the other must have the same fields, lengths and types.
+        name: What it is called in an error.
+
+    Raises:
+        ValueError, OverflowError: It is no state of such a generator.
+    """
+    if isinstance(now, dict) and isinstance(plain, dict) and plain.keys() == now.keys():
+        return {key: numpy_state(plain[key], now[key], key) for key in now}
+    if isinstance(now, np.ndarray) and isinstance(plain, list) and len(plain) == len(now):
+        return np.array([numpy_state(word, 0, f"a word of {name}") for word in plain], now.dtype)
+    if isinstance(now, float) and type(plain) is float:
+        return plain
+    limit = _NUMPY_LIMITS.get(name, 2**128 - 1)
+    if (isinstance(now, int) and type(plain) is int and 0 <= plain <= limit) or (isinstance(now, str) and plain == now):
+        return plain
+    raise ValueError(f"{name} is {type(plain).__name__} or out of its range, and is no {type(now).__name__} as it has")
+
+
+def torch_state(plain: Any, device: torch.device | str) -> torch.Tensor:
+    """Return a state of a torch generator, tried on one of that device that nobody draws from.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: It is none.
+    """
+    torch.Generator(device).set_state(plain)
+    state: torch.Tensor = plain
+    if torch.device(device).type == "cpu":
+        # at::mt19937: torch checks that each of the two is in its range, and draws until the first is used up.
+        left, next_word = int(state[8:12].view(torch.int32)), int(state[16:24].view(torch.int64))
+        if left + next_word > 625:
+            raise ValueError(f"a generator with {left} words left from word {next_word} of 624 on")
+    return state
 
 
 def digest(data: bytes) -> str:

@@ -14,9 +14,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-import wrapt
-
 from .._config import Config
+from .._imports import once_imported
 from .base import NOTHING, Applied, JSON, Kind
 
 _MODULE = "torch._inductor.config"
@@ -81,7 +80,7 @@ class Inductor:
             return options.read()
         if not self._watching:
             self._watching = True
-            wrapt.register_post_import_hook(self._imported_now, _MODULE)
+            once_imported(_MODULE, self._imported_now)
         return NotImported(self._armed)
 
     def apply(self, config: Config) -> Applied:

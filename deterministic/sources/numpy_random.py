@@ -13,7 +13,7 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from .._config import Config
 from .._seeds import numpy_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind, digest, seeded, to_plain
+from .base import NOTHING, Applied, JSON, Kind, digest, numpy_state, seeded, to_plain
 
 _MT19937_BYTES = 624 * 4 + 4
 """The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
@@ -112,11 +112,7 @@ class NumpyRandom:
                     "Install the same one with numpy.random.set_bit_generator before loading.",
                 )
             )
-        state = dict(plain)
-        if found == "MT19937":
-            key = np.asarray(plain["state"]["key"], dtype=np.uint32)
-            state["state"] = {"key": key, "pos": plain["state"]["pos"]}
-        return _Full(bit_generator, state)
+        return _Full(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
 
 
 def _set_gauss(gauss: float) -> None:

@@ -13,7 +13,7 @@ import torch
 from .._config import Config
 from .._seeds import derive_seed
 from ..errors import explain
-from .base import NOTHING, Applied, JSON, Kind, digest, to_plain
+from .base import NOTHING, Applied, JSON, Kind, digest, numpy_state, python_state, to_plain, torch_state
 
 Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
 
@@ -76,11 +76,10 @@ class OwnGenerator:
 
     def decode(self, plain: Any) -> Any:
         if isinstance(self.generator, random.Random):
-            version, words, gauss_next = plain
-            return version, tuple(words), gauss_next
+            return python_state(plain)
         if isinstance(self.generator, torch.Generator):
-            return plain
-        return _with_arrays(plain)
+            return torch_state(plain, self.generator.device)
+        return numpy_state(plain, self._read())
 
     def _read(self) -> Any:
         generator = self.generator
@@ -134,12 +133,3 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
             )
         sources.append(source)
     return tuple(sources)
-
-
-def _with_arrays(value: Any) -> Any:
-    """Undo `to_plain` for the states of numpy's bit generators: their lists are arrays of unsigned integers."""
-    if isinstance(value, dict):
-        return {key: _with_arrays(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return np.asarray(value, dtype=np.uint32 if len(value) == 624 else np.uint64)
-    return value

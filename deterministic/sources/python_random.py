@@ -9,7 +9,7 @@ import sys
 from typing import Any, NamedTuple, TypeAlias
 
 from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind, digest, seeded
+from .base import NOTHING, Applied, JSON, Kind, digest, python_state, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
@@ -66,8 +66,7 @@ class PythonRandom:
         return [version, list(words), gauss_next]
 
     def decode(self, plain: list[Any]) -> State:
-        version, words, gauss_next = plain
-        return version, tuple(words), gauss_next
+        return python_state(plain)
 
 
 def _as_public(state: State) -> tuple[Any, ...]:

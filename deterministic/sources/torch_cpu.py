@@ -6,7 +6,7 @@ import torch
 
 from .._config import Config
 from .._seeds import torch_seed
-from .base import NOTHING, Applied, JSON, Kind, digest, seeded
+from .base import NOTHING, Applied, JSON, Kind, digest, seeded, torch_state
 
 
 class TorchCpu:
@@ -36,4 +36,4 @@ class TorchCpu:
         return state
 
     def decode(self, plain: torch.Tensor) -> torch.Tensor:
-        return plain
+        return torch_state(plain, "cpu")

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import wrapt
 
+from .._imports import once_imported
 from .drafts import Draft
 from .generators import Watched
 from .operations import tensors_in
@@ -52,7 +52,7 @@ class _Patch:
         elif not self._is_registered:
             # Importing it takes seconds. The hook stays, and does nothing while nobody watches.
             self._is_registered = True
-            wrapt.register_post_import_hook(self._put, _MODULE)
+            once_imported(_MODULE, self._put)
 
     def remove(self, regions: CompiledRegions) -> None:
         if regions in self.watching:

@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import wrapt
 from torch.utils import _python_dispatch
+
+from .._imports import once_imported
 
 RUNS_COMPILED = hasattr(_python_dispatch.TorchDispatchMode, "ignore_compile_internals")
 """Whether compiled code runs compiled under a mode that asks for it.
@@ -38,7 +39,7 @@ class _Stance:
         elif not self._is_registered:
             # Importing it takes seconds. The hook stays, and does nothing while nobody records.
             self._is_registered = True
-            wrapt.register_post_import_hook(self._set, _DYNAMO)
+            once_imported(_DYNAMO, self._set)
 
     def release(self) -> None:
         """Run it again, when nobody holds it any more."""

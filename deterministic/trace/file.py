@@ -16,6 +16,10 @@ from .writer import TraceWriter
 
 __all__ = ["Entry", "TraceReader", "TraceWriter"]
 
+RECORDS_A_BYTE = 16
+"""Records and hashes of a trace, beyond the first `NUMBERS_LIMIT`: all may share few numbers, but seldom two have less
+than one."""
+
 SHARED_KNOWN = 16
 """Numbers that segments share, those used last; others are read again."""
 
@@ -79,6 +83,7 @@ class TraceReader:
             raise
         self.sites, self.footer, self.truncated = [], None, False
         self._value_counts = array("I")  # of each site
+        self._counted = self._count = 0  # up to which segment, and how many records and hashes
         self._shared: dict[int, array[int]] = {}  # numbers by where they are, the last used last
         self._start = self._known = head.end  # known: up to where the iterator that came farthest has read
         return self
@@ -122,6 +127,7 @@ class TraceReader:
         hashes = self._hashes(head, recorded)
         with self._checking(head):
             records, repeats = self._numbers(recorded.records), self._numbers(recorded.repeats)
+            self._require_proportion(head, len(records) + len(repeats))
             length = count_of_values(records, self._value_counts)
             if length != len(repeats):
                 raise ValueError(f"{len(repeats)} hashes for records that have {length}")
@@ -180,6 +186,13 @@ class TraceReader:
                 del self._shared[next(iter(self._shared))]
         self._shared[offset] = numbers
         return numbers
+
+    def _require_proportion(self, head: ChunkHead, count: int) -> None:
+        """Raise ValueError for a segment with which there are far more records than bytes up to here."""
+        if head.offset > self._counted:
+            self._counted, self._count = head.offset, self._count + count
+        if self._count > payloads.NUMBERS_LIMIT + RECORDS_A_BYTE * head.end:
+            raise ValueError(f"{self._count:,} records and hashes up to here, {RECORDS_A_BYTE} a byte at most")
 
     def _payload(self, head: ChunkHead, tag: bytes) -> bytes:
         payload = self._file.payload(head)

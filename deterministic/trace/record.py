@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from .._ranks import current_ranks
 from .._snapshot import describe
 from .._versions import versions
-from ..errors import DeterministicError, TraceError, explain
+from ..errors import DeterministicError, TraceError, cut, explain
 from ..sources import SOURCES
 from .file import TraceWriter
 from .generators import global_states
@@ -206,7 +206,7 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
         raise ValueError(
             explain(
                 "level= names no level of a trace",
-                (f"found: {level!r}", f"expected: one of {', '.join(map(repr, LEVELS))}"),
+                (f"found: {cut(level)}", f"expected: one of {', '.join(map(repr, LEVELS))}"),
                 "Pass one of these.",
             )
         )

@@ -17,6 +17,7 @@ import torch
 
 from deterministic import load_checkpoint, save_checkpoint
 from deterministic.checkpoint import container, files
+from deterministic.checkpoint.directory import main_file, set_aside
 from deterministic.checkpoint.files import Staged
 from deterministic.errors import CheckpointError
 
@@ -178,12 +179,72 @@ def test_a_place_where_nothing_can_be_written_is_refused(
     assert [*tmp_path.rglob("*")] == before
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_there", [True, False], ids=["to a file", "to nothing yet"])
+def test_a_link_stays_and_what_it_leads_to_is_replaced(is_there: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if is_there:
+        (folder / "other").write_bytes(b"other")
+    (tmp_path / "a").symlink_to(folder / "other")
+    save_checkpoint(tmp_path / "a", value=1)
+    assert (tmp_path / "a").readlink() == folder / "other"
+    assert load_checkpoint(folder / "other", value=None) == {"value": 1}
+    assert [*folder.iterdir()] == [folder / "other"]
+
+
+def test_a_link_under_the_name_of_a_checkpoint_in_a_directory_of_them_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"other")
     (tmp_path / "a").symlink_to(tmp_path / "other")
-    save_checkpoint(tmp_path / "a", value=1)
+    Staged(tmp_path / "a", lambda file: file.write(b"new")).commit()
     assert (tmp_path / "other").read_bytes() == b"other"
     assert not (tmp_path / "a").is_symlink()
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def make_device(path: Path) -> None:
+    """Make a device like /dev/null, which takes everything."""
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root may make a device")
+
+
+def make_socket(path: Path) -> None:
+    os.mknod(path, 0o666 | stat.S_IFSOCK)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, make_socket, make_device], ids=["pipe", "socket", "device"])
+@pytest.mark.parametrize("through", ["", "a link"])
+def test_what_is_no_regular_file_stays_and_nothing_is_written(
+    make: Callable[[Path], None], through: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "special")
+    path = tmp_path / "special"
+    if through:
+        path = tmp_path / "link"
+        path.symlink_to("special")
+    kind = stat.S_IFMT(path.stat().st_mode)
+    before = {*tmp_path.iterdir()}
+    with pytest.raises(CheckpointError, match=r"special could not be written\n.*no regular file"):
+        save_checkpoint(path, value=1)
+    assert {*tmp_path.iterdir()} == before
+    assert stat.S_IFMT((tmp_path / "special").stat().st_mode) == kind
+
+
+def test_a_damaged_checkpoint_is_not_set_aside_in_place_of_a_pipe(tmp_path: Path) -> None:
+    main_file(tmp_path, 3).write_bytes(b"damaged")
+    os.mkfifo(tmp_path / f"{main_file(tmp_path, 3).name}.damaged")
+    with pytest.raises(CheckpointError, match="no regular file"):
+        set_aside(tmp_path, 3)
+    assert main_file(tmp_path, 3).read_bytes() == b"damaged"
+
+
+def test_a_link_that_waits_under_the_temporary_name_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / f".a.{os.getpid()}{files.TEMPORARY}").symlink_to("other")
+    save_checkpoint(tmp_path / "a", value=1)
+    assert (tmp_path / "other").read_bytes() == b"other"
+    assert load_checkpoint(tmp_path / "a", value=None) == {"value": 1}
 
 
 def test_too_much_beside_the_tensors_is_refused(before: Path, monkeypatch: pytest.MonkeyPatch) -> None:

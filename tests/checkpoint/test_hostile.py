@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deterministic import save_checkpoint
 from deterministic.checkpoint import bundle
 from deterministic.errors import CheckpointError, ResumeMismatchError
 
@@ -100,6 +101,32 @@ PLAIN: list[dict[str, Any]] = [
 def test_a_tag_that_is_unknown_or_holds_something_else_is_refused(plain: Any, forgery: Forgery) -> None:
     forgery.replace_value(plain)
     assert_refused(forgery.path)
+
+
+ALIKE = [number * (2**61 - 1) for number in range(102)]
+"""Integers that Python gives one hash; as many as these cost it nothing."""
+
+
+@pytest.mark.parametrize("tag", ["$set", "$frozenset", "$dict", "$OrderedDict", "$Counter", "$defaultdict"])
+@pytest.mark.parametrize("kind", ["integers", "tuples", "floats and integers"])
+def test_many_keys_of_one_hash_are_refused_before_they_are_compared(tag: str, kind: str, forgery: Forgery) -> None:
+    keys: list[Any] = [{"$tuple": [1, key]} for key in ALIKE] if kind == "tuples" else [*ALIKE]
+    if kind == "floats and integers":
+        keys[1] = 0.0
+    items: list[Any] = keys if "set" in tag else [[key, 1] for key in keys]
+    for most, is_read in ((100, True), (102, False)):
+        forgery.replace_value({tag: ["int", items[:most]] if tag == "$defaultdict" else items[:most]})
+        if is_read:
+            assert len(load_value(forgery.path)) in (99, 100)
+        else:
+            assert_refused(forgery.path, "more than 100 keys with one hash")
+
+
+@pytest.mark.parametrize("value", [set(ALIKE), dict.fromkeys(ALIKE), [Counter(ALIKE)]], ids=["set", "dict", "Counter"])
+def test_what_could_not_be_read_is_not_written(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"cannot be stored in a checkpoint; nothing was written\n.*one hash"):
+        save_checkpoint(tmp_path / "a", value=value)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,18 @@ def test_a_tensor_comes_back(tensor: Tensor, tmp_path: Path) -> None:
         assert tensor.is_coalesced() == found.is_coalesced()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.int64, torch.bool])
+def test_a_zero_without_memory_comes_back_as_zeros(dtype: torch.dtype, tmp_path: Path) -> None:
+    zero = torch._efficientzerotensor(100, 3, dtype=dtype)
+    assert zero._is_zerotensor()
+    filled = torch.full((100, 3), 7.0)  # memory that may be given to what is not initialised
+    del filled
+    for tensor in (zero, zero[1:], zero.t(), zero.conj()):
+        found = there_and_back(tmp_path / "a", tensor)
+        assert found.dtype == dtype
+        assert torch.equal(found, torch.zeros(tensor.shape, dtype=dtype))
+
+
 def test_how_a_tensor_lies_in_memory_comes_back(tmp_path: Path) -> None:
     for name in ("transposed", "stepped", "channels last", "gaps"):
         assert there_and_back(tmp_path / "a", TENSORS[name]).stride() == TENSORS[name].stride()

@@ -22,6 +22,7 @@ from torch.utils.data import (
 )
 
 from deterministic import describe, reproducible
+from deterministic.data.generators import generator_states, restore_generators
 from deterministic.errors import DeterministicError, ResumeMismatchError
 
 from .datasets import LENGTH, Draws, batches, epochs, loader
@@ -289,3 +290,14 @@ def test_another_batch_size_or_length_is_refused() -> None:
         loader(sampler=SequentialSampler(range(LENGTH)), batch_size=4).load_state_dict(state)
     with pytest.raises(ResumeMismatchError, match="length of the dataset: saved 50, here 9"):
         loader(sampler=SequentialSampler(range(9))).load_state_dict(state)
+
+
+@pytest.mark.parametrize("wrong", [["MT19937"], [3, [1] * 625, None], {}, "AAAA", None])
+def test_a_wrong_state_of_one_generator_moves_none_of_a_sampler(wrong: Any) -> None:
+    sampler: list[Any] = [random.Random(1), np.random.RandomState(1)]
+    states = generator_states(sampler)
+    sampler[0].random()
+    before = generator_states(sampler)
+    with pytest.raises((ValueError, TypeError)):
+        restore_generators(sampler, [states[0], [states[1][0], wrong]])
+    assert generator_states(sampler) == before

@@ -167,6 +167,24 @@ def test_states_of_a_device_are_refused_where_there_is_none(source: RngSource) -
         source.decode({"initialized": True, "states": [torch.zeros(16, dtype=torch.uint8)]})
 
 
+WRONG = [torch.zeros(3, dtype=torch.uint8), torch.zeros(5056), torch.zeros(2, 2528, dtype=torch.uint8), 5]
+
+
+@lazy_kinds
+@pytest.mark.parametrize("state", WRONG, ids=lambda state: str(getattr(state, "shape", state)))
+def test_what_is_no_state_is_refused_and_no_device_is_touched(kind: str, state: Any) -> None:
+    source = LazyAccelerator(kind)
+    with fake_accelerator(kind, initialized=True) as fake:
+        plain, before = source.encode(source.capture()), fake.states()
+        for wrong in ([plain["states"][0], state], [state, plain["states"][0]]):
+            with pytest.raises((ValueError, RuntimeError, AttributeError)):
+                source.decode({**plain, "states": wrong})
+        assert fake.states() == before
+    if state is not WRONG[0]:  # before the first use nobody knows how long one is
+        with fake_accelerator(kind), pytest.raises((ValueError, AttributeError)):
+            source.decode({**plain, "states": [state, state]})
+
+
 class _OnAnotherDevice(torch.Tensor):
     def cpu(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         return torch.zeros(3, dtype=torch.uint8)

@@ -48,6 +48,14 @@ def test_mps_travels_through_a_checkpoint() -> None:
             Mps().decode(plain)
 
 
+def test_a_state_of_another_length_is_none_of_mps() -> None:
+    with fake_mps() as generator:
+        before = generator.get_state().tolist()
+        with pytest.raises(ValueError, match=r"no state of torch\.mps: torch\.uint8 of shape \[3\]"):
+            Mps().decode({"initialized": True, "states": [torch.zeros(3, dtype=torch.uint8)]})
+        assert generator.get_state().tolist() == before
+
+
 def test_mps_without_a_gpu_or_after_a_fork_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_mps(available=False) as generator:
         seed = generator.initial_seed()
