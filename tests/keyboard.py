@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from types import FrameType
 from typing import Any
 
@@ -74,7 +75,7 @@ def is_instant(frame: FrameType, event: str) -> bool:
     return event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]] in JUMPS_BACK
 
 
-def interrupt_at(instant: int, keyboard: Keyboard, wanted: Callable[[FrameType], bool]) -> Tracer:
+def interrupt_at(instant: float, keyboard: Keyboard, wanted: Callable[[FrameType], bool]) -> Tracer:
     """Return a tracer that sends SIGINT at that instant, counted in bytecodes of the `wanted` frames."""
     left = instant
 
@@ -139,9 +140,17 @@ def interrupt_everywhere(
     instant = 0
     while True:
         keyboard.sent = keyboard.arrived = 0
-        dirt = run(program, keyboard, partial(sys.settrace, interrupt_at(instant, keyboard, wanted)))
+        dirt = run(program, keyboard, partial(_interrupt_program, program, instant, keyboard, wanted))
         if dirt:
             dirty[instant] = dirt
         if not keyboard.sent:
             return instant // every, dirty
         instant += every
+
+
+def _interrupt_program(program: Program, instant: int, keyboard: Keyboard, wanted: Callable[[FrameType], bool]) -> None:
+    if sys.version_info >= (3, 12):
+        # There a function that was just called without a tracer shows none of its bytecodes the next time.
+        sys.settrace(interrupt_at(inf, keyboard, wanted))
+        program(keyboard)
+    sys.settrace(interrupt_at(instant, keyboard, wanted))

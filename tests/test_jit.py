@@ -13,7 +13,7 @@ from deterministic.errors import ScopeConflictError
 
 from .streams import no_scope_is_open
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")  # a FutureWarning from torch 2.14 on
 
 
 @reproducible(seed=1)

@@ -185,7 +185,7 @@ class LoadedStorages:
         end = offset + (reach + 1) * size if prod(shape) else offset
         if offset < 0 or offset % size or end > len(self._data[number]) or prod(shape) > max(reach + 1, 0):
             raise ValueError(f"a tensor of shape {shape!r} that is not within its storage")
-        device = self._place(torch.device(described["device"]))
+        device = self._place(device_named(described["device"]))
         storage = self._storage(number, device)
         return torch.empty(0, dtype=dtype, device=device).set_(storage, offset // size, tuple(shape), tuple(stride))
 
@@ -193,6 +193,13 @@ class LoadedStorages:
         if (number, device) not in self._moved:
             self._moved[number, device] = self._data[number].to(device).untyped_storage()
         return self._moved[number, device]
+
+
+def device_named(text: Any) -> torch.device:
+    """Return the device that a file names; torch takes a number for an accelerator's, from 2.14 on without one, too."""
+    if type(text) is not str:
+        raise TypeError(f"the device {text!r}")
+    return torch.device(text)
 
 
 def _contiguous(shape: Sequence[int]) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, cut, explain
-from .storages import DTYPES, LoadedStorages, Storages
+from .storages import DTYPES, LoadedStorages, Storages, device_named
 from .tensors import decode_tensor, encode_tensor
 
 _FACTORIES: Mapping[str, Callable[[], Any]] = {
@@ -217,7 +217,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$scalar": lambda parts: np.frombuffer(base64.b64decode(parts[1]), _numbers(parts[0]))[0],
     "$size": torch.Size,
     "$dtype": lambda name: DTYPES[name],
-    "$device": torch.device,
+    "$device": device_named,
 }
 
 

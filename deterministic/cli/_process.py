@@ -18,7 +18,7 @@ from .. import _launch
 from .._config import Config
 from .._imports import once_imported, once_torch_imported
 from .._launch import Launch
-from .._seeds import numpy_seed
+from .._seeds import numpy_seed, torch_seed
 
 _SEEDED_HERE = ("python.random", "numpy.random")
 
@@ -53,21 +53,30 @@ def _apply(sources: Any, launch: Launch) -> None:
 
 
 def _tell_ignored(seed: int | None, asked: str, process: int) -> None:
-    """Say that the script gave every scope another seed itself, and that this won."""
-    if os.getpid() == process and _launch.seen and seed not in _launch.seen:
-        given = ", ".join(map(str, _launch.seen))
-        sys.stderr.write(
-            f"deterministic run: the script gave reproducible() the seed {given} itself, which wins over {asked} "
-            "inside of it. Leave it out there to have the command's.\n"
-        )
+    """Say that the script gave every scope, or torch, another seed itself, and that this won."""
+    if os.getpid() != process:
+        return
+    seen, last = _launch.seen or {}, _last_seed_of_torch()
+    told = []
+    if seen and seed not in seen:
+        given = ", ".join(map(str, seen))
+        told.append(f"gave reproducible() the seed {given} itself, which wins over {asked} inside of it")
+    if last not in {None, *(torch_seed(one) for one in (seed, *seen) if one is not None)}:
+        told.append(f"seeded torch with {last} itself, which wins over {asked} from there on")
+    for what in told:
+        sys.stderr.write(f"deterministic run: the script {what}. Leave it out there to have the command's.\n")
 
 
 def _tell_seeds(path: str, process: int) -> None:
     """Write which seeds were used: those of scopes, and what torch's generator was last seeded with."""
     if os.getpid() != process:
         return  # a copy of the process: its parent tells
-    torch = sys.modules.get("torch")
-    last = None if torch is None else torch.initial_seed()
     # Where the script has deleted it, nobody will be told.
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
-        json.dump({"scopes": list(_launch.seen or ()), "torch": last}, file)
+        json.dump({"scopes": list(_launch.seen or ()), "torch": _last_seed_of_torch()}, file)
+
+
+def _last_seed_of_torch() -> int | None:
+    """Return what torch was last seeded with, which it alone of the libraries remembers; None if it is not imported."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.initial_seed()

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import resource
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ PLAIN: list[dict[str, Any]] = [
     {"$device": "nowhere"},
     {"$device": "cpu:-5"},
     {"$device": []},
+    {"$device": 5},
     {"$defaultdict": ["eval", []]},
     {"$defaultdict": [[1], []]},
     {"$defaultdict": ["Counter", []]},
@@ -151,7 +153,8 @@ def test_many_arrays_of_one_memory_take_it_once(tmp_path: Path) -> None:
 
 
 def test_json_that_is_nested_deep_is_refused(forgery: Forgery) -> None:
-    for deep in ("[" * 10**5, '{"a":' * 10**5, "[" * 990 + "]" * 990, '{"$tuple":[' * 400 + "]}" * 400):
+    deepest = sys.getrecursionlimit()
+    for deep in ("[" * 10**5, '{"a":' * 10**5, "[" * deepest + "]" * deepest, '{"$tuple":[' * deepest + "]}" * deepest):
         forgery.replace_text("values", '{"generators":{},"objects":{"value":{"value":' + deep + "}}}")
         assert_refused(forgery.path)
     for name in ("head", "storages"):

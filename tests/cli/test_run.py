@@ -157,6 +157,35 @@ def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(script: Path)
         assert said not in run(*command, cwd=script).err
 
 
+def test_a_seed_that_the_script_gives_torch_itself_is_said(script: Path) -> None:
+    said = "the script seeded torch with 8 itself, which wins over --seed 7 from there on"
+    (script / "own.py").write_text("import torch; torch.manual_seed(8)\n")
+    assert said in run("--seed", "7", "own.py", cwd=script).err
+    for command in (["own.py"], ["--seed", "8", "own.py"], ["-q", "--seed", "7", "own.py"]):
+        assert "itself" not in run(*command, cwd=script).err
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch",
+        "import torch; torch.manual_seed(torch.initial_seed())",
+        "from deterministic import reproducible; reproducible(deterministic=False).start()",
+        "import torch\nwith torch.random.fork_rng(): torch.manual_seed(8)",
+    ],
+)
+def test_a_script_that_keeps_the_seed_is_not_said_to_have_another(code: str, script: Path) -> None:
+    (script / "keeps.py").write_text(code)
+    assert "itself" not in run("--seed", str(2**40), "keeps.py", cwd=script).err  # torch gets another number for it
+
+
+def test_a_seed_of_torchs_that_a_scope_was_given_is_said_once(script: Path) -> None:
+    (script / "own.py").write_text("from deterministic import seed_everything; seed_everything(2**40)\n")
+    told = [line for line in run("--seed", "7", "own.py", cwd=script).err.splitlines() if "itself" in line]
+    assert len(told) == 1
+    assert f"gave reproducible() the seed {2**40} itself" in told[0]
+
+
 def test_the_error_of_an_operation_that_is_refused_names_the_line_and_the_way_out(script: Path) -> None:
     (script / "put.py").write_text("import torch\ntorch.zeros(3).put_(torch.tensor([0]), torch.ones(1))\n")
     done = run("put.py", cwd=script)

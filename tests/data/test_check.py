@@ -164,7 +164,7 @@ def structured(junk: int, value: float) -> Any:
         (SimpleNamespace(a=torch.ones(2)), SimpleNamespace(a=torch.zeros(2)), "x (SimpleNamespace)['a']"),
         (np.float32("nan"), np.float32("nan"), None),
         (np.float64(0.0), np.float64(-0.0), "x"),
-        (np.datetime64("NaT"), np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "s"), np.datetime64("NaT", "s"), None),
         (complex(NAN, 1), complex(NAN, 1), None),
         (torch.eye(2).to_sparse(), torch.eye(2).to_sparse(), None),
         (torch.zeros(3, dtype=torch.bfloat16), torch.ones(3, dtype=torch.bfloat16), "x"),

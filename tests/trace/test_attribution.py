@@ -243,7 +243,7 @@ def test_adding_up_a_gradient_belongs_to_the_module_of_the_parameter() -> None:
     assert {site.module for site in added} == {"inner"}
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")  # a FutureWarning from torch 2.14 on
 def test_function_transforms_have_their_line() -> None:
     def body() -> None:
         torch.func.grad(lambda x: x.sin().sum())(torch.ones(3))  # grad
