@@ -28,6 +28,7 @@ _NOT_THE_USERS = (
     *(os.path.dirname(module.__file__ or "") + os.sep for module in (torch, wrapt)),
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
     typing_extensions.__file__,  # which torch marks functions with as deprecated
+    sysconfig.get_path("scripts") + os.sep,  # commands, as deterministic and torchrun
     "<",  # frozen and generated code
 )
 _TYPED = ("<ipython-input", "<stdin>", "<string>")

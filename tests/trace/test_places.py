@@ -136,6 +136,7 @@ def test_paths_are_relative_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
         ("<ipython-input-1-abc>", True),
         ("<stdin>", True),
         (os.path.join(sysconfig.get_path("purelib"), "transformers", "trainer.py"), True),
+        (os.path.join(sysconfig.get_path("scripts"), "torchrun"), False),
         ("/home/somebody/train.py", True),
     ],
 )
