@@ -165,6 +165,7 @@ class OperationMode(DispatchMode):
                 work.wait()  # as the caller does next
             for tensor in writes:
                 draft.wrote(tensor, wholly=True)
+                self._storages.is_seen(tensor)  # some backends put it there again, from memory of their own
         draft.finish(operation.name, where)
         return result
 
