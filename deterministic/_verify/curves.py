@@ -162,7 +162,9 @@ def _read(sides: Sequence[Side], entries: Sequence[Entry | None]) -> list[_Value
 def _values(side: Side, entry: Entry) -> _Values:
     part = side.part(entry, 0)
     sites = [side.reader.sites[index] for index in part.sites.tolist()]
-    lengths = np.diff(part.starts, append=len(part.hashes))
+    lengths = np.array([len(site.values) for site in sites], np.intp)
+    # A trace of another level has records between those that are read here.
+    places = np.arange(lengths.sum()) + np.repeat(part.starts - (np.cumsum(lengths) - lengths), lengths)
     numbers = [
         number
         for site, start in zip(sites, part.starts.tolist(), strict=True)
@@ -170,7 +172,7 @@ def _values(side: Side, entry: Entry) -> _Values:
         for number in _numbers(site, part.hashes[start : start + len(site.values)].tolist())
     ]
     kinds = np.repeat(np.array([site.kind for site in sites], object), lengths)
-    return _Values(np.repeat(part.keys, lengths), kinds, part.hashes, numbers)
+    return _Values(np.repeat(part.keys, lengths), kinds, part.hashes[places], numbers)
 
 
 def _differing(one: _Values, other: _Values) -> Counter[str]:

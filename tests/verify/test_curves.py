@@ -11,6 +11,7 @@ from deterministic._verify import curves as curves_module
 from deterministic._verify.curves import Curves, curves_of
 from deterministic._verify.verify import verify
 from deterministic.trace import log
+from deterministic.trace.model import Level
 from deterministic.trace.record import record
 from tests.verify.written import two_runs, write_run
 
@@ -191,3 +192,19 @@ def test_a_run_of_as_many_steps_as_are_kept_is_kept_whole(tmp_path: Path, monkey
 def test_no_traces_are_no_curves() -> None:
     assert not curves_of([], [])
     assert not Curves()
+
+
+def test_traces_with_operations_are_drawn_by_the_same_values(tmp_path: Path) -> None:
+    def run(path: Path, level: Level) -> None:
+        with record(path, level) as recording:
+            for value in (1.0, 2.0):
+                recording.observe("loss", (torch.full((2,), value) * 3).sum())
+
+    for level in ("values", "ops+inputs"):
+        run(tmp_path / level, level)
+    values, operations = (curves_of([tmp_path / level] * 2, ["a", "b"]) for level in ("values", "ops+inputs"))
+    assert operations == values
+    assert [curve.numbers[0] for curve in operations.numbers] == [(6.0, 12.0)]
+    with record(tmp_path / "other", "ops+inputs") as recording:
+        recording.observe("loss", torch.ones(2).sum())
+    curves_of([tmp_path / "ops+inputs", tmp_path / "other"], ["a", "b"])
