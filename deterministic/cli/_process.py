@@ -66,8 +66,8 @@ def _tell_seeds(path: str, process: int) -> None:
     """Write which seeds were used: those of scopes, and what torch's generator was last seeded with."""
     if os.getpid() != process:
         return  # a copy of the process: its parent tells
-    torch = sys.modules.get("torch")
-    last = None if torch is None else torch.initial_seed()
+    seed_of_torch = getattr(sys.modules.get("torch"), "initial_seed", None)  # not there in a script's own torch.py
+    last = None if seed_of_torch is None else seed_of_torch()
     # Where the script has deleted it, nobody will be told.
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
         json.dump({"scopes": list(_launch.seen or ()), "torch": last}, file)
