@@ -23,7 +23,7 @@ _of_this_thread = threading.local()
 
 
 class Owner(NamedTuple):
-    """The thread that entered, and its asyncio task; None outside of one."""
+    """The thread that entered, and its asyncio task, or a reference to its greenlet; None outside of one."""
 
     thread: threading.Thread
     life: weakref.ref[_Life]
@@ -54,7 +54,7 @@ def standing(me: Owner, owner: Owner, *, is_step: bool) -> Standing:
             coroutine), so it cannot interleave with other tasks of the same thread.
     """
     if me.life is owner.life:
-        if is_step or owner.task is None or owner.task is me.task or owner.task.done():
+        if is_step or owner.task is None or owner.task is me.task or _has_ended(owner.task):
             return Standing.MAY_NEST
         return Standing.OTHER_TASK
     if owner.life() is None or not owner.thread.is_alive():
@@ -64,11 +64,15 @@ def standing(me: Owner, owner: Owner, *, is_step: bool) -> Standing:
 
 def conflict(found: Standing, owner: Owner, open_site: object, wanted_site: object) -> ScopeConflictError:
     """Return the error for one who may not enter, with both lines and the ways out."""
-    who = f"thread {owner.thread.name}" + ("" if owner.task is None else f", task {owner.task.get_name()}")
+    who, whose = f"thread {owner.thread.name}", found.value
+    if isinstance(owner.task, weakref.ref):
+        whose = "another greenlet"
+    elif owner.task is not None:
+        who += f", task {owner.task.get_name()}"
     queue = ' (on_conflict="wait" queues threads)' if found is Standing.OTHER_THREAD else ""
     return ScopeConflictError(
         explain(
-            f"{found.value} has a scope open; the generators and flags are shared by the whole process",
+            f"{whose} has a scope open; the generators and flags are shared by the whole process",
             (f"found: a scope opened at {open_site} ({who})", f"wanted: a scope at {wanted_site}"),
             f"Run one after the other{queue}, use a process each, or decorate coroutines with @reproducible instead of "
             "holding a `with` open over an await.",
@@ -86,14 +90,22 @@ def _life() -> weakref.ref[_Life]:
 
 
 def _current_task() -> Any:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return None
-    try:
-        loop = asyncio._get_running_loop()
-    except AttributeError:  # asyncio is being imported
-        return None
-    return None if loop is None else asyncio.current_task(loop)
+    asyncio, greenlet = sys.modules.get("asyncio"), sys.modules.get("greenlet")
+    loop = getattr(asyncio, "_get_running_loop", _nothing)()  # asyncio may be being imported
+    if asyncio is not None and loop is not None:
+        return asyncio.current_task(loop)
+    current = None if greenlet is None else getattr(greenlet, "getcurrent", _nothing)()
+    return None if current is None or current.parent is None else weakref.ref(current)  # the same, as long as it lives
+
+
+def _nothing() -> None: ...
+
+
+def _has_ended(task: Any) -> bool:
+    if isinstance(task, weakref.ref):
+        task = task()
+        return task is None or bool(task.dead)
+    return bool(task.done())
 
 
 def _runs_backward_for(owner: threading.Thread) -> bool:

@@ -161,12 +161,13 @@ class Run:
         Raises:
             DeterministicError: The scope is closed.
         """
-        torch_streams, numpy_streams = self._stream_states()
+        from .sources.base import to_plain
+
         return {
             "version": _STATE_VERSION,
             "rng": {source.name: source.encode(source.capture()) for source in self._generators()},
-            "torch_streams": torch_streams,
-            "numpy_streams": numpy_streams,
+            "torch_streams": [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
+            "numpy_streams": [[name, to_plain(made.bit_generator.state)] for name, made in self._numpy_streams.items()],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -188,12 +189,6 @@ class Run:
         streams: list[tuple[Any, Any]] = [(self.generator(*key), state) for key, state in torch_streams.items()]
         streams += [(self.numpy(name), state) for name, state in numpy_streams.items()]
         _snapshot.move({**states, **{OwnGenerator(stream, 0): state for stream, state in streams}})
-
-    def _stream_states(self) -> tuple[list[Any], list[Any]]:
-        return (
-            [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
-            [[name, _plain(stream)] for name, stream in self._numpy_streams.items()],
-        )
 
     def _new_numpy_stream(self, name: str) -> np.random.Generator:
         import numpy as np
@@ -256,7 +251,7 @@ def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], 
             torch_streams[name, str(stream.device)] = OwnGenerator(stream, 0).decode(plain)
         numpy_streams: dict[str, Any] = {name: fresh.numpy(name).bit_generator.state for name in run._numpy_streams}
         for name, plain in state_dict["numpy_streams"]:
-            numpy_streams[name] = OwnGenerator(fresh.numpy(name), 0).decode({**plain, "bit_generator": "PCG64"})
+            numpy_streams[name] = OwnGenerator(fresh.numpy(name), 0).decode({"bit_generator": "PCG64", **plain})
     return states, torch_streams, numpy_streams
 
 
@@ -277,9 +272,3 @@ def current_run() -> Run:
         )
     run: Run = entry.run
     return run
-
-
-def _plain(stream: np.random.Generator) -> dict[str, Any]:
-    """Return the state of a PCG64 as numbers and dicts."""
-    state: dict[str, Any] = dict(stream.bit_generator.state)
-    return {"state": dict(state["state"]), "has_uint32": state["has_uint32"], "uinteger": state["uinteger"]}

@@ -125,10 +125,10 @@ def suspend(entry: Entry) -> Part:
             while len(_entries) > index:
                 _leave(_entries[-1])
             raise
-        del _entries[index:]
         for member in entries:
             member.part = part
         _suspended.add(part)
+        del _entries[index:]
         _snapshot.restore(outside)
     return part
 
@@ -150,13 +150,13 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
         except BaseException:
             _snapshot.restore(outside)
             raise
+        _entries.extend(part.entries)
         for entry in part.entries:
             # What an entry must give back is what the sources held just now, where no entry below it covers them.
             entry.saved = {source: outside.pop(source, state) for source, state in entry.saved.items()}
             entry.part = None
             entry.owner = me
         _suspended.discard(part)
-        _entries.extend(part.entries)
 
 
 def find(request: object, frame: int) -> Entry | None:
@@ -191,16 +191,16 @@ def _same(one: Site, other: Site) -> bool:
 def _leave(entry: Entry) -> None:
     if not entry.is_open:
         return
-    entry.is_open = False
-    layer = _entries if entry.part is None else entry.part.entries
+    # Where it is, not where it is said to be: a trace function may have raised in the middle of another transition.
+    layer = _entries if entry in _entries or entry.part is None else entry.part.entries
     index = layer.index(entry)
-    del layer[index]
+    layer.pop(index).is_open = False  # in one line, between which no trace function can raise
     entry.run = None  # the run keeps its entry, for the report; both ways would be a cycle for the collector
     if index < len(layer):
         above = layer[index]
         above.saved = {**above.saved, **entry.saved}
         _warn_order(entry, above)
-    elif entry.part is not None:
+    elif entry.part is not None and layer is not _entries:
         # Closed from outside while suspended: the body will wake up to the state before it. A source that no other
         # entry of the part covers was given back when the part was suspended.
         still_covered = _outermost(layer)

@@ -181,7 +181,7 @@ _WORDS: tuple[Any, ...] = (2**32, -1, 1.0, "1", None, [])
 
 WRONG: list[tuple[tuple[Any, ...], Any]] = [
     *(((*place, 0), version) for place in (PYTHON, OWN[0]) for version in (2, 4, None, "3")),
-    *(((*place, 1, 624), position) for place in (PYTHON, OWN[0]) for position in (625, -1, 2.0, True)),
+    *(((*place, 1, 624), position) for place in (PYTHON, OWN[0]) for position in (625, -1, 2.0)),
     *(((*PYTHON, 1, 7), word) for word in _WORDS),
     *((place, [3, [1] * length, None]) for place in (PYTHON, OWN[0]) for length in (0, 624, 626)),
     *(((*place, 2), gauss) for place in (PYTHON, OWN[0]) for gauss in (1, "x", [1.0])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.machinery
+import importlib.util
 import io
 import os
 import sys
@@ -15,6 +16,9 @@ from types import CodeType, ModuleType
 class NotRunnableError(ImportError):
     """There is no such script or module, or it is none that can be run."""
 
+
+_AT_START = ("abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat")
+"""What Python itself has imported before a script begins."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -107,8 +111,6 @@ class ScriptTask:
 
 def _spec_of(module: str) -> importlib.machinery.ModuleSpec | None:
     """Find a module as runpy does: what the packages above it raise is the user's, and shown as such."""
-    import importlib.util
-
     package = module.rpartition(".")[0]
     try:
         if package:
@@ -153,7 +155,20 @@ def show(error: BaseException) -> None:
         inner = inner.tb_next
     error = error.with_traceback(inner)  # which the hook looks at, rather than at its argument
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
-    sys.excepthook(type(error), error, error.__traceback__)
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit:
+        raise
+    except BaseException as failed:  # noqa: BLE001 - shown as Python shows it
+        last: BaseException = failed
+        while last.__context__ not in (None, error):
+            last = last.__context__
+        last.__context__ = None
+        sys.stderr.write("Error in sys.excepthook:\n")
+        inner = failed.__traceback__ and failed.__traceback__.tb_next
+        sys.__excepthook__(type(failed), failed.with_traceback(inner), inner)
+        sys.stderr.write("\nOriginal exception was:\n")
+        sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def _is_launcher(filename: str) -> bool:
@@ -188,6 +203,19 @@ def _run(code: CodeType, main: ModuleType) -> None:
 def _look_first_in(folder: str) -> None:
     if not _is_path_safe():
         sys.path.insert(0, folder)
+        if "torch" not in sys.modules:  # else Python's modules are in use, and far from as a script finds them
+            _forget_shadowed(folder)
+
+
+def _forget_shadowed(folder: str) -> None:
+    """Forget the modules that this library has imported, and for which a script has a file of its own beside it."""
+    for name, module in list(sys.modules.items()):
+        if "." in name or name[0] == "_" or name in (*sys.builtin_module_names, *_AT_START, os.path.basename(_PACKAGE)):
+            continue
+        spec = importlib.machinery.PathFinder.find_spec(name, [folder])
+        if spec is not None and spec.loader is not None and spec.origin != getattr(module, "__file__", None):
+            for other in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+                del sys.modules[other]
 
 
 def _is_path_safe() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -71,12 +70,8 @@ def require_replaceable(path: Path) -> None:
 
     Whoever may make files beside a device may put one in its place, for every program of the machine.
     """
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError:  # there is nothing, or what writes there is told why it cannot
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        found = "Is a directory" if stat.S_ISDIR(mode) else "no regular file, such as a device or a pipe"
+    if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
+        found = "Is a directory" if path.is_dir() else "no regular file, such as a device or a pipe"
         raise _failed(path, OSError(found))
 
 

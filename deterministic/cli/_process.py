@@ -78,5 +78,5 @@ def _tell_seeds(path: str, process: int) -> None:
 
 def _last_seed_of_torch() -> int | None:
     """Return what torch was last seeded with, which it alone of the libraries remembers; None if it is not imported."""
-    torch = sys.modules.get("torch")
-    return None if torch is None else torch.initial_seed()
+    seed_of_torch = getattr(sys.modules.get("torch"), "initial_seed", None)  # not there in a script's own torch.py
+    return None if seed_of_torch is None else seed_of_torch()

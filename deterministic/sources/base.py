@@ -121,15 +121,12 @@ def to_plain(value: Any) -> Any:
 def python_state(plain: Any) -> tuple[Any, ...]:
     """Return a state of a `random.Random` that was made plain; raise ValueError or TypeError if it is none."""
     version, words, gauss_next = plain
-    if (
-        version != random.Random.VERSION
-        or len(words) != 625
-        or not all(type(word) is int and 0 <= word < 2**32 for word in words)
-        or words[-1] > 624  # the position
-        or not (gauss_next is None or type(gauss_next) is float)
-    ):
-        raise ValueError("no version, 624 words, position and Gaussian of a random.Random")
-    return version, tuple(words), gauss_next
+    state = version, tuple(words), gauss_next
+    tried = random.Random()
+    tried.setstate(state)  # which checks how many there are, and the position
+    if tried.getstate() != state or not (gauss_next is None or type(gauss_next) is float):
+        raise ValueError("no version, words of 32 bits and Gaussian of a random.Random")
+    return state
 
 
 _NUMPY_LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1, "uinteger": 2**32 - 1}
@@ -137,15 +134,10 @@ _NUMPY_LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1, "
 
 
 def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
-    """Return a state of one of numpy's generators that was made plain.
-
-    Args:
-        plain: What `to_plain` returned.
-        now: A state that the generator has: the other must have the same fields, lengths and types.
-        name: What it is called in an error.
+    """Return a state that was made plain, if it has the fields, lengths and types of the one that a generator has now.
 
     Raises:
-        ValueError, OverflowError: It is no state of such a generator.
+        ValueError: It has others, or a number is out of its range.
     """
     if isinstance(now, dict) and isinstance(plain, dict) and plain.keys() == now.keys():
         return {key: numpy_state(plain[key], now[key], key) for key in now}
@@ -160,11 +152,7 @@ def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
 
 
 def torch_state(plain: Any, device: torch.device | str) -> torch.Tensor:
-    """Return a state of a torch generator, tried on one of that device that nobody draws from.
-
-    Raises:
-        ValueError, TypeError, RuntimeError: It is none.
-    """
+    """Return a state of a torch generator, tried on one of that device that nobody draws from; raise if it is none."""
     torch.Generator(device).set_state(plain)
     state: torch.Tensor = plain
     if torch.device(device).type == "cpu":

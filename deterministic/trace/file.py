@@ -127,7 +127,10 @@ class TraceReader:
         hashes = self._hashes(head, recorded)
         with self._checking(head):
             records, repeats = self._numbers(recorded.records), self._numbers(recorded.repeats)
-            self._require_proportion(head, len(records) + len(repeats))
+            if head.offset > self._counted:
+                self._counted, self._count = head.offset, self._count + len(records) + len(repeats)
+            if self._count > payloads.NUMBERS_LIMIT + RECORDS_A_BYTE * head.end:
+                raise ValueError(f"{self._count:,} records and hashes up to here, {RECORDS_A_BYTE} a byte at most")
             length = count_of_values(records, self._value_counts)
             if length != len(repeats):
                 raise ValueError(f"{len(repeats)} hashes for records that have {length}")
@@ -186,13 +189,6 @@ class TraceReader:
                 del self._shared[next(iter(self._shared))]
         self._shared[offset] = numbers
         return numbers
-
-    def _require_proportion(self, head: ChunkHead, count: int) -> None:
-        """Raise ValueError for a segment with which there are far more records than bytes up to here."""
-        if head.offset > self._counted:
-            self._counted, self._count = head.offset, self._count + count
-        if self._count > payloads.NUMBERS_LIMIT + RECORDS_A_BYTE * head.end:
-            raise ValueError(f"{self._count:,} records and hashes up to here, {RECORDS_A_BYTE} a byte at most")
 
     def _payload(self, head: ChunkHead, tag: bytes) -> bytes:
         payload = self._file.payload(head)

@@ -51,6 +51,30 @@ except ZeroDivisionError as error:
     raise RuntimeError("y") from error
 """,
     "raises a group": "raise ExceptionGroup('g', [ValueError(1)])" if sys.version_info >= (3, 11) else "raise OSError",
+    "raises, and so does its hook": """
+import sys
+def hook(kind, error, traceback):
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        raise KeyError("in the hook")
+sys.excepthook = hook
+raise ValueError("x")
+""",
+    "raises, and its hook exits": """
+import sys
+def hook(kind, error, traceback):
+    sys.exit(7)
+sys.excepthook = hook
+raise ValueError("x")
+""",
+    "raises, and its hook is interrupted": """
+import sys
+def hook(kind, error, traceback):
+    raise KeyboardInterrupt
+sys.excepthook = hook
+raise ValueError("x")
+""",
     "raises what is no Exception": """
 class Stop(BaseException): pass
 raise Stop
@@ -234,6 +258,37 @@ def test_options_of_python_itself_are_kept(flag: str, tmp_path: Path) -> None:
     by_python = python(flag, "show.py", cwd=tmp_path)
     # Which hash seed there is, is what the command is for.
     assert by_run == by_python
+
+
+NEIGHBOURS = ["random", "signal", "json", "atexit", "argparse", "difflib", "numpy", "torch"]
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_a_file_beside_the_script_is_what_it_is_under_python(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text("NAME = 'the neighbour'\n")
+    (tmp_path / "train.py").write_text(
+        f"for name in {NEIGHBOURS}:\n"
+        "    try:\n"
+        "        module = __import__(name)\n"
+        "        print(name, getattr(module, '__file__', ''), getattr(module, 'NAME', ''))\n"
+        "    except Exception as error:\n"
+        "        print(name, type(error), error)\n"
+    )
+    by_python = python("train.py", cwd=tmp_path)
+    assert (f"{name} {tmp_path / name}.py the neighbour" in by_python.out) == (name != "atexit"), "which is built in"
+    assert run("-q", "train.py", cwd=tmp_path) == by_python
+    if COMMAND.exists():
+        assert ended(str(COMMAND), "run", "-q", "train.py", cwd=tmp_path) == by_python
+
+
+@pytest.mark.skipif(not COMMAND.exists(), reason="the command is not installed beside this Python")
+def test_a_file_called_deterministic_beside_the_script_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "deterministic.py").write_text("raise RuntimeError('not to be imported')\n")
+    (tmp_path / "train.py").write_text("import random, numpy.random\nprint(random.random(), numpy.random.rand())\n")
+    found = ended(str(COMMAND), "run", "-q", "train.py", cwd=tmp_path)
+    (tmp_path / "deterministic.py").unlink()
+    assert found == run("-q", "train.py", cwd=tmp_path)
+    assert found.status == 0
 
 
 @pytest.mark.skipif(not COMMAND.exists(), reason="the command is not installed beside this Python")
