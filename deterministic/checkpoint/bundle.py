@@ -121,7 +121,7 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Bundle:
             explain(
                 f"the checkpoint {os.fspath(path)} holds what no version has written",
                 (f"found: {type(error).__name__}: {error}",),
-                "Its checksum is right, so it was made by hand: take one that save_checkpoint or Checkpoint wrote.",
+                "Its checksum is right, so it was made by hand, or memory is short: take one that Checkpoint wrote.",
             )
         ) from error
     return Bundle(head, decoded, found.checksum, {part.name: part.nbytes for part in found.parts})

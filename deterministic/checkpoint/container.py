@@ -6,8 +6,7 @@
     data                  the parts, one after the other
 
 So every tool that reads safetensors finds the tensors. The first of the texts is the checksum: xxh3, 128 bits, of the
-whole file with zeros in that place. The package safetensors is not used: it takes all bytes at once, which would double
-the memory of a save, and knows no checksum.
+whole file with zeros in that place. The package safetensors is not used: it knows no checksum.
 """
 
 from __future__ import annotations
