@@ -125,7 +125,8 @@ def shell(lines: str, place: str) -> str:
         timeout=300,
     )
     if done.returncode:
-        raise AssertionError(f"{place}: exit status {done.returncode}\n{done.stdout}")
+        log = Path("log").read_text(encoding="utf-8") if Path("log").exists() else ""
+        raise AssertionError(f"{place}: exit status {done.returncode}\n{done.stdout}{log}")
     return done.stdout
 
 
