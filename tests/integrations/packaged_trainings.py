@@ -39,7 +39,8 @@ def inference(clear: bool = True) -> list[Any]:
     if clear:
         pyro.clear_param_store()
     svi = pyro.infer.SVI(pyro_model, pyro_guide, pyro.optim.Adam({"lr": 0.1}), pyro.infer.Trace_ELBO())
-    return [svi.step(torch.linspace(0, 1, 8)) for _ in range(3)]
+    with pyro.validation_enabled():  # what reads first, where nobody in the process has switched it off
+        return [svi.step(torch.linspace(0, 1, 8)) for _ in range(3)]
 
 
 class Process(gpytorch.models.ExactGP):  # type: ignore[misc]  # gpytorch has no types
