@@ -166,8 +166,9 @@ def test_a_second_interrupt_kills_what_does_not_end(tmp_path: Path) -> None:
 def test_an_interrupt_ends_every_run_and_begins_none(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "wait.py").write_text(
         "import os, sys, time\n"
-        "print(os.getpid(), flush=True)\n"
-        "try: time.sleep(60)\n"
+        "try:\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
         "except KeyboardInterrupt: sys.exit(9)\n"
     )
     with two_of_three("wait.py", tmp_path) as (process, pids):
