@@ -128,10 +128,15 @@ def test_the_command_prints_the_same_in_every_process(printed: dict[str, list[tu
     assert found == run("".join(lines)) == run("".join(lines))
 
 
+def in_use() -> dict[str, Any]:
+    """Describe what is in use: an accelerator that is not yet lists its seed by who waits to give it."""
+    return {name: state for name, state in describe().items() if state.get("initialized") is not False}
+
+
 def test_without_the_two_lines_the_training_is_exactly_what_it_was(example: dict[str, Any], run: Run) -> None:
-    bits, after = by_hand(example, 5), describe()
+    bits, after = by_hand(example, 5), in_use()
     with reproducible(seed=5, deterministic=False):
-        found, after_it = run(""), describe()
+        found, after_it = run(""), in_use()
         again = run("")
     assert found == ("None", "False", bits)
     assert after_it == after, "the generators are where the training has left them"
