@@ -18,7 +18,7 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # AVX2 is what every x86-64 processor of the last ten years has. MKL takes its other code paths on Intel's alone, so
-# there only COMPATIBLE is the same everywhere.
+# there only COMPATIBLE is taken everywhere; its square roots still begin with what each processor estimates.
 _PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 
 _MISSPELT = 0.93

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--portable",
         action="store_true",
-        help="one thread (or --num-threads), AVX2, compatible MKL: what makes the bits of CPUs differ; slower",
+        help="one thread (or --num-threads), AVX2, compatible MKL: most of what makes the bits of CPUs differ; slower",
     )
     parser.add_argument(
         "--seeds",
