@@ -17,6 +17,7 @@ LEVELS: dict[str, int] = {
     "_imports": 0,
     "_launch": 0,
     "_seeds": 0,
+    "_torch_names": 0,
     # What is process-global.
     "sources": 1,
     "_snapshot": 2,

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 
 from .._config import Config
+from .._torch_names import require
+
+require("sources")
 
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
 Kind: TypeAlias = Literal["rng", "setting"]

@@ -19,7 +19,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _disable_current_modes, is_traceable_wrapper_subclass
 
+from .._torch_names import require
 from ..errors import explain
+
+require("trace")
 
 PIECE = 1 << 24
 """Bytes of the largest part of a tensor that is copied at once."""

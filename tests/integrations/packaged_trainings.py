@@ -19,7 +19,8 @@ from pyro import distributions
 from torch import Tensor, nn
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # linear_operator still calls torch.jit.script
+    warnings.simplefilter("ignore", DeprecationWarning)  # linear_operator still calls torch.jit.script,
+    warnings.simplefilter("ignore", FutureWarning)  # which is of this category from torch 2.14 on
     import gpytorch
 
 

@@ -1,0 +1,88 @@
+"""Every private name of torch's that the code writes is listed and there: a torch without one is told of by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from deterministic import _torch_names
+from deterministic.errors import DeterministicError
+
+from .processes import ROOT, run_python
+
+PACKAGE = ROOT / "deterministic"
+FILES = sorted(PACKAGE.rglob("*.py"))
+TOLD_ELSEWHERE = {
+    "torch._C._get_tracing_state": "_moments, a moment at which nothing was touched yet",
+    "torch.utils.data": "data/torch_internals, when loaders are imported",
+}
+
+
+def is_private(path: str) -> bool:
+    return any(part.startswith("_") and not part.startswith("__") and part != "_C" for part in path.split("."))
+
+
+def names_of(tree: ast.Module) -> Iterator[str]:
+    """Return the private names of torch's that are reached by attributes, each from "torch" on."""
+    known = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known.update({one.asname or "torch": one.name if one.asname else "torch" for one in node.names
+                          if one.name.partition(".")[0] == "torch"})  # fmt: skip
+        elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").partition(".")[0] == "torch":
+            known.update({one.asname or one.name: f"{node.module}.{one.name}" for one in node.names})
+    for node in ast.walk(tree):
+        parts: list[str] = []
+        at: ast.AST = node
+        while isinstance(at, ast.Attribute):
+            parts.insert(0, at.attr)
+            at = at.value
+        if parts and isinstance(at, ast.Name) and at.id in known:
+            path = ".".join([known[at.id], *parts])
+            # What the import statement has fetched, it has told of.
+            if is_private(path) and any(part.startswith("_") for part in parts):
+                yield path.removesuffix(".__code__")
+
+
+WRITTEN = {name: file for file in FILES for name in names_of(ast.parse(file.read_text(encoding="utf-8")))}
+LISTED = {f"torch.{name}" for names in _torch_names.NEEDED.values() for name in names.split()}
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_a_private_name_is_there_and_listed_or_told_of_when_its_part_is_imported(name: str) -> None:
+    assert _torch_names._is_there(name), f"torch {torch.__version__} has no {name}, which {WRITTEN[name]} uses"
+    assert any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.")
+               for one in [*LISTED, *TOLD_ELSEWHERE])  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(LISTED))
+def test_every_listed_name_is_there_and_used(name: str) -> None:
+    assert _torch_names._is_there(name)
+    assert any(
+        name.rpartition(".")[2] in file.read_text(encoding="utf-8") for file in FILES if file.name != "_torch_names.py"
+    )
+
+
+def test_the_names_are_found_however_they_are_imported() -> None:
+    text = "import torch\nimport torch._a as b\nfrom torch.c import d\ntorch._C._x()\nb._y\nd._z.w\ntorch.nn.Module\n"
+    assert set(names_of(ast.parse(text))) >= {"torch._C._x", "torch._a._y", "torch.c.d._z.w"}
+    assert "torch.nn.Module" not in set(names_of(ast.parse(text)))
+
+
+@pytest.mark.parametrize(
+    ("gone", "code"),
+    [
+        ("_set_cudnn_deterministic", "from deterministic import reproducible; reproducible().start()"),
+        ("_push_on_torch_dispatch_stack", "from deterministic import verify"),
+    ],
+)
+def test_a_name_that_is_gone_is_told_when_what_needs_it_is_imported(gone: str, code: str) -> None:
+    told = run_python(
+        f"import torch\ndel torch._C.{gone}\n"
+        f"try:\n    {code}\nexcept ImportError as error:\n    print(type(error).__mro__[1].__name__, error)"
+    )
+    assert told.startswith(f"{DeterministicError.__name__} deterministic.")
+    assert f"found: torch {torch.__version__} without torch._C.{gone}" in told
