@@ -22,6 +22,7 @@ NEEDED = {
         "_C._get_cudnn_deterministic _C._set_cudnn_deterministic _C._get_cudnn_benchmark _C._set_cudnn_benchmark"
     ),
     "trace": (
+        "_C._functorch _C._functorch.is_functorch_wrapped_tensor "
         "_C._DisableFuncTorch _C._TorchDispatchModeKey.FAKE _C._TorchDispatchModeKey.FUNCTIONAL _C._autograd "
         "_C._disabled_torch_dispatch_impl _C._dispatch_keys _C._get_dispatch_mode _C._len_torch_dispatch_stack "
         "_C._len_torch_function_stack _C._pop_torch_dispatch_stack _C._push_on_torch_dispatch_stack _guards._TLS "
