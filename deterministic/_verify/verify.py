@@ -113,7 +113,9 @@ def check_arguments(function: Any, runs: Any, control: Any, timeout: Any, *, iso
     """
     if not callable(function):
         raise TypeError(
-            explain("verify needs a function", (f"found: {cut(function)}",), "Pass the function, not its result.")
+            explain(
+                "verify needs a function", (f"found: {cut(function)}",), "Pass the function itself, not its result."
+            )
         )
     if not isinstance(control, (bool, Scope)):
         raise TypeError(
