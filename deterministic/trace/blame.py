@@ -59,18 +59,14 @@ def generators_apart(headers: Ends, footers: Ends, *, began_alike: bool = True) 
     (before_a, before_b), (after_a, after_b) = (
         [side.get("generators") or {} for side in sides] for sides in (headers, footers)
     )
-    return [
-        name
-        for name in before_a
-        if (
-            before_a[name] == before_b.get(name)
-            or not (
-                began_alike or after_a.get(name) == before_a[name] or after_b.get(name) in (None, before_b.get(name))
-            )
-        )
-        and name in after_a
-        and after_a[name] != after_b.get(name)
-    ]
+
+    def counts(name: str) -> bool:
+        if before_a[name] == before_b.get(name):
+            return True
+        both = after_a.get(name) != before_a[name] and after_b.get(name) not in (None, before_b.get(name))
+        return both and not began_alike
+
+    return [name for name in before_a if name in after_a and after_a[name] != after_b.get(name) and counts(name)]
 
 
 def with_seeds(cause: Cause, generator: str, footers: Ends, seeds: Sequence[str] = ()) -> Cause:

@@ -282,7 +282,7 @@ class _Comparer:
         if not any(unread):
             return unequal
         pairs = [(a.moment(in_a[i] - a.at), b.moment(in_b[i] - b.at)) for i in unequal]
-        drawn = [_generators_apart(*pair) for pair in pairs]
+        drawn = [_drawn_from_other_states(*pair) for pair in pairs]
         live = {name for names, is_unread in zip(drawn, unread, strict=True) if not is_unread for name in names}
         keep = [not is_unread or bool(names & live) for names, is_unread in zip(drawn, unread, strict=True)]
         if not all(keep):
@@ -343,7 +343,7 @@ def _is_added(a: Cursor, b: Cursor, ahead: int) -> bool:
     return len(in_a) > 0 and in_a[0] != in_b[0] and 0 in (in_a[0], in_b[0])
 
 
-def _generators_apart(one: Moment, other: Moment) -> set[str]:
+def _drawn_from_other_states(one: Moment, other: Moment) -> set[str]:
     """Return the generators whose states differed before both records drew from them."""
     values = one.site.values
     return {values[index].name for index in differing_values(one, other) if values[index].role == "generator"}
