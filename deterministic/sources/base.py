@@ -128,8 +128,7 @@ def python_state(plain: Any) -> tuple[Any, ...]:
     state = version, tuple(words), gauss_next
     tried = random.Random()
     tried.setstate(state)  # which checks how many there are, and the position
-    is_gaussian = gauss_next is None or (type(gauss_next) is float and math.isfinite(gauss_next))
-    if tried.getstate() != state or not is_gaussian:
+    if tried.getstate() != state or type(gauss_next) not in (float, type(None)) or not math.isfinite(gauss_next or 0):
         raise ValueError("no version, words of 32 bits and Gaussian of a random.Random")
     return state
 
