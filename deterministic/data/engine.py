@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import ReplayWarning, explain, warn
+from .dataset_epoch import DatasetEpoch
 from .fetch import Fetch, KeyedDataset
 from .keys import epoch_key
 from .orders import AnyOrder
@@ -91,7 +92,7 @@ class Engine:
         if loader.pin_memory_device:
             source["pin_memory_device"] = loader.pin_memory_device
         self._torch: DataLoader[Any] = DataLoader(
-            KeyedDataset(loader.dataset, keying.randomness) if self._stream is None else self._stream,
+            KeyedDataset(loader.dataset, keying.randomness, loader.seed) if self._stream is None else self._stream,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=loader.pin_memory,
@@ -148,6 +149,7 @@ class Engines:
 
     def begin(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
         """Return torch's iterator over an epoch from where `progress` starts."""
+        DatasetEpoch(loader.dataset, loader.seed).tell(progress.start.epoch)
         if isinstance(order, StreamOrder):
             return self._begin_stream(loader, order, progress, is_peek=False)
         engine = self._lasting(loader, progress)

@@ -28,6 +28,7 @@ class LoaderIterator:
         progress: Where the batches are counted.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
         heed: Called before the first batch: it may move the start.
+        settle: Called after each batch that is fetched in this process.
         epochs: The loader's.
     """
 
@@ -38,12 +39,14 @@ class LoaderIterator:
         *,
         threads: int | None,
         heed: Callable[[], None],
+        settle: Callable[[], None] | None,
         epochs: Epochs,
     ) -> None:
         self._begin = begin
         self._progress = progress
         self._threads = threads
         self._heed = heed
+        self._settle = settle
         self._epochs = epochs
         self._begun_at = progress.start
         self._inner, self._skip = begin(progress)
@@ -84,6 +87,9 @@ class LoaderIterator:
             if self._consumed() != before or self._is_stream_here():
                 progress.lost += 1
             raise
+        finally:
+            if self._settle is not None:
+                self._settle()
         if type(batch) is Shipped:
             progress.memory.take(batch)
             batch = batch.batch
