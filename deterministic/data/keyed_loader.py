@@ -106,7 +106,17 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._tell_the_report(made_here=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": Engines(), "_iterator": None}
+        return {**self.__dict__, "_engines": Engines()}
+
+    @property
+    def _iterator(self) -> Any:
+        """The latest iterator, as torch keeps it with persistent workers; torch's own where nobody holds ours."""
+        latest = self._epochs.under_way
+        return self._engines.iterator and ((latest and latest.iterator()) or self._engines.iterator)
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        self._engines = Engines()  # as others reset a loader: its workers end with the last iterator
 
     @property
     def users_collate_fn(self) -> Any:
