@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..errors import ResumeMismatchError, explain
 from .fetch import Randomness
 from .keys import batch_key, collate_key, sample_key, seed_generators
 from .sample import begin
-from .upstream import Place, Upstream, stated
+from .upstream import Place, Upstream
 
 
 class Shipped(NamedTuple):
@@ -185,20 +184,11 @@ class Samples:
     def _make_first(self) -> Any:
         """Make the first sample here; only now: the user's __iter__ runs under a key, and isolated without workers."""
         sample = self._begin(self._place)
-        if self._upstream.begins_where_it_was_put(self._place, gave=sample is not _Blank):
+        if self._upstream.begins_wrongly(self._place, gave=sample is not _Blank):
             sample = self._begin(None)
-        if sample is not _Blank:
-            return sample
-        if self._place is not None and self._place.ended and not self._place.fetched and stated(self._place)[0]:
-            raise ResumeMismatchError(
-                explain(
-                    "what the dataset said of itself between two epochs makes the next one empty",
-                    (f"saved: {type(self._upstream.dataset).__name__} after a pass with samples", "here: no sample"),
-                    'Pass stream_state="ignore" to begin with the dataset as it was made, or let its __iter__() begin '
-                    "anew once it is at its end.",
-                )
-            )
-        raise StopIteration
+        if sample is _Blank:
+            raise StopIteration
+        return sample
 
     def _begin(self, place: Place | None) -> Any:
         """Begin a pass, and return its first sample; blank, if there is none."""

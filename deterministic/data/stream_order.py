@@ -14,7 +14,7 @@ from .keys import epoch_key
 from .outline import outline
 from .position import Position, Progress
 from .stream import Shipped
-from .upstream import Place, Upstream
+from .upstream import Place, Upstream, has_buffer
 
 _UNKNOWN = -1
 """The turn in a state that was taken where the workers had fetched ahead of an epoch that was left."""
@@ -59,6 +59,7 @@ class StreamOrder:
         self._drop_last = drop_last
         self._shard = shard
         self._latest: Progress | None = None
+        self._loses = upstream.can_seek and has_buffer(upstream.dataset)
 
     def key(self, epoch: int) -> int:
         """Return the key of an epoch on this rank."""
@@ -90,6 +91,8 @@ class StreamOrder:
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
         memory: StreamMemory = self._between() if progress is None else progress.memory
+        if progress is not None and progress.yielded:
+            self._tell_of_loss()
         turn = 0 if memory.last is None else (memory.last + 1) % max(memory.workers, 1)
         places = [
             [worker, at.fetched, at.ended, list(pickle.loads(at.state))] for worker, at in sorted(memory.places.items())
@@ -124,9 +127,24 @@ class StreamOrder:
                     "Use num_workers=0, or persistent_workers=False, with a stream whose epochs are left.",
                 )
             )
+        if state["done"] and has_place:
+            self._tell_of_loss()
         if not self.upstream.uses_state and has_place:
             state = {**state, "turn": 0, "places": []}
         return Position(state["epoch"], state["done"], state)
+
+    def _tell_of_loss(self) -> None:
+        """Warn, once, where the dataset's own state is not all of it."""
+        if self._loses:
+            self._loses = False
+            warn(
+                NondeterminismWarning,
+                explain(
+                    "this stream's state leaves out its shuffle buffer: resumed within an epoch it gives other samples",
+                    (f"found: {type(self.upstream.dataset).__name__} with .shuffle(buffer_size=...)",),
+                    'Pass stream_state="ignore" to make_loader, then or now: what was seen is loaded again, exactly.',
+                ),
+            )
 
     def _between(self) -> StreamMemory:
         """Return what an epoch that begins now has to remember."""

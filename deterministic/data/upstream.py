@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -50,8 +49,8 @@ class Upstream:
         self.can_seek = uses_state and can_seek(dataset)
         self.has_given = False
         self._as_made = {} if self.can_seek else shown(dataset)
-        self._before: Any = None  # what it said before the latest place was loaded, until a pass began elsewhere
-        self._first: Any = None  # what it said after the first sample of the pass that began at that place
+        self._before: tuple[Any] | None = None  # what it said before a place was loaded, until a pass began elsewhere
+        self._first: bytes | None = None  # what it said after the first sample of the pass that began at that place
 
     def copy(self) -> Upstream:
         """Return one whose passes do not move this one.
@@ -74,17 +73,17 @@ class Upstream:
         """Put the dataset at a place; what it said there is kept for `begins_where_it_was_put`."""
         of_dataset = stated(place)[0]
         if of_dataset is not None and self.can_seek:
-            self._before, self._first = self._state(), None
+            self._before, self._first = (self._state(),), None
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
-    def begin(self, epoch: int, place: Place | None) -> Iterator[Any]:
-        """Begin an epoch's pass at a place; None: where the dataset is."""
+    def begin(self, epoch: int, place: Place | None) -> Any:
+        """Begin an epoch's pass at a place (None: where the dataset is), and return its iterator."""
         of_iterator = stated(place)[1]
         if place is not None and not self.can_seek:
             self._require_shown(stated(place)[2])
         # One that is its own iterator may begin anew in __iter__(): within an epoch its place is loaded after that.
         is_own = place is not None and place.fetched > 0 and hasattr(self.dataset, "__next__")
-        iterator = iter(self.dataset) if is_own else None
+        iterator: Any = iter(self.dataset) if is_own else None
         self.put(place)
         if iterator is not self.dataset:
             iterator = iter(self.dataset)
@@ -100,25 +99,41 @@ class Upstream:
             iterator.load_state_dict(of_iterator)
         return iterator
 
-    def begins_where_it_was_put(self, place: Place | None, *, gave: bool) -> bool:
-        """Return whether a pass wrongly began where an earlier one was put; put the dataset back then.
+    def begins_wrongly(self, place: Place | None, *, gave: bool) -> bool:
+        """Return whether a pass began at a place that was meant for another one; put the dataset back then.
 
-        Some datasets keep a place that was loaded for every pass that follows. What they say after the first sample
-        gives them away: it is what they said after the first sample of the pass that was put there.
+        What a dataset says after a pass may mean "at the end", and would make the next one empty, where one that was
+        not interrupted begins anew. And some keep a place that was loaded for every pass that follows: what they say
+        after the first sample gives them away, which is what they said after the first sample of the pass that began
+        there.
 
         Args:
             place: Where this pass began.
             gave: Whether it gave a first sample.
+
+        Raises:
+            ResumeMismatchError: The dataset did not say where it was before, so that it cannot be put back.
         """
         if self._before is None:
             return False
-        first = pickle.dumps((gave, self._state()))
+        said, first = pickle.dumps((gave, self._state())), self._first
         if stated(place)[0] is not None:
-            self._first = first
+            self._first = said
+            if gave or place is None or place.fetched or not place.ended:
+                return False
+        elif said != first or said == pickle.dumps((gave, self._before[0])):
+            self._before = None
             return False
-        before, self._before = self._before, None
-        if first != self._first or first == pickle.dumps((gave, before)):
-            return False
+        (before,), self._before = self._before, None
+        if before is None:
+            raise ResumeMismatchError(
+                explain(
+                    "what the dataset said of itself after an epoch makes the next one empty",
+                    (f"saved: {type(self.dataset).__name__} after an epoch with samples", "here: no sample"),
+                    'Pass stream_state="ignore" to begin with the dataset as it was made, or let its __iter__() begin '
+                    "anew once it is at its end.",
+                )
+            )
         self.dataset.load_state_dict(before)
         return True
 
@@ -182,6 +197,19 @@ def can_seek(dataset: Any) -> bool:
     One whose methods want other arguments (litdata's and mosaicml-streaming's do) does not speak it.
     """
     return _takes(dataset, "state_dict") and _takes(dataset, "load_state_dict", None)
+
+
+def has_buffer(dataset: Any) -> bool:
+    """Return whether it is one of Hugging Face's that shuffles through a buffer, which its state leaves out.
+
+    So its own documentation of `IterableDataset.state_dict` says (datasets 5.2); the buffer is a link of a chain.
+    """
+    part = getattr(dataset, "_ex_iterable", None)
+    while part is not None:
+        if getattr(part, "buffer_size", None):
+            return True
+        part = getattr(part, "ex_iterable", None)
+    return False
 
 
 def _takes(value: Any, name: str, *arguments: Any) -> bool:
