@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import ReplayWarning, explain, warn
+from .dataset_epoch import DatasetEpoch
 from .fetch import Fetch, KeyedDataset
 from .keys import epoch_key
 from .orders import AnyOrder
@@ -73,7 +74,7 @@ class Engine:
         keying = loader.keying
         if upstream is not None:
             source: dict[str, Any] = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
-            self._stream = KeyedStream(upstream, keying.randomness, is_persistent=is_lasting, **source)
+            self._stream = KeyedStream(upstream, keying.randomness, loader.seed, is_persistent=is_lasting, **source)
             collate: Any = CollateStream(self.collate_fn, self._stream)
         else:
             collate = self.collate_fn
@@ -90,7 +91,7 @@ class Engine:
         if loader.pin_memory_device:
             source["pin_memory_device"] = loader.pin_memory_device
         self._torch: DataLoader[Any] = DataLoader(
-            KeyedDataset(loader.dataset, keying.randomness) if self._stream is None else self._stream,
+            KeyedDataset(loader.dataset, keying.randomness, loader.seed) if self._stream is None else self._stream,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=loader.pin_memory,
@@ -144,6 +145,7 @@ class Engines:
 
     def begin(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
         """Return torch's iterator over an epoch from where `progress` starts."""
+        DatasetEpoch(loader.dataset, loader.seed).tell(progress.start.epoch)
         if isinstance(order, StreamOrder):
             return self._begin_stream(loader, order, progress, is_peek=False)
         engine, _ = self._lasting(loader, progress)

@@ -29,6 +29,7 @@ class LoaderIterator:
         progress: Where the batches are counted.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
         heed: Called before the first batch: it may move the start.
+        settle: Called after each batch that is fetched in this process.
         epochs: The loader's.
         length: How many batches the user was told that a stream has; None: they have not asked.
     """
@@ -40,6 +41,7 @@ class LoaderIterator:
         *,
         threads: int | None,
         heed: Callable[[], None],
+        settle: Callable[[], None] | None,
         epochs: Epochs,
         length: int | None = None,
     ) -> None:
@@ -47,6 +49,7 @@ class LoaderIterator:
         self._progress = progress
         self._threads = threads
         self._heed = heed
+        self._settle = settle
         self._epochs = epochs
         self._length = length
         self._before = 0
@@ -88,6 +91,9 @@ class LoaderIterator:
             if self._consumed() != self._before or self._is_stream_here():
                 progress.lost += 1
             raise
+        finally:
+            if self._settle is not None:
+                self._settle()
         progress.give()
         if self._length is not None and progress.yielded > self._length:
             _warn_of_length(self._length, progress.yielded)

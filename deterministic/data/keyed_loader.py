@@ -14,6 +14,7 @@ from ..errors import DeterministicError, explain, users_line
 from . import state
 from .check import check_samples
 from .collate import Collate, unwrapped
+from .dataset_epoch import DatasetEpoch
 from .engine import Begun, Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import LoaderIterator
@@ -78,6 +79,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             **arguments,
         )
         self.is_stream = is_stream
+        self._dataset_epoch = DatasetEpoch(dataset)
         self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
         self.collate_fn = Collate(self.collate_fn)
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
@@ -158,7 +160,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         At its beginning; but a position loaded from within this epoch is kept, so the usual
         `for epoch in ...: loader.set_epoch(epoch)` does not undo a resume. An iterator that was made and not yet asked
         for a batch starts at it too. Setting the epoch of a sampler of the user's that has one
-        (`DistributedSampler.set_epoch`) does the same.
+        (`DistributedSampler.set_epoch`), or of the dataset, does the same; a dataset that has a `set_epoch` is told the
+        epoch, in every process, before it is asked for its samples.
 
         Args:
             epoch: 0 or more.
@@ -167,6 +170,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             TypeError: Not an integer.
             ValueError: Negative.
         """
+        self._users_epoch()  # what was set before this counts no longer
         self._give_up_what_was_left()
         self._epochs.pin(epoch)
 
@@ -183,8 +187,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         scratch = Progress(self._epochs.next)
         scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
         self._order.require_fit(scratch.start)
-        for batch in self._open(self._engines.peek, scratch):
-            return batch
+        with self._dataset_epoch.kept():
+            for batch in self._open(self._engines.peek, scratch):
+                return batch
         raise DeterministicError(
             explain(
                 "there is no batch to peek at",
@@ -256,17 +261,30 @@ class ReproducibleDataLoader(DataLoader[T]):
     def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(begin, self, self._order)
+        settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
         return LoaderIterator(
-            begin, progress, threads=threads, heed=self._heed, epochs=self._epochs, length=self._length
+            begin,
+            progress,
+            threads=threads,
+            heed=self._heed,
+            settle=settle,
+            epochs=self._epochs,
+            length=self._length,
         )
 
     def _heed(self) -> None:
-        """Take in what was set from outside: `num_workers`, which a stream depends on, and a sampler's epoch."""
+        """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""
         if isinstance(self._order, StreamOrder):
             self._order.workers = self.num_workers
-        epoch = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        epoch = self._users_epoch()
         if epoch is not None:
             self.set_epoch(epoch)
+
+    def _users_epoch(self) -> int | None:
+        """Return the epoch that the user has set on the sampler or the dataset since this was asked, None if none."""
+        of_sampler = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        of_dataset = self._dataset_epoch.users()
+        return of_dataset if of_sampler is None else of_sampler
 
     def _give_up_what_was_left(self) -> None:
         """Bring a sampler to where it would be if nobody had fetched ahead of an epoch that was left by a `break`."""

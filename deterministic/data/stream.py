@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from .dataset_epoch import DatasetEpoch
 from .fetch import Randomness
 from .keys import batch_key, collate_key, sample_key, seed_generators
 from .sample import begin
@@ -42,6 +43,7 @@ class KeyedStream(IterableDataset[Any]):
     Args:
         upstream: The user's.
         randomness: "sample" seeds before every sample, "batch" before every batch.
+        seed: The loader's.
         batch_size: Samples a batch; None: they come one by one.
         drop_last: Whether a last, smaller batch is left out.
         is_persistent: Whether the workers outlive an epoch.
@@ -55,6 +57,7 @@ class KeyedStream(IterableDataset[Any]):
         self,
         upstream: Upstream,
         randomness: Randomness,
+        seed: int,
         *,
         batch_size: int | None,
         drop_last: bool,
@@ -62,6 +65,7 @@ class KeyedStream(IterableDataset[Any]):
     ) -> None:
         self.upstream = upstream
         self.dataset = upstream.dataset
+        self._told = DatasetEpoch(self.dataset, seed)
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.samples: Samples | None = None
@@ -86,11 +90,11 @@ class KeyedStream(IterableDataset[Any]):
         info = get_worker_info()
         worker, workers = (0, 0) if info is None else (info.id, info.num_workers)
         key, epoch = int(self._epoch[0]) + 2**63, int(self._epoch[1])
+        self._told.tell(epoch)
         self.samples = Samples(
             self.upstream,
             worker,
             sample_key(sample_key(key, workers), worker),
-            epoch,
             self._places.get(worker),
             seeds_each=self._seeds_each,
             batch_size=self.batch_size or 1,
@@ -109,7 +113,6 @@ class Samples:
         upstream: The user's stream.
         worker: This worker's number.
         key: Of its part of the epoch.
-        epoch: The epoch's number.
         place: Where to go on; None: where the stream is.
         seeds_each: Whether every sample is seeded, or the first of each batch.
         batch_size: How many samples are asked for at a time.
@@ -123,7 +126,6 @@ class Samples:
         upstream: Upstream,
         worker: int,
         key: int,
-        epoch: int,
         place: Place | None,
         *,
         seeds_each: bool,
@@ -135,7 +137,6 @@ class Samples:
         self._upstream = upstream
         self._worker = worker
         self._key = key
-        self._number = epoch
         self._place = place
         self._seeds_each = seeds_each
         self._batch_size = batch_size
@@ -199,7 +200,7 @@ class Samples:
             self._upstream.put(place)
             self._iterator = iter(())
             return _Blank
-        self._iterator = self._upstream.begin(self._number, place)
+        self._iterator = self._upstream.begin(place)
         try:
             return self._make()
         except StopIteration:

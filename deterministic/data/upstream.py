@@ -76,8 +76,8 @@ class Upstream:
             self._before, self._first = (self._state(),), None
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
-    def begin(self, epoch: int, place: Place | None) -> Any:
-        """Begin an epoch's pass at a place (None: where the dataset is), and return its iterator."""
+    def begin(self, place: Place | None) -> Any:
+        """Begin a pass at a place (None: where the dataset is), and return its iterator."""
         of_iterator = stated(place)[1]
         if place is not None and not self.can_seek:
             self._require_shown(stated(place)[2])
