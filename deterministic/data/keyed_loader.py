@@ -26,6 +26,7 @@ from .record import LoaderRecord
 from .replay import replay
 from .sampler import SamplerOrder
 from .stream_order import StreamOrder
+from .upstream import Upstream
 
 T = TypeVar("T")
 
@@ -84,7 +85,14 @@ class ReproducibleDataLoader(DataLoader[T]):
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
         self._order: AnyOrder
         if is_stream:
-            self._order = StreamOrder(dataset, keying.seed, workers=num_workers, shard=keying.shard, **common)
+            self._order = StreamOrder(
+                Upstream(dataset, uses_state=keying.stream_state != "ignore"),
+                keying.seed,
+                workers=num_workers,
+                is_persistent=self.persistent_workers,
+                shard=keying.shard,
+                **common,
+            )
         elif own is not None:
             self._order = own
         else:
@@ -92,7 +100,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
         require_safe_threads(self)
         self._engines = Engines()
-        self.length_was_asked = False
+        self._length: int | None = None
         self._record = LoaderRecord(
             users_line(),
             keying.seed,
@@ -138,9 +146,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on this rank; costs no epoch."""
         if isinstance(self._order, StreamOrder):
-            length = super().__len__()
-            self.length_was_asked = True
-            return length
+            self._length = super().__len__()
+            return self._length
         return len(self._order)
 
     def __iter__(self) -> Any:
@@ -265,7 +272,15 @@ class ReproducibleDataLoader(DataLoader[T]):
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(begin, self, self._order)
         settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
-        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, settle=settle, epochs=self._epochs)
+        return LoaderIterator(
+            begin,
+            progress,
+            threads=threads,
+            heed=self._heed,
+            settle=settle,
+            epochs=self._epochs,
+            length=self._length,
+        )
 
     def _heed(self) -> None:
         """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""
