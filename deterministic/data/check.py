@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,11 +18,12 @@ from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..trace.fingerprint import fingerprint
 from .fetch import Fetch, KeyedDataset
 from .isolation import Isolated
-from .orders import AnyOrder, require_indices
+from .orders import AnyOrder
+from .position import Position
+from .stream_order import StreamOrder
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader
-    from .position import Position
 
 _Met: TypeAlias = dict[tuple[int, int], tuple[Any, Any]]
 """The pairs that were come upon before, by id, and kept, lest another gets it: what contains itself ends there."""
@@ -30,18 +32,13 @@ _Met: TypeAlias = dict[tuple[int, int], tuple[Any, Any]]
 def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position: Position, samples: int) -> None:
     """Make the first samples from `position` on twice, the second time from the last to the first, and compare them.
 
+    Of a stream the first batches of the epoch are made twice, by copies of it.
+
     Raises:
         NotReproducibleError: One differs.
-        DeterministicError: One cannot be compared.
-        TypeError: The dataset has no indices.
+        DeterministicError: One cannot be compared, or the stream cannot be copied.
         ValueError: `samples` is no number of at least 1.
     """
-    order = require_indices(
-        order,
-        loader.dataset,
-        problem="a stream cannot be asked for its samples in another order",
-        instead="Compare two passes over one epoch of it: set_epoch(0) before each.",
-    )
     count = as_integer(samples)
     if count is None or count < 1:
         raise ValueError(
@@ -51,27 +48,41 @@ def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position
                 "Check at least one sample, for example check(8).",
             )
         )
+    if isinstance(order, StreamOrder):
+        _check_stream(loader, position, -(-count // (loader.batch_size or 1)))
+        return
     keyed = KeyedDataset(loader.dataset, loader.keying.randomness, loader.seed)
     fetches = order.look(position, count)
     wanted = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))][:count]
 
     def make(fetch: Fetch, place: int) -> Any:
-        with keyed.epoch.kept(), Isolated(loader.keying.worker_threads):
+        with Isolated(loader.keying.worker_threads):
             return keyed.one(fetch, place)
 
     first = [make(*one) for one in wanted]
     for (fetch, place), before in reversed(list(zip(wanted, first, strict=True))):
-        found = difference(before, make(fetch, place), "sample")
-        if found is not None:
-            field, one, other = found
-            raise NotReproducibleError(
-                explain(
-                    f"index {cut(fetch.indices[place])} gives another {field} when it is fetched again",
-                    (f"first: {one}", f"again: {other}"),
-                    "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
-                    "random, numpy.random, torch or deterministic.sample_rng() instead.",
-                )
+        _require_same(before, make(fetch, place), "sample", f"index {cut(fetch.indices[place])}", "it is fetched again")
+
+
+def _check_stream(loader: ReproducibleDataLoader[Any], position: Position, count: int) -> None:
+    first, again = (list(islice(loader._look(Position(position.epoch)), count)) for _ in range(2))
+    for number, (before, after) in enumerate(zip(first, again, strict=False)):
+        _require_same(before, after, "batch", f"batch {number} of the stream", "it is iterated again")
+    _require_same(len(first), len(again), "number of batches", "the stream", "it is iterated again")
+
+
+def _require_same(before: Any, after: Any, name: str, what: str, when: str) -> None:
+    found = difference(before, after, name)
+    if found is not None:
+        field, one, other = found
+        raise NotReproducibleError(
+            explain(
+                f"{what} gives another {field} when {when}",
+                (f"first: {one}", f"again: {other}"),
+                "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
+                "random, numpy.random, torch or deterministic.sample_rng() instead.",
             )
+        )
 
 
 def difference(one: Any, other: Any, field: str) -> tuple[str, str, str] | None:
