@@ -37,6 +37,7 @@ class SamplerOrder:
     What it draws from the global generators comes from (seed, epoch), not from where they are. Generators that it
     holds, and what it says of itself with `state_dict()`, are noted when an epoch begins; a resume puts them back and
     lets the sampler give the indices again, without loading what they stand for, and compares them with the saved ones.
+    What it may remember beside them is judged by the epoch before, which it is to give again, too.
 
     Args:
         sampler: A sampler of indices, or a batch sampler.
@@ -125,11 +126,12 @@ class SamplerOrder:
         copied = self._copy()
         if copied is not None:
             return list(islice(copied.fetches(Progress(position)), count))
-        where, lived, epochs = self._where(), self._lived, [sampler.epoch for sampler in self._told_epochs()]
+        where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
+        before = self._lived, self._pending
         try:
             return list(islice(self.fetches(Progress(position)), count))
         finally:
-            self._lived = lived
+            self._lived, self._pending = before
             self._put_back(where, position.epoch)
             for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
                 _tell(sampler, epoch)
