@@ -86,9 +86,10 @@ def test_a_stream_of_datasets_is_told_its_epoch_in_every_process() -> None:
         assert (given(loader), loader.epoch) == (given(usual), 6)
 
 
+@pytest.mark.filterwarnings("ignore")  # packages that torchdata imports are deprecated here and there
 def test_the_loaders_of_torchdata_are_loaders_and_its_samplers_are_none() -> None:
     stateful = pytest.importorskip("torchdata.stateful_dataloader")
     nodes = pytest.importorskip("torchdata.nodes")
     assert is_loader(stateful.StatefulDataLoader([1]))
     assert is_loader(nodes.Loader(nodes.IterableWrapper([1])))
-    assert not is_loader(stateful.sampler.RandomSampler([1]))
+    assert not is_loader(stateful.sampler.StatefulDistributedSampler([1], 1, 0))
