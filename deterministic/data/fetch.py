@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
+from ..errors import annotate, cut
+from .dataset_epoch import DatasetEpoch
 from .keys import batch_key, collate_key, sample_key, sample_keys, seed_generators
 from .sample import begin
 
@@ -19,11 +21,13 @@ class Fetch(NamedTuple):
     Attributes:
         indices: What the dataset is asked for, in order: a list, or what else a batch sampler gives.
         epoch: The key of the epoch's samples.
+        number: Which epoch that is.
         occurrences: How often the epoch has asked for each before; None: never.
     """
 
     indices: Any
     epoch: int
+    number: int
     occurrences: list[int] | None = None
 
     def occurrence(self, place: int) -> int:
@@ -33,7 +37,7 @@ class Fetch(NamedTuple):
     def part(self, start: int, stop: int) -> Fetch:
         """Return a fetch of these places alone."""
         occurrences = self.occurrences[start:stop] if self.occurrences else None
-        return Fetch(self.indices[start:stop], self.epoch, occurrences)
+        return Fetch(self.indices[start:stop], self.epoch, self.number, occurrences)
 
     def keys(self) -> list[int]:
         """Return the key of each sample."""
@@ -54,10 +58,12 @@ class KeyedDataset(Dataset[Any]):
         dataset: The user's.
         randomness: "sample" seeds before every sample, "batch" before every batch; a dataset that has `__getitems__`
             makes the whole batch in one call, so it is seeded once for it.
+        seed: The loader's.
     """
 
-    def __init__(self, dataset: Any, randomness: Randomness) -> None:
+    def __init__(self, dataset: Any, randomness: Randomness, seed: int) -> None:
         self.dataset = dataset
+        self.epoch = DatasetEpoch(dataset, seed)
         self.randomness = randomness
         self.in_batches = makes_batches(dataset)
 
@@ -74,16 +80,22 @@ class KeyedDataset(Dataset[Any]):
 
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
+        self.epoch.tell(fetch.number)
         dataset, per_sample = self.dataset, self.randomness == "sample"
         if not per_sample:
             seed_generators(fetch.batch_key)
         wanted = fetch.part(0, count)
-        samples = []
-        for index, key in zip(wanted.indices, wanted.keys(), strict=True):
-            begin(key)
-            if per_sample:
-                seed_generators(key)
-            samples.append(dataset[index])
+        keys = wanted.keys()
+        samples: list[Any] = []
+        try:
+            for index, key in zip(wanted.indices, keys, strict=True):
+                begin(key)
+                if per_sample:
+                    seed_generators(key)
+                samples.append(dataset[index])
+        except Exception as error:
+            _tell_which(error, wanted, len(samples))
+            raise
         return samples
 
     def one(self, fetch: Fetch, position: int) -> Any:
@@ -95,11 +107,28 @@ class KeyedDataset(Dataset[Any]):
         return self.first(fetch.part(position, position + 1), 1)[0]
 
     def _whole(self, fetch: Fetch) -> Sequence[Any]:
+        self.epoch.tell(fetch.number)
         key = fetch.batch_key
         begin(key)
         seed_generators(key)
-        samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
+        try:
+            samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
+        except Exception as error:
+            if len(fetch.indices):
+                _tell_which(error, fetch, 0, "the batch that begins with ")
+            raise
         return samples
+
+
+def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:
+    """Add to an error which sample it came of, and how that one is made again."""
+    index, again = cut(fetch.indices[place]), fetch.occurrence(place)
+    asked = f"{fetch.number}, {index}{f', {again}' if again else ''}"
+    annotate(
+        error,
+        f"while making {what}index {index} in epoch {fetch.number}, occurrence {again}; "
+        f"loader.replay({asked}) makes it again, alone and in the main process",
+    )
 
 
 def makes_batches(dataset: Any) -> bool:

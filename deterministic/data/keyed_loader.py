@@ -14,17 +14,19 @@ from ..errors import DeterministicError, explain, users_line
 from . import state
 from .check import check_samples
 from .collate import Collate, unwrapped
+from .dataset_epoch import DatasetEpoch, users_epoch
 from .engine import Begun, Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import LoaderIterator
 from .keying import Keying
 from .order import OwnOrder, OwnSampler
 from .orders import AnyOrder
-from .position import Epochs, Progress
+from .position import Epochs, Position, Progress
 from .record import LoaderRecord
 from .replay import replay
 from .sampler import SamplerOrder
 from .stream_order import StreamOrder
+from .upstream import Upstream
 
 T = TypeVar("T")
 
@@ -77,12 +79,20 @@ class ReproducibleDataLoader(DataLoader[T]):
             **arguments,
         )
         self.is_stream = is_stream
+        self._dataset_epoch = DatasetEpoch(dataset)
         self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
         self.collate_fn = Collate(self.collate_fn)
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
         self._order: AnyOrder
         if is_stream:
-            self._order = StreamOrder(dataset, keying.seed, workers=num_workers, shard=keying.shard, **common)
+            self._order = StreamOrder(
+                Upstream(dataset, uses_state=keying.stream_state != "ignore"),
+                keying.seed,
+                workers=num_workers,
+                is_persistent=self.persistent_workers,
+                shard=keying.shard,
+                **common,
+            )
         elif own is not None:
             self._order = own
         else:
@@ -90,7 +100,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
         require_safe_threads(self)
         self._engines = Engines()
-        self.length_was_asked = False
+        self._length: int | None = None
         self._record = LoaderRecord(
             users_line(),
             keying.seed,
@@ -104,7 +114,17 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._tell_the_report(made_here=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": Engines(), "_iterator": None}
+        return {**self.__dict__, "_engines": Engines()}
+
+    @property
+    def _iterator(self) -> Any:
+        """The latest iterator, as torch keeps it with persistent workers; torch's own where nobody holds ours."""
+        latest = self._epochs.under_way
+        return self._engines.iterator and ((latest and latest.iterator()) or self._engines.iterator)
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        self._engines = Engines()  # as others reset a loader: its workers end with the last iterator
 
     @property
     def users_collate_fn(self) -> Any:
@@ -126,9 +146,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on this rank; costs no epoch."""
         if isinstance(self._order, StreamOrder):
-            length = super().__len__()
-            self.length_was_asked = True
-            return length
+            self._length = super().__len__()
+            return self._length
         return len(self._order)
 
     def __iter__(self) -> Any:
@@ -151,7 +170,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         At its beginning; but a position loaded from within this epoch is kept, so the usual
         `for epoch in ...: loader.set_epoch(epoch)` does not undo a resume. An iterator that was made and not yet asked
         for a batch starts at it too. Setting the epoch of a sampler of the user's that has one
-        (`DistributedSampler.set_epoch`) does the same.
+        (`DistributedSampler.set_epoch`), or of the dataset, does the same; a dataset that has a `set_epoch` is told the
+        epoch, in every process, before it is asked for its samples.
 
         Args:
             epoch: 0 or more.
@@ -160,28 +180,27 @@ class ReproducibleDataLoader(DataLoader[T]):
             TypeError: Not an integer.
             ValueError: Negative.
         """
+        self._users_epoch()  # what was set before this counts no longer
         self._give_up_what_was_left()
         self._epochs.pin(epoch)
 
     def peek(self) -> Any:
         """Return the batch that the next `iter()` would begin with, and cost no epoch.
 
-        It is loaded for this alone, in a worker process if the loader has any. A sampler is asked for its indices and
-        its generators are put back; one that remembers anything else moves.
+        It is loaded for this alone, in a worker process if the loader has any. A copy of the sampler is asked for its
+        indices. One that cannot be copied is put back as far as it shows where it is.
 
         Raises:
             DeterministicError: The epoch has no batches (left).
         """
         self._heed()
-        scratch = Progress(self._epochs.next)
-        scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
-        self._order.require_fit(scratch.start)
-        for batch in self._open(self._engines.peek, scratch):
-            return batch
+        with self._dataset_epoch.kept():
+            for batch in self._look(self._epochs.next):
+                return batch
         raise DeterministicError(
             explain(
                 "there is no batch to peek at",
-                (f"found: epoch {scratch.start.epoch} has none left",),
+                (f"found: epoch {self._epochs.next.epoch} has none left",),
                 "Let the loader come to the next epoch, or call set_epoch().",
             )
         )
@@ -208,19 +227,20 @@ class ReproducibleDataLoader(DataLoader[T]):
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
 
         It finds what keys cannot reach: generators that a dataset or an augmentation library made once and keeps, and
-        time, and counters.
+        time, and counters. Of a stream, the epoch's first batches are made twice, in worker processes if the loader has
+        any, else by copies of the stream: generators seeded from the time or the process are found.
 
         Args:
             samples: How many of the next epoch's first samples, 1 or more.
 
         Raises:
-            NotReproducibleError: One differs: it names the index and the field.
-            DeterministicError: A field is of a kind that cannot be compared.
-            TypeError: The dataset has no indices.
+            NotReproducibleError: One differs: it names the index, or the batch, and the field.
+            DeterministicError: A field is of a kind that cannot be compared, or the stream cannot be copied.
             ValueError: `samples` is no number of at least 1.
         """
         self._heed()
-        check_samples(self, self._order, self._epochs.next, samples)
+        with self._dataset_epoch.kept():
+            check_samples(self, self._order, self._epochs.next, samples)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.
@@ -246,18 +266,40 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._heed()
         self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
 
+    def _look(self, start: Position) -> LoaderIterator:
+        """Return an iterator whose first batches can be looked at, which costs no epoch."""
+        scratch = Progress(start)
+        scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
+        self._order.require_fit(start)
+        return self._open(self._engines.peek, scratch)
+
     def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(begin, self, self._order)
-        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, epochs=self._epochs)
+        settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
+        return LoaderIterator(
+            begin,
+            progress,
+            threads=threads,
+            heed=self._heed,
+            settle=settle,
+            epochs=self._epochs,
+            length=self._length,
+        )
 
     def _heed(self) -> None:
-        """Take in what was set from outside: `num_workers`, which a stream depends on, and a sampler's epoch."""
+        """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""
         if isinstance(self._order, StreamOrder):
             self._order.workers = self.num_workers
-        epoch = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        epoch = self._users_epoch()
         if epoch is not None:
             self.set_epoch(epoch)
+
+    def _users_epoch(self) -> int | None:
+        """Return the epoch that the user has set on the sampler or the dataset since this was asked, None if none."""
+        of_sampler = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        of_dataset = users_epoch(self._dataset_epoch.listeners)
+        return of_dataset if of_sampler is None else of_sampler
 
     def _give_up_what_was_left(self) -> None:
         """Bring a sampler to where it would be if nobody had fetched ahead of an epoch that was left by a `break`."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from .. import _stack
 from .._config import OMITTED, Omitted
 from .._launch import launched
 from .._seeds import as_integer, torch_seed, validate_seed
 from ..errors import SeedError, cut, explain
-from .arguments import require_compatible, require_defaults, require_threads
+from .arguments import require_compatible, require_defaults, require_stream_state, require_threads
 from .worker import SeedWorkerThen, seed_worker
 
 if TYPE_CHECKING:
@@ -18,8 +17,19 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Dataset
 
     from .keyed_loader import ReproducibleDataLoader
+    from .keying import StreamState
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Indexed(Protocol[T_co]):
+    """What has samples by their numbers: a list, a tensor, an array, a class of anybody's with these two methods."""
+
+    def __getitem__(self, index: int, /) -> T_co: ...
+
+    def __len__(self) -> int: ...
+
 
 _SCHEMES = {
     "sample": "every sample draws what (seed, epoch, index) says, whatever the workers, ranks and batches",
@@ -30,15 +40,17 @@ _SCHEMES = {
 
 @overload
 def make_loader(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
+    sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["sample", "batch"] = "sample",
     shard: bool = True,
     global_batch_size: int | None = None,
     worker_threads: int = 1,
+    stream_state: StreamState = "use",
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> ReproducibleDataLoader[T]: ...
@@ -46,9 +58,10 @@ def make_loader(
 
 @overload
 def make_loader(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
+    sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["worker"],
@@ -58,15 +71,17 @@ def make_loader(
 
 
 def make_loader(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
+    sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["sample", "batch", "worker"] = "sample",
     shard: bool = True,
     global_batch_size: int | None = None,
     worker_threads: int = 1,
+    stream_state: StreamState = "use",
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> DataLoader[T]:
@@ -82,10 +97,11 @@ def make_loader(
     (torch.distributed, else the variables RANK and WORLD_SIZE, looked up at every iteration) share each global batch.
 
     Args:
-        dataset: Any dataset that DataLoader takes. Of an IterableDataset the draws also depend on num_workers and the
-            ranks; sharing the data out is its own business, as always.
+        dataset: Any dataset that DataLoader takes, or what has `__getitem__` and `__len__`. Of an IterableDataset the
+            draws also depend on num_workers and the ranks; sharing the data out is its own business, as always.
         batch_size: Samples per batch on each rank, 1 if omitted; None switches batching off.
         shuffle: Whether to draw a new order every epoch.
+        sampler: DataLoader's: what says the order of the indices instead.
         seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common), else that
             of `deterministic run`. In a
             scope without a seed it is drawn from torch's global generator at the first iteration.
@@ -96,6 +112,9 @@ def make_loader(
             that divides it sees the same global batches.
         worker_threads: How many threads torch uses for one CPU operation while fetching, in workers and without
             them, 1 or more: on CPU the number decides the order of many sums.
+        stream_state: What an IterableDataset's own `state_dict()` and `load_state_dict()` are good for: "use" them to
+            resume, where it has them, and else load again what was seen; "ignore" them, and load again, which is exact
+            for one whose state leaves something out; "refuse" a stream that has none, now.
         generator: The seed is drawn from it, now, instead of `seed`. With randomness="worker" it is the DataLoader's.
         dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`. A `worker_init_fn` runs as ever;
             what it seeds does not reach the samples.
@@ -139,13 +158,16 @@ def make_loader(
                 "Leave one of them out.",
             )
         )
+    if sampler is not None:
+        dataloader_arguments["sampler"] = sampler
     effective = _effective_seed(seed) if generator is None else None
     require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
     if randomness == "worker":
-        require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1))
+        require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1), stream_state=(stream_state, "use"))
         size = 1 if isinstance(batch_size, Omitted) else batch_size
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
     threads = require_threads(worker_threads)
+    require_stream_state(stream_state, dataset)
 
     from .keyed_loader import ReproducibleDataLoader
     from .keying import Keying, LoaderSeed, draw_seed
@@ -156,6 +178,7 @@ def make_loader(
         shard=shard,
         is_global=global_batch_size is not None,
         worker_threads=threads,
+        stream_state=stream_state,
     )
     size = as_integer(global_batch_size) or (1 if isinstance(batch_size, Omitted) else batch_size)
     if generator is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+import threading
 import time
-from collections import deque
+from collections import UserDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +21,7 @@ from deterministic.data.check import difference
 from deterministic.errors import DeterministicError, NotReproducibleError
 
 from ..trace.objects import Color, DataDict, DataModule
-from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader
+from .datasets import Draws, Explicit, InBatches, SeekableStream, Stream, epochs, loader
 
 
 class KeepsPython(Draws):
@@ -83,9 +86,59 @@ def test_checking_finds_nothing_where_there_is_nothing(dataset: Any) -> None:
     assert epochs(iterated) == epochs(loader(dataset))
 
 
-def test_checking_refuses_streams_and_counts_below_one() -> None:
-    with pytest.raises(TypeError, match="a stream cannot be asked"):
-        loader(Stream()).check()
+class Seeded(Stream):
+    """Draws from a generator that is seeded from what no key reaches, as webdataset's shuffle without a seed."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        own = np.random.default_rng()
+        yield from (sample + int(own.integers(2**30)) for sample in super().__iter__())
+
+
+class Short(Stream):
+    """Has another length whenever it is made again."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        yield from (torch.zeros(1) for _ in range(1 + time.perf_counter_ns() % 1000))
+
+
+class Locked(Stream):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_checking_finds_what_a_stream_draws_past_the_keys(workers: int) -> None:
+    iterated = loader(Seeded(), num_workers=workers)
+    with pytest.raises(NotReproducibleError, match=r"batch 0 of the stream gives another batch when it is iterated"):
+        iterated.check()
+    assert iterated.epoch == 0
+    with pytest.raises(NotReproducibleError, match="the stream gives another number of batches when"):
+        loader(Short(), batch_size=1, num_workers=workers).check(2000)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [Stream, SeekableStream])
+def test_checking_a_stream_moves_nothing(kind: type[Stream], workers: int) -> None:
+    wanted = epochs(loader(kind(), num_workers=workers), 3)
+    iterated = loader(kind(), num_workers=workers)
+    before = describe()
+    found = []
+    for _ in range(3):
+        iterated.check()
+        iterated.check(samples=100)
+        found += epochs(iterated, 1)
+    assert found == wanted
+    assert describe() == before
+
+
+def test_a_stream_that_cannot_be_copied_is_checked_in_worker_processes() -> None:
+    with pytest.raises(DeterministicError, match=r"cannot be copied[\s\S]*lock[\s\S]*num_workers=1"):
+        loader(Locked()).check()
+    loader(Locked(), num_workers=1).check()
+
+
+def test_checking_refuses_counts_below_one() -> None:
     for samples in (0, "2", 1.5, True):
         with pytest.raises(ValueError, match=r"no number of samples[\s\S]*1 or more"):
             loader().check(samples)
@@ -112,6 +165,44 @@ def objects(counter: int) -> Any:
 class Plain:
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+class Alone(Plain):
+    """Equal to itself only, as the graphs of torch_geometric are."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Bare:
+    """Attributes in slots, and no comparison."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Told(Bare):
+    """Pickled by what it says of itself."""
+
+    def __reduce__(self) -> Any:
+        return Told, (self.value,)
+
+
+class Rows(UserDict[str, Any]):
+    """Iterates over something else than its keys, and has no state but of numbers, as a TensorDict."""
+
+    def __iter__(self) -> Any:
+        raise TypeError
+
+    def keys(self) -> Any:
+        return self.data.keys()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {key: self.data[key] for key in self.data if not isinstance(self.data[key], str)}
 
 
 class Opaque:
@@ -183,6 +274,18 @@ def structured(junk: int, value: float) -> Any:
         (DataDict(1, beside=1), DataDict(1, beside=2), "x (DataDict).beside"),
         (np.ma.masked_array([1, 2], [True, False]), np.ma.masked_array([1, 2], [True, False]), None),
         (np.ma.masked_array([1, 2], [True, False]), np.ma.masked_array([1, 2], [False, True]), "x"),
+        (Alone(torch.ones(2)), Alone(torch.ones(2)), None),
+        ([Alone([1])], [Alone([2])], "x[0] (Alone)['value'][0]"),
+        (Bare(torch.ones(2)), Bare(torch.ones(2)), None),
+        (Bare(0.0), Bare(-0.0), "x (Bare)['value']"),
+        (Told(NAN), Told(NAN), None),
+        (Told(1), Told(2), "x"),
+        (Rows(a=1, b="b"), Rows(a=1, b="b"), None),
+        (Rows(a=1, b="b"), Rows(a=1, b="c"), "x['b']"),
+        (Rows(a=1, b="b"), Rows(a=2, b="b"), "x['a']"),
+        (re.compile("a"), re.compile("a"), None),
+        (re.compile("a"), re.compile("b"), "x"),
+        (time.sleep, time.sleep, None),
         ({1, 2}, {2, 1}, None),
         (random.Random(1), random.Random(2), "x"),
     ],
@@ -196,12 +299,32 @@ def test_values_are_compared_by_their_bits(one: Any, other: Any, field: str | No
 def test_what_cannot_be_compared_is_not_taken_for_the_same() -> None:
     with pytest.raises(DeterministicError, match="cannot be told"):
         difference(Opaque(), Opaque(), "x")
-    cycle: list[Any] = []
-    cycle.append(cycle)
-    with pytest.raises(DeterministicError, match="it contains itself"):
-        difference(cycle, cycle, "x")
-    one, other = Plain(None), Plain(None)
-    one.value, other.value = [one], [other]
-    with pytest.raises(DeterministicError, match="it contains itself") as caught:
+    makers: list[Any] = [
+        lambda: lambda: None,
+        lambda: {Plain(1), Plain(2)},
+        lambda: {Plain(1): 1},
+        lambda: [threading.Lock()],
+    ]
+    for make in makers:
+        with pytest.raises(DeterministicError, match="cannot be told"):
+            difference(make(), make(), "x")
+    one: list[Any] = []
+    other: list[Any] = []
+    for _ in range(2000):
+        one, other = [one], [other]
+    with pytest.raises(DeterministicError, match="nested too deep") as caught:
         difference(one, other, "x")
     assert len(str(caught.value)) < 1000
+
+
+def test_what_contains_itself_is_compared_by_what_else_it_holds() -> None:
+    def cycle(value: int) -> list[Any]:
+        held = Plain(None)
+        held.value = [held, value]
+        return [held]
+
+    assert difference(cycle(1), cycle(1), "x") is None
+    assert difference(cycle(1), cycle(2), "x") == ("x[0] (Plain)['value'][1]", "1", "2")
+    one: list[Any] = []
+    one.append(one)
+    assert difference(one, [one], "x") is None
