@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .._config import Omitted, validate_num_threads
@@ -136,24 +137,23 @@ def require_threads(worker_threads: object) -> int:
     return count
 
 
-_STREAM_STATES = ("use", "ignore", "refuse")
+def require_choice(name: str, value: object, choices: Mapping[str, str]) -> None:
+    """Refuse what is none of an argument's choices; each has a sentence of what it means.
+
+    Raises:
+        ValueError: No such choice.
+    """
+    if not isinstance(value, str) or value not in choices:
+        listed = (f"found: {cut(value)}", *(f"{choice!r}: {text}" for choice, text in choices.items()))
+        raise ValueError(explain(f"{name}= names none of its choices", listed, "Pass one of them."))
 
 
 def require_stream_state(stream_state: object, dataset: object) -> None:
-    """Refuse what is no choice, and a stream that cannot say where it is if that is asked for.
+    """Refuse a stream that cannot say where it is if that is asked for.
 
     Raises:
         TypeError: The stream cannot say where it is.
-        ValueError: No such choice.
     """
-    if not isinstance(stream_state, str) or stream_state not in _STREAM_STATES:
-        raise ValueError(
-            explain(
-                "stream_state= is none of its choices",
-                (f"found: {cut(stream_state)}", f"expected: {', '.join(map(repr, _STREAM_STATES))}"),
-                "Pass one of them.",
-            )
-        )
     if stream_state == "refuse":
         from torch.utils.data import IterableDataset
 

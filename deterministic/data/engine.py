@@ -123,6 +123,10 @@ class Engine:
         """The iterator of torch's loader, where it keeps one."""
         return self._torch._iterator
 
+    def expect_length(self) -> None:
+        """Let torch warn when the stream gives more than its length says, as a DataLoader does once that was asked."""
+        len(self._torch)
+
     def _iterator(self) -> Iterator[Any]:
         inner = iter(self._torch)
         disown_in_forked_children(inner)
@@ -186,6 +190,8 @@ class Engines:
         if is_loaded and not workers:
             places = places or {0: BEGINNING}
         epoch = progress.start.epoch
+        if loader.length_was_asked and not loader.persistent_workers:  # whose last batches, which are none, would count
+            engine.expect_length()
         return Begun(engine.start_stream(order.key(epoch), epoch, places, memory.turn), memory.skip)
 
     def _lasting(

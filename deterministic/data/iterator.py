@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,7 +30,6 @@ class LoaderIterator:
         heed: Called before the first batch: it may move the start.
         settle: Called after each batch that is fetched in this process.
         epochs: The loader's.
-        length: How many batches the user was told that a stream has; None: they have not asked.
     """
 
     def __init__(
@@ -43,7 +41,6 @@ class LoaderIterator:
         heed: Callable[[], None],
         settle: Callable[[], None] | None,
         epochs: Epochs,
-        length: int | None = None,
     ) -> None:
         self._begin = begin
         self._progress = progress
@@ -51,7 +48,6 @@ class LoaderIterator:
         self._heed = heed
         self._settle = settle
         self._epochs = epochs
-        self._length = length
         self._before = 0
         self._begun_at = progress.start
         self._inner, self._skip = begin(progress)
@@ -101,8 +97,6 @@ class LoaderIterator:
             if self._settle is not None:
                 self._settle()
         progress.give()
-        if self._length is not None and progress.yielded > self._length:
-            _warn_of_length(self._length, progress.yielded)
         for recorder in ACTIVE:
             recorder.batch(progress.start.epoch, progress.start.done, progress.count.batches - 1, batch)
         if isinstance(progress.memory, SamplerMemory):
@@ -157,12 +151,3 @@ class LoaderIterator:
             self._inner = iter(())  # its workers end before others start
             self._inner, self._skip = self._begin(self._progress)
             self._begun_at = self._progress.start
-
-
-def _warn_of_length(length: int, given: int) -> None:
-    """Warn as torch's iterator does, which counts what is no batch here, too."""
-    warnings.warn(
-        f"Length of IterableDataset was reported to be {length} batches when accessing len(loader), "
-        f"but {given} have been fetched.",
-        stacklevel=3,
-    )

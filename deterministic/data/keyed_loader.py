@@ -100,7 +100,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
         require_safe_threads(self)
         self._engines = Engines()
-        self._length: int | None = None
+        self.length_was_asked = False
         self._record = LoaderRecord(
             users_line(),
             keying.seed,
@@ -146,8 +146,9 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on this rank; costs no epoch."""
         if isinstance(self._order, StreamOrder):
-            self._length = super().__len__()
-            return self._length
+            length = super().__len__()
+            self.length_was_asked = True
+            return length
         return len(self._order)
 
     def __iter__(self) -> Any:
@@ -277,15 +278,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(begin, self, self._order)
         settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
-        return LoaderIterator(
-            begin,
-            progress,
-            threads=threads,
-            heed=self._heed,
-            settle=settle,
-            epochs=self._epochs,
-            length=self._length,
-        )
+        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, settle=settle, epochs=self._epochs)
 
     def _heed(self) -> None:
         """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""

@@ -8,8 +8,8 @@ from .. import _stack
 from .._config import OMITTED, Omitted
 from .._launch import launched
 from .._seeds import as_integer, torch_seed, validate_seed
-from ..errors import SeedError, cut, explain
-from .arguments import require_compatible, require_defaults, require_stream_state, require_threads
+from ..errors import SeedError, explain
+from .arguments import require_choice, require_compatible, require_defaults, require_stream_state, require_threads
 from .worker import SeedWorkerThen, seed_worker
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ _SCHEMES = {
     "sample": "every sample draws what (seed, epoch, index) says, whatever the workers, ranks and batches",
     "batch": "the same, but per batch: cheaper, and independent of workers alone",
     "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
+}
+
+_STREAM_STATES = {
+    "use": "a stream is resumed by its own state_dict(), if it has one, else by loading again what was seen",
+    "ignore": "a stream is resumed by loading again what was seen",
+    "refuse": "a stream without a state_dict() is refused",
 }
 
 
@@ -134,14 +140,8 @@ def make_loader(
         >>> first == [batch.tolist() for batch in make_loader(range(4), batch_size=2, shuffle=True, seed=0)]
         True
     """
-    if not isinstance(randomness, str) or randomness not in _SCHEMES:
-        raise ValueError(
-            explain(
-                "randomness= names no scheme",
-                (f"found: {cut(randomness)}", *(f"{name!r}: {text}" for name, text in _SCHEMES.items())),
-                "Pass one of them.",
-            )
-        )
+    require_choice("randomness", randomness, _SCHEMES)
+    require_choice("stream_state", stream_state, _STREAM_STATES)
     if generator is not None and not hasattr(generator, "initial_seed"):
         raise TypeError(
             explain(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ..errors import DeterministicError, annotate
 from .dataset_epoch import DatasetEpoch
 from .fetch import Randomness
 from .keys import batch_key, collate_key, sample_key, seed_generators
@@ -95,6 +96,7 @@ class KeyedStream(IterableDataset[Any]):
             self.upstream,
             worker,
             sample_key(sample_key(key, workers), worker),
+            epoch,
             self._places.get(worker),
             seeds_each=self._seeds_each,
             batch_size=self.batch_size or 1,
@@ -113,6 +115,7 @@ class Samples:
         upstream: The user's stream.
         worker: This worker's number.
         key: Of its part of the epoch.
+        epoch: The epoch's number.
         place: Where to go on; None: where the stream is.
         seeds_each: Whether every sample is seeded, or the first of each batch.
         batch_size: How many samples are asked for at a time.
@@ -126,6 +129,7 @@ class Samples:
         upstream: Upstream,
         worker: int,
         key: int,
+        epoch: int,
         place: Place | None,
         *,
         seeds_each: bool,
@@ -137,6 +141,7 @@ class Samples:
         self._upstream = upstream
         self._worker = worker
         self._key = key
+        self._epoch = epoch
         self._place = place
         self._seeds_each = seeds_each
         self._batch_size = batch_size
@@ -166,7 +171,9 @@ class Samples:
                 raise
             self._blanks = self._batch_size - self._in_batch - 1
             return _Blank
-        except Exception:
+        except Exception as error:
+            if not isinstance(error, DeterministicError):
+                annotate(error, f"while making sample {self._fetched} of worker {self._worker} in epoch {self._epoch}")
             if self._iterator is not None:
                 self._fetched += 1  # the next one has a key of its own
             self._in_batch = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from torch.utils.data import IterableDataset
 
 from deterministic import make_loader
 from deterministic.errors import annotate
@@ -96,3 +98,21 @@ def test_an_error_that_is_more_than_a_text_keeps_its_arguments() -> None:
         annotate(error, "a note")
         found.append(said(error).count("a note"))
     assert found == ([1, 1, 1, 1] if HAS_NOTES else [0, 0, 0, 1])
+
+
+class FailsMidway(IterableDataset[int]):
+    def __iter__(self) -> Iterator[int]:
+        yield 0
+        yield 1
+        raise ValueError("this row is damaged")
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids=str)
+def test_the_error_of_a_stream_names_the_sample_the_worker_and_the_epoch(workers: dict[str, Any]) -> None:
+    loader = make_loader(FailsMidway(), 1, seed=0, **workers)
+    loader.set_epoch(3)
+    batches = iter(loader)
+    assert [int(next(batches)), int(next(batches))] == [0, 1]
+    with pytest.raises(ValueError, match="this row is damaged") as caught:
+        next(batches)
+    assert said(caught.value).count("while making sample 2 of worker 0 in epoch 3") == 1
