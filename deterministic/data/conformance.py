@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from torch.utils.data import Dataset
 
+from .._scope import reproducible
 from ..errors import NotReproducibleError, ReplayWarning, ResumeMismatchError, cut, explain
 from .check import difference
 from .loader import make_loader
@@ -33,7 +34,7 @@ def check_sampler(make: Callable[[], Any], *, is_batched: bool = False, **loader
     with `peek()`. All of it without workers, with one, and with one that persists.
 
     Args:
-        make: Returns a new sampler, always in the same way, whose epochs have 3 batches or more, and an end.
+        make: Returns a new sampler, whose epochs have 3 batches or more, and an end. Called in a scope with a seed.
         is_batched: Whether it is a batch sampler.
         loader_arguments: Of `make_loader`, instead of seed=0 and batch_size=2; num_workers= leaves out the other kinds.
 
@@ -53,7 +54,8 @@ def check_sampler(make: Callable[[], Any], *, is_batched: bool = False, **loader
     """
 
     def loader(**arguments: Any) -> Any:
-        order = {"batch_sampler": make()} if is_batched else {"sampler": make(), "batch_size": 2}
+        with reproducible(seed=0, deterministic=False):
+            order = {"batch_sampler": make()} if is_batched else {"sampler": make(), "batch_size": 2}
         return make_loader(_Echo(), **{"seed": 0, "collate_fn": list, **order, **arguments})
 
     return _interrupted(loader, loader_arguments, "draw from generators that it holds, or from global ones")
@@ -75,7 +77,9 @@ def check_stream(make: Callable[[], Any], **loader_arguments: Any) -> list[str]:
     """
 
     def loader(**arguments: Any) -> Any:
-        return make_loader(make(), **{"seed": 0, "batch_size": 2, "collate_fn": list, **arguments})
+        with reproducible(seed=0, deterministic=False):
+            dataset = make()
+        return make_loader(dataset, **{"seed": 0, "batch_size": 2, "collate_fn": list, **arguments})
 
     return _interrupted(loader, loader_arguments, "leave both out, and let what was seen be loaded again")
 
