@@ -134,3 +134,36 @@ def require_threads(worker_threads: object) -> int:
             )
         )
     return count
+
+
+_STREAM_STATES = ("use", "ignore", "refuse")
+
+
+def require_stream_state(stream_state: object, dataset: object) -> None:
+    """Refuse what is no choice, and a stream that cannot say where it is if that is asked for.
+
+    Raises:
+        TypeError: The stream cannot say where it is.
+        ValueError: No such choice.
+    """
+    if not isinstance(stream_state, str) or stream_state not in _STREAM_STATES:
+        raise ValueError(
+            explain(
+                "stream_state= is none of its choices",
+                (f"found: {cut(stream_state)}", f"expected: {', '.join(map(repr, _STREAM_STATES))}"),
+                "Pass one of them.",
+            )
+        )
+    if stream_state == "refuse":
+        from torch.utils.data import IterableDataset
+
+        from .upstream import can_seek
+
+        if isinstance(dataset, IterableDataset) and not can_seek(dataset):
+            raise TypeError(
+                explain(
+                    "this stream cannot say where it is",
+                    (f"found: {type(dataset).__name__} without state_dict() and load_state_dict(state)",),
+                    'Give it both, or pass stream_state="use" to load again what was seen.',
+                )
+            )

@@ -48,12 +48,12 @@ def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position
                 "Check at least one sample, for example check(8).",
             )
         )
-    keyed = KeyedDataset(loader.dataset, loader.keying.randomness)
+    keyed = KeyedDataset(loader.dataset, loader.keying.randomness, loader.seed)
     fetches = order.look(position, count)
     wanted = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))][:count]
 
     def make(fetch: Fetch, place: int) -> Any:
-        with Isolated(loader.keying.worker_threads):
+        with keyed.epoch.kept(), Isolated(loader.keying.worker_threads):
             return keyed.one(fetch, place)
 
     first = [make(*one) for one in wanted]

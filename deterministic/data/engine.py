@@ -10,13 +10,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import ReplayWarning, explain, warn
+from .dataset_epoch import DatasetEpoch
 from .fetch import Fetch, KeyedDataset
 from .keys import epoch_key
 from .orders import AnyOrder
 from .position import Progress
-from .stream import CollateStream, KeyedStream, Place
+from .stream import CollateStream, KeyedStream
 from .stream_order import StreamOrder
 from .torch_internals import disown_in_forked_children
+from .upstream import BEGINNING, Place, Upstream
 from .worker import PrepareWorker, capture_settings
 
 if TYPE_CHECKING:
@@ -44,8 +46,8 @@ class Engine:
     Args:
         loader: Whose dataset and arguments it takes; no reference to it is kept.
         base_seed: Of the workers, before the keys: what a `worker_init_fn` sees as `torch.initial_seed()`.
-        rotation: By how much workers are renumbered.
         is_lasting: Whether the workers outlive an iterator.
+        upstream: The user's stream; None: the dataset has indices.
 
     Attributes:
         workers: How many worker processes it has.
@@ -61,7 +63,7 @@ class Engine:
         workers: int,
         is_lasting: bool,
         settings: dict[str, bytes] | None,
-        rotation: int = 0,
+        upstream: Upstream | None = None,
     ) -> None:
         self.settings = settings
         self.workers = workers
@@ -70,12 +72,10 @@ class Engine:
         self._feed = Feed()
         self._stream: KeyedStream | None = None
         keying = loader.keying
-        if loader.is_stream:
-            self._stream = KeyedStream(
-                loader.dataset, keying.randomness, is_batched=loader.is_batched, is_persistent=is_lasting
-            )
-            collate: Any = CollateStream(self.collate_fn, self._stream, is_batched=loader.is_batched)
+        if upstream is not None:
             source: dict[str, Any] = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
+            self._stream = KeyedStream(upstream, keying.randomness, loader.seed, is_persistent=is_lasting, **source)
+            collate: Any = CollateStream(self.collate_fn, self._stream)
         else:
             collate = self.collate_fn
             source = {"batch_sampler": self._feed} if loader.is_batched else {"sampler": self._feed, "batch_size": None}
@@ -85,13 +85,13 @@ class Engine:
                 "persistent_workers": is_lasting,
                 "multiprocessing_context": loader.multiprocessing_context,
                 "worker_init_fn": PrepareWorker(
-                    keying.worker_threads, None if _forks(loader) else settings, rotation, loader.worker_init_fn
+                    keying.worker_threads, None if _forks(loader) else settings, loader.worker_init_fn
                 ),
             }
         if loader.pin_memory_device:
             source["pin_memory_device"] = loader.pin_memory_device
         self._torch: DataLoader[Any] = DataLoader(
-            KeyedDataset(loader.dataset, keying.randomness) if self._stream is None else self._stream,
+            KeyedDataset(loader.dataset, keying.randomness, loader.seed) if self._stream is None else self._stream,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=loader.pin_memory,
@@ -105,20 +105,17 @@ class Engine:
         self._feed.begin, self._feed.length = fetches, length
         return self._iterator()
 
-    def start_stream(self, key: int, places: Mapping[int, Place], *, expects_length: bool) -> Iterator[Any]:
-        """Return torch's iterator over an epoch of the stream, from `places` on.
+    def start_stream(self, key: int, epoch: int, places: Mapping[int, Place], turn: int) -> Iterator[Any]:
+        """Return torch's iterator over an epoch of the stream.
 
         Args:
             key: The epoch's.
-            places: Where each worker goes on.
-            expects_length: Let torch warn when the stream gives more than its length says, as a DataLoader does once
-                `len()` was asked.
+            epoch: Its number.
+            places: Where each worker goes on; one without a place begins where its stream is.
+            turn: The worker whose turn it is.
         """
         if self._stream is not None:
-            self._stream.begin_epoch(key)
-            self._stream.places = places
-        if expects_length:
-            len(self._torch)
+            self._stream.begin_epoch(key, epoch, places, turn)
         return self._iterator()
 
     def _iterator(self) -> Iterator[Any]:
@@ -148,9 +145,10 @@ class Engines:
 
     def begin(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
         """Return torch's iterator over an epoch from where `progress` starts."""
+        DatasetEpoch(loader.dataset, loader.seed).tell(progress.start.epoch)
         if isinstance(order, StreamOrder):
             return self._begin_stream(loader, order, progress, is_peek=False)
-        engine = self._lasting(loader, progress)
+        engine, _ = self._lasting(loader, progress)
         return Begun(engine.start(lambda: order.fetches(progress), order.__len__))
 
     def peek(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
@@ -164,46 +162,68 @@ class Engines:
     def _begin_stream(
         self, loader: ReproducibleDataLoader[Any], order: StreamOrder, progress: Progress, *, is_peek: bool
     ) -> Begun:
-        memory = order.begin(progress)
-        skip = order.replayed(progress.start)
-        if skip:
-            _announce_replay(loader, skip)
-        if is_peek or memory.places:
-            # Renumbered workers must not live on into an epoch that begins with the first of them.
-            engine = self._passing(loader, progress, loader.num_workers, memory.rotation)
+        memory = order.begin(progress, is_peek=is_peek)
+        if memory.skip:
+            _announce_replay(loader, memory.skip)
+        is_loaded, workers = progress.start.state is not None, loader.num_workers
+        if is_peek:
+            upstream = order.upstream if workers else order.upstream.copy()
+            engine, is_new = self._passing(loader, progress, workers, upstream), workers > 0
         else:
-            engine = self._lasting(loader, progress)
-        key = order.key(progress.start.epoch)
-        inner = engine.start_stream(key, dict(memory.places), expects_length=loader.length_was_asked)
-        return Begun(inner, skip)
+            engine, is_new = self._lasting(loader, progress, order.upstream, renew=is_loaded)
+        # A stream that has lived on is where it is; only a new or a loaded one has to be put there.
+        places = dict(memory.places) if is_loaded or (is_new and workers) else {}
+        if is_loaded and not workers:
+            places = places or {0: BEGINNING}
+        epoch = progress.start.epoch
+        return Begun(engine.start_stream(order.key(epoch), epoch, places, memory.turn), memory.skip)
 
-    def _lasting(self, loader: ReproducibleDataLoader[Any], progress: Progress) -> Engine:
-        """Return the engine for a whole epoch: with persistent workers that of the epoch before, whose iterator ends.
+    def _lasting(
+        self,
+        loader: ReproducibleDataLoader[Any],
+        progress: Progress,
+        upstream: Upstream | None = None,
+        *,
+        renew: bool = False,
+    ) -> tuple[Engine, bool]:
+        """Return the engine for a whole epoch, and whether it is new.
 
-        Its workers have the settings of the process as they were when they started. When those have changed since,
-        new workers are started, so that a sample does not depend on when they were.
+        With persistent workers it is that of the epoch before, whose iterator ends. Its workers have the settings of
+        the process as they were when they started. When those have changed since, new workers are started, so that a
+        sample does not depend on when they were; so are they with `renew`.
         """
         workers = loader.num_workers
         if not (loader.persistent_workers and workers):
-            return self._passing(loader, progress, workers)
+            return self._passing(loader, progress, workers, upstream), True
         settings = capture_settings()
         wanted = settings, workers, loader.users_collate_fn
         kept = self._kept
-        if kept is None or (kept.settings, kept.workers, kept.collate_fn) != wanted:
-            base_seed = _base_seed(loader, progress)
-            kept = self._kept = Engine(loader, base_seed, workers=workers, is_lasting=True, settings=settings)
+        is_new = renew or kept is None or (kept.settings, kept.workers, kept.collate_fn) != wanted
+        if kept is None or is_new:
+            kept = self._kept = Engine(
+                loader,
+                _base_seed(loader, progress),
+                workers=workers,
+                is_lasting=True,
+                settings=settings,
+                upstream=upstream,
+            )
         elif self._latest is not None and self._latest is not progress:
             self._latest.superseded = True
         self._latest = progress
-        return kept
+        return kept, is_new
 
     def _passing(
-        self, loader: ReproducibleDataLoader[Any], progress: Progress, workers: int, rotation: int = 0
+        self,
+        loader: ReproducibleDataLoader[Any],
+        progress: Progress,
+        workers: int,
+        upstream: Upstream | None = None,
     ) -> Engine:
         """Return an engine for one use, whose workers end with its iterator."""
         settings = capture_settings() if workers and not _forks(loader) else None
         base_seed = _base_seed(loader, progress)
-        return Engine(loader, base_seed, workers=workers, is_lasting=False, settings=settings, rotation=rotation)
+        return Engine(loader, base_seed, workers=workers, is_lasting=False, settings=settings, upstream=upstream)
 
 
 def require_safe_threads(loader: ReproducibleDataLoader[Any]) -> None:

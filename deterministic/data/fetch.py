@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
+from .dataset_epoch import DatasetEpoch
 from .keys import batch_key, collate_key, sample_key, sample_keys, seed_generators
 from .sample import begin
 
@@ -19,11 +20,13 @@ class Fetch(NamedTuple):
     Attributes:
         indices: What the dataset is asked for, in order: a list, or what else a batch sampler gives.
         epoch: The key of the epoch's samples.
+        number: Which epoch that is.
         occurrences: How often the epoch has asked for each before; None: never.
     """
 
     indices: Any
     epoch: int
+    number: int
     occurrences: list[int] | None = None
 
     def occurrence(self, place: int) -> int:
@@ -33,7 +36,7 @@ class Fetch(NamedTuple):
     def part(self, start: int, stop: int) -> Fetch:
         """Return a fetch of these places alone."""
         occurrences = self.occurrences[start:stop] if self.occurrences else None
-        return Fetch(self.indices[start:stop], self.epoch, occurrences)
+        return Fetch(self.indices[start:stop], self.epoch, self.number, occurrences)
 
     def keys(self) -> list[int]:
         """Return the key of each sample."""
@@ -54,10 +57,12 @@ class KeyedDataset(Dataset[Any]):
         dataset: The user's.
         randomness: "sample" seeds before every sample, "batch" before every batch; a dataset that has `__getitems__`
             makes the whole batch in one call, so it is seeded once for it.
+        seed: The loader's.
     """
 
-    def __init__(self, dataset: Any, randomness: Randomness) -> None:
+    def __init__(self, dataset: Any, randomness: Randomness, seed: int) -> None:
         self.dataset = dataset
+        self.epoch = DatasetEpoch(dataset, seed)
         self.randomness = randomness
         self.in_batches = makes_batches(dataset)
 
@@ -74,6 +79,7 @@ class KeyedDataset(Dataset[Any]):
 
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
+        self.epoch.tell(fetch.number)
         dataset, per_sample = self.dataset, self.randomness == "sample"
         if not per_sample:
             seed_generators(fetch.batch_key)
@@ -95,6 +101,7 @@ class KeyedDataset(Dataset[Any]):
         return self.first(fetch.part(position, position + 1), 1)[0]
 
     def _whole(self, fetch: Fetch) -> Sequence[Any]:
+        self.epoch.tell(fetch.number)
         key = fetch.batch_key
         begin(key)
         seed_generators(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,7 +29,9 @@ class LoaderIterator:
         progress: Where the batches are counted.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
         heed: Called before the first batch: it may move the start.
+        settle: Called after each batch that is fetched in this process.
         epochs: The loader's.
+        length: How many batches the user was told that a stream has; None: they have not asked.
     """
 
     def __init__(
@@ -38,13 +41,18 @@ class LoaderIterator:
         *,
         threads: int | None,
         heed: Callable[[], None],
+        settle: Callable[[], None] | None,
         epochs: Epochs,
+        length: int | None = None,
     ) -> None:
         self._begin = begin
         self._progress = progress
         self._threads = threads
         self._heed = heed
+        self._settle = settle
         self._epochs = epochs
+        self._length = length
+        self._before = 0
         self._begun_at = progress.start
         self._inner, self._skip = begin(progress)
         progress.iterator = weakref.ref(self)
@@ -72,7 +80,6 @@ class LoaderIterator:
         if progress is self._epochs.under_way:
             for tell in self._epochs.watchers:
                 tell()
-        before = self._consumed()
         try:
             with Isolated(self._threads) if self._threads is not None else contextlib.nullcontext():
                 batch = self._fetch()
@@ -81,13 +88,15 @@ class LoaderIterator:
             raise
         except BaseException:
             # A batch that raised is behind, once the caller goes on to another; a worker that is late loses nothing.
-            if self._consumed() != before or self._is_stream_here():
+            if self._consumed() != self._before or self._is_stream_here():
                 progress.lost += 1
             raise
-        if type(batch) is Shipped:
-            progress.memory.take(batch)
-            batch = batch.batch
+        finally:
+            if self._settle is not None:
+                self._settle()
         progress.give()
+        if self._length is not None and progress.yielded > self._length:
+            _warn_of_length(self._length, progress.yielded)
         for recorder in ACTIVE:
             recorder.batch(progress.start.epoch, progress.start.done, progress.count.batches - 1, batch)
         if isinstance(progress.memory, SamplerMemory):
@@ -95,16 +104,35 @@ class LoaderIterator:
         return batch
 
     def _fetch(self) -> Any:
+        if self._skip:
+            self._load_again()
+        memory = self._progress.memory
+        while True:
+            self._before = self._consumed()
+            batch = next(self._inner)
+            if type(batch) is not Shipped:
+                if type(memory) is StreamMemory:
+                    memory.see(batch)
+                return batch
+            memory.take(batch)
+            if batch.samples:
+                return batch.batch
+
+    def _load_again(self) -> None:
+        """Leave out what was seen before, if it is what it was."""
+        memory: StreamMemory = self._progress.memory
         while self._skip:
             try:
-                next(self._inner)
+                batch = next(self._inner)
+                if type(batch) is not Shipped:
+                    memory.see(batch)
             except StopIteration:
-                raise
+                break
             except Exception:
                 # It raised when it was seen first, too, and was counted.
                 _logger.debug("a batch that is loaded again raised", exc_info=True)
             self._skip -= 1
-        return next(self._inner)
+        memory.require_same()
 
     def _consumed(self) -> int:
         """Return how many batches are used up, whether they were yielded or raised."""
@@ -121,3 +149,12 @@ class LoaderIterator:
             self._inner = iter(())  # its workers end before others start
             self._inner, self._skip = self._begin(self._progress)
             self._begun_at = self._progress.start
+
+
+def _warn_of_length(length: int, given: int) -> None:
+    """Warn as torch's iterator does, which counts what is no batch here, too."""
+    warnings.warn(
+        f"Length of IterableDataset was reported to be {length} batches when accessing len(loader), "
+        f"but {given} have been fetched.",
+        stacklevel=3,
+    )

@@ -14,6 +14,7 @@ from ..errors import DeterministicError, explain, users_line
 from . import state
 from .check import check_samples
 from .collate import Collate, unwrapped
+from .dataset_epoch import DatasetEpoch
 from .engine import Begun, Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import LoaderIterator
@@ -25,6 +26,7 @@ from .record import LoaderRecord
 from .replay import replay
 from .sampler import SamplerOrder
 from .stream_order import StreamOrder
+from .upstream import Upstream
 
 T = TypeVar("T")
 
@@ -77,12 +79,20 @@ class ReproducibleDataLoader(DataLoader[T]):
             **arguments,
         )
         self.is_stream = is_stream
+        self._dataset_epoch = DatasetEpoch(dataset)
         self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
         self.collate_fn = Collate(self.collate_fn)
         common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
         self._order: AnyOrder
         if is_stream:
-            self._order = StreamOrder(dataset, keying.seed, workers=num_workers, shard=keying.shard, **common)
+            self._order = StreamOrder(
+                Upstream(dataset, uses_state=keying.stream_state != "ignore"),
+                keying.seed,
+                workers=num_workers,
+                is_persistent=self.persistent_workers,
+                shard=keying.shard,
+                **common,
+            )
         elif own is not None:
             self._order = own
         else:
@@ -90,7 +100,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
         require_safe_threads(self)
         self._engines = Engines()
-        self.length_was_asked = False
+        self._length: int | None = None
         self._record = LoaderRecord(
             users_line(),
             keying.seed,
@@ -126,9 +136,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on this rank; costs no epoch."""
         if isinstance(self._order, StreamOrder):
-            length = super().__len__()
-            self.length_was_asked = True
-            return length
+            self._length = super().__len__()
+            return self._length
         return len(self._order)
 
     def __iter__(self) -> Any:
@@ -151,7 +160,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         At its beginning; but a position loaded from within this epoch is kept, so the usual
         `for epoch in ...: loader.set_epoch(epoch)` does not undo a resume. An iterator that was made and not yet asked
         for a batch starts at it too. Setting the epoch of a sampler of the user's that has one
-        (`DistributedSampler.set_epoch`) does the same.
+        (`DistributedSampler.set_epoch`), or of the dataset, does the same; a dataset that has a `set_epoch` is told the
+        epoch, in every process, before it is asked for its samples.
 
         Args:
             epoch: 0 or more.
@@ -160,6 +170,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             TypeError: Not an integer.
             ValueError: Negative.
         """
+        self._users_epoch()  # what was set before this counts no longer
         self._give_up_what_was_left()
         self._epochs.pin(epoch)
 
@@ -176,8 +187,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         scratch = Progress(self._epochs.next)
         scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
         self._order.require_fit(scratch.start)
-        for batch in self._open(self._engines.peek, scratch):
-            return batch
+        with self._dataset_epoch.kept():
+            for batch in self._open(self._engines.peek, scratch):
+                return batch
         raise DeterministicError(
             explain(
                 "there is no batch to peek at",
@@ -249,15 +261,30 @@ class ReproducibleDataLoader(DataLoader[T]):
     def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
         begin = partial(begin, self, self._order)
-        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, epochs=self._epochs)
+        settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
+        return LoaderIterator(
+            begin,
+            progress,
+            threads=threads,
+            heed=self._heed,
+            settle=settle,
+            epochs=self._epochs,
+            length=self._length,
+        )
 
     def _heed(self) -> None:
-        """Take in what was set from outside: `num_workers`, which a stream depends on, and a sampler's epoch."""
+        """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""
         if isinstance(self._order, StreamOrder):
             self._order.workers = self.num_workers
-        epoch = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        epoch = self._users_epoch()
         if epoch is not None:
             self.set_epoch(epoch)
+
+    def _users_epoch(self) -> int | None:
+        """Return the epoch that the user has set on the sampler or the dataset since this was asked, None if none."""
+        of_sampler = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        of_dataset = self._dataset_epoch.users()
+        return of_dataset if of_sampler is None else of_sampler
 
     def _give_up_what_was_left(self) -> None:
         """Bring a sampler to where it would be if nobody had fetched ahead of an epoch that was left by a `break`."""

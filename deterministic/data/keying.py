@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 
 from .._ranks import current_ranks
 from ..errors import SeedError, explain
 from .fetch import Randomness
+
+StreamState: TypeAlias = Literal["use", "ignore", "refuse"]
 
 
 class LoaderSeed:
@@ -64,6 +67,7 @@ class Keying:
         shard: Whether ranks share the data.
         is_global: Whether the batch size counts the samples of all ranks.
         worker_threads: How many threads torch uses for one CPU operation while fetching.
+        stream_state: What a stream's own `state_dict()` is good for.
     """
 
     seed: LoaderSeed
@@ -71,6 +75,7 @@ class Keying:
     shard: bool
     is_global: bool
     worker_threads: int
+    stream_state: StreamState = "use"
 
 
 def draw_seed(generator: torch.Generator | None) -> int:

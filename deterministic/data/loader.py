@@ -10,7 +10,7 @@ from .._config import OMITTED, Omitted
 from .._launch import launched
 from .._seeds import as_integer, torch_seed, validate_seed
 from ..errors import SeedError, cut, explain
-from .arguments import require_compatible, require_defaults, require_threads
+from .arguments import require_compatible, require_defaults, require_stream_state, require_threads
 from .worker import SeedWorkerThen, seed_worker
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Dataset
 
     from .keyed_loader import ReproducibleDataLoader
+    from .keying import StreamState
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ def make_loader(
     shard: bool = True,
     global_batch_size: int | None = None,
     worker_threads: int = 1,
+    stream_state: StreamState = "use",
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> ReproducibleDataLoader[T]: ...
@@ -67,6 +69,7 @@ def make_loader(
     shard: bool = True,
     global_batch_size: int | None = None,
     worker_threads: int = 1,
+    stream_state: StreamState = "use",
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> DataLoader[T]:
@@ -96,6 +99,9 @@ def make_loader(
             that divides it sees the same global batches.
         worker_threads: How many threads torch uses for one CPU operation while fetching, in workers and without
             them, 1 or more: on CPU the number decides the order of many sums.
+        stream_state: What an IterableDataset's own `state_dict()` and `load_state_dict()` are good for: "use" them to
+            resume, where it has them, and else load again what was seen; "ignore" them, and load again, which is exact
+            for one whose state leaves something out; "refuse" a stream that has none, now.
         generator: The seed is drawn from it, now, instead of `seed`. With randomness="worker" it is the DataLoader's.
         dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`. A `worker_init_fn` runs as ever;
             what it seeds does not reach the samples.
@@ -142,10 +148,11 @@ def make_loader(
     effective = _effective_seed(seed) if generator is None else None
     require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
     if randomness == "worker":
-        require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1))
+        require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1), stream_state=(stream_state, "use"))
         size = 1 if isinstance(batch_size, Omitted) else batch_size
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
     threads = require_threads(worker_threads)
+    require_stream_state(stream_state, dataset)
 
     from .keyed_loader import ReproducibleDataLoader
     from .keying import Keying, LoaderSeed, draw_seed
@@ -156,6 +163,7 @@ def make_loader(
         shard=shard,
         is_global=global_batch_size is not None,
         worker_threads=threads,
+        stream_state=stream_state,
     )
     size = as_integer(global_batch_size) or (1 if isinstance(batch_size, Omitted) else batch_size)
     if generator is not None:

@@ -115,7 +115,7 @@ class OwnOrder:
         order = self.permutation(position.epoch)
         for start in range(position.done, self._end(len(order), whole), whole):
             progress.taken += 1
-            yield part(order, start, whole, ranks, key)
+            yield part(order, start, whole, ranks, key, position.epoch)
 
     def _end(self, length: int, whole: int) -> int:
         """Return at which place of the order the epoch ends."""
@@ -136,7 +136,7 @@ class OwnOrder:
         # An index comes again only where the last batch is filled up.
         start = (len(order) - 1 if occurrence else int(found[0])) // whole * whole
         for rank in range(world_size):
-            fetch = part(order, start, whole, Ranks(rank, world_size), key)
+            fetch = part(order, start, whole, Ranks(rank, world_size), key, epoch)
             for place, candidate in enumerate(fetch.indices):
                 if candidate == index and fetch.occurrence(place) == occurrence:
                     return fetch, place
@@ -186,21 +186,23 @@ class OwnOrder:
             )
 
 
-def part(order: Sequence[int] | np.ndarray[Any, Any], start: int, whole: int, ranks: Ranks, key: int) -> Fetch:
+def part(
+    order: Sequence[int] | np.ndarray[Any, Any], start: int, whole: int, ranks: Ranks, key: int, epoch: int
+) -> Fetch:
     """Return this rank's part of the global batch that starts at `start`."""
     left = len(order) - start
     if left >= whole:
         size = whole // ranks.world_size
         first = start + ranks.rank * size
-        return Fetch(_as_list(order[first : first + size]), key)
+        return Fetch(_as_list(order[first : first + size]), key, epoch)
     size = -(-left // ranks.world_size)
     first, end = ranks.rank * size, (ranks.rank + 1) * size
     indices = _as_list(order[start + first : start + min(end, left)])
     fill = [position - left for position in range(max(first, left), end)]
     if not fill:
-        return Fetch(indices, key)
+        return Fetch(indices, key, epoch)
     occurrences = [0] * len(indices) + [1 + position // len(order) for position in fill]
-    return Fetch(indices + [int(order[position % len(order)]) for position in fill], key, occurrences)
+    return Fetch(indices + [int(order[position % len(order)]) for position in fill], key, epoch, occurrences)
 
 
 class OwnSampler(DistributedSampler[int]):

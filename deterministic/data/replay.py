@@ -30,11 +30,12 @@ def replay(loader: ReproducibleDataLoader[Any], order: AnyOrder, epoch: int, ind
             raise ValueError(
                 explain(f"{name} is no count", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
             )
-    keyed = KeyedDataset(loader.dataset, loader.keying.randomness)
-    fetch, place = Fetch([index], epoch_key(loader.seed, epoch, "samples"), [occurrence] if occurrence else None), 0
+    keyed = KeyedDataset(loader.dataset, loader.keying.randomness, loader.seed)
+    key, again = epoch_key(loader.seed, epoch, "samples"), [occurrence] if occurrence else None
+    fetch, place = Fetch([index], key, as_integer(epoch) or 0, again), 0
     if loader.is_batched and (keyed.in_batches or keyed.randomness == "batch"):
         fetch, place = _batch_with(loader, order, epoch, index, occurrence)
-    with Isolated(loader.keying.worker_threads):
+    with keyed.epoch.kept(), Isolated(loader.keying.worker_threads):
         return keyed.one(fetch, place) if loader.is_batched else keyed.first(fetch, 1)[0]
 
 

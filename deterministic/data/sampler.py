@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
+from .dataset_epoch import note, users_epoch
 from .fetch import Fetch
 from .generators import generator_states, restore_generators
 from .isolation import OwnStream
@@ -81,7 +81,7 @@ class SamplerOrder:
             if number > position.done:
                 memory.ahead.append(memory.digest)
                 progress.taken += 1
-                yield Fetch(indices, key, occurrences)
+                yield Fetch(indices, key, position.epoch, occurrences)
 
     def identity(self) -> dict[str, Any]:
         length = len(self._indices) if isinstance(self._indices, Sized) else None
@@ -143,11 +143,7 @@ class SamplerOrder:
 
         Other samplers move their epoch themselves (Accelerate's does, at the end of each), so theirs says nothing.
         """
-        for sampler in self._told_epochs():
-            if sampler.epoch != _told.get(sampler, 0):
-                _told[sampler] = sampler.epoch
-                return int(sampler.epoch)
-        return None
+        return users_epoch(self._told_epochs())
 
     def _begin(self, position: Position) -> None:
         if position.state is not None:
@@ -208,14 +204,10 @@ class SamplerMemory:
         self._put_back(self.where)
 
 
-_told: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""The epoch that a loader told a sampler last, whichever loader: what else a sampler says, its user has told it."""
-
-
 def _tell(sampler: Any, epoch: int) -> None:
     sampler.set_epoch(epoch)
     if isinstance(sampler, DistributedSampler):
-        _told[sampler] = epoch
+        note(sampler, epoch)
 
 
 def _as_batch(given: Any) -> Any:

@@ -2,76 +2,107 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..errors import ResumeMismatchError, explain
+from .dataset_epoch import DatasetEpoch
 from .fetch import Randomness
 from .keys import batch_key, collate_key, sample_key, seed_generators
 from .sample import begin
-
-
-class Place(NamedTuple):
-    """How far one worker has come in its part of a stream.
-
-    Attributes:
-        fetched: How many samples it has made.
-        ended: Whether it has given all: a dataset that starts over by itself would say that it is at the beginning.
-        state: Pickled: what `state_dict()` of the dataset and of its iterator say, None for the one that has none.
-    """
-
-    fetched: int
-    ended: bool
-    state: bytes
+from .upstream import Place, Upstream
 
 
 class Shipped(NamedTuple):
-    """A batch on its way from the worker, with the worker's place after it; a NamedTuple passes `pin_memory`."""
+    """A batch on its way from the worker, with the worker's place after it; a NamedTuple passes `pin_memory`.
+
+    Attributes:
+        batch: What `collate_fn` made.
+        samples: Of how many samples; 0: there is no batch.
+        worker: Which worker made it.
+        place: Its place after it; None: the dataset cannot say.
+        after: Its place between this epoch and the next, once this one is at its end.
+    """
 
     batch: Any
+    samples: int
     worker: int
-    fetched: int
-    ended: bool
-    state: bytes
+    place: Place | None = None
+    after: Place | None = None
+
+
+class _Blank:
+    """What stands in a batch for a sample that there is none of. The class itself is the value."""
 
 
 class KeyedStream(IterableDataset[Any]):
     """The user's stream: seeded before each sample from (seed, epoch, worker, number of workers, number of the sample).
 
+    Args:
+        upstream: The user's.
+        randomness: "sample" seeds before every sample, "batch" before every batch.
+        seed: The loader's.
+        batch_size: Samples a batch; None: they come one by one.
+        drop_last: Whether a last, smaller batch is left out.
+        is_persistent: Whether the workers outlive an epoch.
+
     Attributes:
         dataset: The user's.
-        places: Where each worker goes on; empty at the beginning of an epoch.
         samples: What was iterated last in this process: the place of this worker.
     """
 
-    def __init__(self, dataset: Any, randomness: Randomness, *, is_batched: bool, is_persistent: bool) -> None:
-        self.dataset = dataset
-        self.places: Mapping[int, Place] = {}
+    def __init__(
+        self,
+        upstream: Upstream,
+        randomness: Randomness,
+        seed: int,
+        *,
+        batch_size: int | None,
+        drop_last: bool,
+        is_persistent: bool,
+    ) -> None:
+        self.upstream = upstream
+        self.dataset = upstream.dataset
+        self._told = DatasetEpoch(self.dataset, seed)
+        self.batch_size = batch_size
+        self.drop_last = drop_last
         self.samples: Samples | None = None
-        self._seeds_each = randomness == "sample" or not is_batched
-        self._epoch = 0
-        # Workers that outlive an epoch learn the next one's key from memory that they share with the main process.
-        self._shared = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_() if is_persistent else None
+        self._seeds_each = randomness == "sample" or batch_size is None
+        self._is_persistent = is_persistent
+        self._places: Mapping[int, Place] = {}
+        self._turn = 0
+        # Workers that outlive an epoch learn the next one's key and number from memory shared with the main process.
+        self._epoch = torch.zeros(2, dtype=torch.int64, device="cpu")
+        if is_persistent:
+            self._epoch.share_memory_()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def begin_epoch(self, key: int) -> None:
-        """Set the epoch's key for the iterators made from now on."""
-        self._epoch = key
-        if self._shared is not None:
-            self._shared.fill_(key - 2**63)
+    def begin_epoch(self, key: int, epoch: int, places: Mapping[int, Place], turn: int) -> None:
+        """Set an epoch's key and number, where the workers begin, and whose turn it is, for the next iterators."""
+        self._epoch[0], self._epoch[1] = key - 2**63, epoch
+        self._places, self._turn = places, turn
 
     def __iter__(self) -> Samples:
         info = get_worker_info()
         worker, workers = (0, 0) if info is None else (info.id, info.num_workers)
-        epoch = self._epoch if self._shared is None else int(self._shared.item()) + 2**63
-        key = sample_key(sample_key(epoch, workers), worker)
-        self.samples = Samples(self.dataset, worker, key, self.places.get(worker), seeds_each=self._seeds_each)
+        key, epoch = int(self._epoch[0]) + 2**63, int(self._epoch[1])
+        self._told.tell(epoch)
+        self.samples = Samples(
+            self.upstream,
+            worker,
+            sample_key(sample_key(key, workers), worker),
+            self._places.get(worker),
+            seeds_each=self._seeds_each,
+            batch_size=self.batch_size or 1,
+            is_late=worker < self._turn,
+            lives_on=self._is_persistent or not workers,
+            tells_end=self._is_persistent,
+        )
+        self._places, self._turn = {}, 0  # of a worker that lives on: the next epoch begins where this one ends
         return self.samples
 
 
@@ -79,107 +110,142 @@ class Samples:
     """The samples of one worker in one epoch.
 
     Args:
-        dataset: The user's.
+        upstream: The user's stream.
         worker: This worker's number.
         key: Of its part of the epoch.
-        place: Where to go on; None: at the beginning.
+        place: Where to go on; None: where the stream is.
         seeds_each: Whether every sample is seeded, or the first of each batch.
+        batch_size: How many samples are asked for at a time.
+        is_late: Whether its turn was over when the place was saved: its first batch is blank.
+        lives_on: Whether the next epoch has this process's stream, too.
+        tells_end: Whether what is after its last sample is shipped, in a batch that is blank or filled up with blanks.
     """
 
-    def __init__(self, dataset: Any, worker: int, key: int, place: Place | None, *, seeds_each: bool) -> None:
-        self._dataset = dataset
+    def __init__(
+        self,
+        upstream: Upstream,
+        worker: int,
+        key: int,
+        place: Place | None,
+        *,
+        seeds_each: bool,
+        batch_size: int,
+        is_late: bool,
+        lives_on: bool,
+        tells_end: bool,
+    ) -> None:
+        self._upstream = upstream
         self._worker = worker
         self._key = key
-        self._seeds_each = seeds_each
         self._place = place
+        self._seeds_each = seeds_each
+        self._batch_size = batch_size
+        self._lives_on = lives_on
+        self._tells_end = tells_end
+        self._blanks = batch_size if is_late else 0
         self._fetched = 0 if place is None else place.fetched
-        self._ended = place is not None and place.ended
-        self._at_batch = True
+        self._ended = place is not None and place.ended and place.fetched > 0
+        self._in_batch = 0
         self._iterator: Any = None
 
     def __iter__(self) -> Samples:
         return self
 
     def __next__(self) -> Any:
-        if self._ended:
+        if self._blanks:
+            self._blanks -= 1
+            return _Blank
+        if self._ended and (self._iterator is not None or not self._lives_on):
             raise StopIteration
-        if self._iterator is None:  # only now: the user's __iter__ runs under a key, and isolated without workers
-            self._iterator = self._open()
-        key = sample_key(self._key, self._fetched + 1)
-        begin(key)
-        if self._seeds_each or self._at_batch:
-            seed_generators(key)
-            self._at_batch = False
         try:
-            sample = next(self._iterator)
+            sample = self._make_first() if self._iterator is None else self._make()
         except StopIteration:
             self._ended = True
-            raise
+            self._upstream.has_given = self._fetched > 0
+            if not (self._tells_end and self._fetched):
+                raise
+            self._blanks = self._batch_size - self._in_batch - 1
+            return _Blank
         except Exception:
-            self._fetched += 1  # the next one has a key of its own
+            if self._iterator is not None:
+                self._fetched += 1  # the next one has a key of its own
+            self._in_batch = 0
             raise
         self._fetched += 1
+        self._in_batch = (self._in_batch + 1) % self._batch_size
         return sample
 
-    def _open(self) -> Any:
-        of_dataset, of_iterator = (None, None) if self._place is None else pickle.loads(self._place.state)
+    def _make(self) -> Any:
+        key = sample_key(self._key, self._fetched + 1)
+        begin(key)
+        if self._seeds_each or not self._in_batch:
+            seed_generators(key)
+        return next(self._iterator)
+
+    def _make_first(self) -> Any:
+        """Make the first sample here; only now: the user's __iter__ runs under a key, and isolated without workers."""
+        sample = self._begin(self._place)
+        if self._upstream.begins_wrongly(self._place, gave=sample is not _Blank):
+            sample = self._begin(None)
+        if sample is _Blank:
+            raise StopIteration
+        return sample
+
+    def _begin(self, place: Place | None) -> Any:
+        """Begin a pass, and return its first sample; blank, if there is none."""
         key = sample_key(self._key, 0)
         begin(key)
         seed_generators(key)
-        if of_dataset is not None:
-            self._dataset.load_state_dict(of_dataset)
-        iterator = iter(self._dataset)
-        if of_iterator is not None:
-            if not can_seek(iterator):
-                raise ResumeMismatchError(
-                    explain(
-                        "the state says where the dataset's iterator was, and this one cannot be put there",
-                        ("saved: with a state_dict()", f"here: {type(iterator).__name__} without load_state_dict()"),
-                        "Resume with the dataset that the state was saved with.",
-                    )
-                )
-            iterator.load_state_dict(of_iterator)
-        return iterator
+        if self._ended:
+            self._upstream.put(place)
+            self._iterator = iter(())
+            return _Blank
+        self._iterator = self._upstream.begin(place)
+        try:
+            return self._make()
+        except StopIteration:
+            return _Blank
 
     def end_batch(self, length: int) -> None:
         """Seed for collating the `length` samples made last."""
         key = collate_key(batch_key(sample_key(self._key, self._fetched), length))
         begin(key)
         seed_generators(key)
-        self._at_batch = True
+        self._in_batch = 0
 
-    def place(self) -> tuple[int, Place] | None:
-        """Return which worker this is and how far it has come; None if the dataset cannot say."""
-        of_dataset = self._dataset.state_dict() if can_seek(self._dataset) else None
-        has_own = self._iterator is not self._dataset and can_seek(self._iterator)
-        of_iterator = self._iterator.state_dict() if has_own else None
-        if of_dataset is None and of_iterator is None:
-            return None
-        return self._worker, Place(self._fetched, self._ended, pickle.dumps((of_dataset, of_iterator)))
+    def shipped(self, samples: int) -> Shipped | None:
+        """Return what says where this worker is after so many samples; None if there is nothing to say."""
+        if self._iterator is None:
+            return Shipped(None, 0, self._worker)
+        place = self._upstream.place(self._iterator, self._fetched, ended=self._ended)
+        after = self._upstream.between() if self._ended and self._tells_end else None
+        return Shipped(None, samples, self._worker, place, after) if place or after or not samples else None
 
 
 class CollateStream:
     """The user's `collate_fn` under the batch's key; what it makes travels with where the dataset is after it."""
 
-    def __init__(self, users: Callable[[Any], Any], stream: KeyedStream, *, is_batched: bool) -> None:
+    def __init__(self, users: Callable[[Any], Any], stream: KeyedStream) -> None:
         self.users = users
         self.stream = stream
-        self.is_batched = is_batched
 
     def __call__(self, samples: Any) -> Any:
         made = self.stream.samples
         if made is None:  # collated without having been asked for samples
             return self.users(samples)
-        found = made.place()
-        if self.is_batched:
-            made.end_batch(len(samples))
+        size = self.stream.batch_size
+        if size is None:
+            count = int(samples is not _Blank)
+        else:
+            if samples[-1] is _Blank:
+                samples = [sample for sample in samples if sample is not _Blank]
+                if self.stream.drop_last and len(samples) < size:
+                    samples = []
+            count = len(samples)
+        shipped = made.shipped(count)
+        if not count:
+            return shipped
+        if size is not None:
+            made.end_batch(count)
         batch = self.users(samples)
-        if found is None:
-            return batch
-        worker, place = found
-        return Shipped(batch, worker, *place)
-
-
-def can_seek(dataset: Any) -> bool:
-    """Return whether it says where it is and can be put there: torchdata's Stateful protocol."""
-    return callable(getattr(dataset, "state_dict", None)) and callable(getattr(dataset, "load_state_dict", None))
+        return batch if shipped is None else shipped._replace(batch=batch)

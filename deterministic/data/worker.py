@@ -45,7 +45,6 @@ class PrepareWorker:
     Args:
         threads: How many threads torch uses for one CPU operation.
         settings: What `capture_settings` returned, for a worker that inherits none; None for a forked one.
-        rotation: By how much the numbers of the workers are shifted, so that the one whose turn it is comes first.
         users: The user's own `worker_init_fn`, called last.
     """
 
@@ -53,12 +52,10 @@ class PrepareWorker:
         self,
         threads: int,
         settings: dict[str, bytes] | None,
-        rotation: int,
         users: Callable[[int], object] | None,
     ) -> None:
         self.threads = threads
         self.settings = settings
-        self.rotation = rotation
         self.users = users
 
     def __call__(self, worker_id: int) -> None:
@@ -69,11 +66,7 @@ class PrepareWorker:
         from .torch_internals import set_worker
 
         info: Any = get_worker_info()
-        first_seed = info.seed - worker_id
-        worker_id = (worker_id + self.rotation) % info.num_workers
-        # The user's dataset, as they know it, not what stands around it.
-        set_worker(dataset=info.dataset.dataset, id=worker_id, seed=first_seed + worker_id)
-        torch.default_generator.manual_seed(first_seed + worker_id)
+        set_worker(dataset=info.dataset.dataset)  # the user's, as they know it, not what stands around it
         if self.settings is not None:
             restore_settings(self.settings)
         torch.set_num_threads(self.threads)

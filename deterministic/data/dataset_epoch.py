@@ -1,0 +1,159 @@
+"""The epoch of a dataset that asks for it with a `set_epoch`: the loader tells it, and hears what the user has set."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from .._seeds import as_integer
+from .isolation import Isolated
+from .keys import epoch_key, seed_generators
+
+
+class _Told(NamedTuple):
+    """What this process knows of an object.
+
+    Attributes:
+        one: The object, weakly: ids come again.
+        epoch: Which epoch a loader told it last; None: its user set it since.
+        shown: Which one it said afterwards.
+    """
+
+    one: weakref.ref[Any]
+    epoch: int | None
+    shown: int | None
+
+
+_told: dict[int, _Told] = {}
+"""By id, for datasets need not have a hash: what else they say than was noted here, their user has told them."""
+
+
+class DatasetEpoch:
+    """What is told the epochs of a dataset: itself, or what lies in it, the outermost that has a `set_epoch`.
+
+    What `set_epoch` draws from the global generators comes from (seed, epoch): every process makes the same of it.
+
+    Args:
+        dataset: The user's.
+        seed: The loader's.
+    """
+
+    def __init__(self, dataset: Any, seed: int = 0) -> None:
+        self._dataset = dataset
+        self._seed = seed
+        self._found: list[Any] | None = None
+
+    @property
+    def listeners(self) -> list[Any]:
+        """What has a `set_epoch`; looked for once, in the process that asks: workers may change what they hold."""
+        if self._found is None:
+            self._found = _listeners(self._dataset, set())
+        return self._found
+
+    def tell(self, epoch: int) -> None:
+        """Tell the dataset the epoch, unless it was told in this process and still says so."""
+        for one in self._found if self._found is not None else self.listeners:
+            told = _told_last(one)
+            if told is None or (told.epoch, told.shown) != (epoch, _shown(one)):
+                self._tell(one, epoch)
+
+    def users(self) -> int | None:
+        """Return the epoch that the user has set since a loader told one; None if they have not."""
+        return users_epoch(self.listeners)
+
+    def settle(self) -> None:
+        """Take what the dataset says now for its own doing: it was just asked for samples, and may count by itself."""
+        for one in self.listeners:
+            told = _told_last(one)
+            if told is not None and told.shown != _shown(one):
+                note(one, told.epoch)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """A `with` block that tells the dataset other epochs, and the present one at its end."""
+        before = [(one, _told_last(one), _shown(one)) for one in self.listeners]
+        try:
+            yield
+        finally:
+            for one, told, shown in before:
+                epoch = told.epoch if told is not None and told.epoch is not None and told.shown == shown else shown
+                is_moved = _told_last(one) is not told or _shown(one) != shown
+                if not is_moved or epoch is None or epoch < 0:
+                    continue  # what cannot be put back need not be: it is told before it is asked again
+                self._tell(one, epoch)
+                if told is not None:
+                    _told[id(one)] = told
+                else:
+                    _told.pop(id(one), None)
+
+    def _tell(self, one: Any, epoch: int) -> None:
+        with Isolated():
+            seed_generators(epoch_key(self._seed, epoch, "dataset"))
+            one.set_epoch(epoch)
+        note(one, epoch)
+
+
+def note(one: Any, epoch: int | None) -> None:
+    """Note that an object was just told an epoch by a loader; None: by its user."""
+    key = id(one)
+    with contextlib.suppress(TypeError):  # nobody can refer to it weakly: it is told again
+        _told[key] = _Told(weakref.ref(one, lambda _: _told.pop(key, None)), epoch, _shown(one))
+
+
+def users_epoch(told: Iterable[Any]) -> int | None:
+    """Return the epoch that the user has set on one of these since a loader told it one, and note it; None: on none.
+
+    An object that shows no `epoch`, or another than it is told, does not say what its user set.
+    """
+    for one in told:
+        shown, last = _shown(one), _told_last(one)
+        if last is not None and last.epoch not in (None, last.shown):
+            continue
+        if shown is not None and shown >= 0 and shown != (0 if last is None else last.shown):
+            note(one, None)
+            return shown
+    return None
+
+
+def _told_last(one: Any) -> _Told | None:
+    found = _told.get(id(one))
+    return found if found is not None and found.one() is one else None
+
+
+def _shown(one: Any) -> int | None:
+    return as_integer(getattr(one, "epoch", None))
+
+
+def _listeners(value: Any, seen: set[int]) -> list[Any]:
+    """Return what has a `set_epoch`, from the outside to the inside: what stands around one tells it itself."""
+    if id(value) in seen:
+        return []
+    seen.add(id(value))
+    if _takes_an_epoch(getattr(value, "set_epoch", None)):
+        return [value]
+    held = getattr(value, "__dict__", {})  # not by getattr: a property may open a file
+    return [found for name in held for one in _inside(name, held[name]) for found in _listeners(one, seen)]
+
+
+def _inside(name: str, held: Any) -> list[Any]:
+    """Return the datasets that an attribute holds: under the names of torch's own whatever it is."""
+    several = list(held.values()) if isinstance(held, dict) else held
+    if isinstance(several, (list, tuple)):
+        return list(several) if name == "datasets" or (several and isinstance(several[0], Dataset)) else []
+    return [held] if name in ("dataset", "datasets") or isinstance(held, Dataset) else []
+
+
+def _takes_an_epoch(set_epoch: Any) -> bool:
+    """Return whether it can be called with one number."""
+    if not callable(set_epoch):
+        return False
+    try:
+        inspect.signature(set_epoch).bind(0)
+    except (TypeError, ValueError):
+        return False
+    return True
