@@ -13,11 +13,13 @@ from typing import Any, TypeAlias
 from torch.utils.data import Dataset
 
 from .._scope import reproducible
-from ..errors import NotReproducibleError, ReplayWarning, ResumeMismatchError, cut, explain
+from ..errors import NondeterminismWarning, NotReproducibleError, ReplayWarning, ResumeMismatchError, cut, explain
 from .check import difference
 from .loader import make_loader
 
 _Epochs: TypeAlias = list[list[Any]]
+
+_SAID = (NondeterminismWarning, ReplayWarning)
 
 _WORKERS: dict[str, dict[str, Any]] = {
     "without workers": {"num_workers": 0},
@@ -200,7 +202,7 @@ def _compare(case: str, expected: _Epochs, run: Callable[[], _Epochs], remedy: s
             return [f"{case}: {str(error).splitlines()[0]}"]
     if (differs := difference(expected, found, "epochs")) is None:
         return []
-    if said := [str(one.message).splitlines()[0] for one in warned if issubclass(one.category, ReplayWarning)]:
+    if said := [str(one.message).splitlines()[0] for one in warned if issubclass(one.category, _SAID)]:
         return [f"{case}: {said[0]}"]
     number = next(n for n, pair in enumerate(zip(expected, found, strict=True)) if difference(*pair, "epoch"))
     values = (f"expected: {cut(expected[number])}", f"found: {cut(found[number])}", "{}: {} and {}".format(*differs))
