@@ -96,7 +96,8 @@ class Numbers:
                 self.at = place + 1
                 yield (given + number) % LENGTH if self.kind.remembers else given
         if not self.kind.at_end:
-            self.at, self.begun = 0, None if self.rng is None else self.rng.getstate()
+            self.at = 0
+            self.begun = None if self.rng is None or self.kind.generator == "late" else self.rng.getstate()
 
 
 class Stateful(Numbers):
@@ -201,6 +202,34 @@ KINDS = st.builds(
 ).map(possible)
 STEPS: st.SearchStrategy[Step] = st.one_of(st.integers(1, 5), st.sampled_from(["resume", "peek", "leave"]))
 PLANS = st.lists(STEPS, min_size=1, max_size=8).map(lambda plan: [*plan, "resume", 6])
+
+
+@given(KINDS, st.integers(1, LENGTH - 1), st.integers(0, 2))
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_the_states_here_say_all_that_a_rest_depends_on(kind: Kind, count: int, passes: int) -> None:
+    kind = possible(replace(kind, stateful=True, at_end=False, sticky=False, bare=False))
+    one, other = Stateful(kind), Stateful(kind)
+    for number in range(passes):
+        random.seed(number)
+        rest(iter(one))
+    random.seed(passes)
+    walk = iter(one)
+    for _ in range(count):
+        next(walk)
+    state = one.state_dict()
+    random.seed(passes)
+    resumed = iter(other) if kind.resets else None
+    other.load_state_dict(state)
+    assert rest(walk) == rest(iter(other) if resumed is None else resumed)
+    random.seed(passes + 1)
+    following = rest(iter(one))
+    random.seed(passes + 1)
+    assert following == rest(iter(other))
+
+
+def rest(walk: Iterator[int]) -> list[int]:
+    """Return what an iterator still gives, without asking it for an iterator."""
+    return list(iter(lambda: next(walk, -1), -1))
 
 
 @given(KINDS, PLANS)
