@@ -128,7 +128,21 @@ def loaders() -> DataLoader[tuple[torch.Tensor, ...]]:
     ours.set_epoch(ours.epoch + 1)
     numbers: DataLoader[int] = make_loader([1, 2], global_batch_size=2, shard=False, seed=3, worker_threads=1)
     recipe: DataLoader[int] = make_loader([1, 2], seed=len(numbers), randomness="worker")
-    return by_hand if len(by_hand) or len(recipe) else ours
+    words: DataLoader[str] = make_loader(Words(), seed=len(numbers))
+    make_loader({1, 2}, seed=len(words))  # type: ignore[call-overload]  # no items by number
+    rows: DataLoader[torch.Tensor] = make_loader(torch.ones(2, 3), 1, None, [1, 0], seed=3)
+    cells: DataLoader[float] = make_loader(np.ones(2), seed=len(rows))
+    return by_hand if len(by_hand) or len(recipe) or len(cells) else ours
+
+
+class Words:
+    """What has items and a length, and no base class."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> str:
+        return "ab"[index]
 
 
 class Draws(Dataset[float]):

@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import torch
-
 from .._seeds import as_integer
 from ..errors import CheckpointError, explain, users_line
 from .arguments import check_choice, counts, out_of_range, require_stateful, warn_of_parameters
@@ -17,7 +15,7 @@ from .conditions import ON_MISMATCH
 from .directory import directory_of, main_file, saved_steps, sweep
 from .generators import innermost_run, put_back
 from .lock import DirectoryLock
-from .loops import Loops
+from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
 from .resume import Resumed, resume
 from .save import Mismatch
@@ -124,9 +122,7 @@ class Checkpoint:
         try:
             # Of others it is not known when they fetch: their trainings go on with the epoch's first line.
             self._has_other_loaders = any(
-                hasattr(value, "__iter__") and not isinstance(value, torch.nn.Module)
-                for name, value in stateful.items()
-                if name not in self._loops.names
+                is_loader(value) for name, value in stateful.items() if name not in self._loops.names
             )
             self._resume(resume, on_mismatch, on_damage)
         except BaseException:

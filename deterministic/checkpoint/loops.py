@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data.keyed_loader import ReproducibleDataLoader
 from ..data.position import Progress
 from ..data.watching import WatchedLoader
 from ..errors import CheckpointError, explain
+
+
+def is_loader(value: object) -> bool:
+    """Return whether a training's epochs go over it: torch's, torchdata's, or what is iterable and has `num_workers`.
+
+    Iterable alone says nothing: so are a replay buffer, a history, a sampler, a stream. One that is not recognized is
+    saved at the end of an epoch, which is exact, too.
+    """
+    if isinstance(value, (Dataset, Sampler)):  # some datasets have `num_workers`
+        return False
+    nodes: tuple[type, ...] = getattr(sys.modules.get("torchdata.nodes"), "Loader", ())
+    return isinstance(value, (DataLoader, nodes)) or (hasattr(value, "__iter__") and hasattr(value, "num_workers"))
 
 
 class Loops:

@@ -118,6 +118,11 @@ class Engine:
             self._stream.begin_epoch(key, epoch, places, turn)
         return self._iterator()
 
+    @property
+    def iterator(self) -> Any:
+        """The iterator of torch's loader, where it keeps one."""
+        return self._torch._iterator
+
     def _iterator(self) -> Iterator[Any]:
         inner = iter(self._torch)
         disown_in_forked_children(inner)
@@ -142,6 +147,11 @@ class Engines:
     def __init__(self) -> None:
         self._kept: Engine | None = None
         self._latest: Progress | None = None
+
+    @property
+    def iterator(self) -> Any:
+        """The iterator of torch's over the workers that outlive an epoch; None where there are none."""
+        return None if self._kept is None else self._kept.iterator
 
     def begin(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
         """Return torch's iterator over an epoch from where `progress` starts."""

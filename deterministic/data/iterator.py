@@ -60,6 +60,12 @@ class LoaderIterator:
     def __iter__(self) -> LoaderIterator:
         return self
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what torch's iterator has: its workers, and how to end them."""
+        if name.startswith("__") or "_inner" not in self.__dict__:  # copying asks before there is anything
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._inner, name)
+
     def __len__(self) -> int:
         return len(self._inner)  # type: ignore[arg-type]  # torch's iterators have the length of their sampler
 

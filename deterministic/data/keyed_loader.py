@@ -21,7 +21,7 @@ from .iterator import LoaderIterator
 from .keying import Keying
 from .order import OwnOrder, OwnSampler
 from .orders import AnyOrder
-from .position import Epochs, Progress
+from .position import Epochs, Position, Progress
 from .record import LoaderRecord
 from .replay import replay
 from .sampler import SamplerOrder
@@ -114,7 +114,17 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._tell_the_report(made_here=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": Engines(), "_iterator": None}
+        return {**self.__dict__, "_engines": Engines()}
+
+    @property
+    def _iterator(self) -> Any:
+        """The latest iterator, as torch keeps it with persistent workers; torch's own where nobody holds ours."""
+        latest = self._epochs.under_way
+        return self._engines.iterator and ((latest and latest.iterator()) or self._engines.iterator)
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        self._engines = Engines()  # as others reset a loader: its workers end with the last iterator
 
     @property
     def users_collate_fn(self) -> Any:
@@ -184,16 +194,13 @@ class ReproducibleDataLoader(DataLoader[T]):
             DeterministicError: The epoch has no batches (left).
         """
         self._heed()
-        scratch = Progress(self._epochs.next)
-        scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
-        self._order.require_fit(scratch.start)
         with self._dataset_epoch.kept():
-            for batch in self._open(self._engines.peek, scratch):
+            for batch in self._look(self._epochs.next):
                 return batch
         raise DeterministicError(
             explain(
                 "there is no batch to peek at",
-                (f"found: epoch {scratch.start.epoch} has none left",),
+                (f"found: epoch {self._epochs.next.epoch} has none left",),
                 "Let the loader come to the next epoch, or call set_epoch().",
             )
         )
@@ -220,19 +227,20 @@ class ReproducibleDataLoader(DataLoader[T]):
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
 
         It finds what keys cannot reach: generators that a dataset or an augmentation library made once and keeps, and
-        time, and counters.
+        time, and counters. Of a stream, the epoch's first batches are made twice, in worker processes if the loader has
+        any, else by copies of the stream: generators seeded from the time or the process are found.
 
         Args:
             samples: How many of the next epoch's first samples, 1 or more.
 
         Raises:
-            NotReproducibleError: One differs: it names the index and the field.
-            DeterministicError: A field is of a kind that cannot be compared.
-            TypeError: The dataset has no indices.
+            NotReproducibleError: One differs: it names the index, or the batch, and the field.
+            DeterministicError: A field is of a kind that cannot be compared, or the stream cannot be copied.
             ValueError: `samples` is no number of at least 1.
         """
         self._heed()
-        check_samples(self, self._order, self._epochs.next, samples)
+        with self._dataset_epoch.kept():
+            check_samples(self, self._order, self._epochs.next, samples)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.
@@ -257,6 +265,13 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         self._heed()
         self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
+
+    def _look(self, start: Position) -> LoaderIterator:
+        """Return an iterator whose first batches can be looked at, which costs no epoch."""
+        scratch = Progress(start)
+        scratch.asked = True  # so that it neither uses up its epoch nor follows the sampler to another
+        self._order.require_fit(start)
+        return self._open(self._engines.peek, scratch)
 
     def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads

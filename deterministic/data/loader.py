@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from .. import _stack
 from .._config import OMITTED, Omitted
@@ -21,6 +20,16 @@ if TYPE_CHECKING:
     from .keying import StreamState
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Indexed(Protocol[T_co]):
+    """What has samples by their numbers: a list, a tensor, an array, a class of anybody's with these two methods."""
+
+    def __getitem__(self, index: int, /) -> T_co: ...
+
+    def __len__(self) -> int: ...
+
 
 _SCHEMES = {
     "sample": "every sample draws what (seed, epoch, index) says, whatever the workers, ranks and batches",
@@ -31,9 +40,10 @@ _SCHEMES = {
 
 @overload
 def make_loader(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
+    sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["sample", "batch"] = "sample",
@@ -48,9 +58,10 @@ def make_loader(
 
 @overload
 def make_loader(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
+    sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["worker"],
@@ -60,9 +71,10 @@ def make_loader(
 
 
 def make_loader(
-    dataset: Dataset[T] | Sequence[T],
+    dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
     shuffle: bool | None = None,
+    sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["sample", "batch", "worker"] = "sample",
@@ -85,10 +97,11 @@ def make_loader(
     (torch.distributed, else the variables RANK and WORLD_SIZE, looked up at every iteration) share each global batch.
 
     Args:
-        dataset: Any dataset that DataLoader takes. Of an IterableDataset the draws also depend on num_workers and the
-            ranks; sharing the data out is its own business, as always.
+        dataset: Any dataset that DataLoader takes, or what has `__getitem__` and `__len__`. Of an IterableDataset the
+            draws also depend on num_workers and the ranks; sharing the data out is its own business, as always.
         batch_size: Samples per batch on each rank, 1 if omitted; None switches batching off.
         shuffle: Whether to draw a new order every epoch.
+        sampler: DataLoader's: what says the order of the indices instead.
         seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common), else that
             of `deterministic run`. In a
             scope without a seed it is drawn from torch's global generator at the first iteration.
@@ -145,6 +158,8 @@ def make_loader(
                 "Leave one of them out.",
             )
         )
+    if sampler is not None:
+        dataloader_arguments["sampler"] = sampler
     effective = _effective_seed(seed) if generator is None else None
     require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
     if randomness == "worker":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
+import threading
 import time
-from collections import deque
+from collections import UserDict, deque
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -114,6 +116,44 @@ class Plain:
         self.value = value
 
 
+class Alone(Plain):
+    """Equal to itself only, as the graphs of torch_geometric are."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Bare:
+    """Attributes in slots, and no comparison."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Told(Bare):
+    """Pickled by what it says of itself."""
+
+    def __reduce__(self) -> Any:
+        return Told, (self.value,)
+
+
+class Rows(UserDict[str, Any]):
+    """Iterates over something else than its keys, and has no state but of numbers, as a TensorDict."""
+
+    def __iter__(self) -> Any:
+        raise TypeError
+
+    def keys(self) -> Any:
+        return self.data.keys()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {key: self.data[key] for key in self.data if not isinstance(self.data[key], str)}
+
+
 class Opaque:
     __slots__ = ("value",)
 
@@ -183,6 +223,18 @@ def structured(junk: int, value: float) -> Any:
         (DataDict(1, beside=1), DataDict(1, beside=2), "x (DataDict).beside"),
         (np.ma.masked_array([1, 2], [True, False]), np.ma.masked_array([1, 2], [True, False]), None),
         (np.ma.masked_array([1, 2], [True, False]), np.ma.masked_array([1, 2], [False, True]), "x"),
+        (Alone(torch.ones(2)), Alone(torch.ones(2)), None),
+        ([Alone([1])], [Alone([2])], "x[0] (Alone)['value'][0]"),
+        (Bare(torch.ones(2)), Bare(torch.ones(2)), None),
+        (Bare(0.0), Bare(-0.0), "x (Bare)['value']"),
+        (Told(NAN), Told(NAN), None),
+        (Told(1), Told(2), "x"),
+        (Rows(a=1, b="b"), Rows(a=1, b="b"), None),
+        (Rows(a=1, b="b"), Rows(a=1, b="c"), "x['b']"),
+        (Rows(a=1, b="b"), Rows(a=2, b="b"), "x['a']"),
+        (re.compile("a"), re.compile("a"), None),
+        (re.compile("a"), re.compile("b"), "x"),
+        (time.sleep, time.sleep, None),
         ({1, 2}, {2, 1}, None),
         (random.Random(1), random.Random(2), "x"),
     ],
@@ -196,12 +248,32 @@ def test_values_are_compared_by_their_bits(one: Any, other: Any, field: str | No
 def test_what_cannot_be_compared_is_not_taken_for_the_same() -> None:
     with pytest.raises(DeterministicError, match="cannot be told"):
         difference(Opaque(), Opaque(), "x")
-    cycle: list[Any] = []
-    cycle.append(cycle)
-    with pytest.raises(DeterministicError, match="it contains itself"):
-        difference(cycle, cycle, "x")
-    one, other = Plain(None), Plain(None)
-    one.value, other.value = [one], [other]
-    with pytest.raises(DeterministicError, match="it contains itself") as caught:
+    makers: list[Any] = [
+        lambda: lambda: None,
+        lambda: {Plain(1), Plain(2)},
+        lambda: {Plain(1): 1},
+        lambda: [threading.Lock()],
+    ]
+    for make in makers:
+        with pytest.raises(DeterministicError, match="cannot be told"):
+            difference(make(), make(), "x")
+    one: list[Any] = []
+    other: list[Any] = []
+    for _ in range(2000):
+        one, other = [one], [other]
+    with pytest.raises(DeterministicError, match="nested too deep") as caught:
         difference(one, other, "x")
     assert len(str(caught.value)) < 1000
+
+
+def test_what_contains_itself_is_compared_by_what_else_it_holds() -> None:
+    def cycle(value: int) -> list[Any]:
+        held = Plain(None)
+        held.value = [held, value]
+        return [held]
+
+    assert difference(cycle(1), cycle(1), "x") is None
+    assert difference(cycle(1), cycle(2), "x") == ("x[0] (Plain)['value'][1]", "1", "2")
+    one: list[Any] = []
+    one.append(one)
+    assert difference(one, [one], "x") is None
