@@ -16,7 +16,12 @@ from ..sources.own_generators import OwnGenerator
 _DEPTH = 4
 """How deep generators are looked for inside a sampler: a batch sampler, its sampler, what that holds, a list there."""
 
-_GLOBAL = (torch.default_generator, random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
+GLOBAL = (torch.default_generator, random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
+
+
+def generator_kinds(sampler: Any) -> list[str]:
+    """Return the type of each generator that a sampler holds, in a fixed order."""
+    return [type(generator).__name__ for generator in _generators_in(sampler, _DEPTH, set())]
 
 
 def generator_states(sampler: Any) -> list[Any]:
@@ -38,7 +43,7 @@ def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
         return
     visited.add(id(value))
     if isinstance(value, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)):
-        if not isinstance(value, random.SystemRandom) and all(value is not one for one in _GLOBAL):
+        if not isinstance(value, random.SystemRandom) and all(value is not one for one in GLOBAL):
             yield value
         return
     inside: Iterable[Any] = ()

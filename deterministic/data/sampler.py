@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -14,14 +15,20 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
-from ..errors import DeterministicError, ResumeMismatchError, explain
+from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from .dataset_epoch import note, users_epoch
 from .fetch import Fetch
-from .generators import generator_states, restore_generators
+from .generators import GLOBAL, generator_kinds, generator_states, restore_generators
 from .isolation import OwnStream
 from .keying import LoaderSeed
 from .keys import epoch_key, index_number
 from .position import Position, Progress
+
+_PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed")
+"""Samplers of these modules remember nothing: a pass depends on their generators, the global ones and the epoch."""
+_ENOUGH = 8
+"""How many indices must agree where the last epoch's do not: fewer may by chance."""
+_LAST = {"epoch": int, "done": int, "digest": int, "ended": bool, "generators": list, "sampler": object}
 
 
 class SamplerOrder:
@@ -51,92 +58,84 @@ class SamplerOrder:
         self._drop_last = drop_last
         self._indices: Any = sampler.sampler if type(sampler) is BatchSampler else sampler
         self.name = type(self._indices).__name__
+        self._is_plain = type(self._indices).__module__ in _PLAIN and self._stateful() is None
+        self._lived: Progress | None = None
+        self._fresh: list[Any] = []
+        self._is_loaded = False
 
     def __len__(self) -> int:
         return len(self._sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError it should
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
         position = progress.start
-        self._begin(position)
-        progress.memory = memory = SamplerMemory(self._where(), position, self._put_back)
-        stream = OwnStream(epoch_key(self._seed.value, position.epoch, "sampler"))
+        self._fresh = self._fresh or [self._own_state()]
+        memory = SamplerMemory(_kept(position) or {**self._where(), **self._last()}, position, self._rewind)
+        begun = self._begin(position)
+        memory.batches, memory.digest = begun.batches, begun.digest
+        progress.memory, self._lived = memory, progress
         key = epoch_key(self._seed.value, position.epoch, "samples")
-        seen: dict[int, int] | None = None if _gives_each_once(self._indices) else {}
-        with stream:
-            iterator = iter(self._sampler)
-        number = 0
-        while True:
-            with stream:
-                try:
-                    given = next(iterator)
-                except StopIteration:
-                    _require_reached(number, position)
-                    return
-            indices = _as_batch(given) if self._is_batched else [given]
-            memory.digest = digest(memory.digest, indices)
-            occurrences = None if seen is None else _count(indices, seen)
-            number += 1
-            if number == position.done:
-                _require_same(memory.digest, position)
-            if number > position.done:
-                memory.ahead.append(memory.digest)
-                progress.taken += 1
-                yield Fetch(indices, key, position.epoch, occurrences)
+        for indices, occurrences in begun:
+            memory.batches, memory.digest = begun.batches, begun.digest
+            memory.ahead.append(begun.digest)
+            progress.taken += 1
+            yield Fetch(indices, key, position.epoch, occurrences)
 
     def identity(self) -> dict[str, Any]:
-        length = len(self._indices) if isinstance(self._indices, Sized) else None
+        try:
+            length = len(self._indices)
+        except (TypeError, ValueError, NotImplementedError):  # it has none, or cannot say it
+            length = None
         return {"order": self.name, "length": length, "batch": self._batch_size, "drop_last": self._drop_last}
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
-        if progress is None:
-            return {"done": 0, "digest": 0, **self._where()}
-        if progress.memory is None:  # begun, and no batch asked for: it still is where it was loaded from
-            return _kept(progress.start) or {"done": 0, "digest": 0, **self._where()}
-        memory: SamplerMemory = progress.memory
-        done = progress.start.done + progress.yielded
-        return {"done": done, "digest": memory.forget(progress.yielded), **memory.where}
+        if progress is not None and progress.memory is not None:
+            memory: SamplerMemory = progress.memory
+            done = progress.start.done + progress.yielded
+            return {**memory.where, "done": done, "digest": memory.forget(progress.yielded)}
+        # Begun, and no batch asked for: it still is where it was loaded from.
+        kept = None if progress is None else _kept(progress.start)
+        return kept or {"done": 0, "digest": 0, **self._where(), **self._last()}
 
     def require_fit(self, position: Position) -> None:
         """Nothing: the ranks are the sampler's business."""
 
     def position(self, state: Mapping[str, Any]) -> Position:
-        here = [name for name, _ in generator_states(self._sampler)]
-        saved = [entry[0] for entry in state["generators"]]
-        if here != saved:
-            raise ResumeMismatchError(
-                explain(
-                    "the sampler has other generators than the saved one",
-                    (f"saved: {saved}", f"here: {here}"),
-                    "Make it with the same generator= as when the state was saved.",
-                )
-            )
-        if (state["sampler"] is None) != (self._own_state() is None):
-            raise ResumeMismatchError(
-                explain(
-                    "only one of the saved sampler and this one has a state_dict()",
-                    (f"saved: {state['sampler'] is not None}", f"here: {self._own_state() is not None}"),
-                    "Use the sampler that the state was saved with.",
-                )
-            )
+        last: Any = state.get("last", {})
+        if "last" in state and not all(isinstance(last.get(name), kind) for name, kind in _LAST.items()):
+            raise _refusal("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
+        here, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
+        # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
+        if here != saved and (self._is_plain or not (state["done"] or last)):
+            remedy = "Make it with the same generator= as when the state was saved."
+            raise _refusal("the sampler has other generators than the saved one", saved, here, remedy)
+        said = state["sampler"] is not None
+        says = self._stateful() is not None if said else self._own_state() is not None
+        if said != says:
+            remedy = "Use the sampler that the state was saved with."
+            raise _refusal("only one of the saved sampler and this one has a state_dict()", said, says, remedy)
         return Position(state["epoch"], state["done"], state)
 
     def look(self, position: Position, count: int) -> list[Fetch]:
         """Return the first fetches from `position` on, and leave the sampler where it is."""
-        where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
+        copied = self._copy()
+        if copied is not None:
+            return list(islice(copied.fetches(Progress(position)), count))
+        where, lived, epochs = self._where(), self._lived, [sampler.epoch for sampler in self._told_epochs()]
         try:
             return list(islice(self.fetches(Progress(position)), count))
         finally:
-            self._put_back(where)
+            self._lived = lived
+            self._put_back(where, position.epoch)
             for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
                 _tell(sampler, epoch)
 
     def leave(self, progress: Progress) -> None:
         """Bring the sampler to where it would be if nobody had fetched ahead of an epoch that was left."""
         memory: SamplerMemory | None = progress.memory
-        if memory is not None and not progress.superseded:
-            memory.undo()
-            for _ in islice(self.fetches(Progress(progress.start)), progress.yielded):
-                pass  # the sampler gives what was yielded once more, and moves on by it
+        if memory is not None and not progress.superseded and not memory.is_left:
+            if progress.start.done + progress.yielded < memory.batches:
+                self._rewind(memory, progress.yielded)
+            memory.is_left = True
 
     def users_epoch(self) -> int | None:
         """Return the epoch that the user has set on a DistributedSampler since a loader did; None if they have not.
@@ -145,24 +144,125 @@ class SamplerOrder:
         """
         return users_epoch(self._told_epochs())
 
-    def _begin(self, position: Position) -> None:
-        if position.state is not None:
-            self._put_back(position.state)
+    def _begin(self, position: Position) -> Pass:
+        """Return the epoch's pass, past what of it is behind.
+
+        The last epoch is gone through again first, by its indices alone: a sampler that gives the same one has come to
+        remember the same, shown or not. Where it gives another one, those of this epoch must be enough.
+        """
+        saved = position.state
+        if saved is None:
+            return self._pass(position.epoch)
+        refusal, last = None, saved.get("last")
+        if last is not None:
+            try:
+                self._again(last, last["epoch"], is_ended=last["ended"])
+                begun = self._pass(position.epoch)
+                if begun.agrees(saved["done"], saved["digest"]):
+                    return begun
+            except ResumeMismatchError as error:
+                refusal = error
+        begun, _ = self._again(saved, position.epoch)
+        if refusal is not None and begun.indices < _ENOUGH:
+            raise refusal
+        return begun
+
+    def _again(self, saved: Mapping[str, Any], epoch: int, *, is_ended: bool = False) -> tuple[Pass, Any]:
+        """Return a pass that has given the indices again that were given before, and what was put back before it.
+
+        What a sampler says between two passes may mean the end of the one before. If it then begins each as its first,
+        the state that it said before that is the right one.
+
+        Raises:
+            ResumeMismatchError: The sampler does not give them.
+        """
+        found = []
+        for state in (saved["sampler"], *(self._fresh if self._stateful() is not None else ())):
+            where = {**saved, "sampler": state}
+            self._put_back(where, epoch)
+            begun = self._pass(epoch)
+            if begun.agrees(saved["done"], saved["digest"]) and not (is_ended and next(begun, None)):
+                return begun, where
+            found.append(begun)
+        raise _mismatch(saved, epoch, found[0])
+
+    def _pass(self, epoch: int) -> Pass:
         for sampler in self._parts():
             if callable(getattr(sampler, "set_epoch", None)):
-                _tell(sampler, position.epoch)
+                _tell(sampler, epoch)
+        key, counts = epoch_key(self._seed.value, epoch, "sampler"), not _gives_each_once(self._indices)
+        begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
+        if begun.is_empty and self._is_loaded:  # with a state that said the end: that is used up now
+            begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
+        self._is_loaded = False
+        return begun
+
+    def _rewind(self, memory: SamplerMemory, count: int | None) -> None:
+        """Bring the sampler back to where its pass had given so many batches; None: to before the pass.
+
+        What is to be put back for that is tried on a copy, by all that was fetched.
+        """
+        epoch, where, copied = memory.start.epoch, memory.where, self._copy()
+        to = {"done": memory.start.done + (count or 0), "digest": memory.forget(count or 0)}
+        try:
+            if copied is not None:
+                _, where = copied._again({**where, "done": memory.batches, "digest": memory.digest}, epoch)
+            self._put_back(where, epoch)
+            if count is not None and to["done"] and not (begun := self._pass(epoch)).agrees(**to):
+                raise _mismatch(to, epoch, begun)
+        except ResumeMismatchError as error:
+            remedy = "Use num_workers=0, or let epochs go to their end."
+            text = "an epoch was left, and the sampler remembers what workers had fetched ahead of it"
+            warn(NondeterminismWarning, explain(text, tuple(str(error).splitlines()), remedy))
+
+    def _put_back(self, where: Mapping[str, Any], epoch: int) -> None:
+        kinds = [entry[0] for entry in where["generators"]]
+        if len(kinds) > len(generator_kinds(self._sampler)):
+            self._pass(epoch)  # it makes them when it is iterated
+        if kinds == generator_kinds(self._sampler):
+            restore_generators(self._sampler, where["generators"])
+        if where["sampler"] is not None:
+            self._stateful().load_state_dict(copy.deepcopy(where["sampler"]))
+            self._is_loaded = True
+
+    def _copy(self) -> SamplerOrder | None:
+        """Return this order with a copy of the sampler, which may move; None: it has none, or nothing hidden moves."""
+        shared = [getattr(part, name, None) for part in self._parts() for name in ("data_source", "dataset")]
+        order = copy.copy(self)
+        if self._is_plain:
+            return None
+        try:
+            order._sampler = copy.deepcopy(self._sampler, {id(one): one for one in (*shared, *GLOBAL)})
+        except Exception:  # noqa: BLE001 - what cannot be copied, such as an open file or a lock, may raise anything
+            return None
+        order._indices = order._parts()[0 if self._indices is self._sampler else 1]
+        return order
 
     def _where(self) -> dict[str, Any]:
         """Return what the sampler's next pass depends on, as far as it shows."""
         return {"generators": generator_states(self._sampler), "sampler": self._own_state()}
 
-    def _put_back(self, where: Mapping[str, Any]) -> None:
-        restore_generators(self._sampler, where["generators"])
-        if where["sampler"] is not None:
-            self._stateful().load_state_dict(copy.deepcopy(where["sampler"]))
+    def _last(self) -> dict[str, Any]:
+        """Return the epoch that the sampler went through last, for what it does not show; empty if there is none."""
+        progress = None if self._is_plain else self._lived
+        if progress is None or not (progress.ended or progress.memory.is_left):
+            return {}
+        memory: SamplerMemory = progress.memory
+        done, digest = memory.batches, memory.digest
+        if not progress.ended:
+            done, digest = progress.start.done + progress.yielded, memory.forget(progress.yielded)
+            if not done:  # as if it had not been begun
+                return {name: memory.where[name] for name in ("last",) if name in memory.where}
+        where = {name: memory.where[name] for name in ("generators", "sampler")}
+        return {
+            "last": {"epoch": progress.start.epoch, "done": done, "digest": digest, "ended": progress.ended, **where}
+        }
 
     def _parts(self) -> list[Any]:
-        return [self._sampler] if self._indices is self._sampler else [self._sampler, self._indices]
+        parts: list[Any] = [self._sampler]
+        while isinstance(parts[-1], BatchSampler) and hasattr(parts[-1], "sampler"):
+            parts.append(parts[-1].sampler)
+        return parts
 
     def _told_epochs(self) -> list[Any]:
         return [one for one in self._parts() if isinstance(one, DistributedSampler)]
@@ -172,25 +272,76 @@ class SamplerOrder:
 
     def _own_state(self) -> Any:
         stateful = self._stateful()
-        return None if stateful is None else copy.deepcopy(stateful.state_dict())
+        try:
+            return None if stateful is None else copy.deepcopy(stateful.state_dict())
+        except AttributeError:  # it has nothing to say before it was iterated
+            return None
+
+
+class Pass:
+    """The batches of one `iter(sampler)`: their indices, and how often it gave each before (None: none of them).
+
+    Attributes:
+        batches: How many were taken.
+        indices: How many indices were in them.
+        digest: 32 bits that depend on all of those.
+        is_empty: Whether there is no first batch; it is asked for at once.
+    """
+
+    def __init__(self, sampler: Iterable[Any], key: int, *, is_batched: bool, counts: bool) -> None:
+        self._stream = OwnStream(key)
+        self._is_batched = is_batched
+        self._seen: dict[int, int] | None = {} if counts else None
+        self.batches = self.indices = self.digest = 0
+        with self._stream:
+            self._iterator = iter(sampler)
+        self._ahead = self._ask()
+        self.is_empty = not self._ahead
+
+    def __iter__(self) -> Pass:
+        return self
+
+    def __next__(self) -> tuple[Any, list[int] | None]:
+        ahead, self._ahead = self._ahead or self._ask(), []
+        if not ahead:
+            raise StopIteration
+        self.batches += 1
+        self.indices += len(ahead[0])
+        self.digest = digest(self.digest, ahead[0])
+        return ahead[0], None if self._seen is None else _count(ahead[0], self._seen)
+
+    def agrees(self, done: int, digest: int) -> bool:
+        """Go on to where so many batches were taken, and return whether they have this digest."""
+        for _ in islice(self, max(done - self.batches, 0)):
+            pass
+        return (self.batches, self.digest) == (done, digest)
+
+    def _ask(self) -> list[Any]:
+        with self._stream:
+            return [_as_batch(given) if self._is_batched else [given] for given in islice(self._iterator, 1)]
 
 
 class SamplerMemory:
     """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far.
 
     Attributes:
-        where: What the sampler's pass began with.
-        digest: Of the indices of all batches fetched.
+        where: What the sampler's pass began with, and the epoch before it.
+        start: Where the epoch was begun, or gone on with.
+        batches: How many batches the pass has given, with those before the start.
+        digest: Of the indices of all of them.
         ahead: Of those up to each batch that was fetched and not yielded.
+        is_left: Whether the epoch was left, and the sampler is where the last batch was yielded.
     """
 
-    def __init__(self, where: dict[str, Any], position: Position, put_back: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, where: dict[str, Any], start: Position, rewind: Callable[[SamplerMemory, Any], None]) -> None:
         self.where = where
-        self.digest = 0
+        self.start = start
+        self.batches = self.digest = 0
         self.ahead: deque[int] = deque()
-        self._put_back = put_back
+        self.is_left = False
+        self._rewind = rewind
         self._forgotten = 0
-        self._last = 0 if position.state is None else position.state["digest"]
+        self._last = 0 if start.state is None else start.state["digest"]
 
     def forget(self, yielded: int) -> int:
         """Return the digest of all indices up to the batch that was yielded last; forget those before it."""
@@ -201,7 +352,7 @@ class SamplerMemory:
 
     def undo(self) -> None:
         """Put the sampler back to where its pass began."""
-        self._put_back(self.where)
+        self._rewind(self, None)
 
 
 def _tell(sampler: Any, epoch: int) -> None:
@@ -219,7 +370,7 @@ def digest(before: int, indices: Any) -> int:
     """Return 32 bits that depend on the indices given so far and on these."""
     try:
         data = struct.pack(f"<{len(indices)}q", *indices)
-    except struct.error:  # not integers, or very large ones
+    except (struct.error, TypeError):  # not integers, or very large ones; arrays and tensors of several elements
         data = struct.pack(f"<{len(indices)}Q", *(index_number(index) % 2**64 for index in indices))
     return zlib.crc32(data, before)
 
@@ -227,7 +378,8 @@ def digest(before: int, indices: Any) -> int:
 def _kept(position: Position) -> dict[str, Any] | None:
     if position.state is None:
         return None
-    return {name: position.state[name] for name in ("done", "digest", "generators", "sampler")}
+    names = ("done", "digest", "generators", "sampler", "last")
+    return {name: position.state[name] for name in names if name in position.state}
 
 
 def _count(indices: Any, seen: dict[int, int]) -> list[int] | None:
@@ -249,27 +401,28 @@ def _gives_each_once(sampler: Any) -> bool:
 
 
 def _is_stateful(sampler: Any) -> bool:
-    return callable(getattr(sampler, "state_dict", None)) and callable(getattr(sampler, "load_state_dict", None))
+    if not callable(getattr(sampler, "load_state_dict", None)):
+        return False
+    try:
+        inspect.signature(sampler.state_dict).bind()
+    except (AttributeError, TypeError):  # it has none, or wants to be told what only others know
+        return False
+    return True
 
 
-def _require_same(found: int, position: Position) -> None:
-    if position.state is not None and position.state["digest"] != found:
-        raise ResumeMismatchError(
-            explain(
-                "the sampler does not give the indices again that it gave before the state was saved",
-                (f"saved: digest {position.state['digest']:#x} of {position.done} batches", f"here: {found:#x}"),
-                "Let it draw from generators that it holds or from global ones, or give it state_dict() and "
-                "load_state_dict() for what else its order depends on.",
-            )
-        )
+def _mismatch(saved: Mapping[str, Any], epoch: int, found: Pass) -> ResumeMismatchError:
+    if found.batches < saved["done"]:
+        remedy = "Use the sampler and the data that the state was saved with."
+        text = "the sampler gives fewer batches than the saved position is past"
+        return _refusal(text, saved["done"], found.batches, remedy)
+    return _refusal(
+        "the sampler does not give the indices again that it gave before the state was saved",
+        f"digest {saved['digest']:#x} of {saved['done']} batches of epoch {epoch}",
+        f"{found.digest:#x}",
+        "Let it draw from generators that it holds or from global ones, or give it state_dict() and "
+        "load_state_dict() for what else its order depends on.",
+    )
 
 
-def _require_reached(number: int, position: Position) -> None:
-    if number < position.done:
-        raise DeterministicError(
-            explain(
-                "the sampler gives fewer batches than the saved position is past",
-                (f"saved: {position.done}", f"here: {number}"),
-                "Use the sampler and the data that the state was saved with.",
-            )
-        )
+def _refusal(differs: str, saved: object, here: object, remedy: str) -> ResumeMismatchError:
+    return ResumeMismatchError(explain(differs, (f"saved: {saved}", f"here: {here}"), remedy))

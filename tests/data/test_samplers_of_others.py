@@ -1,0 +1,469 @@
+"""Samplers that others wrote: with a state that says its end, with generators made late, with a hidden memory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DistributedSampler, Sampler
+
+from deterministic.errors import DeterministicError, NondeterminismWarning, ResumeMismatchError
+
+from .datasets import Draws, batches, epochs, loader
+
+LENGTH = 20
+BATCHES = 5  # of 4
+
+
+class Base(Sampler[int]):
+    """An order of its own from generators, of which it may have any."""
+
+    def __init__(self) -> None:
+        self.data_source = range(LENGTH)
+
+    def __len__(self) -> int:
+        return LENGTH
+
+    def order(self) -> list[int]:
+        return list(torch.randperm(LENGTH).tolist())
+
+
+class Resets(Base):
+    """torchdata's protocol: after a pass its state says the end, and every pass resets it."""
+
+    at = 0
+    resume: int | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        self.at, self.resume = self.resume or 0, None
+        for index in self.order()[self.at :]:
+            self.at += 1
+            yield index
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.resume = state["at"]
+
+
+class Stays(Resets):
+    """The same, but what was loaded stays in force."""
+
+    start = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.at = self.start
+        for index in self.order()[self.at :]:
+            self.at += 1
+            yield index
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.start = state["at"]
+
+
+class Counts(Base):
+    """Counts its passes itself, and where it is in them."""
+
+    times = at = 0
+
+    def order(self) -> list[int]:
+        return list(np.random.RandomState(self.times).permutation(LENGTH).tolist())
+
+    def __iter__(self) -> Iterator[int]:
+        for index in self.order()[self.at :]:
+            self.at += 1
+            yield index
+        self.times, self.at = self.times + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"times": self.times, "at": self.at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.times, self.at = state["times"], state["at"]
+
+
+class OwnIterator(Base):
+    """Is its own iterator, which resets when it is asked for one."""
+
+    def __iter__(self) -> OwnIterator:
+        self.left = self.order()
+        return self
+
+    def __next__(self) -> int:
+        if not self.left:
+            raise StopIteration
+        return self.left.pop()
+
+
+class SaysLate(OwnIterator):
+    """Has nothing to say before it was iterated."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"left": len(self.left)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class MadeAnew(Base):
+    """Makes its generator whenever it is iterated, and keeps it."""
+
+    def __iter__(self) -> Iterator[int]:
+        self.rng = random.Random(7)
+        return iter(self.rng.sample(range(LENGTH), LENGTH))
+
+
+class MadeOnce(MadeAnew):
+    """Makes its generator when it is first iterated, and goes on with it."""
+
+    rng: Any = None
+
+    def __iter__(self) -> Iterator[int]:
+        self.rng = self.rng or random.Random(7)
+        for _ in range(LENGTH):
+            yield self.rng.randrange(LENGTH)
+
+
+class Shuffles(Base):
+    """Shuffles its own list in place, and does not say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.indices = list(range(LENGTH))
+
+    def __iter__(self) -> Iterator[int]:
+        random.shuffle(self.indices)
+        return iter(self.indices)
+
+
+class Endless(Base):
+    """Never ends, and has no length."""
+
+    __len__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = np.random.default_rng(5)
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield int(self.generator.integers(LENGTH))
+
+
+class Lazily(Base):
+    """Gives every batch as an iterator that draws."""
+
+    def __len__(self) -> int:
+        return BATCHES
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(BATCHES):
+            yield (random.randrange(LENGTH) for _ in range(4))
+
+
+class Untellable(Base):
+    """Cannot be asked for its length."""
+
+    def __len__(self) -> int:
+        raise ValueError("ambiguous")
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order())
+
+
+class Asks(Untellable):
+    """Wants to be told something before it says its state."""
+
+    def state_dict(self, samples: int) -> dict[str, Any]:
+        return {"samples": samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+def distributed() -> Any:
+    sampler = pytest.importorskip("torchdata.stateful_dataloader.sampler")
+    return sampler.StatefulDistributedSampler(Draws(LENGTH), 1, 0)
+
+
+def torchdatas_random() -> Any:
+    return pytest.importorskip("torchdata.stateful_dataloader.sampler").RandomSampler(range(LENGTH))
+
+
+def torchdatas_batches() -> Any:
+    return pytest.importorskip("torchdata.stateful_dataloader.sampler").BatchSampler(distributed(), 4, False)
+
+
+EXACT: dict[str, Callable[[], dict[str, Any]]] = {
+    "resets": lambda: {"sampler": Resets()},
+    "resets, in batches": lambda: {"batch_sampler": BatchSampler(Resets(), 4, False)},
+    "stays": lambda: {"sampler": Stays()},
+    "counts": lambda: {"sampler": Counts()},
+    "its own iterator": lambda: {"sampler": OwnIterator()},
+    "says late": lambda: {"sampler": SaysLate()},
+    "made anew": lambda: {"sampler": MadeAnew()},
+    "made once": lambda: {"sampler": MadeOnce()},
+    "lazy batches": lambda: {"batch_sampler": Lazily()},
+    "no length to tell": lambda: {"sampler": Untellable()},
+    "asks": lambda: {"sampler": Asks()},
+    "torchdata, distributed": lambda: {"sampler": distributed()},
+    "torchdata, random": lambda: {"sampler": torchdatas_random()},
+    "torchdata, batches": lambda: {"batch_sampler": torchdatas_batches()},
+}
+HIDING: dict[str, Callable[[], dict[str, Any]]] = {
+    "shuffles": lambda: {"sampler": Shuffles()},
+}
+ALL = {**EXACT, **HIDING}
+
+
+def new(name: str, **arguments: Any) -> Any:
+    made = ALL[name]()
+    return loader(Draws(LENGTH), **made, **({} if "batch_sampler" in made else {"batch_size": 4}), **arguments)
+
+
+def saved(iterated: Any) -> Any:
+    return json.loads(json.dumps(iterated.state_dict()))
+
+
+def resumed(name: str, state: Any, **arguments: Any) -> Any:
+    later = new(name, **arguments)
+    later.load_state_dict(state)
+    assert saved(later) == state, "loaded, and not begun"
+    return later
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("done", range(0, 4 * BATCHES, 3))
+def test_it_goes_on_as_if_nobody_had_interrupted_it(name: str, done: int) -> None:
+    whole = [batch for epoch in epochs(new(name), 5) for batch in epoch]
+    iterated = new(name)
+    epochs(iterated, done // BATCHES)
+    iterator = iter(iterated) if done % BATCHES else iter(())
+    batches(iterator, done % BATCHES)
+    later = resumed(name, saved(iterated))
+    iterator = iter(later)
+    assert batches(iterator, 2) == whole[done:][:2][: BATCHES - done % BATCHES]
+    again = resumed(name, saved(later))
+    rest = [batch for epoch in epochs(again, 2) for batch in epoch]
+    start = min(done + 2, (done // BATCHES + 1) * BATCHES)
+    assert rest == whole[start:][: len(rest)]
+    assert len(rest) > BATCHES
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("workers", [{"num_workers": 1}, {"num_workers": 2, "persistent_workers": True}], ids=str)
+def test_workers_that_fetch_ahead_change_nothing(name: str, workers: dict[str, Any]) -> None:
+    first, second, third = epochs(new(name), 3)
+    iterated = new(name, **workers)
+    epochs(iterated, 1)
+    iterator = iter(iterated)
+    assert batches(iterator, 2) == second[:2]
+    state = saved(iterated)
+    del iterator
+    later = resumed(name, state, **workers)
+    assert epochs(later, 2) == [second[2:], third]
+    iterated.load_state_dict(state)
+    assert epochs(iterated, 2) == [second[2:], third], "a loader that was used, too"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_follows_a_break_is_the_same_with_workers_and_after_a_resume(name: str) -> None:
+    def taken(iterated: Any, counts: list[int]) -> Any:
+        return [[batch.tolist() for batch in itertools.islice(iterated, count)] for count in counts]
+
+    alone = new(name)
+    expected = taken(alone, [2, 3, 9])
+    if name in EXACT:
+        assert taken(new(name, num_workers=2), [2, 3, 9]) == expected
+    iterated = new(name)
+    taken(iterated, [2, 3])
+    iterated.set_epoch(2)
+    if name in HIDING:
+        with pytest.raises(ResumeMismatchError, match="of 3 batches of epoch 1"):
+            taken(resumed(name, saved(iterated)), [9])
+    else:
+        assert taken(resumed(name, saved(iterated)), [9]) == expected[2:]
+    if name not in {"made once"}:  # a generator cannot be unmade
+        iterated = new(name)
+        assert taken(iterated, [2, 3, 9]) == expected
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_look_moves_nothing_whatever_it_remembers(name: str, workers: int) -> None:
+    expected = epochs(new(name), 3)
+    iterated = new(name, num_workers=workers)
+    seen = []
+    for epoch in range(3):
+        assert iterated.peek().tolist() == expected[epoch][0]
+        iterated.check(3)
+        seen += epochs(iterated, 1)
+    assert seen == expected
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_what_it_hides_is_right_after_one_epoch_and_refused_after_two(name: str) -> None:
+    first, second, third = epochs(new(name), 3)
+    iterated = new(name)
+    assert epochs(resumed(name, saved(iterated)), 1) == [first]
+    epochs(iterated, 1)
+    assert epochs(resumed(name, saved(iterated)), 2) == [second, third]
+    batches(iter(iterated), 1)
+    assert epochs(resumed(name, saved(iterated)), 1) == [second[1:]]
+    epochs(iterated, 1)
+    for state in (saved(iterated), (batches(iter(iterated), 1), saved(iterated))[1]):
+        with pytest.raises(ResumeMismatchError, match=r"digest 0x\w+ of 5 batches of epoch 1\n  here: 0x"):
+            next(iter(resumed(name, state)))
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_workers_that_fetched_ahead_of_a_break_are_told_of_where_that_cannot_be_undone(name: str) -> None:
+    iterated = new(name, num_workers=1)
+    batches(iter(iterated), 1)
+    with pytest.warns(NondeterminismWarning, match=r"had fetched ahead[\s\S]*saved: digest[\s\S]*num_workers=0"):
+        iterated.set_epoch(1)
+
+
+def test_a_state_within_an_epoch_stands_for_more_than_its_first_indices() -> None:
+    """A user who changes the sampler between epochs can give the last one no more, but enough of this one."""
+
+    class Moved(Base):
+        by = 0
+
+        def __iter__(self) -> Iterator[int]:
+            return iter((index + self.by) % LENGTH for index in self.order())
+
+    def new_at(by: int) -> Any:
+        sampler = Moved()
+        sampler.by = by
+        return sampler, loader(Draws(LENGTH), sampler=sampler, batch_size=4)
+
+    sampler, iterated = new_at(0)
+    epochs(iterated, 1)
+    sampler.by = 5
+    expected = [batch.tolist() for batch in iterated]
+    for done in (1, 3):
+        sampler, iterated = new_at(0)
+        epochs(iterated, 1)
+        sampler.by = 5
+        batches(iter(iterated), done)
+        _, later = new_at(5)
+        later.load_state_dict(saved(iterated))
+        if done == 1:
+            with pytest.raises(ResumeMismatchError, match="of 5 batches of epoch 0"):
+                next(iter(later))
+        else:
+            assert epochs(later, 1) == [expected[done:]]
+
+
+def test_one_without_an_end_is_resumed_and_left() -> None:
+    def made(**arguments: Any) -> Any:
+        return loader(Draws(LENGTH), sampler=Endless(), batch_size=4, **arguments)
+
+    def taken(iterated: Any, count: int) -> Any:
+        return [batch.tolist() for batch in itertools.islice(iterated, count)]
+
+    expected = taken(made(), 30)
+    iterated = made(num_workers=1)
+    iterator = iter(iterated)
+    batches(iterator, 7)
+    for _ in range(2):
+        later = made()
+        later.load_state_dict(saved(iterated))
+        iterator = iter(later)
+        assert batches(iterator, 2) == expected[7:9]
+    iterated.set_epoch(1)
+    assert iterated.peek().tolist() == taken(iterated, 1)[0]
+
+
+def test_a_state_of_before_is_taken_as_it_was() -> None:
+    first, second = epochs(new("counts"))
+    iterated = new("counts")
+    epochs(iterated, 1)
+    state = saved(iterated)
+    assert state.pop("last")["epoch"] == 0
+    later = new("counts")
+    later.load_state_dict(state)
+    assert epochs(later, 1) == [second]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("epoch", None), ("done", "3"), ("digest", None), ("ended", 1), ("generators", {})]
+)
+def test_a_damaged_account_of_the_last_epoch_is_refused(name: str, value: Any) -> None:
+    iterated = new("resets")
+    epochs(iterated, 1)
+    state = saved(iterated)
+    for last in ({**state["last"], name: value}, {}, None, []):
+        with pytest.raises(ResumeMismatchError, match="no place"):
+            iterated.load_state_dict({**state, "last": last})
+
+
+def test_generators_of_other_kinds_are_refused_with_both() -> None:
+    iterated = new("made anew")
+    epochs(iterated, 1)
+    state = saved(iterated)
+    del state["last"]
+    with pytest.raises(ResumeMismatchError, match=r"saved: \['Random'\]\n  here: \[\]"):
+        new("made anew").load_state_dict(state)
+
+
+def test_a_sampler_inside_a_batch_sampler_of_any_kind_is_told_the_epoch() -> None:
+    class Reversed(BatchSampler):
+        def __iter__(self) -> Iterator[list[int]]:
+            return iter(list(super().__iter__())[::-1])
+
+    def made() -> Any:
+        inner: DistributedSampler[Any] = DistributedSampler(Draws(LENGTH), 2, 0)
+        return inner, loader(Draws(LENGTH), batch_sampler=Reversed(inner, 4, False))
+
+    first, second = epochs(made()[1])
+    assert first != second
+    inner, iterated = made()
+    inner.set_epoch(1)
+    assert epochs(iterated, 1) == [second]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        [np.array([1, 2]), np.array([3, 0]), np.array([1, 2])],
+        [torch.tensor([1, 2]), torch.tensor([3, 0])],
+        [torch.tensor(1.5), torch.tensor(2.5)],
+        [np.float64(1.5), 2.5, 2**70],
+        [np.array([], dtype=np.int64), torch.empty(0)],
+        [np.array([1.5]), np.array(["a", "b"]), torch.ones(2, 2, dtype=torch.bfloat16)],
+    ],
+    ids=repr,
+)
+def test_indices_that_are_arrays_are_what_they_are_in_a_plain_loader(order: list[Any]) -> None:
+    class Named(Draws):
+        def __getitem__(self, index: Any) -> Any:
+            return str(index), super().__getitem__(0).tolist()
+
+    def made(batched: bool) -> Any:
+        sampling = {"batch_sampler": [order, np.array([[1, 2], [3, 0]])]} if batched else {"sampler": order * 2}
+        return loader(Named(LENGTH), collate_fn=list, **sampling, **({} if batched else {"batch_size": 2}))
+
+    for batched in (False, True):
+        expected = list(made(batched))
+        plain = torch.utils.data.DataLoader(
+            Named(LENGTH), collate_fn=list, batch_sampler=made(batched).batch_sampler
+        )
+        assert [[name for name, _ in batch] for batch in plain] == [[name for name, _ in batch] for batch in expected]
+        drawn = [str(draws) for batch in expected for _, draws in batch]
+        assert len(set(drawn)) == len(drawn)
+        iterated = made(batched)
+        batches_seen = next(iter(iterated))
+        assert batches_seen == expected[0]
+        later = made(batched)
+        later.load_state_dict(saved(iterated))
+        assert list(later) == expected[1:]
+        assert later.replay(0, order[0]) == expected[0][0]
