@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, ResumeMismatchError, explain
 from ..trace.active import ACTIVE
 from .isolation import Isolated
 from .position import Epochs, Progress
@@ -134,6 +134,8 @@ class LoaderIterator:
                     memory.see(batch)
             except StopIteration:
                 break
+            except ResumeMismatchError:
+                raise
             except Exception:
                 # It raised when it was seen first, too, and was counted.
                 _logger.debug("a batch that is loaded again raised", exc_info=True)

@@ -20,11 +20,12 @@ _NAMES = {
     "batch": "batch_size",
     "drop_last": "drop_last",
     "num_workers": "num_workers",
+    "persistent_workers": "persistent_workers",
     "rank": "rank",
     "world_size": "world_size",
 }
-_OMITTED = {"drop_last": False}
-"""What a missing entry means: an own order leaves it out, to stay small."""
+_OMITTED = {"drop_last": False, "persistent_workers": False}
+"""What a missing entry means: orders leave it out, to stay small."""
 
 
 def save(order: Order, seed: LoaderSeed, epochs: Epochs) -> dict[str, Any]:

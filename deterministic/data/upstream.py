@@ -121,10 +121,12 @@ class Upstream:
             self._first = said
             if gave or place is None or place.fetched or not place.ended:
                 return False
-        elif said != first or said == pickle.dumps((gave, self._before[0])):
+        elif said != first or (gave and said == pickle.dumps((gave, self._before[0]))):
             self._before = None
             return False
         (before,), self._before = self._before, None
+        if before is None and gave:
+            return False
         if before is None:
             raise ResumeMismatchError(
                 explain(
