@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, ResumeMismatchError, cut, explain
+from .dataset_epoch import DatasetEpoch
 from .shown import shown
 
 
@@ -48,8 +49,9 @@ class Upstream:
         self.uses_state = uses_state
         self.can_seek = uses_state and can_seek(dataset)
         self.has_given = False
-        self._as_made = {} if self.can_seek else shown(dataset)
-        self._before: tuple[Any] | None = None  # what it said before a place was loaded, until a pass began elsewhere
+        # What is told its epoch need not remember it, and may count whatever it likes.
+        self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
+        self._before: list[Any] | None = None  # what it said before a place was loaded, until a pass began elsewhere
         self._first: bytes | None = None  # what it said after the first sample of the pass that began at that place
 
     def copy(self) -> Upstream:
@@ -73,13 +75,13 @@ class Upstream:
         """Put the dataset at a place; what it said there is kept for `begins_where_it_was_put`."""
         of_dataset = stated(place)[0]
         if of_dataset is not None and self.can_seek:
-            self._before, self._first = (self._state(),), None
+            self._before, self._first = self._said(), None
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
     def begin(self, place: Place | None) -> Any:
         """Begin a pass at a place (None: where the dataset is), and return its iterator."""
         of_iterator = stated(place)[1]
-        if place is not None and not self.can_seek:
+        if place is not None and self._as_made:
             self._require_shown(stated(place)[2])
         # One that is its own iterator may begin anew in __iter__(): within an epoch its place is loaded after that.
         is_own = place is not None and place.fetched > 0 and hasattr(self.dataset, "__next__")
@@ -116,18 +118,18 @@ class Upstream:
         """
         if self._before is None:
             return False
-        said, first = pickle.dumps((gave, self._state())), self._first
+        said, first = pickle.dumps((gave, self._said())), self._first
         if stated(place)[0] is not None:
             self._first = said
             if gave or place is None or place.fetched or not place.ended:
                 return False
-        elif said != first or (gave and said == pickle.dumps((gave, self._before[0]))):
+        elif said != first or (gave and said == pickle.dumps((gave, self._before))):
             self._before = None
             return False
-        (before,), self._before = self._before, None
-        if before is None and gave:
+        before, self._before = self._before, None
+        if not before and gave:
             return False
-        if before is None:
+        if not before:
             raise ResumeMismatchError(
                 explain(
                     "what the dataset said of itself after an epoch makes the next one empty",
@@ -136,7 +138,7 @@ class Upstream:
                     "anew once it is at its end.",
                 )
             )
-        self.dataset.load_state_dict(before)
+        self.dataset.load_state_dict(before[0])
         return True
 
     def place(self, iterator: Any, fetched: int, *, ended: bool) -> Place | None:
@@ -150,21 +152,18 @@ class Upstream:
 
     def between(self) -> Place | None:
         """Return where it is between two passes; None if there is nothing to say."""
-        of_dataset, changed = self._state(), self._changed()
+        now = shown(self.dataset) if self._as_made else {}
+        changed = {name: now[name] for name, value in self._as_made.items() if now.get(name, value) != value}
+        of_dataset = next(iter(self._said()), None)
         if of_dataset is None and not changed:
             return None
         return Place(0, self.has_given, pickle.dumps((of_dataset, None, changed)))
 
-    def _state(self) -> Any:
-        if not self.can_seek:
-            return None
+    def _said(self) -> list[Any]:
+        """Return what the dataset says of itself in a list, which is empty if it does not."""
         with suppress(Exception):  # before its first pass it may not have what it speaks of
-            return copy.deepcopy(self.dataset.state_dict())
-        return None
-
-    def _changed(self) -> dict[str, Any]:
-        now = {} if self.can_seek else shown(self.dataset)
-        return {name: now[name] for name, value in self._as_made.items() if now.get(name, value) != value}
+            return [copy.deepcopy(self.dataset.state_dict())] if self.can_seek else []
+        return []
 
     def _require_shown(self, changed: dict[str, Any]) -> None:
         """Refuse to begin a pass with a dataset that remembers other passes than the saved one did."""
