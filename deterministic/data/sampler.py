@@ -79,6 +79,7 @@ class SamplerOrder:
             memory.ahead.append(begun.digest)
             progress.taken += 1
             yield Fetch(indices, key, position.epoch, occurrences)
+        memory.is_over = True
 
     def identity(self) -> dict[str, Any]:
         try:
@@ -100,8 +101,8 @@ class SamplerOrder:
         """Nothing: the ranks are the sampler's business."""
 
     def position(self, state: Mapping[str, Any]) -> Position:
-        last: Any = state.get("last", {})
-        if "last" in state and not all(isinstance(last.get(name), kind) for name, kind in _LAST.items()):
+        last: Any = state.get("last")
+        if "last" in state and not _is_whole(last):
             raise _refusal("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
         here, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
         # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
@@ -133,7 +134,7 @@ class SamplerOrder:
         """Bring the sampler to where it would be if nobody had fetched ahead of an epoch that was left."""
         memory: SamplerMemory | None = progress.memory
         if memory is not None and not progress.superseded and not memory.is_left:
-            if progress.start.done + progress.yielded < memory.batches:
+            if memory.is_over or progress.start.done + progress.yielded < memory.batches:
                 self._rewind(memory, progress.yielded)
             memory.is_left = True
 
@@ -318,7 +319,11 @@ class Pass:
 
     def _ask(self) -> list[Any]:
         with self._stream:
-            return [_as_batch(given) if self._is_batched else [given] for given in islice(self._iterator, 1)]
+            try:
+                given = next(self._iterator)  # a for loop would call iter() once more, which may mean another pass
+            except StopIteration:
+                return []
+            return [_as_batch(given) if self._is_batched else [given]]
 
 
 class SamplerMemory:
@@ -330,6 +335,7 @@ class SamplerMemory:
         batches: How many batches the pass has given, with those before the start.
         digest: Of the indices of all of them.
         ahead: Of those up to each batch that was fetched and not yielded.
+        is_over: Whether the sampler was asked for more than its last batch.
         is_left: Whether the epoch was left, and the sampler is where the last batch was yielded.
     """
 
@@ -338,7 +344,7 @@ class SamplerMemory:
         self.start = start
         self.batches = self.digest = 0
         self.ahead: deque[int] = deque()
-        self.is_left = False
+        self.is_over = self.is_left = False
         self._rewind = rewind
         self._forgotten = 0
         self._last = 0 if start.state is None else start.state["digest"]
@@ -380,6 +386,12 @@ def _kept(position: Position) -> dict[str, Any] | None:
         return None
     names = ("done", "digest", "generators", "sampler", "last")
     return {name: position.state[name] for name in names if name in position.state}
+
+
+def _is_whole(last: Any) -> bool:
+    return isinstance(last, Mapping) and all(
+        name in last and isinstance(last[name], kind) for name, kind in _LAST.items()
+    )
 
 
 def _count(indices: Any, seen: dict[int, int]) -> list[int] | None:

@@ -59,7 +59,6 @@ class Numbers:
         self.rng: Any = random.Random(5) if kind.generator == "early" else None
         self.passes = 0
         self.loaded: dict[str, Any] | None = None
-        self.walk: Iterator[int] = iter(())
         if not kind.bare:
             self.at = 0
             self.begun: Any = None
@@ -73,9 +72,12 @@ class Numbers:
             self._go_to(loaded)
         else:
             self.begun = None if self.rng is None else self.rng.getstate()
-        self.walk = self._walk(self.passes)
+        walk = self._walk(self.passes)
         self.passes += 1
-        return self if self.kind.own_iterator else self.walk
+        if not self.kind.own_iterator:
+            return walk
+        self.walk = walk
+        return self
 
     def __next__(self) -> int:
         return next(self.walk)
@@ -164,6 +166,7 @@ def outcome(make: Make, plan: list[Step]) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReplayWarning)
         expected = play(make, plan, uninterrupted=True)
+        assert "leave" in plan or expected[LENGTH :: LENGTH + 1] == ["end"] * (len(expected) // (LENGTH + 1))
         try:
             found = play(make, plan, uninterrupted=False)
         except ResumeMismatchError:

@@ -245,7 +245,7 @@ def test_string_indices_have_keys_of_their_own() -> None:
 
 def test_a_sampler_that_hides_what_its_order_depends_on_is_found_out_on_resume() -> None:
     iterated = loader(sampler=Secretive())
-    epochs(iterated, 1)
+    epochs(iterated, 2)
     batches(iter(iterated), 3)
     later = loader(sampler=Secretive())
     later.load_state_dict(iterated.state_dict())

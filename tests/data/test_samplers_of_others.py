@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler, Sampler
 
-from deterministic.errors import DeterministicError, NondeterminismWarning, ResumeMismatchError
+from deterministic.errors import NondeterminismWarning, ResumeMismatchError
 
 from .datasets import Draws, batches, epochs, loader
 
@@ -90,16 +90,16 @@ class Counts(Base):
 
 
 class OwnIterator(Base):
-    """Is its own iterator, which resets when it is asked for one."""
+    """Gives batches and is its own iterator, which resets when it is asked for one; torch's batches would never end."""
 
-    def __iter__(self) -> OwnIterator:
+    def __iter__(self) -> Any:
         self.left = self.order()
         return self
 
-    def __next__(self) -> int:
+    def __next__(self) -> list[int]:
         if not self.left:
             raise StopIteration
-        return self.left.pop()
+        return [self.left.pop() for _ in range(4)]
 
 
 class SaysLate(OwnIterator):
@@ -194,7 +194,8 @@ def distributed() -> Any:
 
 
 def torchdatas_random() -> Any:
-    return pytest.importorskip("torchdata.stateful_dataloader.sampler").RandomSampler(range(LENGTH))
+    sampler = pytest.importorskip("torchdata.stateful_dataloader.sampler")
+    return sampler.RandomSampler(range(LENGTH), generator=torch.Generator().manual_seed(3))
 
 
 def torchdatas_batches() -> Any:
@@ -206,8 +207,8 @@ EXACT: dict[str, Callable[[], dict[str, Any]]] = {
     "resets, in batches": lambda: {"batch_sampler": BatchSampler(Resets(), 4, False)},
     "stays": lambda: {"sampler": Stays()},
     "counts": lambda: {"sampler": Counts()},
-    "its own iterator": lambda: {"sampler": OwnIterator()},
-    "says late": lambda: {"sampler": SaysLate()},
+    "its own iterator": lambda: {"batch_sampler": OwnIterator()},
+    "says late": lambda: {"batch_sampler": SaysLate()},
     "made anew": lambda: {"sampler": MadeAnew()},
     "made once": lambda: {"sampler": MadeOnce()},
     "lazy batches": lambda: {"batch_sampler": Lazily()},
@@ -254,13 +255,13 @@ def test_it_goes_on_as_if_nobody_had_interrupted_it(name: str, done: int) -> Non
     rest = [batch for epoch in epochs(again, 2) for batch in epoch]
     start = min(done + 2, (done // BATCHES + 1) * BATCHES)
     assert rest == whole[start:][: len(rest)]
-    assert len(rest) > BATCHES
+    assert len(rest) >= BATCHES
 
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("workers", [{"num_workers": 1}, {"num_workers": 2, "persistent_workers": True}], ids=str)
 def test_workers_that_fetch_ahead_change_nothing(name: str, workers: dict[str, Any]) -> None:
-    first, second, third = epochs(new(name), 3)
+    _, second, third = epochs(new(name), 3)
     iterated = new(name, **workers)
     epochs(iterated, 1)
     iterator = iter(iterated)
@@ -280,7 +281,7 @@ def test_what_follows_a_break_is_the_same_with_workers_and_after_a_resume(name: 
 
     alone = new(name)
     expected = taken(alone, [2, 3, 9])
-    if name in EXACT:
+    if name in EXACT and name != "made once":  # a generator cannot be unmade
         assert taken(new(name, num_workers=2), [2, 3, 9]) == expected
     iterated = new(name)
     taken(iterated, [2, 3])
@@ -290,9 +291,6 @@ def test_what_follows_a_break_is_the_same_with_workers_and_after_a_resume(name: 
             taken(resumed(name, saved(iterated)), [9])
     else:
         assert taken(resumed(name, saved(iterated)), [9]) == expected[2:]
-    if name not in {"made once"}:  # a generator cannot be unmade
-        iterated = new(name)
-        assert taken(iterated, [2, 3, 9]) == expected
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -319,11 +317,11 @@ def test_what_it_hides_is_right_after_one_epoch_and_refused_after_two(name: str)
     assert epochs(resumed(name, saved(iterated)), 1) == [second[1:]]
     epochs(iterated, 1)
     for state in (saved(iterated), (batches(iter(iterated), 1), saved(iterated))[1]):
-        with pytest.raises(ResumeMismatchError, match=r"digest 0x\w+ of 5 batches of epoch 1\n  here: 0x"):
+        with pytest.raises(ResumeMismatchError, match=r"digest 0x\w+ of 5 batches of epoch 2\n  here: 0x"):
             next(iter(resumed(name, state)))
 
 
-@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.parametrize("name", [*HIDING, "made once"])
 def test_workers_that_fetched_ahead_of_a_break_are_told_of_where_that_cannot_be_undone(name: str) -> None:
     iterated = new(name, num_workers=1)
     batches(iter(iterated), 1)
@@ -384,7 +382,7 @@ def test_one_without_an_end_is_resumed_and_left() -> None:
 
 
 def test_a_state_of_before_is_taken_as_it_was() -> None:
-    first, second = epochs(new("counts"))
+    _, second = epochs(new("counts"))
     iterated = new("counts")
     epochs(iterated, 1)
     state = saved(iterated)
@@ -401,7 +399,8 @@ def test_a_damaged_account_of_the_last_epoch_is_refused(name: str, value: Any) -
     iterated = new("resets")
     epochs(iterated, 1)
     state = saved(iterated)
-    for last in ({**state["last"], name: value}, {}, None, []):
+    damaged: list[Any] = [{**state["last"], name: value}, {}, None, []]
+    for last in damaged:
         with pytest.raises(ResumeMismatchError, match="no place"):
             iterated.load_state_dict({**state, "last": last})
 
@@ -454,9 +453,7 @@ def test_indices_that_are_arrays_are_what_they_are_in_a_plain_loader(order: list
 
     for batched in (False, True):
         expected = list(made(batched))
-        plain = torch.utils.data.DataLoader(
-            Named(LENGTH), collate_fn=list, batch_sampler=made(batched).batch_sampler
-        )
+        plain = torch.utils.data.DataLoader(Named(LENGTH), collate_fn=list, batch_sampler=made(batched).batch_sampler)
         assert [[name for name, _ in batch] for batch in plain] == [[name for name, _ in batch] for batch in expected]
         drawn = [str(draws) for batch in expected for _, draws in batch]
         assert len(set(drawn)) == len(drawn)
