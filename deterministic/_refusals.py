@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from types import TracebackType
 
-from .errors import place
+from .errors import annotate, place
 
 _REFUSED = "does not have a deterministic implementation"
 _OURS = os.path.dirname(__file__) + os.sep
@@ -26,10 +25,7 @@ def explain_refusal(error: BaseException, way_out: str = IN_SCOPE) -> None:
     note = f"called at: {line}\n{way_out}"
     if "\ncalled at: " in "\n".join(["", str(error), *getattr(error, "__notes__", ())]):
         return
-    if sys.version_info >= (3, 11):
-        error.add_note(note)
-    else:
-        error.args = (f"{error}\n{note}", *error.args[1:])
+    annotate(error, note)
 
 
 def _users_line(traceback: TracebackType | None) -> str:

@@ -126,6 +126,20 @@ def warn(category: type[Warning], text: str) -> None:
     warnings.warn(text, category, stacklevel=_users_frame()[1])
 
 
+def annotate(error: BaseException, note: str) -> None:
+    """Add a note to an error, once; Python 3.10 has no notes, so there an error that is a text alone gets a longer one.
+
+    Args:
+        error: Somebody else's, on its way to the user.
+        note: What they can do with it.
+    """
+    if sys.version_info >= (3, 11):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    elif error.args == (str(error),) and note not in error.args[0]:
+        error.args = (f"{error}\n{note}",)
+
+
 def users_line() -> str:
     """Return the line of the user's that led here, as "file.py:12"."""
     frame, _ = _users_frame()

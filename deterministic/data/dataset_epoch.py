@@ -60,7 +60,7 @@ class DatasetEpoch:
         for one in self._found if self._found is not None else self.listeners:
             told = _told_last(one)
             if told is None or (told.epoch, told.shown) != (epoch, _shown(one)):
-                self._tell(one, epoch)
+                tell_one(one, epoch, self._seed)
 
     def users(self) -> int | None:
         """Return the epoch that the user has set since a loader told one; None if they have not."""
@@ -85,17 +85,19 @@ class DatasetEpoch:
                 is_moved = _told_last(one) is not told or _shown(one) != shown
                 if not is_moved or epoch is None or epoch < 0:
                     continue  # what cannot be put back need not be: it is told before it is asked again
-                self._tell(one, epoch)
+                tell_one(one, epoch, self._seed)
                 if told is not None:
                     _told[id(one)] = told
                 else:
                     _told.pop(id(one), None)
 
-    def _tell(self, one: Any, epoch: int) -> None:
-        with Isolated():
-            seed_generators(epoch_key(self._seed, epoch, "dataset"))
-            one.set_epoch(epoch)
-        note(one, epoch)
+
+def tell_one(one: Any, epoch: int, seed: int) -> None:
+    """Call `set_epoch`, whose draws leave the caller's generators alone and are the same in every process."""
+    with Isolated():
+        seed_generators(epoch_key(seed, epoch, "set_epoch"))
+        one.set_epoch(epoch)
+    note(one, epoch)
 
 
 def note(one: Any, epoch: int | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
+from ..errors import annotate, cut
 from .dataset_epoch import DatasetEpoch
 from .keys import batch_key, collate_key, sample_key, sample_keys, seed_generators
 from .sample import begin
@@ -84,12 +85,17 @@ class KeyedDataset(Dataset[Any]):
         if not per_sample:
             seed_generators(fetch.batch_key)
         wanted = fetch.part(0, count)
-        samples = []
-        for index, key in zip(wanted.indices, wanted.keys(), strict=True):
-            begin(key)
-            if per_sample:
-                seed_generators(key)
-            samples.append(dataset[index])
+        keys = wanted.keys()
+        samples: list[Any] = []
+        try:
+            for index, key in zip(wanted.indices, keys, strict=True):
+                begin(key)
+                if per_sample:
+                    seed_generators(key)
+                samples.append(dataset[index])
+        except Exception as error:
+            _tell_which(error, wanted, len(samples))
+            raise
         return samples
 
     def one(self, fetch: Fetch, position: int) -> Any:
@@ -105,8 +111,24 @@ class KeyedDataset(Dataset[Any]):
         key = fetch.batch_key
         begin(key)
         seed_generators(key)
-        samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
+        try:
+            samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
+        except Exception as error:
+            if len(fetch.indices):
+                _tell_which(error, fetch, 0, "the batch that begins with ")
+            raise
         return samples
+
+
+def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:
+    """Add to an error which sample it came of, and how that one is made again."""
+    index, again = cut(fetch.indices[place]), fetch.occurrence(place)
+    asked = f"{fetch.number}, {index}{f', {again}' if again else ''}"
+    annotate(
+        error,
+        f"while making {what}index {index} in epoch {fetch.number}, occurrence {again}; "
+        f"loader.replay({asked}) makes it again, alone and in the main process",
+    )
 
 
 def makes_batches(dataset: Any) -> bool:

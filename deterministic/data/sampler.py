@@ -16,10 +16,10 @@ import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
-from .dataset_epoch import note, users_epoch
+from .dataset_epoch import tell_one, users_epoch
 from .fetch import Fetch
 from .generators import GLOBAL, generator_kinds, generator_states, restore_generators
-from .isolation import OwnStream
+from .isolation import Isolated, OwnStream
 from .keying import LoaderSeed
 from .keys import epoch_key, index_number
 from .position import Position, Progress
@@ -128,7 +128,7 @@ class SamplerOrder:
             self._lived = lived
             self._put_back(where, position.epoch)
             for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
-                _tell(sampler, epoch)
+                tell_one(sampler, epoch, self._seed.value)
 
     def leave(self, progress: Progress) -> None:
         """Bring the sampler to where it would be if nobody had fetched ahead of an epoch that was left."""
@@ -190,7 +190,7 @@ class SamplerOrder:
     def _pass(self, epoch: int) -> Pass:
         for sampler in self._parts():
             if callable(getattr(sampler, "set_epoch", None)):
-                _tell(sampler, epoch)
+                tell_one(sampler, epoch, self._seed.value)
         key, counts = epoch_key(self._seed.value, epoch, "sampler"), not _gives_each_once(self._indices)
         begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
         if begun.is_empty and self._is_loaded:  # with a state that said the end: that is used up now
@@ -223,7 +223,8 @@ class SamplerOrder:
         if kinds == generator_kinds(self._sampler):
             restore_generators(self._sampler, where["generators"])
         if where["sampler"] is not None:
-            self._stateful().load_state_dict(copy.deepcopy(where["sampler"]))
+            with Isolated():
+                self._stateful().load_state_dict(copy.deepcopy(where["sampler"]))
             self._is_loaded = True
 
     def _copy(self) -> SamplerOrder | None:
@@ -359,12 +360,6 @@ class SamplerMemory:
     def undo(self) -> None:
         """Put the sampler back to where its pass began."""
         self._rewind(self, None)
-
-
-def _tell(sampler: Any, epoch: int) -> None:
-    sampler.set_epoch(epoch)
-    if isinstance(sampler, DistributedSampler):
-        note(sampler, epoch)
 
 
 def _as_batch(given: Any) -> Any:

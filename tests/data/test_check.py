@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections import UserDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from deterministic.data.check import difference
 from deterministic.errors import DeterministicError, NotReproducibleError
 
 from ..trace.objects import Color, DataDict, DataModule
-from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader
+from .datasets import Draws, Explicit, InBatches, SeekableStream, Stream, epochs, loader
 
 
 class KeepsPython(Draws):
@@ -85,9 +86,59 @@ def test_checking_finds_nothing_where_there_is_nothing(dataset: Any) -> None:
     assert epochs(iterated) == epochs(loader(dataset))
 
 
-def test_checking_refuses_streams_and_counts_below_one() -> None:
-    with pytest.raises(TypeError, match="a stream cannot be asked"):
-        loader(Stream()).check()
+class Seeded(Stream):
+    """Draws from a generator that is seeded from what no key reaches, as webdataset's shuffle without a seed."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        own = np.random.default_rng()
+        yield from (sample + int(own.integers(2**30)) for sample in super().__iter__())
+
+
+class Short(Stream):
+    """Has another length whenever it is made again."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        yield from (torch.zeros(1) for _ in range(1 + time.perf_counter_ns() % 1000))
+
+
+class Locked(Stream):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_checking_finds_what_a_stream_draws_past_the_keys(workers: int) -> None:
+    iterated = loader(Seeded(), num_workers=workers)
+    with pytest.raises(NotReproducibleError, match=r"batch 0 of the stream gives another batch when it is iterated"):
+        iterated.check()
+    assert iterated.epoch == 0
+    with pytest.raises(NotReproducibleError, match="the stream gives another number of batches when"):
+        loader(Short(), batch_size=1, num_workers=workers).check(2000)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [Stream, SeekableStream])
+def test_checking_a_stream_moves_nothing(kind: type[Stream], workers: int) -> None:
+    wanted = epochs(loader(kind(), num_workers=workers), 3)
+    iterated = loader(kind(), num_workers=workers)
+    before = describe()
+    found = []
+    for _ in range(3):
+        iterated.check()
+        iterated.check(samples=100)
+        found += epochs(iterated, 1)
+    assert found == wanted
+    assert describe() == before
+
+
+def test_a_stream_that_cannot_be_copied_is_checked_in_worker_processes() -> None:
+    with pytest.raises(DeterministicError, match=r"cannot be copied[\s\S]*lock[\s\S]*num_workers=1"):
+        loader(Locked()).check()
+    loader(Locked(), num_workers=1).check()
+
+
+def test_checking_refuses_counts_below_one() -> None:
     for samples in (0, "2", 1.5, True):
         with pytest.raises(ValueError, match=r"no number of samples[\s\S]*1 or more"):
             loader().check(samples)
