@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from torch.utils.data import Dataset
 
 from .._scope import reproducible
-from ..errors import NondeterminismWarning, NotReproducibleError, ReplayWarning, ResumeMismatchError, cut, explain
+from ..errors import DeterministicError, NondeterminismWarning, NotReproducibleError, ReplayWarning, cut, explain
 from .check import difference
 from .loader import make_loader
 
@@ -41,7 +41,7 @@ def check_sampler(make: Callable[[], Any], *, is_batched: bool = False, **loader
         loader_arguments: Of `make_loader`, instead of seed=0 and batch_size=2; num_workers= leaves out the other kinds.
 
     Returns:
-        The cases that are refused with a `ResumeMismatchError`, or warned of and not exact, and the first line of what
+        The cases that are refused with a `DeterministicError`, or warned of and not exact, and the first line of what
         is said. Every other case is exact.
 
     Raises:
@@ -198,7 +198,7 @@ def _compare(case: str, expected: _Epochs, run: Callable[[], _Epochs], remedy: s
         warnings.simplefilter("always")
         try:
             found = run()
-        except ResumeMismatchError as error:
+        except DeterministicError as error:
             return [f"{case}: {str(error).splitlines()[0]}"]
     if (differs := difference(expected, found, "epochs")) is None:
         return []

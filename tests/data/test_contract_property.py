@@ -177,7 +177,11 @@ def outcome(make: Make, plan: list[Step]) -> str:
 
 def over_a_sampler(kind: Kind) -> Make:
     made = StatefulSampler if kind.stateful else Sampler
-    return lambda: make_loader(range(LENGTH), sampler=made(kind), batch_size=2, collate_fn=list, seed=0)
+    # torch's BatchSampler asks for an iterator at every batch.
+    shape: dict[str, Any] = {"batch_size": 2, "collate_fn": list}
+    if kind.own_iterator:
+        shape = {"batch_size": None, "collate_fn": lambda index: [index]}
+    return lambda: make_loader(range(LENGTH), sampler=made(kind), seed=0, **shape)
 
 
 def over_a_stream(kind: Kind, **arguments: Any) -> Make:
