@@ -60,7 +60,7 @@ class ForgetsItsShare(SeekableStream):
     """Says where it is in the numbers of all workers, and takes it for a place in its own."""
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        super().load_state_dict({"given": state["given"] - 1})
+        super().load_state_dict({"given": max(state["given"] - 1, 0)})
 
 
 def test_a_stream_that_goes_on_elsewhere_is_named_with_the_case() -> None:
