@@ -187,8 +187,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def peek(self) -> Any:
         """Return the batch that the next `iter()` would begin with, and cost no epoch.
 
-        It is loaded for this alone, in a worker process if the loader has any. A sampler is asked for its indices and
-        its generators are put back; one that remembers anything else moves.
+        It is loaded for this alone, in a worker process if the loader has any. A copy of the sampler is asked for its
+        indices. One that cannot be copied is put back as far as it shows where it is.
 
         Raises:
             DeterministicError: The epoch has no batches (left).

@@ -37,6 +37,7 @@ class SamplerOrder:
     What it draws from the global generators comes from (seed, epoch), not from where they are. Generators that it
     holds, and what it says of itself with `state_dict()`, are noted when an epoch begins; a resume puts them back and
     lets the sampler give the indices again, without loading what they stand for, and compares them with the saved ones.
+    What it may remember beside them is judged by the epoch before, which it is to give again, too.
 
     Args:
         sampler: A sampler of indices, or a batch sampler.
@@ -62,15 +63,18 @@ class SamplerOrder:
         self._lived: Progress | None = None
         self._fresh: list[Any] = []
         self._is_loaded = False
+        self._pending: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self._sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError it should
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
-        position = progress.start
         self._fresh = self._fresh or [self._own_state()]
-        memory = SamplerMemory(_kept(position) or {**self._where(), **self._last()}, position, self._rewind)
-        begun = self._begin(position)
+        position = progress.start
+        saved = position.state or self._left()
+        memory = SamplerMemory(_kept(saved) or {**self._where(), **self._last()}, position, self._rewind)
+        begun = self._begin(saved, position.epoch)
+        self._pending = None
         memory.batches, memory.digest = begun.batches, begun.digest
         progress.memory, self._lived = memory, progress
         key = epoch_key(self._seed.value, position.epoch, "samples")
@@ -94,7 +98,7 @@ class SamplerOrder:
             done = progress.start.done + progress.yielded
             return {**memory.where, "done": done, "digest": memory.forget(progress.yielded)}
         # Begun, and no batch asked for: it still is where it was loaded from.
-        kept = None if progress is None else _kept(progress.start)
+        kept = _kept((progress and progress.start.state) or self._left())
         return kept or {"done": 0, "digest": 0, **self._where(), **self._last()}
 
     def require_fit(self, position: Position) -> None:
@@ -114,6 +118,7 @@ class SamplerOrder:
         if said != says:
             remedy = "Use the sampler that the state was saved with."
             raise _refusal("only one of the saved sampler and this one has a state_dict()", said, says, remedy)
+        self._pending = state
         return Position(state["epoch"], state["done"], state)
 
     def look(self, position: Position, count: int) -> list[Fetch]:
@@ -121,11 +126,12 @@ class SamplerOrder:
         copied = self._copy()
         if copied is not None:
             return list(islice(copied.fetches(Progress(position)), count))
-        where, lived, epochs = self._where(), self._lived, [sampler.epoch for sampler in self._told_epochs()]
+        where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
+        before = self._lived, self._pending
         try:
             return list(islice(self.fetches(Progress(position)), count))
         finally:
-            self._lived = lived
+            self._lived, self._pending = before
             self._put_back(where, position.epoch)
             for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
                 tell_one(sampler, epoch, self._seed.value)
@@ -145,25 +151,24 @@ class SamplerOrder:
         """
         return users_epoch(self._told_epochs())
 
-    def _begin(self, position: Position) -> Pass:
+    def _begin(self, saved: Mapping[str, Any] | None, epoch: int) -> Pass:
         """Return the epoch's pass, past what of it is behind.
 
         The last epoch is gone through again first, by its indices alone: a sampler that gives the same one has come to
         remember the same, shown or not. Where it gives another one, those of this epoch must be enough.
         """
-        saved = position.state
         if saved is None:
-            return self._pass(position.epoch)
+            return self._pass(epoch)
         refusal, last = None, saved.get("last")
         if last is not None:
             try:
                 self._again(last, last["epoch"], is_ended=last["ended"])
-                begun = self._pass(position.epoch)
+                begun = self._pass(epoch)
                 if begun.agrees(saved["done"], saved["digest"]):
                     return begun
             except ResumeMismatchError as error:
                 refusal = error
-        begun, _ = self._again(saved, position.epoch)
+        begun, _ = self._again(saved, epoch)
         if refusal is not None and begun.indices < _ENOUGH:
             raise refusal
         return begun
@@ -203,6 +208,9 @@ class SamplerOrder:
 
         What is to be put back for that is tried on a copy, by all that was fetched.
         """
+        if count is None and memory.start.state is not None:
+            self._pending = memory.start.state
+            return
         epoch, where, copied = memory.start.epoch, memory.where, self._copy()
         to = {"done": memory.start.done + (count or 0), "digest": memory.forget(count or 0)}
         try:
@@ -259,6 +267,14 @@ class SamplerOrder:
         return {
             "last": {"epoch": progress.start.epoch, "done": done, "digest": digest, "ended": progress.ended, **where}
         }
+
+    def _left(self) -> Mapping[str, Any] | None:
+        """Return what was loaded and not begun as the beginning of another epoch; None: nothing was."""
+        saved = self._pending
+        if saved is None or not saved["done"]:
+            return saved
+        last = {"ended": False, **{name: saved[name] for name in _LAST if name != "ended"}}
+        return {**saved, "done": 0, "digest": 0, "last": last}
 
     def _parts(self) -> list[Any]:
         parts: list[Any] = [self._sampler]
@@ -376,11 +392,9 @@ def digest(before: int, indices: Any) -> int:
     return zlib.crc32(data, before)
 
 
-def _kept(position: Position) -> dict[str, Any] | None:
-    if position.state is None:
-        return None
+def _kept(saved: Mapping[str, Any] | None) -> dict[str, Any] | None:
     names = ("done", "digest", "generators", "sampler", "last")
-    return {name: position.state[name] for name in names if name in position.state}
+    return None if saved is None else {name: saved[name] for name in names if name in saved}
 
 
 def _is_whole(last: Any) -> bool:
