@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import Dataset
-from torch_geometric.data import Data
-from torch_geometric.loader import DataLoader
-from torch_geometric.loader.dataloader import Collater
 
 from deterministic import make_loader
 from deterministic.errors import NotReproducibleError
 from deterministic.testing import check_dataset
 
 from .killed import killed_anywhere
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.script, which it calls when it is imported
+    from torch_geometric.data import Data
+    from torch_geometric.loader import DataLoader
+    from torch_geometric.loader.dataloader import Collater
 
 
 class Graphs(Dataset[Any]):
