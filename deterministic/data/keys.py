@@ -10,7 +10,7 @@ from __future__ import annotations
 import _random
 import operator
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from typing import Any, SupportsIndex, cast
@@ -135,7 +135,8 @@ def _parts(value: Any) -> Iterable[SupportsIndex | str]:
     if is_dataclass(value) and not isinstance(value, type):
         values = (getattr(value, field.name) for field in fields(value))
         return (type(value).__qualname__, *(part for item in values for part in _parts(item)))
-    text = repr(value)
+    # A collection of somebody else's may say no more of itself than its length.
+    text = repr(list(value) if isinstance(value, Collection) else value)
     if " at 0x" in text:  # an address, which is another in every process
         raise TypeError(
             explain(

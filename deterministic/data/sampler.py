@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import copy
 import inspect
-import struct
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from .dataset_epoch import tell_one, users_epoch
 from .fetch import Fetch
 from .generators import GLOBAL, generator_kinds, generator_states, restore_generators
-from .isolation import Isolated, OwnStream
+from .isolation import Isolated
 from .keying import LoaderSeed
-from .keys import epoch_key, index_number
+from .keys import epoch_key
 from .position import Position, Progress
+from .sampler_pass import Pass
 
 _PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed")
 """Samplers of these modules remember nothing: a pass depends on their generators, the global ones and the epoch."""
@@ -296,53 +293,6 @@ class SamplerOrder:
             return None
 
 
-class Pass:
-    """The batches of one `iter(sampler)`: their indices, and how often it gave each before (None: none of them).
-
-    Attributes:
-        batches: How many were taken.
-        indices: How many indices were in them.
-        digest: 32 bits that depend on all of those.
-        is_empty: Whether there is no first batch; it is asked for at once.
-    """
-
-    def __init__(self, sampler: Iterable[Any], key: int, *, is_batched: bool, counts: bool) -> None:
-        self._stream = OwnStream(key)
-        self._is_batched = is_batched
-        self._seen: dict[int, int] | None = {} if counts else None
-        self.batches = self.indices = self.digest = 0
-        with self._stream:
-            self._iterator = iter(sampler)
-        self._ahead = self._ask()
-        self.is_empty = not self._ahead
-
-    def __iter__(self) -> Pass:
-        return self
-
-    def __next__(self) -> tuple[Any, list[int] | None]:
-        ahead, self._ahead = self._ahead or self._ask(), []
-        if not ahead:
-            raise StopIteration
-        self.batches += 1
-        self.indices += len(ahead[0])
-        self.digest = digest(self.digest, ahead[0])
-        return ahead[0], None if self._seen is None else _count(ahead[0], self._seen)
-
-    def agrees(self, done: int, digest: int) -> bool:
-        """Go on to where so many batches were taken, and return whether they have this digest."""
-        for _ in islice(self, max(done - self.batches, 0)):
-            pass
-        return (self.batches, self.digest) == (done, digest)
-
-    def _ask(self) -> list[Any]:
-        with self._stream:
-            try:
-                given = next(self._iterator)  # a for loop would call iter() once more, which may mean another pass
-            except StopIteration:
-                return []
-            return [_as_batch(given) if self._is_batched else [given]]
-
-
 class SamplerMemory:
     """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far.
 
@@ -378,20 +328,6 @@ class SamplerMemory:
         self._rewind(self, None)
 
 
-def _as_batch(given: Any) -> Any:
-    """Return a batch of indices as the batch sampler gave it, if a part of it can be taken by position."""
-    return given if isinstance(given, (list, tuple, np.ndarray, torch.Tensor)) else list(given)
-
-
-def digest(before: int, indices: Any) -> int:
-    """Return 32 bits that depend on the indices given so far and on these."""
-    try:
-        data = struct.pack(f"<{len(indices)}q", *indices)
-    except (struct.error, TypeError):  # not integers, or very large ones; arrays and tensors of several elements
-        data = struct.pack(f"<{len(indices)}Q", *(index_number(index) % 2**64 for index in indices))
-    return zlib.crc32(data, before)
-
-
 def _kept(saved: Mapping[str, Any] | None) -> dict[str, Any] | None:
     names = ("done", "digest", "generators", "sampler", "last")
     return None if saved is None else {name: saved[name] for name in names if name in saved}
@@ -401,17 +337,6 @@ def _is_whole(last: Any) -> bool:
     return isinstance(last, Mapping) and all(
         name in last and isinstance(last[name], kind) for name, kind in _LAST.items()
     )
-
-
-def _count(indices: Any, seen: dict[int, int]) -> list[int] | None:
-    """Return how often each index came before in this epoch, and count it; None if none of them did."""
-    occurrences = []
-    for index in indices:
-        number = index if type(index) is int else index_number(index)
-        before = seen.get(number, 0)
-        seen[number] = before + 1
-        occurrences.append(before)
-    return occurrences if any(occurrences) else None
 
 
 def _gives_each_once(sampler: Any) -> bool:

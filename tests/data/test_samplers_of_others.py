@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, Sampler
 
 from deterministic import reproducible
+from deterministic.data.keys import index_number
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
 
 from .datasets import Draws, batches, epochs, loader
@@ -503,3 +504,26 @@ def test_indices_that_are_arrays_are_what_they_are_in_a_plain_loader(order: list
         later.load_state_dict(saved(iterated))
         assert list(later) == expected[1:]
         assert later.replay(0, order[0]) == expected[0][0]
+
+
+def test_a_batch_of_somebody_elses_type_is_known_by_what_is_in_it() -> None:
+    class Cuts:
+        """As lhotse's CutSet, whose repr says its length alone."""
+
+        def __init__(self, *names: str) -> None:
+            self.names = names
+
+        def __len__(self) -> int:
+            return len(self.names)
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.names)
+
+        def __contains__(self, name: object) -> bool:
+            return name in self.names
+
+        def __repr__(self) -> str:
+            return f"Cuts(len={len(self)})"
+
+    assert index_number(Cuts("a", "b")) == index_number(Cuts("a", "b"))
+    assert len({index_number(Cuts(*names)) for names in ("ab", "ba", "ac", "a", "")}) == 5
