@@ -18,6 +18,8 @@ from deterministic.testing import check_sampler, check_stream
 
 from .killed import cases, killed_anywhere
 
+pytestmark = pytest.mark.filterwarnings("ignore:You are using DynamicBucketingSampler with an eagerly:UserWarning")
+
 
 def cuts() -> Any:
     """Return 16 cuts of one to five seconds."""
