@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import albumentations
 import kornia.augmentation
 import monai.data
 import monai.transforms
@@ -17,6 +16,10 @@ from torch.utils.data import Dataset
 from deterministic import make_loader, sample_rng
 from deterministic.errors import NotReproducibleError
 from deterministic.testing import check_dataset
+
+with pytest.MonkeyPatch.context() as patched:
+    patched.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version when it is imported
+    import albumentations
 
 
 class Augmented(Dataset[Any]):
