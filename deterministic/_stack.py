@@ -153,7 +153,10 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
         _entries.extend(part.entries)
         for entry in part.entries:
             # What an entry must give back is what the sources held just now, where no entry below it covers them.
-            entry.saved = {source: outside.pop(source, state) for source, state in entry.saved.items()}
+            # No comprehension: where a trace function raises in one, Python 3.12 and later call no __exit__.
+            entry.saved = {**entry.saved}
+            for source in entry.saved:
+                entry.saved[source] = outside.pop(source, entry.saved[source])
             entry.part = None
             entry.owner = me
         _suspended.discard(part)

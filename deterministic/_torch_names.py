@@ -19,7 +19,13 @@ NEEDED = {
         "_C._get_float32_matmul_precision _C._get_privateuse1_backend_name _C._has_mps _C._set_cudnn_allow_tf32 "
         "_C._set_deterministic_algorithms _C._set_deterministic_fill_uninitialized_memory "
         "_C._set_float32_matmul_precision mps._is_in_bad_fork xpu._is_compiled "
-        "_C._get_cudnn_deterministic _C._set_cudnn_deterministic _C._get_cudnn_benchmark _C._set_cudnn_benchmark"
+        "_C._get_cudnn_deterministic _C._set_cudnn_deterministic _C._get_cudnn_benchmark _C._set_cudnn_benchmark "
+        "_C._current_graph_task_id backends.opt_einsum._get_enabled cuda._initialization_lock cuda._is_compiled "
+        "cuda._is_in_bad_fork cuda._lazy_seed_tracker cuda._queued_calls"
+    ),
+    "checkpoint": (
+        "Tensor._indices Tensor._is_zerotensor Tensor._values UntypedStorage._cdata "
+        "_make_per_channel_quantized_tensor _make_per_tensor_quantized_tensor"
     ),
     "trace": (
         "_C._functorch _C._functorch.is_functorch_wrapped_tensor "
@@ -28,7 +34,8 @@ NEEDED = {
         "_C._len_torch_function_stack _C._pop_torch_dispatch_stack _C._push_on_torch_dispatch_stack _guards._TLS "
         "_is_functional_tensor _ops autograd.graph._engine_run_backward nn.Module._call_impl "
         "nn.modules.module._global_forward_hooks nn.modules.module._global_forward_hooks_always_called "
-        "nn.modules.module._global_forward_pre_hooks utils._python_dispatch._get_current_dispatch_mode_stack"
+        "nn.modules.module._global_forward_pre_hooks utils._python_dispatch._get_current_dispatch_mode_stack "
+        "Generator._cdata Tensor._is_zerotensor Tensor._version UntypedStorage._cdata"
     ),
 }
 

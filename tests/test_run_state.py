@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -184,12 +185,12 @@ WRONG: list[tuple[tuple[Any, ...], Any]] = [
     *(((*place, 1, 624), position) for place in (PYTHON, OWN[0]) for position in (625, -1, 2.0)),
     *(((*PYTHON, 1, 7), word) for word in _WORDS),
     *((place, [3, [1] * length, None]) for place in (PYTHON, OWN[0]) for length in (0, 624, 626)),
-    *(((*place, 2), gauss) for place in (PYTHON, OWN[0]) for gauss in (1, "x", [1.0])),
+    *(((*place, 2), gauss) for place in (PYTHON, OWN[0]) for gauss in (1, "x", [1.0], math.nan)),
     *(((*place, "state", "pos"), position) for place in (NUMPY, OWN[1]) for position in (625, -1, 2.0, True, 10**30)),
     *(((*place, "state", "key", 7), word) for place in (NUMPY, OWN[1]) for word in (2**32, -1, 1.0, "1", None)),
     *(((*place, "state", "key"), [1] * length) for place in (NUMPY, OWN[1]) for length in (0, 623, 625)),
     *(((*place, "has_gauss"), flag) for place in (NUMPY, OWN[1]) for flag in (2, -1, 1.0, None)),
-    *(((*place, "gauss"), gauss) for place in (NUMPY, OWN[1]) for gauss in ("x", None, 10**400, [1.0])),
+    *(((*place, "gauss"), gauss) for place in (NUMPY, OWN[1]) for gauss in ("x", None, 10**400, [1.0], math.inf)),
     *((place, {"bit_generator": "MT19937"}) for place in (NUMPY, OWN[1])),
     *(((*place, "has_uint32"), flag) for place in (OWN[2], STREAM) for flag in (2, "1")),
     *(((*place, "uinteger"), word) for place in (OWN[2], STREAM) for word in (2**32, -1, 1.0)),
@@ -201,6 +202,8 @@ WRONG: list[tuple[tuple[Any, ...], Any]] = [
     *((("rng", "torch.cpu"), state) for state in (torch_state_from(624, 2), torch_state_from(-1, 2), "x")),
     *((("torch_streams", 0, 2), state) for state in (torch_state_from(624, 2), torch.zeros(5056), 5)),
     *((("rng", "torch.cuda"), {"initialized": True, "states": states}) for states in ([5], 5)),
+    (("rng", "torch.cuda", "initialized"), 0),
+    (("rng", "torch.cuda", "states"), 5),
     (("rng",), 5),
     (("torch_streams", 0, 0), None),
     (("numpy_streams", 0), ["b"]),

@@ -15,6 +15,16 @@ from .processes import ROOT, run_python
 
 PACKAGE = ROOT / "deterministic"
 FILES = sorted(PACKAGE.rglob("*.py"))
+NOT_ON_A_CLASS = {
+    "_asdict": "named tuples'",
+    "_fields": "named tuples'",
+    "_replace": "named tuples'",
+    "_setupstate": "pytest's",
+    "_local_tensor": "DTensor's, asked for by hasattr",
+    "_ragged_idx": "of each jagged tensor, tests/checkpoint/test_tensors",
+    "_rcvd_idx": "of each iterator of a loader's, data/torch_internals",
+    "_schema": "of each operator, asked for by hasattr where the first is seen",
+}
 TOLD_ELSEWHERE = {
     "torch._C._get_tracing_state": "_moments, a moment at which nothing was touched yet",
     "torch.utils.data": "data/torch_internals, when loaders are imported",
@@ -47,7 +57,30 @@ def names_of(tree: ast.Module) -> Iterator[str]:
                 yield path.removesuffix(".__code__")
 
 
-WRITTEN = {name: file for file in FILES for name in names_of(ast.parse(file.read_text(encoding="utf-8")))}
+def private_attributes_of(tree: ast.Module) -> Iterator[str]:
+    """Return the private attributes that are read of anything but modules that are no part of torch's."""
+    modules = {one.asname or one.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import)
+               for one in node.names if one.name.partition(".")[0] != "torch"}  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr.startswith("_"):
+            base = ast.unparse(node.value).partition(".")[0]
+            if not node.attr.endswith("__") and base not in modules:
+                yield node.attr
+
+
+def own_names_of(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
+OWN = {name for tree in TREES.values() for name in own_names_of(tree)}
+WRITTEN = {name: file for file in FILES for name in names_of(TREES[file])}
 LISTED = {f"torch.{name}" for names in _torch_names.NEEDED.values() for name in names.split()}
 
 
@@ -56,6 +89,13 @@ def test_a_private_name_is_there_and_listed_or_told_of_when_its_part_is_imported
     assert _torch_names._is_there(name), f"torch {torch.__version__} has no {name}, which {WRITTEN[name]} uses"
     assert any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.")
                for one in [*LISTED, *TOLD_ELSEWHERE])  # fmt: skip
+
+
+def test_a_private_attribute_of_what_torch_makes_is_listed_too() -> None:
+    read = {name: file for file, tree in TREES.items() for name in private_attributes_of(tree)}
+    known = {part for name in [*LISTED, *WRITTEN] for part in name.split(".")}
+    assert {name: file.name for name, file in read.items() if name not in OWN | known | NOT_ON_A_CLASS.keys()} == {}
+    assert NOT_ON_A_CLASS.keys() <= read.keys()
 
 
 @pytest.mark.parametrize("name", sorted(LISTED))

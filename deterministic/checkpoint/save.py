@@ -13,7 +13,7 @@ from .arguments import check_choice
 from .bundle import Bundle
 from .conditions import ON_MISMATCH, compare, conditions
 from .generators import generator_states, innermost_run, put_back, require_same_place
-from .stateful import first_difference, is_state, is_stateful, load, problems, state_of
+from .stateful import digest, first_difference, is_state, is_stateful, load, problems, state_of, trained
 
 Mismatch = Literal["raise", "warn"]
 
@@ -129,6 +129,8 @@ def require_fit(path: object, saved: Mapping[str, Any], stateful: Mapping[str, A
 def load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, Any], on_mismatch: str) -> None:
     """Load the objects, and raise ResumeMismatchError unless each is now what was saved."""
     loaded: list[str] = []
+    digests = {name: digest(saved[name]) for name, value in stateful.items() if is_stateful(value)}
+    parameters = trained(stateful)
     for name, value in stateful.items():
         if not is_stateful(value):
             continue
@@ -143,13 +145,19 @@ def load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, 
                 )
             ) from error
         loaded.append(name)
+    left = trained(stateful)
     for name in loaded:
         difference = first_difference(saved[name], state_of(stateful[name]), name)
+        if difference is None and digest(saved[name]) != digests[name]:
+            difference = f"{name}: the tensors that it was given were changed in place while everything was loaded"
+        if difference is None and left.get(name) != parameters.get(name):
+            difference = f"{name}: the modules had {parameters[name]} of its parameters, and have {left[name]} now"
         if difference:
             text = explain(
                 f"after loading {path}, {name} is not what was saved",
                 (difference,),
-                'Its load_state_dict() changes what it is given. To go on all the same: on_mismatch="warn".',
+                "Its load_state_dict() changes what it is given, or that of another object moves it. "
+                'To go on all the same: on_mismatch="warn".',
             )
             if on_mismatch == "raise":
                 raise ResumeMismatchError(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..trace.fingerprint import fingerprint
+from ..trace.operations import tensors_in
 
 
 def is_stateful(value: object) -> bool:
@@ -81,9 +83,21 @@ def load(value: Any, saved: Mapping[str, Any]) -> None:
         _load_module(value, saved)
     else:
         state = saved["state"]
-        value.load_state_dict(copy.copy(state))  # some take entries out of it, as CyclicLR does
+        # Some take entries out of it, as CyclicLR does, or keep its lists. Copies of the tensors would be too large.
+        value.load_state_dict(copy.deepcopy(state, {id(tensor): tensor for tensor in tensors_in(state)}))
         if isinstance(value, torch.optim.Optimizer):
             _undo_casts(value, saved["state"])
+
+
+def trained(stateful: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many parameters of each optimizer belong to the modules beside it."""
+    modules = [value for value in stateful.values() if isinstance(value, nn.Module)]
+    own = {id(parameter) for module in modules for parameter in module.parameters()}
+    return {
+        name: sum(id(parameter) in own for group in value.param_groups for parameter in group["params"])
+        for name, value in stateful.items()
+        if isinstance(value, torch.optim.Optimizer)
+    }
 
 
 def _load_module(module: nn.Module, saved: Mapping[str, Any]) -> None:
@@ -119,6 +133,13 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
             loaded = here.get(key)
             if isinstance(item, torch.Tensor) and isinstance(loaded, torch.Tensor) and loaded.dtype != item.dtype:
                 here[key] = item.to(loaded.device)
+
+
+def digest(saved: Mapping[str, Any]) -> str | None:
+    """Return the fingerprint of a saved state; None if something in it has none, as a class has."""
+    with suppress(TypeError, ValueError):
+        return fingerprint(saved)
+    return None
 
 
 def first_difference(saved: Any, here: Any, path: str = "") -> str | None:

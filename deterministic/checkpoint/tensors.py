@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._torch_names import require
 from ..trace.bits import readable, undispatched
 from .storages import LoadedStorages, Storages
+
+require("checkpoint")
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 _COMPRESSED = {

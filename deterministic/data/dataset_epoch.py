@@ -16,13 +16,7 @@ from .keys import epoch_key, seed_generators
 
 
 class _Told(NamedTuple):
-    """What this process knows of an object.
-
-    Attributes:
-        one: The object, weakly: ids come again.
-        epoch: Which epoch a loader told it last; None: its user set it since.
-        shown: Which one it said afterwards.
-    """
+    """Which epoch this process told an object last (None: its user set it since), and which it said afterwards."""
 
     one: weakref.ref[Any]
     epoch: int | None
@@ -30,13 +24,11 @@ class _Told(NamedTuple):
 
 
 _told: dict[int, _Told] = {}
-"""By id, for datasets need not have a hash: what else they say than was noted here, their user has told them."""
+"""By id, for datasets need not have a hash."""
 
 
 class DatasetEpoch:
-    """What is told the epochs of a dataset: itself, or what lies in it, the outermost that has a `set_epoch`.
-
-    What `set_epoch` draws from the global generators comes from (seed, epoch): every process makes the same of it.
+    """The outermost that has a `set_epoch`, of a dataset and those in it.
 
     Args:
         dataset: The user's.
@@ -57,39 +49,32 @@ class DatasetEpoch:
 
     def tell(self, epoch: int) -> None:
         """Tell the dataset the epoch, unless it was told in this process and still says so."""
-        for one in self._found if self._found is not None else self.listeners:
+        for one in self.listeners:
             told = _told_last(one)
-            if told is None or (told.epoch, told.shown) != (epoch, _shown(one)):
+            if told is None or told[1:] != (epoch, _shown(one)):
                 tell_one(one, epoch, self._seed)
-
-    def users(self) -> int | None:
-        """Return the epoch that the user has set since a loader told one; None if they have not."""
-        return users_epoch(self.listeners)
 
     def settle(self) -> None:
         """Take what the dataset says now for its own doing: it was just asked for samples, and may count by itself."""
         for one in self.listeners:
-            told = _told_last(one)
-            if told is not None and told.shown != _shown(one):
-                note(one, told.epoch)
+            if (told := _told_last(one)) is not None:
+                _note(one, told.epoch)
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """A `with` block that tells the dataset other epochs, and the present one at its end."""
+        """A `with` block that may tell the dataset other epochs: it is told the present one at its end."""
         before = [(one, _told_last(one), _shown(one)) for one in self.listeners]
         try:
             yield
         finally:
             for one, told, shown in before:
-                epoch = told.epoch if told is not None and told.epoch is not None and told.shown == shown else shown
-                is_moved = _told_last(one) is not told or _shown(one) != shown
-                if not is_moved or epoch is None or epoch < 0:
+                epoch = shown if told is None or told.epoch is None or told.shown != shown else told.epoch
+                if (_told_last(one) is told and _shown(one) == shown) or epoch is None or epoch < 0:
                     continue  # what cannot be put back need not be: it is told before it is asked again
                 tell_one(one, epoch, self._seed)
+                _told.pop(id(one), None)
                 if told is not None:
                     _told[id(one)] = told
-                else:
-                    _told.pop(id(one), None)
 
 
 def tell_one(one: Any, epoch: int, seed: int) -> None:
@@ -97,14 +82,7 @@ def tell_one(one: Any, epoch: int, seed: int) -> None:
     with Isolated():
         seed_generators(epoch_key(seed, epoch, "set_epoch"))
         one.set_epoch(epoch)
-    note(one, epoch)
-
-
-def note(one: Any, epoch: int | None) -> None:
-    """Note that an object was just told an epoch by a loader; None: by its user."""
-    key = id(one)
-    with contextlib.suppress(TypeError):  # nobody can refer to it weakly: it is told again
-        _told[key] = _Told(weakref.ref(one, lambda _: _told.pop(key, None)), epoch, _shown(one))
+    _note(one, epoch)
 
 
 def users_epoch(told: Iterable[Any]) -> int | None:
@@ -114,12 +92,31 @@ def users_epoch(told: Iterable[Any]) -> int | None:
     """
     for one in told:
         shown, last = _shown(one), _told_last(one)
-        if last is not None and last.epoch not in (None, last.shown):
-            continue
-        if shown is not None and shown >= 0 and shown != (0 if last is None else last.shown):
-            note(one, None)
+        before = 0 if last is None else last.shown
+        if shown is not None and shown >= 0 and shown != before and (last is None or last.epoch in (None, before)):
+            _note(one, None)
             return shown
     return None
+
+
+def takes(value: Any, name: str, *arguments: Any) -> bool:
+    """Return whether it has a method that can be called with these arguments."""
+    method = getattr(value, name, None)
+    if not callable(method):
+        return False
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in one that has no signature
+        return True
+    return True
+
+
+def _note(one: Any, epoch: int | None) -> None:
+    key = id(one)
+    with contextlib.suppress(TypeError):  # nobody can refer to it weakly: it is told again
+        _told[key] = _Told(weakref.ref(one, lambda _: _told.pop(key, None)), epoch, _shown(one))
 
 
 def _told_last(one: Any) -> _Told | None:
@@ -136,7 +133,7 @@ def _listeners(value: Any, seen: set[int]) -> list[Any]:
     if id(value) in seen:
         return []
     seen.add(id(value))
-    if _takes_an_epoch(getattr(value, "set_epoch", None)):
+    if takes(value, "set_epoch", 0):
         return [value]
     held = getattr(value, "__dict__", {})  # not by getattr: a property may open a file
     return [found for name in held for one in _inside(name, held[name]) for found in _listeners(one, seen)]
@@ -148,14 +145,3 @@ def _inside(name: str, held: Any) -> list[Any]:
     if isinstance(several, (list, tuple)):
         return list(several) if name == "datasets" or (several and isinstance(several[0], Dataset)) else []
     return [held] if name in ("dataset", "datasets") or isinstance(held, Dataset) else []
-
-
-def _takes_an_epoch(set_epoch: Any) -> bool:
-    """Return whether it can be called with one number."""
-    if not callable(set_epoch):
-        return False
-    try:
-        inspect.signature(set_epoch).bind(0)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -14,7 +14,7 @@ from ..errors import DeterministicError, explain, users_line
 from . import state
 from .check import check_samples
 from .collate import Collate, unwrapped
-from .dataset_epoch import DatasetEpoch
+from .dataset_epoch import DatasetEpoch, users_epoch
 from .engine import Begun, Engines, require_safe_threads
 from .fetch import makes_batches
 from .iterator import LoaderIterator
@@ -298,7 +298,7 @@ class ReproducibleDataLoader(DataLoader[T]):
     def _users_epoch(self) -> int | None:
         """Return the epoch that the user has set on the sampler or the dataset since this was asked, None if none."""
         of_sampler = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
-        of_dataset = self._dataset_epoch.users()
+        of_dataset = users_epoch(self._dataset_epoch.listeners)
         return of_dataset if of_sampler is None else of_sampler
 
     def _give_up_what_was_left(self) -> None:

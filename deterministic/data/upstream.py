@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, ResumeMismatchError, cut, explain
-from .dataset_epoch import DatasetEpoch
+from .dataset_epoch import DatasetEpoch, takes
 from .shown import shown
 
 
@@ -197,7 +196,7 @@ def can_seek(dataset: Any) -> bool:
 
     One whose methods want other arguments (litdata's and mosaicml-streaming's do) does not speak it.
     """
-    return _takes(dataset, "state_dict") and _takes(dataset, "load_state_dict", None)
+    return takes(dataset, "state_dict") and takes(dataset, "load_state_dict", None)
 
 
 def has_buffer(dataset: Any) -> bool:
@@ -211,16 +210,3 @@ def has_buffer(dataset: Any) -> bool:
             return True
         part = getattr(part, "ex_iterable", None)
     return False
-
-
-def _takes(value: Any, name: str, *arguments: Any) -> bool:
-    method = getattr(value, name, None)
-    if not callable(method):
-        return False
-    try:
-        inspect.signature(method).bind(*arguments)
-    except TypeError:
-        return False
-    except ValueError:  # a built-in one that has no signature
-        return True
-    return True

@@ -87,6 +87,8 @@ class _Accelerator:
         return {"initialized": state is not None, "states": list(state or ())}
 
     def decode(self, plain: dict[str, Any]) -> State:
+        if type(plain["initialized"]) is not bool or not isinstance(plain["states"], list):
+            raise ValueError(f"no state of {self.name}")
         # Saved before the first use, so nothing had been drawn: what is seeded or queued now is what was then.
         if not plain["initialized"]:
             return None

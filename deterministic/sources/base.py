@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -127,7 +128,7 @@ def python_state(plain: Any) -> tuple[Any, ...]:
     state = version, tuple(words), gauss_next
     tried = random.Random()
     tried.setstate(state)  # which checks how many there are, and the position
-    if tried.getstate() != state or not (gauss_next is None or type(gauss_next) is float):
+    if tried.getstate() != state or type(gauss_next) not in (float, type(None)) or not math.isfinite(gauss_next or 0):
         raise ValueError("no version, words of 32 bits and Gaussian of a random.Random")
     return state
 
@@ -146,7 +147,7 @@ def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
         return {key: numpy_state(plain[key], now[key], key) for key in now}
     if isinstance(now, np.ndarray) and isinstance(plain, list) and len(plain) == len(now):
         return np.array([numpy_state(word, 0, f"a word of {name}") for word in plain], now.dtype)
-    if isinstance(now, float) and type(plain) is float:
+    if isinstance(now, float) and type(plain) is float and math.isfinite(plain):
         return plain
     limit = _NUMPY_LIMITS.get(name, 2**128 - 1)
     if (isinstance(now, int) and type(plain) is int and 0 <= plain <= limit) or (isinstance(now, str) and plain == now):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import MethodType
 from typing import Any, NamedTuple
 
 from .active import ACTIVE
@@ -45,7 +46,8 @@ def watch() -> None:
 
     Call it whenever something was opened or closed: what it does depends on nothing else, so that no order matters.
     Of numpy and Python, what the user has bound to a name of their own is not watched. Compiled code that seeds numpy
-    has a graph break there, as it has for Python: dynamo knows numpy's functions by their identity.
+    has a graph break there: dynamo knows numpy's functions by their identity. Python's it knows by their generator
+    since torch 2.14, so what stands there is a method of it, too; what dynamo then makes of the call is not noted.
     """
     global _calls, _is_watching
     is_open = any(HOLDERS)
@@ -62,21 +64,23 @@ def watch() -> None:
 
 def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return a function, and one that calls it and notes that it did."""
-    original: Callable[..., Any] = getattr(sys.modules[path], name)
+    original: Any = getattr(sys.modules[path], name)
+    is_method = isinstance(original, MethodType)
+    function = original.__func__ if is_method else original
 
-    @wraps(original)
+    @wraps(function)
     def seed(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
+        result = function(*args, **kwargs)
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
         if holders and not _is_own(sys._getframe(1).f_globals.get("__name__")):
-            given = next(iter([*args, *kwargs.values(), result]))
+            given = next(iter([*args[is_method:], *kwargs.values(), result]))
             note = Seeding(generator, str(given)[:_LONGEST_SEED], _users_line())
             for holder in holders:
                 holder.seeded.append(note)
         return result
 
     seed.__module__, seed.__qualname__ = path, name  # where pickle finds it, also in another process
-    return original, seed
+    return original, MethodType(seed, original.__self__) if is_method else seed
 
 
 def _is_own(module: Any) -> bool:

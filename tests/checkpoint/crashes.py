@@ -139,13 +139,13 @@ def kill_workers_of(trainings: list[int]) -> None:
 
 
 def kill_again_and_again(folder: Path, kills: int, draws: random.Random, mode: str) -> dict[str, Any]:
-    """Train, kill, resume, until so many were killed and the last training has come to its end."""
+    """Train, kill, resume, until so many were killed (while they wrote) and the last has come to its end."""
     if mode == WRITES_SLOWLY:
         write_slowly()
     ends: list[str] = []
     left: list[int] = []
     killed = while_writing = 0
-    while killed < kills:
+    while (while_writing if mode == WRITES_SLOWLY else killed) < kills:
         directory = folder / f"training{len(ends)}"
         result = folder / "result"
         result.unlink(missing_ok=True)

@@ -301,3 +301,35 @@ def test_a_wrong_state_of_one_generator_moves_none_of_a_sampler(wrong: Any) -> N
     with pytest.raises((ValueError, TypeError)):
         restore_generators(sampler, [states[0], [states[1][0], wrong]])
     assert generator_states(sampler) == before
+
+
+class Reseeds(Sampler[int]):
+    """Reseeds the global generators whenever it is told or put anywhere."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
+
+    def set_epoch(self, epoch: int) -> None:
+        torch.default_generator.manual_seed(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": 0}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        random.seed(1)
+        torch.default_generator.manual_seed(1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_sampler_draws_where_it_is_told_or_put_back_leaves_the_callers_generators(workers: int) -> None:
+    before = describe()
+    iterated = loader(sampler=Reseeds(), num_workers=workers)
+    iterated.peek()
+    next(iter(iterated))
+    resumed = loader(sampler=Reseeds(), num_workers=workers)
+    resumed.load_state_dict(iterated.state_dict())
+    list(resumed)
+    assert describe() == before

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from types import MethodType
 from typing import Any
 from unittest import mock
 
@@ -147,9 +148,18 @@ def test_notes_are_bounded() -> None:
 
 def test_the_functions_are_pickled_by_name_for_another_process() -> None:
     with reproducible(0):
-        inside = pickle.dumps(functions())
-        assert pickle.loads(inside) == functions()
-    assert pickle.loads(inside) == functions()
+        inside = pickle.dumps(functions()[:2])
+        assert pickle.loads(inside) == functions()[:2]
+    assert pickle.loads(inside) == functions()[:2]
+
+
+def test_python_s_function_is_a_method_of_the_same_generator_so_that_dynamo_and_pickle_know_it() -> None:
+    outside = random.seed
+    with reproducible(0):
+        inside = random.seed
+        assert inside != outside
+        assert isinstance(inside, MethodType)
+        assert inside.__reduce__() == outside.__reduce__()
 
 
 def test_the_functions_take_and_return_what_they_did() -> None:
@@ -159,7 +169,7 @@ def test_the_functions_take_and_return_what_they_did() -> None:
         np.random.seed([1, 2])
         drawn = np.random.rand()
         with pytest.raises(TypeError):
-            random.seed(object())  # type: ignore[arg-type]
+            random.seed(1, 2, 3)  # type: ignore[call-arg]
         with pytest.raises(TypeError):
             torch.manual_seed()  # type: ignore[call-arg]
     assert drawn == np.random.RandomState([1, 2]).rand()
@@ -183,6 +193,20 @@ def test_compiled_code_has_the_same_graphs_inside_and_outside(seed: str) -> None
     with reproducible(0, deterministic=False) as run:
         assert graphs() == outside
         assert run.report().data["seeded"]
+
+
+def test_compiled_code_seeds_python_as_it_does_uncompiled() -> None:
+    def step(x: torch.Tensor) -> torch.Tensor:
+        random.seed(3)
+        return x.sin()
+
+    reset: Any = torch._dynamo.reset
+    reset()
+    compiled: Any = torch.compile(step, backend=Counting())
+    with reproducible(0, deterministic=False):
+        for _ in range(2):
+            compiled(torch.ones(2))
+            assert random.random() == random.Random(3).random()
 
 
 def test_the_functions_of_torch_are_the_same_inside_so_that_whoever_knows_them_knows_them() -> None:
