@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .data.conformance import check_dataset, check_sampler, check_stream
 from .sources.conformance import check_source
 
-__all__ = ["check_source"]
+__all__ = ["check_dataset", "check_sampler", "check_source", "check_stream"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import ChainDataset, DataLoader, Dataset, RandomSampler, TensorDataset
 
 from deterministic import (
     Checkpoint,
@@ -51,7 +51,7 @@ from deterministic.errors import (
     warn,
 )
 from deterministic.sources.base import NOTHING, Applied, JSON, Kind
-from deterministic.testing import check_source
+from deterministic.testing import check_dataset, check_sampler, check_source, check_stream
 from deterministic.trace.diff import Diff
 from deterministic.trace.reasons import Reason
 
@@ -200,6 +200,11 @@ def own_source() -> dict[str, dict[str, JSON]]:
     check_source(Dial())
     register_source(Dial())
     return describe()
+
+
+def own_data(dataset: TensorDataset) -> list[str]:
+    check_dataset(lambda: dataset)
+    return check_sampler(lambda: RandomSampler(dataset)) + check_stream(lambda: ChainDataset([]), batch_size=1)
 
 
 def errors() -> str:

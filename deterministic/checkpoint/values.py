@@ -98,6 +98,17 @@ class _Encoder:
             return {key: self.encode(item, f"{path}.{key}") for key, item in value.items()}
         return {"$dict": self.pairs(value, path)}
 
+    def ordered(self, value: OrderedDict[Any, Any], path: str) -> Any:
+        pairs, more = self.pairs(value, path), vars(value)
+        if more.keys() - {"_metadata"}:
+            raise _refused(value, path, f"an OrderedDict with attributes: {', '.join(more)}")
+        # Where a Module and a TensorDict say what their state does not.
+        return (
+            {"$state": [pairs, self.encode(more["_metadata"], f"{path}._metadata")]}
+            if more
+            else {"$OrderedDict": pairs}
+        )
+
     def number(self, value: float) -> Any:
         # Whatever is not finite has no word in JSON; a NaN has bits of its own, too.
         return value if abs(value) < float("inf") else {"$float": struct.pack("<d", value).hex()}
@@ -135,7 +146,7 @@ _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
     range: lambda encoder, value, path: {"$range": encoder.items((value.start, value.stop, value.step), path)},
     slice: lambda encoder, value, path: {"$slice": encoder.items((value.start, value.stop, value.step), path)},
     Counter: lambda encoder, value, path: {"$Counter": encoder.pairs(value, path)},
-    OrderedDict: lambda encoder, value, path: {"$OrderedDict": encoder.pairs(value, path)},
+    OrderedDict: _Encoder.ordered,
     defaultdict: _Encoder.default,
     np.ndarray: _Encoder.array,
     torch.Size: lambda encoder, value, path: {"$size": list(value)},
@@ -176,6 +187,12 @@ def _mapping(pairs: Any) -> dict[Any, Any]:
     return dict(pairs)
 
 
+def _state(parts: Any) -> OrderedDict[Any, Any]:
+    state: Any = OrderedDict(_mapping(parts[0]))
+    state._metadata = parts[1]
+    return state  # type: ignore[no-any-return]
+
+
 def _is_plain(dtype: np.dtype[Any]) -> bool:
     """Return whether the text of a dtype says all of it: bytes that are no references, without names."""
     try:
@@ -209,6 +226,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$frozenset": lambda items: frozenset(_mapping([(item, 0) for item in items])),
     "$dict": _mapping,
     "$OrderedDict": lambda pairs: OrderedDict(_mapping(pairs)),
+    "$state": _state,
     "$Counter": lambda pairs: Counter(_mapping(pairs)),
     "$defaultdict": lambda parts: defaultdict(_FACTORIES[parts[0]] if parts[0] else None, _mapping(parts[1])),
     "$deque": lambda parts: collections.deque(parts[0], parts[1]),

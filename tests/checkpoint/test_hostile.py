@@ -85,6 +85,9 @@ PLAIN: list[dict[str, Any]] = [
     {"$Counter": 5},
     {"$Counter": [[1]]},
     {"$OrderedDict": [5]},
+    {"$state": [[5], {}]},
+    {"$state": [[]]},
+    {"$state": 5},
     {"$scalar": ["<f4", ""]},
     {"$scalar": ["O", "AAAAAAAAAAA="]},
     {"$scalar": ["f4,O", "AAAAAAAAAAA="]},
@@ -109,7 +112,7 @@ ALIKE = [number * (2**61 - 1) for number in range(102)]
 """Integers that Python gives one hash; as many as these cost it nothing."""
 
 
-@pytest.mark.parametrize("tag", ["$set", "$frozenset", "$dict", "$OrderedDict", "$Counter", "$defaultdict"])
+@pytest.mark.parametrize("tag", ["$set", "$frozenset", "$dict", "$OrderedDict", "$state", "$Counter", "$defaultdict"])
 @pytest.mark.parametrize("kind", ["integers", "tuples", "floats and integers"])
 def test_many_keys_of_one_hash_are_refused_before_they_are_compared(tag: str, kind: str, forgery: Forgery) -> None:
     keys: list[Any] = [{"$tuple": [1, key]} for key in ALIKE] if kind == "tuples" else [*ALIKE]
@@ -117,7 +120,8 @@ def test_many_keys_of_one_hash_are_refused_before_they_are_compared(tag: str, ki
         keys[1] = 0.0
     items: list[Any] = keys if "set" in tag else [[key, 1] for key in keys]
     for most, is_read in ((100, True), (102, False)):
-        forgery.replace_value({tag: ["int", items[:most]] if tag == "$defaultdict" else items[:most]})
+        parts = {"$defaultdict": ["int", items[:most]], "$state": [items[:most], {}]}
+        forgery.replace_value({tag: parts.get(tag, items[:most])})
         if is_read:
             assert len(load_value(forgery.path)) in (99, 100)
         else:

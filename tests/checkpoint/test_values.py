@@ -64,6 +64,20 @@ def test_a_defaultdict_comes_back_with_its_factory(factory: Any, tmp_path: Path)
     assert found.default_factory is factory
 
 
+def test_a_state_that_lies_in_another_value_comes_back_with_what_it_says_of_itself(tmp_path: Path) -> None:
+    state = torch.nn.BatchNorm1d(2).state_dict()
+    (found,) = there_and_back(tmp_path / "a", [state])
+    assert_same(state, found)
+    assert vars(state) == vars(found) == {"_metadata": OrderedDict({"": {"version": 2}})}
+
+
+def test_an_ordered_dict_with_other_attributes_is_refused(tmp_path: Path) -> None:
+    value: Any = OrderedDict(a=1)
+    value.note = "lost"
+    with pytest.raises(CheckpointError, match="with attributes: note"):
+        there_and_back(tmp_path / "a", value)
+
+
 def test_a_deque_comes_back_with_its_length(tmp_path: Path) -> None:
     found = there_and_back(tmp_path / "a", [deque([1], maxlen=3), deque([1])])
     assert [one.maxlen for one in found] == [3, None]

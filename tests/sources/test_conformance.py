@@ -111,7 +111,7 @@ def test_names_are_unique_and_settings_come_before_generators() -> None:
 def test_a_source_that_keeps_the_contract_passes() -> None:
     check_source(Dial())
     check_source(Dice())
-    assert deterministic.testing.__all__ == ["check_source"]
+    assert "check_source" in deterministic.testing.__all__
 
 
 class CaptureMovesIt(Dice):

@@ -1,0 +1,1 @@
+"""Real packages under `make_loader` and `Checkpoint`: exact, refused, or said."""

@@ -1,0 +1,80 @@
+"""Hugging Face's datasets: streams with a state of their own, and a shuffle buffer that is not in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from deterministic import make_loader
+from deterministic.testing import check_dataset, check_stream
+
+from .killed import cases, killed_anywhere
+
+
+def numbers() -> Iterator[dict[str, int]]:
+    for number in range(8):
+        yield {"number": number}
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """Return what streams four files of four rows."""
+    folder = tmp_path_factory.mktemp("rows")
+    files = [folder / f"{part}.jsonl" for part in range(4)]
+    for part, file in enumerate(files):
+        file.write_text("".join(json.dumps({"number": 10 * part + row}) + "\n" for row in range(4)))
+    names = [str(file) for file in files]
+    return lambda: datasets.load_dataset(
+        "json", data_files=names, split="train", streaming=True, cache_dir=str(folder / "cache")
+    )
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "as it is": lambda stream: stream,
+    "mapped": lambda stream: stream.map(lambda row: {"number": row["number"] + 1}),
+    "filtered": lambda stream: stream.filter(lambda row: row["number"] % 2 == 0),
+    "in torch's format": lambda stream: stream.with_format("torch"),
+    "with shuffled files": lambda stream: stream.shuffle(seed=3, buffer_size=1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stream_of_files_is_exact(change: str, streamed: Callable[[], Any]) -> None:
+    assert check_stream(lambda: CHANGES[change](streamed()), num_workers=0) == []
+
+
+def test_a_stream_of_a_generator_is_exact() -> None:
+    assert check_stream(lambda: datasets.IterableDataset.from_generator(numbers), num_workers=0) == []
+
+
+@pytest.mark.parametrize("workers", [{"num_workers": 1}, {"num_workers": 1, "persistent_workers": True}], ids=str)
+def test_a_stream_in_a_worker_is_exact(streamed: Callable[[], Any], workers: dict[str, Any]) -> None:
+    assert check_stream(streamed, **workers) == []
+
+
+def test_a_shuffle_buffer_is_said_to_be_lost_within_an_epoch_and_nowhere_else(streamed: Callable[[], Any]) -> None:
+    told = check_stream(lambda: streamed().shuffle(seed=1, buffer_size=4), num_workers=0)
+    assert told
+    assert {"within" in line and "shuffle buffer" in line for line in told} == {True}
+
+
+def test_a_shuffle_buffer_that_is_loaded_again_is_exact(streamed: Callable[[], Any]) -> None:
+    make = lambda: streamed().shuffle(seed=1, buffer_size=4)  # noqa: E731
+    assert cases(check_stream(make, num_workers=0, stream_state="ignore")) == set()
+
+
+def test_a_map_style_dataset_is_a_function_of_the_index() -> None:
+    made = datasets.Dataset.from_dict({"number": list(range(6))})
+    check_dataset(lambda: made)
+    check_dataset(lambda: made.with_format("torch"))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_killed_training_ends_with_the_same_bits(change: str, streamed: Callable[[], Any], tmp_path: Path) -> None:
+    make = lambda: make_loader(CHANGES[change](streamed()), batch_size=2, collate_fn=list, seed=0)  # noqa: E731
+    assert killed_anywhere(make, tmp_path) == {"exact"}
