@@ -31,7 +31,7 @@ DATA = torch.arange(4)
 
 
 def loader(**arguments: Any) -> Any:
-    return make_loader(DATA, seed=1, **arguments)  # type: ignore[call-overload]
+    return make_loader(DATA, seed=1, **arguments)
 
 
 REFUSED: dict[str, tuple[Callable[[Any], object], type[Exception]]] = {
