@@ -23,7 +23,14 @@ pytestmark = [
 Found = dict[str, dict[str, str]]
 
 
+_GLOOS_END = "terminate called without an active exception"
+"""What gloo's threads abort a rank with now and then, on a loaded machine, when all is done and the process ends."""
+
+
 def launch(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True) -> list[Found]:
+    results = [folder / f"{rank}.json" for rank in range(ranks)]
+    for result in results:
+        result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"]
     done = subprocess.run(
         [*command, ROOT / "tests" / "checkpoint" / "ranks_training.py", folder, how, *jobs],
@@ -34,8 +41,9 @@ def launch(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True
         check=False,
         timeout=300,
     )
-    assert (done.returncode == 0) == survives, done.stderr[-5000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)] if survives else []
+    has_ended = done.returncode == 0 or (_GLOOS_END in done.stderr and all(result.exists() for result in results))
+    assert has_ended == survives, done.stderr[-5000:]
+    return [json.loads(result.read_text()) for result in results] if survives else []
 
 
 def test_two_ranks_of_which_one_was_killed_end_with_the_same_bits_each_with_its_own(tmp_path: Path) -> None:
