@@ -40,6 +40,15 @@ class DatasetEpoch:
         self._seed = seed
         self._found: list[Any] | None = None
 
+    def __getstate__(self) -> tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]:
+        """A copy's dataset has been told what this one has."""
+        return self.__dict__, [(one, *told[1:]) for one in self.listeners if (told := _told_last(one)) is not None]
+
+    def __setstate__(self, state: tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]) -> None:
+        self.__dict__.update(state[0])
+        for one, epoch, shown in state[1]:
+            _note(one, epoch, shown)
+
     @property
     def listeners(self) -> list[Any]:
         """What has a `set_epoch`; looked for once, in the process that asks: workers may change what they hold."""
@@ -58,7 +67,7 @@ class DatasetEpoch:
         """Take what the dataset says now for its own doing: it was just asked for samples, and may count by itself."""
         for one in self.listeners:
             if (told := _told_last(one)) is not None:
-                _note(one, told.epoch)
+                _note(one, told.epoch, _shown(one))
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -82,7 +91,7 @@ def tell_one(one: Any, epoch: int, seed: int) -> None:
     with Isolated():
         seed_generators(epoch_key(seed, epoch, "set_epoch"))
         one.set_epoch(epoch)
-    _note(one, epoch)
+    _note(one, epoch, _shown(one))
 
 
 def users_epoch(told: Iterable[Any]) -> int | None:
@@ -94,7 +103,7 @@ def users_epoch(told: Iterable[Any]) -> int | None:
         shown, last = _shown(one), _told_last(one)
         before = 0 if last is None else last.shown
         if shown is not None and shown >= 0 and shown != before and (last is None or last.epoch in (None, before)):
-            _note(one, None)
+            _note(one, None, shown)
             return shown
     return None
 
@@ -113,10 +122,10 @@ def takes(value: Any, name: str, *arguments: Any) -> bool:
     return True
 
 
-def _note(one: Any, epoch: int | None) -> None:
+def _note(one: Any, epoch: int | None, shown: int | None) -> None:
     key = id(one)
     with contextlib.suppress(TypeError):  # nobody can refer to it weakly: it is told again
-        _told[key] = _Told(weakref.ref(one, lambda _: _told.pop(key, None)), epoch, _shown(one))
+        _told[key] = _Told(weakref.ref(one, lambda _: _told.pop(key, None)), epoch, shown)
 
 
 def _told_last(one: Any) -> _Told | None:

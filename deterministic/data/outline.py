@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 _MOST = 64
-"""How many elements of a tensor, or entries of a container, are looked at."""
+"""How many elements of a tensor are looked at."""
+_FEW = 8
+"""How many entries of a list are; of a dict all, up to _MOST."""
 
 
 def outline(value: Any, depth: int = 4) -> bytes:
@@ -31,7 +33,7 @@ def outline(value: Any, depth: int = 4) -> bytes:
     if depth and isinstance(value, Mapping):
         inside = [part for pair in list(value.items())[:_MOST] for part in pair]
     elif depth and isinstance(value, (list, tuple)):
-        inside = list(value[:: len(value) // _MOST + 1])
+        inside = list(value[:: len(value) // _FEW + 1])
     parts = [outline(one, depth - 1) for one in inside]
     return b"%s%d(%s)" % (type(value).__name__.encode(), len(inside), b",".join(parts))
 

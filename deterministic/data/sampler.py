@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,8 +10,8 @@ from typing import Any, ClassVar
 
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
-from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
-from .dataset_epoch import tell_one, users_epoch
+from ..errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from .dataset_epoch import takes, tell_one, users_epoch
 from .fetch import Fetch
 from .generators import GLOBAL, generator_kinds, generator_states, restore_generators
 from .isolation import Isolated
@@ -20,9 +19,13 @@ from .keying import LoaderSeed
 from .keys import epoch_key
 from .position import Position, Progress
 from .sampler_pass import Pass
+from .upstream import can_seek
 
 _PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed")
-"""Samplers of these modules remember nothing: a pass depends on their generators, the global ones and the epoch."""
+"""Samplers of these modules remember nothing: a pass depends on their generators, the global ones, the epoch, and on
+what they hold, as weights."""
+_EMPTY = (SequentialSampler, RandomSampler, DistributedSampler)
+"""Those of them that hold nothing but the length of the data."""
 _ENOUGH = 8
 """How many indices must agree where the last epoch's do not: fewer may by chance."""
 _LAST = {"epoch": int, "done": int, "digest": int, "ended": bool, "generators": list, "sampler": object}
@@ -119,8 +122,21 @@ class SamplerOrder:
         return Position(state["epoch"], state["done"], state)
 
     def look(self, position: Position, count: int) -> list[Fetch]:
-        """Return the first fetches from `position` on, and leave the sampler where it is."""
-        copied = self._copy()
+        """Return the first fetches from `position` on, and leave the sampler where it is.
+
+        Raises:
+            DeterministicError: It is within a pass, and may go on from there in the next one.
+        """
+        copied, lived = self._copy(), self._lived
+        is_within = lived is not None and not (lived.ended or lived.memory.is_left) and position.state is None
+        if is_within and (self._stateful() is not None or (copied is None and hasattr(self._sampler, "__next__"))):
+            raise DeterministicError(
+                explain(
+                    "where this sampler's next pass begins is not known before the one under way is over",
+                    (f"found: {self.name} within epoch {lived.start.epoch if lived else 0}",),
+                    "Call peek() or check() between two epochs.",
+                )
+            )
         if copied is not None:
             return list(islice(copied.fetches(Progress(position)), count))
         where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
@@ -191,7 +207,7 @@ class SamplerOrder:
 
     def _pass(self, epoch: int) -> Pass:
         for sampler in self._parts():
-            if callable(getattr(sampler, "set_epoch", None)):
+            if takes(sampler, "set_epoch", 0):
                 tell_one(sampler, epoch, self._seed.value)
         key, counts = epoch_key(self._seed.value, epoch, "sampler"), not _gives_each_once(self._indices)
         begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
@@ -251,7 +267,8 @@ class SamplerOrder:
 
     def _last(self) -> dict[str, Any]:
         """Return the epoch that the sampler went through last, for what it does not show; empty if there is none."""
-        progress = None if self._is_plain else self._lived
+        is_empty = self._is_plain and type(self._indices) in _EMPTY
+        progress = None if is_empty or self._is_told_inside() else self._lived
         if progress is None or not (progress.ended or progress.memory.is_left):
             return {}
         memory: SamplerMemory = progress.memory
@@ -264,6 +281,12 @@ class SamplerOrder:
         return {
             "last": {"epoch": progress.start.epoch, "done": done, "digest": digest, "ended": progress.ended, **where}
         }
+
+    def _is_told_inside(self) -> bool:
+        """Return whether it holds a sampler that its user tells the epoch, so that an earlier one cannot come again."""
+        parts = self._parts()
+        held = [one for part in parts for one in getattr(part, "__dict__", {}).values() if takes(one, "set_epoch", 0)]
+        return any(all(one is not part for part in parts) for one in held)
 
     def _left(self) -> Mapping[str, Any] | None:
         """Return what was loaded and not begun as the beginning of another epoch; None: nothing was."""
@@ -283,7 +306,7 @@ class SamplerOrder:
         return [one for one in self._parts() if isinstance(one, DistributedSampler)]
 
     def _stateful(self) -> Any:
-        return next((one for one in self._parts() if _is_stateful(one)), None)
+        return next((one for one in self._parts() if can_seek(one)), None)
 
     def _own_state(self) -> Any:
         stateful = self._stateful()
@@ -344,16 +367,6 @@ def _gives_each_once(sampler: Any) -> bool:
     if type(sampler) is RandomSampler:
         return not sampler.replacement and sampler.num_samples <= len(sampler.data_source)
     return type(sampler) is SequentialSampler
-
-
-def _is_stateful(sampler: Any) -> bool:
-    if not callable(getattr(sampler, "load_state_dict", None)):
-        return False
-    try:
-        inspect.signature(sampler.state_dict).bind()
-    except (AttributeError, TypeError):  # it has none, or wants to be told what only others know
-        return False
-    return True
 
 
 def _mismatch(saved: Mapping[str, Any], epoch: int, found: Pass) -> ResumeMismatchError:

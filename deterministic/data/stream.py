@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -91,11 +92,11 @@ class KeyedStream(IterableDataset[Any]):
         info = get_worker_info()
         worker, workers = (0, 0) if info is None else (info.id, info.num_workers)
         key, epoch = int(self._epoch[0]) + 2**63, int(self._epoch[1])
-        self._told.tell(epoch)
         self.samples = Samples(
             self.upstream,
             worker,
             sample_key(sample_key(key, workers), worker),
+            partial(self._told.tell, epoch),
             epoch,
             self._places.get(worker),
             seeds_each=self._seeds_each,
@@ -115,6 +116,7 @@ class Samples:
         upstream: The user's stream.
         worker: This worker's number.
         key: Of its part of the epoch.
+        tell: Tells the stream its epoch, also after another iterator has told it another one.
         epoch: The epoch's number.
         place: Where to go on; None: where the stream is.
         seeds_each: Whether every sample is seeded, or the first of each batch.
@@ -129,6 +131,7 @@ class Samples:
         upstream: Upstream,
         worker: int,
         key: int,
+        tell: Callable[[], None],
         epoch: int,
         place: Place | None,
         *,
@@ -141,6 +144,7 @@ class Samples:
         self._upstream = upstream
         self._worker = worker
         self._key = key
+        self._tell = tell
         self._epoch = epoch
         self._place = place
         self._seeds_each = seeds_each
@@ -183,6 +187,8 @@ class Samples:
         return sample
 
     def _make(self) -> Any:
+        if not self._in_batch:
+            self._tell()
         key = sample_key(self._key, self._fetched + 1)
         begin(key)
         if self._seeds_each or not self._in_batch:
@@ -200,6 +206,7 @@ class Samples:
 
     def _begin(self, place: Place | None) -> Any:
         """Begin a pass, and return its first sample; blank, if there is none."""
+        self._tell()
         key = sample_key(self._key, 0)
         begin(key)
         seed_generators(key)

@@ -16,9 +16,6 @@ from .position import Position, Progress
 from .stream import Shipped
 from .upstream import Place, Upstream, has_buffer
 
-_UNKNOWN = -1
-"""The turn in a state that was taken where the workers had fetched ahead of an epoch that was left."""
-
 
 class StreamOrder:
     """Where a stream is, for its state.
@@ -84,7 +81,7 @@ class StreamOrder:
         state = progress.start.state
         memory = progress.memory = StreamMemory(state, self.workers) if state is not None else self._between()
         if not is_peek:
-            if memory.is_unknown:
+            if memory.is_left and self.workers:
                 _warn_of_a_break(self.upstream.dataset)
             self._latest = progress
         return memory
@@ -99,10 +96,11 @@ class StreamOrder:
         ]
         return {
             "done": 0 if progress is None else progress.start.done + progress.yielded,
-            "turn": _UNKNOWN if memory.is_unknown else turn,
+            "turn": turn,
             "places": places,
             "num_workers": memory.workers,
             **({"digest": memory.digest} if memory.digest else {}),
+            **({"left": True} if memory.is_left else {}),
         }
 
     def require_fit(self, position: Position) -> None:
@@ -119,14 +117,8 @@ class StreamOrder:
                     "Resume with the dataset that the state was saved with.",
                 )
             )
-        if state["turn"] == _UNKNOWN:
-            raise ResumeMismatchError(
-                explain(
-                    "where the stream was when this state was saved is not known",
-                    ("saved: after a break, with persistent workers that had fetched ahead", "here: new workers"),
-                    "Use num_workers=0, or persistent_workers=False, with a stream whose epochs are left.",
-                )
-            )
+        if state.get("left") and self.upstream.uses_state:
+            self._require_known()
         if state["done"] and has_place:
             self._tell_of_loss()
         if not self.upstream.uses_state and has_place:
@@ -146,16 +138,40 @@ class StreamOrder:
                 ),
             )
 
+    def _require_known(self) -> None:
+        """Refuse a state that was saved after a break where workers had fetched ahead; without them warn of it.
+
+        Raises:
+            ResumeMismatchError: There were workers.
+        """
+        if self.workers:
+            raise ResumeMismatchError(
+                explain(
+                    "where the stream was when this state was saved is not known",
+                    ("saved: after a break, with persistent workers that had fetched ahead", "here: new workers"),
+                    "Use num_workers=0, or persistent_workers=False, with a stream whose epochs are left.",
+                )
+            )
+        warn(
+            NondeterminismWarning,
+            explain(
+                "an epoch of a stream was left, and then its state was saved: it goes on where that epoch was left",
+                (f"found: {type(self.upstream.dataset).__name__}, which may begin each epoch anew instead",),
+                'If it does, pass stream_state="ignore", or let epochs go to their end.',
+            ),
+        )
+
     def _between(self) -> StreamMemory:
         """Return what an epoch that begins now has to remember."""
         memory = StreamMemory({}, self.workers)
+        before = self._latest
+        if before is not None and self.upstream.can_seek and (self._is_persistent if self.workers else before.asked):
+            memory.is_left = not before.ended
         if not self.workers:
             here = self.upstream.between()
             memory.places = {} if here is None else {0: here}
         elif self._is_persistent and self._latest is not None:
-            before: StreamMemory = self._latest.memory
-            memory.places = dict(before.after)
-            memory.is_unknown = not self._latest.ended and self.upstream.can_seek
+            memory.places = dict(self._latest.memory.after)
         return memory
 
 
@@ -170,7 +186,7 @@ class StreamMemory:
         skip: How many batches must be loaded again to reach the start.
         last: The worker that gave the batch yielded last.
         digest: Of the batches so far of a dataset that cannot say where it is, those that are loaded again included.
-        is_unknown: Whether the workers had fetched ahead of an epoch that was left, when this one began.
+        is_left: Whether the epoch before was left, so that where the stream begins is not what it says.
     """
 
     def __init__(self, state: Mapping[str, Any], workers: int) -> None:
@@ -185,7 +201,7 @@ class StreamMemory:
         self.skip: int = 0 if has_begun else state.get("done", 0)
         self.last: int | None = self.turn - 1 if has_begun else None
         self.digest = 0
-        self.is_unknown = False
+        self.is_left = False
         self._saved_digest: int | None = state.get("digest")
         self._saved_done: int = state.get("done", 0)
 
@@ -197,6 +213,7 @@ class StreamMemory:
             self.after[shipped.worker] = shipped.after
         if shipped.samples:
             self.last = shipped.worker
+            self.is_left = self.is_left and sum(place.fetched > 0 for place in self.places.values()) < self.workers
 
     def see(self, batch: Any) -> None:
         """Note a batch of a dataset that cannot say where it is."""

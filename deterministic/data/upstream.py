@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
-from ..errors import DeterministicError, ResumeMismatchError, cut, explain
+from ..errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from .dataset_epoch import DatasetEpoch, takes
+from .leaves import leaves, long_ones, merged
 from .shown import shown
 
 
@@ -50,8 +52,8 @@ class Upstream:
         self.has_given = False
         # What is told its epoch need not remember it, and may count whatever it likes.
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
-        self._before: list[Any] | None = None  # what it said before a place was loaded, until a pass began elsewhere
-        self._first: bytes | None = None  # what it said after the first sample of the pass that began at that place
+        self._put: _Put | None = None
+        self._has_begun = False
 
     def copy(self) -> Upstream:
         """Return one whose passes do not move this one.
@@ -71,23 +73,27 @@ class Upstream:
             ) from error
 
     def put(self, place: Place | None) -> None:
-        """Put the dataset at a place; what it said there is kept for `begins_where_it_was_put`."""
+        """Put the dataset at a place; what it said before is kept for `begins_wrongly`."""
         of_dataset = stated(place)[0]
         if of_dataset is not None and self.can_seek:
-            self._before, self._first = self._said(), None
+            self._put = _Put(self._said())
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
     def begin(self, place: Place | None) -> Any:
         """Begin a pass at a place (None: where the dataset is), and return its iterator."""
-        of_iterator = stated(place)[1]
+        of_dataset, of_iterator, changed = stated(place)
         if place is not None and self._as_made:
-            self._require_shown(stated(place)[2])
-        # One that is its own iterator may begin anew in __iter__(): within an epoch its place is loaded after that.
-        is_own = place is not None and place.fetched > 0 and hasattr(self.dataset, "__next__")
-        iterator: Any = iter(self.dataset) if is_own else None
-        self.put(place)
-        if iterator is not self.dataset:
-            iterator = iter(self.dataset)
+            self._require_shown(changed)
+        if self._put is not None:
+            self._put.now = self._said()
+        is_within = place is not None and place.fetched > 0
+        # One that is its own iterator may have nothing to be put at before __iter__().
+        with suppress(Exception) if is_within and hasattr(self.dataset, "__next__") else nullcontext():
+            self.put(place)
+        self._has_begun = True
+        iterator: Any = iter(self.dataset)
+        if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
+            self.put(place)  # it has begun anew in __iter__(); others take there what was loaded before
         if of_iterator is not None and self.uses_state:
             if not can_seek(iterator):
                 raise ResumeMismatchError(
@@ -104,9 +110,9 @@ class Upstream:
         """Return whether a pass began at a place that was meant for another one; put the dataset back then.
 
         What a dataset says after a pass may mean "at the end", and would make the next one empty, where one that was
-        not interrupted begins anew. And some keep a place that was loaded for every pass that follows: what they say
-        after the first sample gives them away, which is what they said after the first sample of the pass that began
-        there.
+        not interrupted begins anew. And some keep a place that was loaded for every pass that follows. What a sample
+        moves gives them away: after the first one of a pass it is where it was after the first one of the pass that
+        was put there. That part of what the dataset says is put back to what it was before.
 
         Args:
             place: Where this pass began.
@@ -115,29 +121,39 @@ class Upstream:
         Raises:
             ResumeMismatchError: The dataset did not say where it was before, so that it cannot be put back.
         """
-        if self._before is None:
+        put, loaded = self._put, stated(place)[0]
+        if put is None:
             return False
-        said, first = pickle.dumps((gave, self._said())), self._first
-        if stated(place)[0] is not None:
-            self._first = said
-            if gave or place is None or place.fetched or not place.ended:
-                return False
-        elif said != first or (gave and said == pickle.dumps((gave, self._before))):
-            self._before = None
+        said_now = self._said()
+        here, long = leaves(said_now), long_ones(said_now)
+        if place is not None and loaded is not None and (gave or place.fetched or not place.ended):
+            # The passes after it are watched, but for one that began between two: where it did, the next one may.
+            put.gave, put.moving, said = gave, set(), leaves([loaded])
+            if gave:
+                put.moving = {path for path, value in here.items() if said.get(path) != value}
+            put.first = here
+            self._put = put if place.fetched else None
             return False
-        before, self._before = self._before, None
-        if not before and gave:
+        self._put = None
+        places = put.moving - long
+        stays = bool(places) and all(put.first[path] == here.get(path) for path in places)
+        if loaded is None and (gave != put.gave or (gave and not stays)):
             return False
-        if not before:
+        if not put.before:
             raise ResumeMismatchError(
                 explain(
-                    "what the dataset said of itself after an epoch makes the next one empty",
-                    (f"saved: {type(self.dataset).__name__} after an epoch with samples", "here: no sample"),
-                    'Pass stream_state="ignore" to begin with the dataset as it was made, or let its __iter__() begin '
-                    "anew once it is at its end.",
+                    "a place that was loaded is where another epoch begins, too, and cannot be taken back",
+                    (f"found: {type(self.dataset).__name__}, which did not say where it was before",),
+                    'Pass stream_state="ignore", or let its __iter__() use a loaded place once, begin anew after its '
+                    "end, and state_dict() work before the first pass.",
                 )
             )
-        self.dataset.load_state_dict(before[0])
+        back = put.before
+        if gave:  # what counts passes is as it is now, a long one (a generator's state) as it was before this pass
+            back = merged(merged(said_now, put.before, places), put.now, put.moving & long)
+        if not gave:
+            _warn_of_more(self.dataset, leaves(put.before), here)
+        self.dataset.load_state_dict(back[0])
         return True
 
     def place(self, iterator: Any, fetched: int, *, ended: bool) -> Place | None:
@@ -159,9 +175,15 @@ class Upstream:
         return Place(0, self.has_given, pickle.dumps((of_dataset, None, changed)))
 
     def _said(self) -> list[Any]:
-        """Return what the dataset says of itself in a list, which is empty if it does not."""
-        with suppress(Exception):  # before its first pass it may not have what it speaks of
-            return [copy.deepcopy(self.dataset.state_dict())] if self.can_seek else []
+        """Return what the dataset says of itself in a list, which is empty if it does not.
+
+        Before its first pass it may not have what it speaks of, and torchdata's nodes begin a pass when they are asked:
+        a copy is asked then.
+        """
+        with suppress(Exception):
+            if self.can_seek:
+                asked = self.dataset if self._has_begun else copy.deepcopy(self.dataset)
+                return [copy.deepcopy(asked.state_dict())]
         return []
 
     def _require_shown(self, changed: dict[str, Any]) -> None:
@@ -181,6 +203,40 @@ class Upstream:
                     "as it was before iterating; or call the loader's set_epoch() to begin at another epoch.",
                 )
             )
+
+
+class _Put:
+    """A place that was loaded, until a pass began elsewhere.
+
+    Args:
+        before: What the dataset said before, in a list, which is empty if it did not.
+
+    Attributes:
+        now: What it said before the latest pass, the same way.
+        gave: Whether the pass that began there gave a sample.
+        first: What it said after that, value by value.
+        moving: Which of it that sample had moved.
+    """
+
+    def __init__(self, before: list[Any]) -> None:
+        self.before = self.now = before
+        self.gave = False
+        self.first: Mapping[tuple[str, ...], bytes] = {}
+        self.moving: set[tuple[str, ...]] = set()
+
+
+def _warn_of_more(dataset: object, before: Mapping[Any, bytes], here: Mapping[Any, bytes]) -> None:
+    """Warn where a dataset that is put back says more than a place: what of it must stay cannot be told."""
+    more = sorted("".join(f"[{key}]" for key in path[1:]) for path in here if before.get(path) != here[path])
+    if len(more) > 1:
+        warn(
+            NondeterminismWarning,
+            explain(
+                "what a stream says between two epochs makes the next one empty, so it begins as it was made",
+                (f"found: {type(dataset).__name__}, whose state differs there in {cut(', '.join(more))}",),
+                "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
+            ),
+        )
 
 
 def stated(place: Place | None) -> tuple[Any, Any, dict[str, Any]]:
