@@ -284,9 +284,9 @@ class SamplerOrder:
 
     def _is_told_inside(self) -> bool:
         """Return whether it holds a sampler that its user tells the epoch, so that an earlier one cannot come again."""
-        parts = self._parts()
-        held = [one for part in parts for one in getattr(part, "__dict__", {}).values() if takes(one, "set_epoch", 0)]
-        return any(all(one is not part for part in parts) for one in held)
+        untold = [part for part in self._parts() if not takes(part, "set_epoch", 0)]
+        held = [one for part in untold for one in getattr(part, "__dict__", {}).values()]
+        return any(takes(one, "set_epoch", 0) and all(one is not part for part in self._parts()) for one in held)
 
     def _left(self) -> Mapping[str, Any] | None:
         """Return what was loaded and not begun as the beginning of another epoch; None: nothing was."""

@@ -90,11 +90,8 @@ class Nodes(IterableDataset[Any]):
         self.loader.load_state_dict(state)
 
 
-def test_nodes_are_exact() -> None:
-    assert check_stream(Nodes, num_workers=0) == []
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a node that was copied in part
-def test_nodes_that_are_loaded_again_are_exact() -> None:
-    told = check_stream(Nodes, num_workers=0, stream_state="ignore")
+@pytest.mark.parametrize("stream_state", ["use", "ignore"])
+def test_nodes_are_exact(stream_state: str) -> None:
+    told = check_stream(Nodes, num_workers=0, stream_state=stream_state)
     assert {line.split()[0] for line in told} <= {"peeked"}  # what has threads cannot be copied
