@@ -129,12 +129,14 @@ class SamplerOrder:
         """
         copied, lived = self._copy(), self._lived
         is_within = lived is not None and not (lived.ended or lived.memory.is_left) and position.state is None
-        if is_within and (self._stateful() is not None or (copied is None and hasattr(self._sampler, "__next__"))):
+        goes_on = self._stateful() is not None or hasattr(self._sampler, "__next__")
+        if goes_on and (is_within or copied is None):
+            found = f"{self.name}{', which cannot be copied' * (copied is None)}{', within an epoch' * is_within}"
             raise DeterministicError(
                 explain(
-                    "where this sampler's next pass begins is not known before the one under way is over",
-                    (f"found: {self.name} within epoch {lived.start.epoch if lived else 0}",),
-                    "Call peek() or check() between two epochs.",
+                    "this sampler cannot be looked at without moving it, or what it gives next is not known yet",
+                    (f"found: {found}",),
+                    "Call peek() or check() between two epochs, with a sampler that copy.deepcopy() takes.",
                 )
             )
         if copied is not None:

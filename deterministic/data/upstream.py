@@ -75,7 +75,8 @@ class Upstream:
     def put(self, place: Place | None) -> None:
         """Put the dataset at a place; what it said before is kept for `begins_wrongly`."""
         of_dataset = stated(place)[0]
-        if of_dataset is not None and self.can_seek:
+        is_there = place is not None and not place.fetched and leaves(self._said()) == leaves([of_dataset])
+        if of_dataset is not None and self.can_seek and not is_there:
             self._put = _Put(self._said())
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
