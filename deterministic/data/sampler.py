@@ -130,13 +130,12 @@ class SamplerOrder:
         copied, lived = self._copy(), self._lived
         is_within = lived is not None and not (lived.ended or lived.memory.is_left) and position.state is None
         goes_on = self._stateful() is not None or hasattr(self._sampler, "__next__")
-        if goes_on and (is_within or copied is None):
-            found = f"{self.name}{', which cannot be copied' * (copied is None)}{', within an epoch' * is_within}"
+        if goes_on and is_within:
             raise DeterministicError(
                 explain(
-                    "this sampler cannot be looked at without moving it, or what it gives next is not known yet",
-                    (f"found: {found}",),
-                    "Call peek() or check() between two epochs, with a sampler that copy.deepcopy() takes.",
+                    "within an epoch of this sampler, what its next pass begins with is not known yet",
+                    (f"found: {self.name}, which may go on from where it is",),
+                    "Call peek() or check() between two epochs.",
                 )
             )
         if copied is not None:

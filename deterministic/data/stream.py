@@ -197,7 +197,9 @@ class Samples:
 
     def _make_first(self) -> Any:
         """Make the first sample here; only now: the user's __iter__ runs under a key, and isolated without workers."""
-        sample = self._begin(self._place)
+        sample, place = self._begin(self._place), self._place
+        if sample is _Blank and place is not None and place.ended and not place.fetched and place.state:
+            sample = self._begin(None)  # what the stream said after a pass meant its end, which is used up now
         if self._upstream.begins_wrongly(self._place, gave=sample is not _Blank):
             sample = self._begin(None)
         if sample is _Blank:

@@ -222,7 +222,9 @@ def is_open(kind: Kind, plan: list[Step], *, is_stream: bool = False) -> bool:
     if not is_stream and "leave" in plan and (kind.stateful or kind.remembers):
         return True  # what it says after a break is where that pass was, and the next one begins anew
     if not is_stream:
-        return kind.own_iterator and kind.resets and kind.remembers
+        # One that is its own iterator is not copied for a look, but put back to what it said.
+        is_looked_at = "peek" in plan and kind.stateful and kind.at_end
+        return kind.own_iterator and (is_looked_at or (kind.resets and kind.remembers))
     unpeeked = [step for step in plan if step != "peek"]
     if ("resume", "leave") in pairwise(unpeeked):
         return True  # a place that was given up before it was begun: the stream is as it was made
