@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from .dataset_epoch import DatasetEpoch, takes
-from .leaves import leaves, long_ones, merged
+from .leaves import leaves, light_copy, long_ones, merged
 from .shown import shown
 
 
@@ -75,9 +75,11 @@ class Upstream:
     def put(self, place: Place | None) -> None:
         """Put the dataset at a place; what it said before is kept for `begins_wrongly`."""
         of_dataset = stated(place)[0]
-        is_there = place is not None and not place.fetched and leaves(self._said()) == leaves([of_dataset])
-        if of_dataset is not None and self.can_seek and not is_there:
-            self._put = _Put(self._said())
+        if place is None or of_dataset is None or not self.can_seek:
+            return
+        said = self._said()
+        if place.fetched or leaves(said) != leaves([of_dataset]):  # where it is there, loading may do more than put it
+            self._put = _Put(said)
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
     def begin(self, place: Place | None) -> Any:
@@ -183,7 +185,7 @@ class Upstream:
         """
         with suppress(Exception):
             if self.can_seek:
-                asked = self.dataset if self._has_begun else copy.deepcopy(self.dataset)
+                asked = self.dataset if self._has_begun else light_copy(self.dataset)
                 return [copy.deepcopy(asked.state_dict())]
         return []
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import IterableDataset, Sampler, SubsetRandomSampler
@@ -208,3 +209,34 @@ def test_what_a_stream_was_loaded_with_stays_where_it_says_no_place(arguments: d
         resumed = make_loader(Leveled(0), batch_size=2, seed=0, **arguments)
         resumed.load_state_dict(state)
         assert [seen(resumed)[-1], seen(resumed), seen(resumed)] == [[73, 74], *[[[71, 72], [73, 74]]] * 2]
+
+
+class Heavy(Leveled):
+    """Holds an array, and a function that pickle does not take."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.rows = Rows(4)
+        self.function = lambda: None
+
+
+COPIED: list[object] = []
+
+
+class Rows(np.ndarray):
+    def __new__(cls, length: int) -> Rows:
+        return np.zeros(length).view(cls)
+
+    def __deepcopy__(self, memo: Any) -> Rows:
+        COPIED.append(self)
+        return self
+
+
+def test_a_stream_is_asked_where_it_is_without_copying_its_arrays() -> None:
+    loader = make_loader(Heavy(7), batch_size=2, seed=0)
+    loader.state_dict()
+    seen(loader)
+    resumed = make_loader(Heavy(0), batch_size=2, seed=0)
+    resumed.load_state_dict(loader.state_dict())
+    assert seen(resumed) == [[71, 72], [73, 74]]
+    assert not COPIED
