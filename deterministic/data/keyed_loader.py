@@ -183,7 +183,10 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         self._users_epoch()  # what was set before this counts no longer
         self._give_up_what_was_left()
+        left = self._epochs.unfinished
         self._epochs.pin(epoch)
+        if isinstance(self._order, SamplerOrder) and left is not None and left is not self._epochs.unfinished:
+            self._order.leave(left)  # somebody still holds its iterator
 
     def peek(self) -> Any:
         """Return the batch that the next `iter()` would begin with, and cost no epoch.

@@ -219,8 +219,6 @@ PLANS = st.lists(STEPS, min_size=1, max_size=8).map(lambda plan: [*plan, "resume
 
 def is_open(kind: Kind, plan: list[Step], *, is_stream: bool = False) -> bool:
     """Return whether it is known to go on as something else in silence; a line goes when its fault does."""
-    if not is_stream and "leave" in plan and (kind.stateful or kind.remembers):
-        return True  # what it says after a break is where that pass was, and the next one begins anew
     if not is_stream:
         # One that is its own iterator is not copied for a look, but put back to what it said.
         is_looked_at = "peek" in plan and kind.stateful and kind.at_end

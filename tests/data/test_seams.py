@@ -240,3 +240,18 @@ def test_a_stream_is_asked_where_it_is_without_copying_its_arrays() -> None:
     resumed.load_state_dict(loader.state_dict())
     assert seen(resumed) == [[71, 72], [73, 74]]
     assert not COPIED
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_given_up_while_its_iterator_is_held_is_resumed_as_one_that_was_left(workers: int) -> None:
+    def left() -> Any:
+        loader = make_loader(range(12), batch_size=2, sampler=GoesOn(), seed=0, num_workers=workers)
+        iterator = iter(loader)
+        next(iterator)
+        loader.set_epoch(1)
+        return loader, iterator
+
+    (loader, _), (saved, _) = left(), left()
+    resumed = make_loader(range(12), batch_size=2, sampler=GoesOn(), seed=0, num_workers=workers)
+    resumed.load_state_dict(saved.state_dict())
+    assert [seen(resumed), seen(resumed)] == [seen(loader), seen(loader)]
