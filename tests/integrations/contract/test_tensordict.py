@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import pytest
 import torch
 from tensordict import TensorDict
 from torch.utils.data import Dataset
-from torchrl.data import LazyTensorStorage, ListStorage, ReplayBuffer
 
 from deterministic import Checkpoint, make_loader, reproducible
 from deterministic.testing import check_dataset
+
+_METHOD = multiprocessing.get_start_method(allow_none=True)
+from torchrl.data import LazyTensorStorage, ListStorage, ReplayBuffer  # noqa: E402
+
+multiprocessing.set_start_method(_METHOD, force=True)  # importing torchrl makes it "spawn", for the whole process
 
 
 class Samples(Dataset[Any]):
