@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import kornia.augmentation
-import monai.data
-import monai.transforms
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,10 @@ from deterministic.testing import check_dataset
 
 with pytest.MonkeyPatch.context() as patched:
     patched.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version when it is imported
+    patched.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # monai sets it for the whole process when it is imported
     import albumentations
+    import monai.data
+    import monai.transforms
 
 
 class Augmented(Dataset[Any]):
