@@ -17,7 +17,13 @@ from deterministic.testing import check_dataset
 
 with pytest.MonkeyPatch.context() as patched:
     patched.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version when it is imported
-    patched.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # monai sets it for the whole process when it is imported
+    # monai sets these for the whole process when it is imported.
+    for name, value in [
+        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+        ("KMP_DUPLICATE_LIB_OK", "True"),
+        ("KMP_INIT_AT_FORK", ""),
+    ]:
+        patched.setenv(name, value)
     import albumentations
     import monai.data
     import monai.transforms
