@@ -93,6 +93,8 @@ class Scope:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if getattr(_stack, "find", None) is None:  # the interpreter is ending, and has emptied the modules
+            return
         if not self._enabled:
             _stack.disabled -= 1
             return

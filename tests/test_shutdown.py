@@ -12,6 +12,8 @@ from .processes import run_python
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 PREPARE = """
+import sys
+sys.modules["dill"] = None  # torch imports it where it is installed, and it keeps __main__ to the very end: docs/limits.md
 import asyncio, atexit, json, os, sys, tempfile, threading
 import torch
 from deterministic import current_run, reproducible
