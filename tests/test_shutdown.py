@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform h
 
 PREPARE = """
 import sys
-sys.modules["dill"] = None  # torch imports it where it is installed, and it keeps __main__ to the very end: docs/limits.md
+sys.modules["dill"] = None  # torch imports it where there is one, and it keeps __main__ to the end (docs/limits.md)
 import asyncio, atexit, json, os, sys, tempfile, threading
 import torch
 from deterministic import current_run, reproducible
