@@ -55,6 +55,8 @@ class Body:
 
     @indivisible
     def __enter__(self) -> None:
+        if getattr(_stack, "resume", None) is None:  # as in a block: the interpreter is ending
+            return
         if self._entry is None:
             self._entry = self._scope.enter(self._site, is_step=True)
         elif self._entry.part is not None:
@@ -62,6 +64,8 @@ class Body:
 
     @indivisible
     def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
+        if getattr(_stack, "leave", None) is None:
+            return
         entry = cast(Entry, self._entry)
         if exc is None and not self.finished:
             _stack.suspend(entry)

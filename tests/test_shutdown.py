@@ -12,8 +12,6 @@ from .processes import run_python
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 PREPARE = """
-import sys
-sys.modules["dill"] = None  # torch imports it where there is one, and it keeps __main__ to the end (docs/limits.md)
 import asyncio, atexit, json, os, sys, tempfile, threading
 import torch
 from deterministic import current_run, reproducible
@@ -118,19 +116,27 @@ CASES = {
 COMPLAINS = "import warnings; warnings.warn('seen'); sys.exit(3)"
 
 
-@pytest.fixture(scope="module")
-def outcomes() -> dict[str, tuple[int, str, str]]:
+WITHOUT_DILL = 'import sys; sys.modules["dill"] = None'
+"""Where it is installed, torch imports it, and it keeps __main__ to the end: what is suspended there is closed last."""
+
+
+@pytest.fixture(scope="module", params=[WITHOUT_DILL, "import dill"])
+def outcomes(request: pytest.FixtureRequest) -> dict[str, tuple[int, str, str]]:
     codes = json.dumps({"complains": COMPLAINS, **{case: code for case, (code, _) in CASES.items()}})
-    results: dict[str, tuple[int, str, str]] = json.loads(run_python(PREPARE + CHILDREN, codes))
+    results: dict[str, tuple[int, str, str]] = json.loads(run_python(f"{request.param}\n{PREPARE}{CHILDREN}", codes))
     return results
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_interpreter_ends_in_silence_with(case: str, outcomes: dict[str, tuple[int, str, str]]) -> None:
+def test_the_interpreter_ends_in_silence_with(
+    case: str, outcomes: dict[str, tuple[int, str, str]], request: pytest.FixtureRequest
+) -> None:
     status, printed, complaints = outcomes[case]
     assert (status, complaints) == (0, "")
     expected = CASES[case][1]
-    assert expected is None or printed == expected
+    # With dill Python itself leaves a generator in a cycle as it is.
+    has_dill = WITHOUT_DILL not in request.node.callspec.params.values()
+    assert printed == expected or expected is None or (has_dill and "cycle" in case and not printed)
 
 
 def test_a_complaint_would_be_seen(outcomes: dict[str, tuple[int, str, str]]) -> None:

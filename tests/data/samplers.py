@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
@@ -185,17 +185,17 @@ class Asks(Untellable):
 
 
 def distributed() -> Any:
-    sampler = pytest.importorskip("torchdata.stateful_dataloader.sampler")
+    sampler = importlib.import_module("torchdata.stateful_dataloader.sampler")
     return sampler.StatefulDistributedSampler(Draws(LENGTH), 1, 0)
 
 
 def torchdatas_random() -> Any:
-    sampler = pytest.importorskip("torchdata.stateful_dataloader.sampler")
+    sampler = importlib.import_module("torchdata.stateful_dataloader.sampler")
     return sampler.RandomSampler(range(LENGTH), generator=torch.Generator().manual_seed(3))
 
 
 def torchdatas_batches() -> Any:
-    return pytest.importorskip("torchdata.stateful_dataloader.sampler").BatchSampler(distributed(), 4, False)
+    return importlib.import_module("torchdata.stateful_dataloader.sampler").BatchSampler(distributed(), 4, False)
 
 
 EXACT: dict[str, Callable[[], dict[str, Any]]] = {
