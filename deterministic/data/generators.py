@@ -13,6 +13,9 @@ from torch.utils.data import Dataset
 
 from ..sources.own_generators import OwnGenerator
 
+KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+"""What counts as a generator of somebody's."""
+
 _DEPTH = 4
 """How deep generators are looked for inside a sampler: a batch sampler, its sampler, what that holds, a list there."""
 
@@ -42,7 +45,7 @@ def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
     if depth < 0 or id(value) in visited:
         return
     visited.add(id(value))
-    if isinstance(value, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)):
+    if isinstance(value, KINDS):
         if not isinstance(value, random.SystemRandom) and all(value is not one for one in GLOBAL):
             yield value
         return

@@ -195,7 +195,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         indices. One that cannot be copied is put back as far as it shows where it is.
 
         Raises:
-            DeterministicError: The epoch has no batches (left).
+            DeterministicError: The epoch has no batches (left); the stream cannot be copied; or an epoch is under way
+                of a sampler with a state, which may go on from where it is.
         """
         self._heed()
         with self._dataset_epoch.kept():

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from ..sources.own_generators import OwnGenerator
+from .generators import KINDS
 
 _DEPTH = 5
 _WIDTH = 100
 """How many entries of a container are looked at: those that count passes are few."""
 
-_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _OPAQUE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, torch.Tensor, np.ndarray)
 
 
@@ -35,7 +35,7 @@ def _look(value: Any, path: str, depth: int, found: dict[str, Any], visited: set
         return
     visited.add(id(value))
     inside: Iterable[tuple[str, Any]] = ()
-    if isinstance(value, _GENERATORS) and not isinstance(value, random.SystemRandom):
+    if isinstance(value, KINDS) and not isinstance(value, random.SystemRandom):
         source = OwnGenerator(value, 0)
         found[path] = source.describe(source.capture())["digest"]
     elif isinstance(value, (list, tuple)):
