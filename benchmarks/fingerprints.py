@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deterministic.trace.fingerprint import fingerprint
-from deterministic.trace.hashes import hash_on_device, hash_on_host
+from deterministic.values.fingerprint import fingerprint
+from deterministic.values.hashes import hash_on_device, hash_on_host
 
 from .timing import Timing, interleaved
 

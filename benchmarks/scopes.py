@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from deterministic import reproducible
-from deterministic._config import Config
+from deterministic.ground.config import Config
+from deterministic.ground.source import Source
 from deterministic.sources import SOURCES
-from deterministic.sources.base import Source
 
 BASELINE = "naive"
 

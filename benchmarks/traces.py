@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deterministic import record
-from deterministic.trace.model import LEVELS
+from deterministic.trace.file.model import LEVELS
 
 from .timing import in_turn, median_ratio
 

@@ -11,26 +11,26 @@ TYPE_CHECKING = False  # type checkers take it for true; importing typing would 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._run import Run as Run
-    from ._run import current_run as current_run
-    from ._scope import reproducible as reproducible
-    from ._scope import seed_everything as seed_everything
-    from ._seeds import derive_seed as derive_seed
-    from ._seeds import spawn_seeds as spawn_seeds
-    from ._snapshot import describe as describe
-    from ._verify.levels import compare_levels as compare_levels
-    from ._verify.verify import assert_reproducible as assert_reproducible
-    from ._verify.verify import verify as verify
     from .checkpoint import Checkpoint as Checkpoint
     from .checkpoint import load_checkpoint as load_checkpoint
     from .checkpoint import save_checkpoint as save_checkpoint
     from .data.loader import make_loader as make_loader
-    from .data.sample import sample_rng as sample_rng
-    from .data.worker import seed_worker as seed_worker
+    from .data.samples.sample import sample_rng as sample_rng
+    from .data.samples.worker import seed_worker as seed_worker
+    from .ground.seeds import derive_seed as derive_seed
+    from .ground.seeds import spawn_seeds as spawn_seeds
+    from .scope.reproducible import reproducible as reproducible
+    from .scope.reproducible import seed_everything as seed_everything
+    from .scope.run import Run as Run
+    from .scope.run import current_run as current_run
+    from .sources.registry import describe as describe
     from .sources.registry import register_source as register_source
-    from .trace.diff import diff as diff
-    from .trace.fingerprint import fingerprint as fingerprint
-    from .trace.record import record as record
+    from .trace.comparing.diff import diff as diff
+    from .trace.recording.record import record as record
+    from .values.fingerprint import fingerprint as fingerprint
+    from .verification.levels import compare_levels as compare_levels
+    from .verification.verify import assert_reproducible as assert_reproducible
+    from .verification.verify import verify as verify
 
 __all__ = [
     "Checkpoint",
@@ -57,25 +57,25 @@ __all__ = [
 
 _HOMES = {
     "Checkpoint": ".checkpoint",
-    "Run": "._run",
-    "assert_reproducible": "._verify.verify",
-    "compare_levels": "._verify.levels",
-    "current_run": "._run",
-    "derive_seed": "._seeds",
-    "describe": "._snapshot",
-    "diff": ".trace.diff",
-    "fingerprint": ".trace.fingerprint",
+    "Run": ".scope.run",
+    "assert_reproducible": ".verification.verify",
+    "compare_levels": ".verification.levels",
+    "current_run": ".scope.run",
+    "derive_seed": ".ground.seeds",
+    "describe": ".sources.registry",
+    "diff": ".trace.comparing.diff",
+    "fingerprint": ".values.fingerprint",
     "load_checkpoint": ".checkpoint",
     "make_loader": ".data.loader",
-    "record": ".trace.record",
+    "record": ".trace.recording.record",
     "register_source": ".sources.registry",
-    "reproducible": "._scope",
-    "sample_rng": ".data.sample",
+    "reproducible": ".scope.reproducible",
+    "sample_rng": ".data.samples.sample",
     "save_checkpoint": ".checkpoint",
-    "seed_everything": "._scope",
-    "seed_worker": ".data.worker",
-    "spawn_seeds": "._seeds",
-    "verify": "._verify.verify",
+    "seed_everything": ".scope.reproducible",
+    "seed_worker": ".data.samples.worker",
+    "spawn_seeds": ".ground.seeds",
+    "verify": ".verification.verify",
 }
 
 # What `%load_ext deterministic` and its counterpart look for; no names for a program.

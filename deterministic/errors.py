@@ -31,7 +31,8 @@ __all__ = [
 _LONGEST = 10_000
 """Characters of one value in an error: enough for every path and list of names, and for no content of a file."""
 
-_OURS = os.path.dirname(__file__) + os.sep
+OURS = os.path.dirname(__file__) + os.sep
+"""What the files of this library begin with."""
 
 
 class DeterministicError(Exception):
@@ -76,6 +77,11 @@ class TooLateWarning(UserWarning):
 
 class NondeterminismWarning(UserWarning):
     """Something in the run is not deterministic."""
+
+
+def clipped(text: str, longest: int = 80) -> str:
+    """Return a text that is no longer than it may be."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
@@ -169,7 +175,7 @@ def _users_frame() -> tuple[FrameType, int]:
     """Return the first frame outside of this library, and the `stacklevel` at which the caller would warn there."""
     frame = sys._getframe(2)
     depth = 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
         depth += 1
     return frame, depth

@@ -15,9 +15,9 @@ from typing import Any
 import torch._inductor.config
 
 from deterministic import reproducible
-from deterministic._config import LEVELS
+from deterministic.ground.config import LEVELS
+from deterministic.ground.source import Source
 from deterministic.sources import SOURCES
-from deterministic.sources.base import Source
 from deterministic.sources.environment import VARIABLES
 from deterministic.sources.inductor import _NAMES as INDUCTOR_OPTIONS
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from deterministic import _snapshot, _stack
+from deterministic.ground import snapshot
+from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -18,20 +19,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def canary() -> Iterator[None]:
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
     yield
     changed = what_changed(before)
-    left_open = list(_stack._entries)
+    left_open = list(stack._entries)
     for entry in reversed(left_open):
-        _stack.leave(entry)
-    _snapshot.restore(before)
+        stack.leave(entry)
+    snapshot.restore(before)
     assert not left_open, f"this test left scopes open: {[str(entry.site) for entry in left_open]}"
     assert not changed, f"this test left sources changed: {changed}"
 
 
-def what_changed(before: _snapshot.Snapshot) -> dict[str, tuple[object, object]]:
+def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:
     """Return each source whose description differs from the one captured, with both descriptions."""
-    after = _snapshot.capture(before)
+    after = snapshot.capture(before)
     return {
         source.name: (source.describe(before[source]), source.describe(after[source]))
         for source in before

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from deterministic import _snapshot, _stack
-from deterministic._config import Config
+from deterministic.ground import snapshot
+from deterministic.ground.config import Config
+from deterministic.ground.source import NOTHING, Applied, Kind
+from deterministic.scope import stack
 from deterministic.sources import SOURCES
-from deterministic.sources.base import NOTHING, Applied, Kind
 
 from .conftest import what_changed
 
@@ -77,14 +78,14 @@ def registered(place: int, faulty: Faulty) -> Iterator[None]:
 @contextmanager
 def faulty_at(place: int) -> Iterator[Faulty]:
     """Register a faulty source at `place`; afterwards nothing may be open, locked or changed, that one excepted."""
-    before, handler = _snapshot.capture(SOURCES), signal.getsignal(signal.SIGINT)
-    lock: Any = _stack.transition._lock
+    before, handler = snapshot.capture(SOURCES), signal.getsignal(signal.SIGINT)
+    lock: Any = stack.transition._lock
     faulty = Faulty()
     with registered(place, faulty):
         yield faulty
     assert not what_changed(before)
-    assert not _stack._entries
-    assert not _stack.transition.is_mine()
+    assert not stack._entries
+    assert not stack.transition.is_mine()
     assert not lock._is_owned()
     assert gc.isenabled()
     assert signal.getsignal(signal.SIGINT) is handler

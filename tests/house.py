@@ -11,48 +11,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 LEVELS: dict[str, int] = {
-    # Pure: the standard library and each other.
     "errors": 0,
-    "_config": 0,
-    "_imports": 0,
-    "_launch": 0,
-    "_seeds": 0,
-    "_torch_names": 0,
-    # What is process-global.
-    "sources": 1,
-    "_snapshot": 2,
-    "_moments": 2,
-    "_ranks": 2,
-    "_versions": 2,
-    "trace": 2,
-    # Scopes and what they give.
-    "_bounded_yaml": 3,
-    "_compilation": 3,
-    "_decorated": 3,
-    "_entry": 3,
-    "_from_config": 3,
-    "_interrupt": 3,
-    "_opt_out": 3,
-    "_ownership": 3,
-    "_refusals": 3,
-    "_report": 3,
-    "_request": 3,
-    "_run": 3,
-    "_scope": 3,
-    "_stack": 3,
-    "_transition": 3,
-    "_wrap": 3,
-    "data": 3,
+    "ground": 1,
+    "values": 2,
+    "sources": 2,
+    "trace.file": 3,
+    "trace.recording": 4,
+    "trace.comparing": 5,
+    "trace": 5,
+    "scope": 6,
+    "data": 7,
     # The public names, and what stands on them.
-    "": 4,
-    "_verify": 4,
-    "checkpoint": 4,
-    "testing": 4,
-    "__main__": 5,
-    "cli": 5,
-    "integrations": 5,
-    "ipython": 5,
-    "pytest_plugin": 5,
+    "": 9,
+    "checkpoint": 8,
+    "testing": 8,
+    "verification": 9,
+    "__main__": 10,
+    "cli": 10,
+    "integrations": 10,
+    "ipython": 10,
+    "pytest_plugin": 10,
 }
 """The level of each module and package; an import points to the same level or a lower one."""
 
@@ -63,7 +41,10 @@ LONGEST_FILE = 400
 
 def top_of(module: str) -> str:
     """Return the part of a full name that stands in the table: "sources" of "deterministic.sources.base"."""
-    return [*module.split("."), ""][1]
+    parts = [*module.split("."), "", ""]
+    return max(
+        (".".join(parts[1:end]) for end in (2, 3) if ".".join(parts[1:end]) in LEVELS), key=len, default=parts[1]
+    )
 
 
 def level_of(module: str) -> int | None:
@@ -71,17 +52,18 @@ def level_of(module: str) -> int | None:
     return LEVELS.get(top_of(module))
 
 
-def imports(module: str, text: str, known: Iterable[str]) -> Iterator[str]:
+def imports(module: str, text: str, known: Iterable[str], *, at_import: bool = False) -> Iterator[str]:
     """Yield the full name of each module that `module` imports, wherever the statement is.
 
     Args:
         module: Its full name; that of a package for an `__init__`.
         text: Its source.
         known: Every module and package of the library, to tell a module from a name in one.
+        at_import: Leave out what stands in functions, and so is imported when they are called.
     """
     known = set(known)
     is_package = any(other.startswith(f"{module}.") for other in known)
-    for node in ast.walk(ast.parse(text)):
+    for node in _nodes(ast.parse(text), functions=not at_import):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -95,19 +77,29 @@ def imports(module: str, text: str, known: Iterable[str]) -> Iterator[str]:
                 yield full if full in known else origin
 
 
+def _nodes(node: ast.AST, *, functions: bool) -> Iterator[ast.AST]:
+    yield node
+    if functions or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        for child in ast.iter_child_nodes(node):
+            yield from _nodes(child, functions=functions)
+
+
 def upward_imports(module: str, text: str, known: Iterable[str]) -> list[str]:
-    """Return the imports of a higher level, of a module without one, and in level 0 of anything but Python itself."""
+    """Return the imports of a higher level, of a module without one, and at the import of plain facts of others' code.
+
+    Plain facts are levels 0 and 1: importing them loads nothing but Python's own library.
+    """
     own = level_of(module)
     if own is None:
         return [f"{module} has no level"]
-    broken = []
+    broken = [
+        f"{module} imports {imported} when it is imported"
+        for imported in imports(module, text, known, at_import=True)
+        if own <= 1 and imported.split(".")[0] not in {"deterministic", *sys.stdlib_module_names}
+    ]
     for imported in imports(module, text, known):
-        if imported.split(".")[0] != "deterministic":
-            if own == 0 and imported.split(".")[0] not in sys.stdlib_module_names:
-                broken.append(f"{module} (level 0) imports {imported}")
-            continue
         level = level_of(imported)
-        if level is None or level > own:
+        if imported.split(".")[0] == "deterministic" and (level is None or level > own):
             broken.append(f"{module} (level {own}) imports {imported} (level {level})")
     return broken
 
@@ -147,7 +139,11 @@ def prints_and_asserts(module: str, text: str) -> list[str]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Assert):
             broken.append(f"{module}:{node.lineno} asserts")
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and level_of(module) != 5:
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "print"
+            and top_of(module) not in {"cli", "__main__"}
+        ):
             broken.append(f"{module}:{node.lineno} prints")
     return broken
 

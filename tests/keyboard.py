@@ -15,15 +15,16 @@ from types import FrameType
 from typing import Any
 
 import deterministic
-from deterministic import _snapshot, _stack
 from deterministic.errors import DeterministicError
+from deterministic.ground import snapshot
+from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
 from .conftest import what_changed
 
 SECONDS = 10
 LIBRARY = os.path.dirname(deterministic.__file__) + os.sep
-SOURCE_FILES = (LIBRARY + "sources", LIBRARY + "_snapshot.py")
+SOURCE_FILES = (LIBRARY + "sources", LIBRARY + "snapshot.py")
 # What drives a body may be cut in two, but only where CPython looks for signals: where a function begins or goes on,
 # where it jumps back, and after a call (which test_interrupt.py tries by itself).
 DRIVERS = {"call", "_drive", "_close"}
@@ -96,7 +97,7 @@ def interrupt_at(instant: float, keyboard: Keyboard, wanted: Callable[[FrameType
 
 def run(program: Program, keyboard: Keyboard, begin: Callable[[], object] = lambda: None) -> list[str]:
     """Run `program`, which `begin` has interrupted; return what is not as it was before, after mending that."""
-    before, tracer = _snapshot.capture(SOURCES), sys.gettrace()
+    before, tracer = snapshot.capture(SOURCES), sys.gettrace()
     dirt = []
     try:
         keyboard.raises = True
@@ -111,18 +112,18 @@ def run(program: Program, keyboard: Keyboard, begin: Callable[[], object] = lamb
     finally:
         sys.settrace(tracer)
         keyboard.raises = False
-    lock: Any = _stack.transition._lock
+    lock: Any = stack.transition._lock
     dirt += ["not collecting"] * (not gc.isenabled())
-    dirt += ["locked"] * (_stack.transition.is_mine() or lock._is_owned())
-    dirt += [f"open: {entry.site}" for entry in _stack._entries]
+    dirt += ["locked"] * (stack.transition.is_mine() or lock._is_owned())
+    dirt += [f"open: {entry.site}" for entry in stack._entries]
     dirt += [f"changed: {name}" for name in what_changed(before)]
     dirt += ["another handler"] * (signal.getsignal(signal.SIGINT) != keyboard.handle)
     dirt += [f"arrived: {keyboard.arrived} of {keyboard.sent}"] * (keyboard.arrived != keyboard.sent)
     if dirt:
         gc.enable()
-        _stack.transition.after_fork_in_child()
-        _stack._entries.clear()
-        _snapshot.restore(before)
+        stack.transition.after_fork_in_child()
+        stack._entries.clear()
+        snapshot.restore(before)
         signal.signal(signal.SIGINT, keyboard.handle)
     return dirt
 

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deterministic import _interrupt, _snapshot, _stack, current_run, describe
-from deterministic._config import OMITTED
-from deterministic._entry import Entry
-from deterministic._request import Scope
+from deterministic import current_run, describe
 from deterministic.errors import ScopeOrderWarning
+from deterministic.ground import snapshot
+from deterministic.ground.config import OMITTED
+from deterministic.scope import interrupt, stack
+from deterministic.scope.entry import Entry
+from deterministic.scope.request import Scope
 from deterministic.sources import ALGORITHMS, SOURCES
 
 from .scope_model import CHANGES, STREAMS, Model, World, by_hand, numpy_random, observe, own_generators
@@ -71,7 +73,7 @@ class Player:
 
     def __init__(self) -> None:
         self.own = own_generators()
-        self.original, self.described = _snapshot.capture(SOURCES), describe()
+        self.original, self.described = snapshot.capture(SOURCES), describe()
         self.at_start = self.observe_globals()
         self.model = Model(lambda: observe(self.own))
         self.blocks: list[Opened] = []
@@ -226,7 +228,7 @@ class Player:
         for old in closed:
             self.unordered += self.model.take_out(old.world) + 1
         again = Opened(request, line=line)
-        again.entry, again.world = _stack.innermost(), self.entered(request)
+        again.entry, again.world = stack.innermost(), self.entered(request)
         self.started.append(again)
 
     def stop(self, request: Request | None) -> None:
@@ -248,7 +250,7 @@ class Player:
             return self.model.lay({ALGORITHMS.name}, (), {})
         covered = set(self.at_start) | set(request.own)
         streams = STREAMS | set(request.own)
-        seed = _stack._entries[-1].config.seed if request.seed is OMITTED else request.seed
+        seed = stack._entries[-1].config.seed if request.seed is OMITTED else request.seed
         unchanged = {"bit generator"} | (streams if seed is None else set())
         unchanged |= set() if request.sets_flags else covered - streams
         seeded = {} if seed is None else dict(by_hand(seed))
@@ -283,11 +285,11 @@ class Player:
 
     def clear(self) -> None:
         """Leave nothing to the next program, also when this one has gone wrong."""
-        _stack._entries.clear()
+        stack._entries.clear()
         for opened in (*self.bodies, *self.blocks):
             with suppress(BaseException):
                 opened.driver.close()
-        _stack._entries.clear()
-        _stack._suspended.clear()
-        _interrupt.uninstall()
-        _snapshot.restore(self.original)
+        stack._entries.clear()
+        stack._suspended.clear()
+        interrupt.uninstall()
+        snapshot.restore(self.original)

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from deterministic import _snapshot, _stack, describe, reproducible
-from deterministic._config import LEVELS, OMITTED
-from deterministic._entry import Entry, Part
+from deterministic import describe, reproducible
+from deterministic.ground import snapshot
+from deterministic.ground.config import LEVELS, OMITTED
+from deterministic.scope import stack
+from deterministic.scope.entry import Entry, Part
 
 from .scope_model import CHANGES
 from .scope_player import ENDINGS, Opened, Player, Request
@@ -89,7 +91,7 @@ class Programs(RuleBasedStateMachine):
 
     @rule(inside=INSIDE)
     def opt_out(self, inside: Sequence[int]) -> None:
-        self.player.perform(inside, lambda: self.player.enter(None) if _stack.innermost() else None)
+        self.player.perform(inside, lambda: self.player.enter(None) if stack.innermost() else None)
 
     @precondition(lambda self: self.player.blocks)
     @rule(inside=INSIDE, which=PICK, how=ENDING)
@@ -114,8 +116,8 @@ class Programs(RuleBasedStateMachine):
                     assert player.observe_globals() == player.at_start
                     assert describe() == player.described
                 assert gc.isenabled()
-                assert not _stack._entries
-                assert not any(part.entries for part in _stack._suspended)
+                assert not stack._entries
+                assert not any(part.entries for part in stack._suspended)
         finally:
             player.clear()
 
@@ -136,12 +138,12 @@ def test_after_every_program_and_every_step_of_it_the_state_is_what_it_should_be
     run_state_machine_as_test(Programs, settings=SETTINGS)
 
 
-leave, suspend, resume, capture = _stack._leave, _stack.suspend, _stack.resume, _snapshot.capture
+leave, suspend, resume, capture = stack._leave, stack.suspend, stack.resume, snapshot.capture
 
 
 def leave_without_handing_up(entry: Entry) -> None:
-    place = _stack._entries.index(entry) if entry in _stack._entries else -1
-    above = _stack._entries[place + 1 : place + 2] if place >= 0 else []
+    place = stack._entries.index(entry) if entry in stack._entries else -1
+    above = stack._entries[place + 1 : place + 2] if place >= 0 else []
     kept = [(other, other.saved) for other in above]
     leave(entry)
     for other, saved in kept:
@@ -149,18 +151,18 @@ def leave_without_handing_up(entry: Entry) -> None:
 
 
 def leave_and_restore_at_once(entry: Entry) -> None:
-    below = entry.part is None and entry.is_open and entry is not _stack._entries[-1]
+    below = entry.part is None and entry.is_open and entry is not stack._entries[-1]
     leave(entry)
     if below:
-        _snapshot.restore(entry.saved)
+        snapshot.restore(entry.saved)
 
 
 def suspend_only_its_own(entry: Entry) -> Part:
-    place = _stack._entries.index(entry)
-    above = _stack._entries[place + 1 :]
-    del _stack._entries[place + 1 :]
+    place = stack._entries.index(entry)
+    above = stack._entries[place + 1 :]
+    del stack._entries[place + 1 :]
     part = suspend(entry)
-    _stack._entries.extend(above)
+    stack._entries.extend(above)
     return part
 
 
@@ -172,20 +174,20 @@ def resume_without_saving(part: Part, **options: Any) -> None:
 
 
 def find_the_innermost(request: object, frame: int) -> Entry | None:
-    return next((entry for entry in _stack._known() if entry.request is request), None)
+    return next((entry for entry in stack._known() if entry.request is request), None)
 
 
-def capture_settings_only(sources: Any) -> _snapshot.Snapshot:
+def capture_settings_only(sources: Any) -> snapshot.Snapshot:
     return capture(source for source in sources if source.name != "numpy.random")
 
 
 SABOTAGE: dict[str, tuple[object, str, object]] = {
-    "leave": (_stack, "_leave", leave_without_handing_up),
-    "leave early": (_stack, "_leave", leave_and_restore_at_once),
-    "suspend": (_stack, "suspend", suspend_only_its_own),
-    "resume": (_stack, "resume", resume_without_saving),
-    "find": (_stack, "find", find_the_innermost),
-    "capture": (_snapshot, "capture", capture_settings_only),
+    "leave": (stack, "_leave", leave_without_handing_up),
+    "leave early": (stack, "_leave", leave_and_restore_at_once),
+    "suspend": (stack, "suspend", suspend_only_its_own),
+    "resume": (stack, "resume", resume_without_saving),
+    "find": (stack, "find", find_the_innermost),
+    "capture": (snapshot, "capture", capture_settings_only),
 }
 
 

@@ -11,8 +11,9 @@ from typing import Literal
 import pytest
 import torch
 
-from deterministic import _stack, current_run, reproducible
+from deterministic import current_run, reproducible
 from deterministic.errors import ScopeConflictError, ScopeOrderWarning
+from deterministic.scope import stack
 
 from .faulty import Collecting, registered
 
@@ -56,7 +57,7 @@ def test_an_error_of_its_cleanup_does_not_break_the_entry(
         del steps
         with reproducible(2) as run:
             assert current_run() is run
-    assert not _stack._entries
+    assert not stack._entries
 
 
 @pytest.mark.parametrize("action", ["ignore", "error"])
@@ -78,6 +79,6 @@ def test_a_plain_block_that_is_open_in_it_is_closed(
         del steps
         with reproducible(2) as run:
             assert current_run() is run
-    assert not _stack._entries
+    assert not stack._entries
     assert torch.equal(torch.get_rng_state(), before)
     assert ScopeConflictError not in reported

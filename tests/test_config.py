@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic._config import LEVELS, OMITTED, Config, validate_level, validate_num_threads
+from deterministic.ground.config import LEVELS, OMITTED, Config, validate_level, validate_num_threads
 
 WHAT_EACH_LEVEL_APPLIES = {
     # level: (cudnn, algorithms, warn_only)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deterministic import reproducible
-from deterministic._from_config import options_from
 from deterministic.errors import SeedError
+from deterministic.scope.from_config import options_from
 
 
 def written(folder: Path, text: str | bytes, name: str = "config.yaml") -> Path:

@@ -28,7 +28,8 @@ import pytest
 import torch
 
 import deterministic
-from deterministic import _snapshot, errors, testing
+from deterministic import errors, testing
+from deterministic.ground import snapshot
 from deterministic.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
@@ -163,12 +164,12 @@ def own_process() -> Iterator[None]:
     One thread, because on a busy machine two take four times as long for so little work.
     """
     sources, threads = list(SOURCES), torch.get_num_threads()
-    generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
+    generators = snapshot.capture(source for source in SOURCES if source.kind == "rng")
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
     SOURCES[:] = sources
-    _snapshot.restore(generators)
+    snapshot.restore(generators)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deterministic._entry import Part, SuspendedParts
+from deterministic.scope.entry import Part, SuspendedParts
 
 
 def test_a_part_is_known_until_it_is_back_or_nobody_can_put_it_back() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from deterministic import _snapshot, current_run, reproducible, seed_everything
+from deterministic import current_run, reproducible, seed_everything
 from deterministic.errors import DeterministicError, ScopeOrderWarning
+from deterministic.ground import snapshot
 from deterministic.sources import SOURCES
 
 from .conftest import what_changed
@@ -83,7 +84,7 @@ def test_an_entry_that_fails_raises_the_error_itself_and_gives_everything_back(
 @pytest.mark.parametrize("method", ["capture", "apply"])
 def test_an_entry_that_fails_leaves_the_scope_around_it_whole(method: str) -> None:
     with faulty_at(0) as faulty, reproducible(3) as run:
-        inside = _snapshot.capture(SOURCES)
+        inside = snapshot.capture(SOURCES)
         faulty.fails[method] = RuntimeError("as told")
         with suppress(RuntimeError), reproducible(4):
             unreachable()

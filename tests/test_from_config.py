@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from deterministic import describe, reproducible
-from deterministic._from_config import options_from
 from deterministic.errors import SeedError
+from deterministic.scope.from_config import options_from
 
 from .processes import run_python
 
@@ -240,7 +240,7 @@ def test_the_arguments_are_read_without_torch_and_numpy(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("seed: 3\nsend: 4\ndeterministic: warn\n")
     code = (
-        "import sys; from deterministic._from_config import options_from\n"
+        "import sys; from deterministic.scope.from_config import options_from\n"
         "try: options_from(sys.argv[1], {'seed': 5})\n"
         "except ValueError: pass\n"
         "print(options_from({'seed': 3, 'deterministic': 'warn'}, {}), 'yaml' in sys.modules)\n"

@@ -12,8 +12,8 @@ import pytest
 import deterministic
 import deterministic.errors
 import deterministic.testing
-from deterministic._request import Scope
-from deterministic._run import Run
+from deterministic.scope.request import Scope
+from deterministic.scope.run import Run
 
 from . import house
 from .processes import ROOT, run_python
@@ -103,7 +103,7 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_importing_the_library_is_light() -> None:
-    code = "import deterministic, deterministic.errors, deterministic._config; deterministic.derive_seed(1, 'a')"
+    code = "import deterministic, deterministic.errors, deterministic.ground.config; deterministic.derive_seed(1, 'a')"
     assert imported_by(code) == set()
 
 
@@ -117,25 +117,27 @@ def test_a_heavy_import_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        ("deterministic.errors", "from . import _stack"),
-        ("deterministic.errors", "from ._stack import enter"),
-        ("deterministic.errors", "import deterministic._stack as stack"),
-        ("deterministic.errors", "def f():\n    from deterministic._run import Run"),
+        ("deterministic.errors", "from .ground import seeds"),
+        ("deterministic.errors", "from .scope.stack import enter"),
+        ("deterministic.errors", "import deterministic.scope.stack as stack"),
+        ("deterministic.errors", "def f():\n    from deterministic.scope.run import Run"),
         ("deterministic.errors", "import numpy"),
-        ("deterministic._seeds", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch.nn"),
-        ("deterministic.sources", "from .. import _snapshot"),
-        ("deterministic.sources.cudnn", "from .._snapshot import capture"),
+        ("deterministic.ground.seeds", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch.nn"),
+        ("deterministic.ground.snapshot", "from ..sources.base import Flag"),
+        ("deterministic.sources.cudnn", "from ..scope.stack import enter"),
         ("deterministic.sources.cudnn", "from ..cli import main"),
-        ("deterministic._run", "from .cli import main"),
-        ("deterministic._run", "from . import describe"),
+        ("deterministic.trace.file.store", "from ..recording.record import record"),
+        ("deterministic.trace.recording.record", "from ..comparing import diff"),
+        ("deterministic.scope.run", "from ..cli import main"),
+        ("deterministic.scope.run", "from .. import describe"),
         ("deterministic.data.loader", "from ..testing import check_source"),
         ("deterministic", "from .cli import main"),
-        ("deterministic._unheard_of", ""),
-        ("deterministic._run", "from . import _unheard_of"),
+        ("deterministic.unheard_of", ""),
+        ("deterministic.scope.run", "from .. import unheard_of"),
     ],
 )
 def test_an_upward_import_is_noticed(module: str, text: str) -> None:
-    known = {*LIBRARY, "deterministic._unheard_of"}
+    known = {*LIBRARY, "deterministic.unheard_of"}
     assert len(house.upward_imports(module, text, known)) == 1
 
 
@@ -143,11 +145,12 @@ def test_an_upward_import_is_noticed(module: str, text: str) -> None:
     ("module", "text"),
     [
         ("deterministic.errors", "import sys\nfrom __future__ import annotations"),
-        ("deterministic._seeds", "from .errors import explain"),
-        ("deterministic._snapshot", "from .sources.base import Source\nfrom .sources import SOURCES\nimport torch"),
-        ("deterministic.sources.cudnn", "from .._config import Config\nfrom .base import Flag"),
-        ("deterministic.cli._demo.runs", "from ... import describe\nfrom ..._seeds import derive_seed"),
-        ("deterministic._scope", "from . import _stack"),
+        ("deterministic.ground.seeds", "from ..errors import explain"),
+        ("deterministic.ground.versions", "def versions():\n    import torch"),
+        ("deterministic.sources.cudnn", "from ..ground.config import Config\nfrom .base import Flag"),
+        ("deterministic.cli._demo.runs", "from ... import describe\nfrom ...ground.seeds import derive_seed"),
+        ("deterministic.scope.reproducible", "from . import stack"),
+        ("deterministic.trace.comparing.diff", "from ..recording.log import Log"),
     ],
 )
 def test_a_downward_import_is_none(module: str, text: str) -> None:
@@ -169,9 +172,11 @@ def test_a_source_that_imports_another_is_noticed(text: str) -> None:
     assert len(house.sibling_imports("deterministic.sources.cudnn", text, LIBRARY)) == 1
 
 
-@pytest.mark.parametrize("module", ["deterministic.sources.registry", "deterministic.sources", "deterministic._run"])
+@pytest.mark.parametrize(
+    "module", ["deterministic.sources.registry", "deterministic.sources", "deterministic.scope.run"]
+)
 def test_what_stands_on_the_sources_may_import_them(module: str) -> None:
-    prefix = "." if module.startswith("deterministic.sources") else ".sources."
+    prefix = "." if module.startswith("deterministic.sources") else "..sources."
     assert house.sibling_imports(module, f"from {prefix}base import Source", LIBRARY) == []
     assert house.sibling_imports(module, "import deterministic.sources.mkldnn", LIBRARY) == []
 
@@ -188,12 +193,12 @@ def test_a_long_file_is_noticed() -> None:
 
 def test_prints_and_asserts_are_noticed() -> None:
     text = "def f():\n    assert 1\n    print(2)\n"
-    assert house.prints_and_asserts("deterministic._run", text) == [
-        "deterministic._run:2 asserts",
-        "deterministic._run:3 prints",
+    assert house.prints_and_asserts("deterministic.scope.run", text) == [
+        "deterministic.scope.run:2 asserts",
+        "deterministic.scope.run:3 prints",
     ]
     assert house.prints_and_asserts("deterministic.cli.demo", text) == ["deterministic.cli.demo:2 asserts"]
-    assert house.prints_and_asserts("deterministic._run", '"""print(3), assert"""') == []
+    assert house.prints_and_asserts("deterministic.scope.run", '"""print(3), assert"""') == []
 
 
 def test_a_name_without_documentation_is_noticed() -> None:
@@ -249,6 +254,6 @@ def test_an_incomplete_docstring_is_noticed() -> None:
 
 
 def test_the_rules_see_every_file() -> None:
-    assert {"deterministic", "deterministic._run", "deterministic.sources.base"} <= LIBRARY.keys()
-    assert {"deterministic/_run.py", "tests/test_house.py", "tests/sources/test_settings.py"} <= FILES.keys()
+    assert {"deterministic", "deterministic.scope.run", "deterministic.sources.base"} <= LIBRARY.keys()
+    assert {"deterministic/scope/run.py", "tests/test_house.py", "tests/sources/test_settings.py"} <= FILES.keys()
     assert sys.modules["deterministic"] is deterministic

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from deterministic._imports import _FINDER, once_imported
+from deterministic.ground.imports import _FINDER, once_imported
 
 from .processes import run_python
 
@@ -98,11 +98,13 @@ def test_another_thread_may_import_it(module: str) -> None:
     assert seen == [sys.modules[module]]
 
 
-@pytest.mark.parametrize("first", ["torch", "deterministic.sources", "deterministic._moments", "deterministic.testing"])
+@pytest.mark.parametrize(
+    "first", ["torch", "deterministic.sources", "deterministic.scope.moments", "deterministic.testing"]
+)
 def test_whichever_is_imported_first_the_sources_are_complete(first: str) -> None:
     code = (
         "import importlib, sys\n"
-        "from deterministic._imports import once_torch_imported\n"
+        "from deterministic.ground.imports import once_torch_imported\n"
         "seen = []\n"
         "once_torch_imported(lambda sources: seen.append((len(sources.SOURCES) > 20, 'torch' in sys.modules)))\n"
         f"importlib.import_module({first!r})\n"
@@ -194,7 +196,7 @@ def test_a_module_of_a_script_that_is_called_torch_is_not_taken_for_torch(tmp_pa
     (tmp_path / "torch.py").write_text("NAME = 'mine'\n")
     code = (
         "import sys\n"
-        "from deterministic._imports import once_torch_imported\n"
+        "from deterministic.ground.imports import once_torch_imported\n"
         "once_torch_imported(lambda sources: print('acted'))\n"
         f"sys.path.insert(0, {str(tmp_path)!r})\n"
         "import torch\n"

@@ -18,8 +18,9 @@ from types import FrameType
 import pytest
 import torch
 
-from deterministic import _interrupt, _stack, _wrap, reproducible
-from deterministic.data.isolation import Isolated
+from deterministic import reproducible
+from deterministic.data.samples.isolation import Isolated
+from deterministic.scope import interrupt, stack, wrap
 
 from .keyboard import SECONDS, Keyboard, Program, in_sources, interrupt_at, interrupt_everywhere, run
 
@@ -141,7 +142,7 @@ def test_an_interrupt_while_a_source_is_saved_set_or_restored_leaves_everything_
 def test_without_the_handler_the_same_interrupts_leave_scopes_open_and_settings_changed(
     keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_interrupt, "install", lambda: None)
+    monkeypatch.setattr(interrupt, "install", lambda: None)
     _, dirty = interrupt_everywhere(with_block, keyboard, every=3)
     found = {dirt.partition(":")[0] for dirts in dirty.values() for dirt in dirts}
     assert found >= {"open", "changed", "locked"}
@@ -190,14 +191,14 @@ def test_an_interrupt_at_a_random_moment_arrives_once_and_leaves_everything_as_i
 
 
 def test_an_interrupt_that_is_held_back_arrives_once(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = _stack.find
+    find = stack.find
 
     def find_interrupted(request: object, frame: int) -> object:
         keyboard.send()
         assert keyboard.arrived == 0
         return find(request, frame)
 
-    monkeypatch.setattr(_stack, "find", find_interrupted)
+    monkeypatch.setattr(stack, "find", find_interrupted)
     with reproducible(1):
         pass
     keyboard.settle()
@@ -242,18 +243,18 @@ def test_an_interrupt_while_an_abandoned_body_is_collected_is_raised(keyboard: K
     steps = decorated_generator(keyboard)
     next(steps)
     # One Ctrl-C cuts off the driver's cleanup, so that nobody closes the body any more.
-    sys.settrace(interrupt_at(0, keyboard, lambda frame: frame.f_code is _wrap._close.__code__))
+    sys.settrace(interrupt_at(0, keyboard, lambda frame: frame.f_code is wrap._close.__code__))
     keyboard.raises = True
     with suppress(KeyboardInterrupt):
         steps.close()
     assert keyboard.arrived == 1
-    assert [part.entries[0].request for part in _stack._suspended] == [scope]
+    assert [part.entries[0].request for part in stack._suspended] == [scope]
     keyboard.raises = True
     with pytest.raises(KeyboardInterrupt):
         # The next one comes before the collection, and before the interpreter looks for it.
         list(map(partial.__call__, (partial(ctypes.pythonapi.PyErr_SetInterrupt), partial(gc.collect))))
     assert keyboard.arrived == 2
-    assert not list(_stack._suspended)
+    assert not list(stack._suspended)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
@@ -280,7 +281,7 @@ def test_a_wait_for_another_thread_can_be_interrupted(keyboard: Keyboard) -> Non
         assert not entered
         assert keyboard.arrived == 1
         assert time.monotonic() - began < SECONDS / 2
-        assert len(_stack._entries) == 1
+        assert len(stack._entries) == 1
         go_on.set()
         with reproducible(2, on_conflict="wait"):
             pass

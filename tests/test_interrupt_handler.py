@@ -8,8 +8,9 @@ from types import FrameType
 
 import pytest
 
-from deterministic import _stack, reproducible
+from deterministic import reproducible
 from deterministic.errors import ScopeOrderWarning
+from deterministic.scope import stack
 
 from .streams import SECONDS
 from .test_autograd import backward_on_an_autograd_thread
@@ -67,7 +68,7 @@ def test_the_handler_goes_with_the_main_thread_s_last_scope_even_if_another_thre
         assert signal.getsignal(signal.SIGINT) is not before
         with pytest.warns(ScopeOrderWarning):
             around.stop()
-        assert [entry.request for entry in _stack._entries] == [left_open]
+        assert [entry.request for entry in stack._entries] == [left_open]
         assert signal.getsignal(signal.SIGINT) is before
     finally:
         left_open.stop()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deterministic import _launch, make_loader, reproducible, seed_everything
-from deterministic._launch import VARIABLE, Launch, default_seed, launched
+from deterministic import make_loader, reproducible, seed_everything
 from deterministic.errors import DeterministicError
+from deterministic.ground import launch
+from deterministic.ground.launch import VARIABLE, Launch, default_seed, launched
 
 
 def test_it_comes_through_the_variable_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +51,8 @@ def test_what_it_did_not_write_is_refused(text: str, monkeypatch: pytest.MonkeyP
 def test_the_seeds_that_were_used_are_kept_where_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     with reproducible(seed=1):
         pass
-    assert _launch.seen is None
-    monkeypatch.setattr(_launch, "seen", {})
+    assert launch.seen is None
+    monkeypatch.setattr(launch, "seen", {})
     with reproducible(seed=5), reproducible(), reproducible(seed=None):
         seed_everything(6)
-    assert _launch.seen == {5: None, None: None, 6: None}
+    assert launch.seen == {5: None, None: None, 6: None}

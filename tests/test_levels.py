@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deterministic import describe, reproducible
-from deterministic._config import LEVELS, Level
+from deterministic.ground.config import LEVELS, Level
 
 from .processes import run_python
 

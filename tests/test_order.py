@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic import _snapshot, _stack, reproducible
+from deterministic import reproducible
 from deterministic.errors import ScopeOrderWarning
+from deterministic.ground import snapshot
+from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
 from .conftest import what_changed
@@ -40,7 +42,7 @@ def level() -> tuple[bool, bool]:
 
 
 def test_a_scope_closed_under_another_warns_with_both_lines_and_changes_nothing_yet() -> None:
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
 
     def outer() -> Block:
         with reproducible(1, deterministic="warn"):
@@ -53,7 +55,7 @@ def test_a_scope_closed_under_another_warns_with_both_lines_and_changes_nothing_
     first, second = outer(), inner()
     lines = next(first), next(second)
     assert draw() == stream(2, 1)[0]
-    inside = _snapshot.capture(SOURCES)
+    inside = snapshot.capture(SOURCES)
     with pytest.warns(ScopeOrderWarning) as warned:
         close(first)
     (warning,) = warned
@@ -69,7 +71,7 @@ def test_a_scope_closed_under_another_warns_with_both_lines_and_changes_nothing_
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_whatever_the_order_the_last_one_to_close_gives_everything_back(order: tuple[int, ...]) -> None:
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
     levels = (True, "warn", False, "cudnn")
     opened = [block(seed, deterministic=level, num_threads=seed + 1) for seed, level in enumerate(levels)]
     for each in opened:
@@ -115,7 +117,7 @@ def test_two_generators_of_the_user_are_each_given_back_by_the_scope_that_names_
 
 
 def test_an_opt_out_closed_after_its_scope_gives_back_what_was_before_that_scope() -> None:
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
     scope = reproducible(1)
     run = scope.start()
     opt_out = run.allow_nondeterministic()
@@ -129,14 +131,14 @@ def test_an_opt_out_closed_after_its_scope_gives_back_what_was_before_that_scope
 
 
 def test_with_warnings_as_errors_the_scope_has_left_all_the_same() -> None:
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
     outer, inner = block(1), block(2)
     next(outer)
     next(inner)
     with pytest.raises(ScopeOrderWarning):
         next(outer)
-    assert len(_stack._entries) == 1
-    assert not _stack.transition.is_mine()
+    assert len(stack._entries) == 1
+    assert not stack.transition.is_mine()
     assert draw() == stream(2, 1)[0]
     close(inner)
     assert not what_changed(before)
@@ -162,7 +164,7 @@ def test_generators_that_share_one_object_each_close_their_own_entry() -> None:
     assert text.index(lines[0]) < text.index(lines[1])
     assert [*draws, draw()] == stream(7, 3)
     close(second)
-    assert not _stack._entries
+    assert not stack._entries
 
 
 def test_a_function_that_enters_one_object_at_every_depth_unwinds_it() -> None:
@@ -179,13 +181,13 @@ def test_a_function_that_enters_one_object_at_every_depth_unwinds_it() -> None:
 
 
 def test_an_exit_stack_closes_one_object_as_often_as_it_entered_it() -> None:
-    before, scope = _snapshot.capture(SOURCES), reproducible(7)
-    with ExitStack() as stack:
+    before, scope = snapshot.capture(SOURCES), reproducible(7)
+    with ExitStack() as exits:
         for _ in range(3):
-            stack.enter_context(scope)
-        assert len(_stack._entries) == 3
-        kept = stack.pop_all()
-    assert len(_stack._entries) == 3
+            exits.enter_context(scope)
+        assert len(stack._entries) == 3
+        kept = exits.pop_all()
+    assert len(stack._entries) == 3
     kept.close()
     assert not what_changed(before)
 
@@ -194,7 +196,7 @@ def test_an_exit_stack_closes_one_object_as_often_as_it_entered_it() -> None:
     "error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration()]
 )
 def test_an_exception_leaves_as_itself_and_everything_is_given_back(error: BaseException) -> None:
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
     with pytest.raises(type(error)) as raised, reproducible(1), reproducible(2):
         raise error
     assert raised.value is error
@@ -212,7 +214,7 @@ def test_a_block_closed_while_the_body_around_it_is_suspended_is_gone_when_that_
         yield draw()
         yield [first, draw()], level()
 
-    steps, before = body(), _snapshot.capture(SOURCES)
+    steps, before = body(), snapshot.capture(SOURCES)
     assert next(steps) == stream(2, 1)[0]
     close(inside.pop())
     assert not what_changed(before)
@@ -229,7 +231,7 @@ def test_a_body_that_ends_with_a_block_of_its_own_open_hands_its_state_to_that()
         inside.append(block(2))
         next(inside[0])
 
-    before = _snapshot.capture(SOURCES)
+    before = snapshot.capture(SOURCES)
     with pytest.warns(ScopeOrderWarning):
         body()
     assert draw() == stream(2, 1)[0]
@@ -247,4 +249,4 @@ def test_a_block_that_another_frame_closes_is_closed_and_not_the_decorated_call_
     scope.__enter__()
     with pytest.warns(ScopeOrderWarning, match="a scope was closed before one that was opened inside it"):
         close_the_block()
-    assert not _stack._entries
+    assert not stack._entries

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from deterministic import reproducible
-from deterministic._report import ScopeReport
+from deterministic.scope.report import ScopeReport
 from deterministic.sources import SOURCES
 
 from .processes import run_python

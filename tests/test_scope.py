@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 from deterministic import current_run, describe, make_loader, reproducible, seed_everything
+from deterministic.ground.source import NOTHING, Applied
 from deterministic.sources import SOURCES
-from deterministic.sources.base import NOTHING, Applied
 
 numpy_random: Any = np.random  # its stubs lack the functions for the bit generator
 

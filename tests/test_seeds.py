@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deterministic import derive_seed, reproducible, spawn_seeds
-from deterministic._seeds import SEED_LIMIT, numpy_seed, torch_seed, validate_seed
 from deterministic.errors import DeterministicError, SeedError
+from deterministic.ground.seeds import SEED_LIMIT, numpy_seed, torch_seed, validate_seed
 
 from .processes import run_python
 

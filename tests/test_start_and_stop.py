@@ -9,8 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from deterministic import _snapshot, _stack, current_run, reproducible
+from deterministic import current_run, reproducible
 from deterministic.errors import DeterministicError, ScopeConflictError, ScopeOrderWarning
+from deterministic.ground import snapshot
+from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
 from .conftest import what_changed
@@ -20,7 +22,7 @@ SECONDS = 30
 
 
 def test_starting_one_object_again_closes_the_first_and_names_both_lines() -> None:
-    before, scope = _snapshot.capture(SOURCES), reproducible(1)
+    before, scope = snapshot.capture(SOURCES), reproducible(1)
     scope.start()
     first = line_above()
     draw()
@@ -34,7 +36,7 @@ def test_starting_one_object_again_closes_the_first_and_names_both_lines() -> No
 
 
 def test_running_the_line_of_a_cell_again_closes_what_it_had_started() -> None:
-    before, scopes = _snapshot.capture(SOURCES), []
+    before, scopes = snapshot.capture(SOURCES), []
     for seed in (1, 2):
         scopes.append(reproducible(seed))
         with warnings.catch_warnings(record=True) as caught:
@@ -62,7 +64,7 @@ def test_a_start_that_raises_its_warning_is_no_start() -> None:
     with suppress(ScopeOrderWarning):
         scope.start()
         pytest.fail("warnings are errors here")
-    assert not _stack._entries
+    assert not stack._entries
 
 
 def test_a_second_thread_at_the_line_of_a_start_is_refused_and_the_first_goes_on() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from deterministic import _torch_names
 from deterministic.errors import DeterministicError
+from deterministic.ground import torch_names
 
 from .processes import ROOT, run_python
 
@@ -26,7 +26,7 @@ NOT_ON_A_CLASS = {
     "_schema": "of each operator, asked for by hasattr where the first is seen",
 }
 TOLD_ELSEWHERE = {
-    "torch._C._get_tracing_state": "_moments, a moment at which nothing was touched yet",
+    "torch._C._get_tracing_state": "scope.moments, a moment at which nothing was touched yet",
     "torch.utils.data": "data/torch_internals, when loaders are imported",
 }
 
@@ -81,12 +81,12 @@ def own_names_of(tree: ast.Module) -> Iterator[str]:
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 OWN = {name for tree in TREES.values() for name in own_names_of(tree)}
 WRITTEN = {name: file for file in FILES for name in names_of(TREES[file])}
-LISTED = {f"torch.{name}" for names in _torch_names.NEEDED.values() for name in names.split()}
+LISTED = {f"torch.{name}" for names in torch_names.NEEDED.values() for name in names.split()}
 
 
 @pytest.mark.parametrize("name", sorted(WRITTEN))
 def test_a_private_name_is_there_and_listed_or_told_of_when_its_part_is_imported(name: str) -> None:
-    assert _torch_names._is_there(name), f"torch {torch.__version__} has no {name}, which {WRITTEN[name]} uses"
+    assert torch_names._is_there(name), f"torch {torch.__version__} has no {name}, which {WRITTEN[name]} uses"
     assert any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.")
                for one in [*LISTED, *TOLD_ELSEWHERE])  # fmt: skip
 
@@ -100,9 +100,9 @@ def test_a_private_attribute_of_what_torch_makes_is_listed_too() -> None:
 
 @pytest.mark.parametrize("name", sorted(LISTED))
 def test_every_listed_name_is_there_and_used(name: str) -> None:
-    assert _torch_names._is_there(name)
+    assert torch_names._is_there(name)
     assert any(
-        name.rpartition(".")[2] in file.read_text(encoding="utf-8") for file in FILES if file.name != "_torch_names.py"
+        name.rpartition(".")[2] in file.read_text(encoding="utf-8") for file in FILES if file.name != "torch_names.py"
     )
 
 

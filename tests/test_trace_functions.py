@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from deterministic import _stack, reproducible
+from deterministic import reproducible
+from deterministic.scope import stack
 
 
 class Stop(Exception):
@@ -22,7 +23,7 @@ def raised_at(line: int, function: str, call: Callable[[], object]) -> bool:
     seen: list[int] = []
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code.co_name != function or not frame.f_code.co_filename.endswith("_stack.py"):
+        if frame.f_code.co_name != function or not frame.f_code.co_filename.endswith("stack.py"):
             return None
         # Not at the line of a `with` or a `try`: Python traces these as outside of the block, and if the trace function
         # raises there it calls no __exit__.
@@ -59,13 +60,13 @@ def scope() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore::deterministic.errors.ScopeOrderWarning")
 @pytest.mark.parametrize("which", [0, 1], ids=["the lower one", "the innermost one"])
 def test_an_entry_that_was_being_left_can_be_left_again(which: int) -> None:
-    below = len(_stack._entries)
+    below = len(stack._entries)
     for line in range(1, 100):
         entries = [enter(1), enter(2)]
-        came = raised_at(line, "_leave", lambda: _stack.leave(entries[which]))  # noqa: B023 - called at once
+        came = raised_at(line, "_leave", lambda: stack.leave(entries[which]))  # noqa: B023 - called at once
         for entry in reversed(entries):
-            _stack.leave(entry)
-        assert len(_stack._entries) == below
+            stack.leave(entry)
+        assert len(stack._entries) == below
         assert not any(entry.is_open for entry in entries)
         if not came:
             break
@@ -74,17 +75,17 @@ def test_an_entry_that_was_being_left_can_be_left_again(which: int) -> None:
 
 @pytest.mark.parametrize("function", ["suspend", "resume"])
 def test_the_entry_of_a_body_that_was_being_taken_off_or_put_back_can_be_left(function: str) -> None:
-    below = len(_stack._entries)
+    below = len(stack._entries)
     for line in range(1, 100):
         outer, entry = enter(1), enter(2)
         if function == "suspend":
-            came = raised_at(line, "suspend", lambda: _stack.suspend(entry))  # noqa: B023
+            came = raised_at(line, "suspend", lambda: stack.suspend(entry))  # noqa: B023
         else:
-            part = _stack.suspend(entry)
-            came = raised_at(line, "resume", lambda: _stack.resume(part))  # noqa: B023
+            part = stack.suspend(entry)
+            came = raised_at(line, "resume", lambda: stack.resume(part))  # noqa: B023
         for one in (entry, outer):
-            _stack.leave(one)
-        assert len(_stack._entries) == below
+            stack.leave(one)
+        assert len(stack._entries) == below
         assert not entry.is_open
         if not came:
             break

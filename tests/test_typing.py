@@ -77,13 +77,13 @@ reveal_type(Model.inside_class)  # R: def (x: int) -> str
 reveal_type(Model.outside_static)  # R: def (x: int) -> str
 reveal_type(Model.inside_static)  # R: def (x: int) -> str
 reveal_type(Model().length)  # R: int
-reveal_type(reproducible(3))  # R: deterministic._request.Scope
-reveal_type(reproducible.from_config({}))  # R: deterministic._request.Scope
-reveal_type(reproducible(3).start())  # R: deterministic._run.Run
+reveal_type(reproducible(3))  # R: deterministic.scope.request.Scope
+reveal_type(reproducible.from_config({}))  # R: deterministic.scope.request.Scope
+reveal_type(reproducible(3).start())  # R: deterministic.scope.run.Run
 reveal_type(current_run().seed)  # R: int | None
 
 with reproducible(3) as run:
-    reveal_type(run)  # R: deterministic._run.Run
+    reveal_type(run)  # R: deterministic.scope.run.Run
     reveal_type(run.derive("a", 1))  # R: int
 
 def returns() -> int:

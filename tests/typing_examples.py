@@ -33,8 +33,6 @@ from deterministic import (
     spawn_seeds,
     verify,
 )
-from deterministic._config import Config
-from deterministic._verify.report import Report
 from deterministic.errors import (
     CheckpointError,
     DeterministicError,
@@ -50,10 +48,12 @@ from deterministic.errors import (
     explain,
     warn,
 )
-from deterministic.sources.base import NOTHING, Applied, JSON, Kind
+from deterministic.ground.config import Config
+from deterministic.ground.source import NOTHING, Applied, JSON, Kind
 from deterministic.testing import check_dataset, check_sampler, check_source, check_stream
-from deterministic.trace.diff import Diff
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.diff import Diff
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.verification.report import Report
 
 
 @reproducible

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from .._seeds import as_integer
 from ..errors import NondeterminismWarning, cut, explain, warn
-from ..trace.operations import tensors_in
-from ..trace.torch_internals import storage_key
+from ..ground.seeds import as_integer
+from ..trace.recording.operations import tensors_in
+from ..trace.recording.torch_internals import storage_key
 from .stateful import is_stateful, state_of
 
 

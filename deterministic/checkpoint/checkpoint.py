@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from .._seeds import as_integer
 from ..errors import CheckpointError, explain, users_line
+from ..ground.seeds import as_integer
 from .arguments import check_choice, counts, out_of_range, require_stateful, warn_of_parameters
 from .conditions import ON_MISMATCH
 from .directory import directory_of, main_file, saved_steps, sweep

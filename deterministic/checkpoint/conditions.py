@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .. import _stack
-from .._ranks import current_ranks
-from .._versions import versions
 from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
+from ..ground.ranks import current_ranks
+from ..ground.versions import versions
+from ..scope import stack
 from ..sources import SOURCES
 
 ON_MISMATCH = ("raise", "warn")
@@ -19,7 +19,7 @@ _NO_MATTER = {"python", "num_threads"}
 
 def conditions() -> dict[str, Any]:
     """Return the versions, hardware, settings, ranks and the seed that are in effect now, as JSON."""
-    entry = _stack.innermost()
+    entry = stack.innermost()
     return {
         "seed": None if entry is None else entry.config.common_seed,  # each rank may have one of its own
         "deterministic": None if entry is None else entry.config.deterministic,

@@ -21,7 +21,7 @@ import torch
 from xxhash import xxh3_128
 
 from ..errors import CheckpointError, explain
-from ..trace.bits import undispatched
+from ..values.bits import undispatched
 
 PIECE = 1 << 24
 """Bytes that are read at once."""

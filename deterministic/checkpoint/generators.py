@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _snapshot, _stack
-from .._run import Run, decoded
-from .._snapshot import Snapshot
 from ..errors import ResumeMismatchError, explain
+from ..ground import snapshot
+from ..ground.snapshot import Snapshot
+from ..ground.source import RngSource
+from ..scope import stack
+from ..scope.run import Run, decoded
 from ..sources import SOURCES
-from ..sources.base import RngSource
 
 
 def innermost_run() -> Run | None:
     """Return the run of the innermost open scope, None if no scope is open."""
-    entry = _stack.innermost()
+    entry = stack.innermost()
     run: Run | None = None if entry is None else entry.run
     return run
 
@@ -50,11 +51,11 @@ def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
     if run is not None:
         run.load_state_dict(saved["run"])
     else:
-        _snapshot.move(_decoded(saved, run))
+        snapshot.move(_decoded(saved, run))
 
 
 def _decoded(saved: Mapping[str, Any], run: Run | None) -> Snapshot:
-    return decoded(run, saved["run"])[0] if run is not None else _snapshot.decode(saved["process"], _sources().values())
+    return decoded(run, saved["run"])[0] if run is not None else snapshot.decode(saved["process"], _sources().values())
 
 
 def _sources() -> dict[str, RngSource]:

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.position import Progress
+from ..data.orders.position import Progress
 from ..data.watching import WatchedLoader
 from ..errors import CheckpointError, explain
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import torch.distributed
 
-from .._ranks import Ranks, current_ranks, process_group_exists
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
-from ..trace.fingerprint import fingerprint
+from ..ground.ranks import Ranks, current_ranks, process_group_exists
+from ..values.fingerprint import fingerprint
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._run import Run
 from ..errors import CheckpointError, cut, explain
+from ..scope.run import Run
 from . import bundle
 from .conditions import compare
 from .directory import file_of_rank, main_file, set_aside

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..trace.fingerprint import fingerprint
-from ..trace.operations import tensors_in
+from ..trace.recording.operations import tensors_in
+from ..values.fingerprint import fingerprint
 
 
 def is_stateful(value: object) -> bool:

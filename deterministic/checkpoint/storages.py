@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..trace.bits import feed, undispatched
+from ..values.bits import feed, undispatched
 from .container import Part
 
 ALIGNMENT = 16

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._run import Run
+from ..scope.run import Run
 from .bundle import Prepared
 from .conditions import conditions
 from .directory import file_of_rank, main_file, prune

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._torch_names import require
-from ..trace.bits import readable, undispatched
+from ..ground.torch_names import require
+from ..values.bits import readable, undispatched
 from .storages import LoadedStorages, Storages
 
 require("checkpoint")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from .._config import Config
-from .._launch import VARIABLE, Launch, launched
+from ..ground.config import Config
+from ..ground.launch import VARIABLE, Launch, launched
 
 HASH_SEED = "PYTHONHASHSEED"
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"

@@ -14,11 +14,11 @@ import random
 import sys
 from typing import Any
 
-from .. import _launch
-from .._config import Config
-from .._imports import once_imported, once_torch_imported
-from .._launch import Launch
-from .._seeds import numpy_seed, torch_seed
+from ..ground import launch as launching
+from ..ground.config import Config
+from ..ground.imports import once_imported, once_torch_imported
+from ..ground.launch import Launch
+from ..ground.seeds import numpy_seed, torch_seed
 
 _SEEDED_HERE = ("python.random", "numpy.random")
 
@@ -36,27 +36,27 @@ def control(launch: Launch, *, asked: str = "") -> None:
         once_imported("numpy.random", lambda numpy_random: numpy_random.seed(numpy_seed(seed)))
     once_torch_imported(lambda sources: _apply(sources, launch))
     if launch.seeds_file is not None:
-        _launch.seen = {}
+        launching.seen = {}
         atexit.register(_tell_seeds, launch.seeds_file, os.getpid())
     elif asked:
-        _launch.seen = {}
+        launching.seen = {}
         atexit.register(_tell_ignored, launch.seed, asked, os.getpid())
 
 
 def _apply(sources: Any, launch: Launch) -> None:
-    from .. import _snapshot
+    from ..ground import snapshot
 
     # What was drawn before torch was imported stays drawn.
     torchs = [source for source in sources.SOURCES if source.name not in _SEEDED_HERE]
     config = Config(launch.seed, launch.deterministic, launch.num_threads)
-    _snapshot.apply(_snapshot.capture(torchs), config)
+    snapshot.apply(snapshot.capture(torchs), config)
 
 
 def _tell_ignored(seed: int | None, asked: str, process: int) -> None:
     """Say that the script gave every scope, or torch, another seed itself, and that this won."""
     if os.getpid() != process:
         return
-    seen, last = _launch.seen or {}, _last_seed_of_torch()
+    seen, last = launching.seen or {}, _last_seed_of_torch()
     told = []
     if seen and seed not in seen:
         given = ", ".join(map(str, seen))
@@ -73,7 +73,7 @@ def _tell_seeds(path: str, process: int) -> None:
         return  # a copy of the process: its parent tells
     # Where the script has deleted it, nobody will be told.
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
-        json.dump({"scopes": list(_launch.seen or ()), "torch": _last_seed_of_torch()}, file)
+        json.dump({"scopes": list(launching.seen or ()), "torch": _last_seed_of_torch()}, file)
 
 
 def _last_seed_of_torch() -> int | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .._verify.verification import Progress
+    from ..verification.verification import Progress
 
 
 @contextmanager

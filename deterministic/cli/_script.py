@@ -7,13 +7,13 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from .._config import LEVEL_NAMES
-from .._seeds import spawn_seeds, validate_seed
-from .._verify.scripts import ScriptTask
 from ..errors import SeedError, explain
+from ..ground.config import LEVEL_NAMES
+from ..ground.seeds import spawn_seeds, validate_seed
+from ..verification.scripts import ScriptTask
 
 if TYPE_CHECKING:
-    from .._request import Scope
+    from ..scope.request import Scope
 
 
 class UsageError(Exception):
@@ -118,7 +118,7 @@ def control_of(arguments: argparse.Namespace) -> Scope | bool:
                 )
             )
         return False
-    from .._scope import reproducible
+    from ..scope.reproducible import reproducible
 
     level = LEVEL_NAMES[arguments.deterministic or "true"]
     return (

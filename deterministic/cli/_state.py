@@ -16,8 +16,8 @@ def state() -> dict[str, Any]:
         "schema": 1; "now": what `describe()` says; "inside": the report of a scope with the defaults, which is entered
         and left; "misspelt": variables of the environment that look like one of ours, and which; "versions".
     """
-    from .._scope import reproducible
-    from .._snapshot import describe
+    from ..scope.reproducible import reproducible
+    from ..sources.registry import describe
 
     now = describe()
     with reproducible() as run:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .._config import LEVEL_NAMES, Level
 from ..errors import DeterministicError
+from ..ground.config import LEVEL_NAMES, Level
 from ._script import UsageError, add_script, task_of
 from ._verb import OK, refuse
 
@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return refuse(str(error))
 
-    from .._verify.fresh import FreshTrials
-    from .._verify.levels import compare
+    from ..verification.fresh import FreshTrials
+    from ..verification.levels import compare
     from ._progress import progress
 
     try:

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         0 the same, 1 different, 2 could not tell.
     """
     from ..errors import TraceError
-    from ..trace.diff import diff
+    from ..trace.comparing.diff import diff
 
     try:
         found = diff(arguments.a, arguments.b)

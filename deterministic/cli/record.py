@@ -10,7 +10,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from ..trace.model import LEVELS
+from ..trace.file.model import LEVELS
 from ._files import unwritable
 from ._script import UsageError, add_control, add_script, control_of, task_of
 from ._verb import FAILED, OK, refuse
@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     if refusal is not None:
         return refuse(refusal)
 
-    from .._verify.scripts import NotRunnableError, leave_launcher_out, show
     from ..errors import TraceError
-    from ..trace.record import record
+    from ..trace.recording.record import record
+    from ..verification.scripts import NotRunnableError, leave_launcher_out, show
 
     recording = record(
         arguments.output, arguments.level, absolute_paths=arguments.absolute_paths, source=not arguments.no_source

@@ -16,18 +16,18 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .._config import LEVEL_NAMES
-from .._launch import Launch, default_seed
-from .._refusals import explain_refusal
-from .._seeds import validate_seed
-from .._verify.scripts import NotRunnableError, leave_launcher_out, show
 from ..errors import DeterministicError, explain
+from ..ground.config import LEVEL_NAMES
+from ..ground.launch import Launch, default_seed
+from ..ground.seeds import validate_seed
+from ..scope.refusals import explain_refusal
+from ..verification.scripts import NotRunnableError, leave_launcher_out, show
 from . import _environment
 from ._script import UsageError, add_script, add_seed_and_level, seeds_option, task_of
 from ._verb import FAILED, OK, refuse
 
 if TYPE_CHECKING:
-    from .._verify.scripts import ScriptTask
+    from ..verification.scripts import ScriptTask
 
 HELP = "run a script, seeded and deterministic from before Python starts"
 
@@ -120,7 +120,7 @@ def _launch_of(arguments: argparse.Namespace) -> Launch:
 
 
 def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
-    from .._from_config import options_from
+    from ..scope.from_config import options_from
 
     if not os.path.exists(path):
         raise UsageError(

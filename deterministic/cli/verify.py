@@ -23,9 +23,9 @@ from ._script import UsageError, add_control, add_script, control_of, positive_s
 from ._verb import refuse
 
 if TYPE_CHECKING:
-    from .._verify.report import Report
-    from .._verify.runs import Control
-    from .._verify.scripts import ScriptTask
+    from ..verification.report import Report
+    from ..verification.runs import Control
+    from ..verification.scripts import ScriptTask
 
 HELP = "run a script several times, and say whether it is bit-exact, or where it first differs and why"
 
@@ -83,10 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(task: ScriptTask, control: Control, folder: Path, arguments: argparse.Namespace) -> Report:
-    from .._verify.curves import Curves
-    from .._verify.isolated import Isolated, RunFailedError
-    from .._verify.report import Report
-    from .._verify.verification import Verification
+    from ..verification.curves import Curves
+    from ..verification.isolated import Isolated, RunFailedError
+    from ..verification.report import Report
+    from ..verification.verification import Verification
     from ._progress import progress
 
     run = Isolated(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)

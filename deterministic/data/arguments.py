@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._config import Omitted, validate_num_threads
-from .._seeds import as_integer
 from ..errors import cut, explain
+from ..ground.config import Omitted, validate_num_threads
+from ..ground.seeds import as_integer
 
 
 def require_compatible(
@@ -157,7 +157,7 @@ def require_stream_state(stream_state: object, dataset: object) -> None:
     if stream_state == "refuse":
         from torch.utils.data import IterableDataset
 
-        from .upstream import can_seek
+        from .orders.upstream import can_seek
 
         if isinstance(dataset, IterableDataset) and not can_seek(dataset):
             raise TypeError(

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .._seeds import as_integer
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
-from ..trace.fingerprint import fingerprint
-from .fetch import Fetch, KeyedDataset
-from .isolation import Isolated
-from .orders import AnyOrder
-from .position import Position
-from .stream_order import StreamOrder
+from ..ground.seeds import as_integer
+from ..values.fingerprint import fingerprint
+from .orders.base import AnyOrder
+from .orders.position import Position
+from .orders.stream_order import StreamOrder
+from .samples.fetch import Fetch, KeyedDataset
+from .samples.isolation import Isolated
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from torch.utils.data import Dataset
 
-from .._scope import reproducible
 from ..errors import DeterministicError, NondeterminismWarning, NotReproducibleError, ReplayWarning, cut, explain
+from ..scope.reproducible import reproducible
 from .check import difference
 from .loader import make_loader
 

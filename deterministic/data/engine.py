@@ -10,16 +10,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import ReplayWarning, explain, warn
-from .dataset_epoch import DatasetEpoch
-from .fetch import Fetch, KeyedDataset
-from .keys import epoch_key
-from .orders import AnyOrder
-from .position import Progress
-from .stream import CollateStream, KeyedStream
-from .stream_order import StreamOrder
-from .torch_internals import disown_in_forked_children
-from .upstream import BEGINNING, Place, Upstream
-from .worker import PrepareWorker, capture_settings
+from .orders.base import AnyOrder
+from .orders.position import Progress
+from .orders.stream import CollateStream, KeyedStream
+from .orders.stream_order import StreamOrder
+from .orders.upstream import BEGINNING, Place, Upstream
+from .samples.dataset_epoch import DatasetEpoch
+from .samples.fetch import Fetch, KeyedDataset
+from .samples.keys import epoch_key
+from .samples.torch_internals import disown_in_forked_children
+from .samples.worker import PrepareWorker, capture_settings
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
-from ..trace.active import ACTIVE
-from .isolation import Isolated
-from .position import Epochs, Progress
-from .sampler import SamplerMemory
-from .stream import Shipped
-from .stream_order import StreamMemory
-from .torch_internals import retired
+from ..trace.recording.active import ACTIVE
+from .orders.position import Epochs, Progress
+from .orders.sampler import SamplerMemory
+from .orders.stream import Shipped
+from .orders.stream_order import StreamMemory
+from .samples.isolation import Isolated
+from .samples.torch_internals import retired
 
 _logger = logging.getLogger(__name__)
 

@@ -8,25 +8,25 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from .. import _stack
-from .._ranks import ranks_are_said
 from ..errors import DeterministicError, explain, users_line
-from . import state
+from ..ground.ranks import ranks_are_said
+from ..scope import stack
 from .check import check_samples
-from .collate import Collate, unwrapped
-from .dataset_epoch import DatasetEpoch, users_epoch
 from .engine import Begun, Engines, require_safe_threads
-from .fetch import makes_batches
 from .iterator import LoaderIterator
-from .keying import Keying
-from .order import OwnOrder, OwnSampler
-from .orders import AnyOrder
-from .position import Epochs, Position, Progress
-from .record import LoaderRecord
+from .orders import state
+from .orders.base import AnyOrder
+from .orders.own import OwnOrder, OwnSampler
+from .orders.position import Epochs, Position, Progress
+from .orders.record import LoaderRecord
+from .orders.sampler import SamplerOrder
+from .orders.stream_order import StreamOrder
+from .orders.upstream import Upstream
 from .replay import replay
-from .sampler import SamplerOrder
-from .stream_order import StreamOrder
-from .upstream import Upstream
+from .samples.collate import Collate, unwrapped
+from .samples.dataset_epoch import DatasetEpoch, users_epoch
+from .samples.fetch import makes_batches
+from .samples.keying import Keying
 
 T = TypeVar("T")
 
@@ -312,7 +312,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             self.batch_sampler.batch_size = size  # type: ignore[union-attr]
 
     def _tell_the_report(self, *, made_here: bool = False) -> None:
-        entry = _stack.innermost()
+        entry = stack.innermost()
         if entry is not None and entry.run is not None:
             entry.run.note_loader(self._record, made_here=made_here)
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
-from .. import _stack
-from .._config import OMITTED, Omitted
-from .._launch import launched
-from .._seeds import as_integer, torch_seed, validate_seed
 from ..errors import SeedError, explain
+from ..ground.config import OMITTED, Omitted
+from ..ground.launch import launched
+from ..ground.seeds import as_integer, torch_seed, validate_seed
+from ..scope import stack
 from .arguments import require_choice, require_compatible, require_defaults, require_stream_state, require_threads
-from .worker import SeedWorkerThen, seed_worker
+from .samples.worker import SeedWorkerThen, seed_worker
 
 if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader, Dataset
 
     from .keyed_loader import ReproducibleDataLoader
-    from .keying import StreamState
+    from .samples.keying import StreamState
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -170,7 +170,7 @@ def make_loader(
     require_stream_state(stream_state, dataset)
 
     from .keyed_loader import ReproducibleDataLoader
-    from .keying import Keying, LoaderSeed, draw_seed
+    from .samples.keying import Keying, LoaderSeed, draw_seed
 
     keying = Keying(
         seed=LoaderSeed(effective if generator is None else draw_seed(generator), shard=shard),
@@ -211,8 +211,8 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     """Return the seed to use; None in a scope that has none."""
     if not isinstance(seed, Omitted):
         return validate_seed(seed)
-    entry = _stack.innermost()
-    if entry is None and _stack.disabled:
+    entry = stack.innermost()
+    if entry is None and stack.disabled:
         return None
     if entry is None and (launch := launched()) is not None and launch.seed is not None:
         return launch.seed

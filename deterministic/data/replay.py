@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._seeds import as_integer
 from ..errors import cut, explain
-from .fetch import Fetch, KeyedDataset
-from .isolation import Isolated
-from .keys import epoch_key
-from .order import OwnOrder
-from .orders import AnyOrder, require_indices
+from ..ground.seeds import as_integer
+from .orders.base import AnyOrder, require_indices
+from .orders.own import OwnOrder
+from .samples.fetch import Fetch, KeyedDataset
+from .samples.isolation import Isolated
+from .samples.keys import epoch_key
 
 if TYPE_CHECKING:
     from .keyed_loader import ReproducibleDataLoader
-    from .position import IndexOrder
+    from .orders.position import IndexOrder
 
 
 def replay(loader: ReproducibleDataLoader[Any], order: AnyOrder, epoch: int, index: Any, occurrence: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .keyed_loader import ReproducibleDataLoader
-from .position import Progress
+from .orders.position import Progress
 
 
 class WatchedLoader:

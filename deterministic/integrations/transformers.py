@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from .. import _stack
-from .._launch import launched
-from .._run import current_run
-from .._seeds import derive_seed
 from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.order import OwnOrder
+from ..data.orders.own import OwnOrder
 from ..errors import DeterministicError, explain
+from ..ground.launch import launched
+from ..ground.seeds import derive_seed
+from ..scope import stack
+from ..scope.run import current_run
 
 _SEED_LIMIT = 2**32
 """Trainer gives its seed to `numpy.random.seed`, which takes no larger one."""
@@ -48,11 +48,11 @@ def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:
         ...     hf_kwargs()
         {'full_determinism': False, 'seed': 7, 'data_seed': 7}
     """
-    entry, launch = _stack.innermost(), launched()
+    entry, launch = stack.innermost(), launched()
     seeds: dict[str, int | None] = {}
     if entry is not None:
         seeds = {"seed": entry.config.seed, "data_seed": entry.config.common_seed}
-    elif not _stack.disabled:
+    elif not stack.disabled:
         if launch is None:
             current_run()  # says that no scope is open
         else:

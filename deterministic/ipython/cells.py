@@ -10,14 +10,14 @@ from typing import Any, Literal, NamedTuple
 
 from IPython.core.error import UsageError
 
-from .. import _stack
-from .._entry import Entry, Site
-from .._interrupt import indivisible
-from .._ownership import current_owner
-from .._refusals import explain_refusal
-from .._request import Scope
-from .._run import Run
 from ..errors import ScopeOrderWarning, explain, warn
+from ..scope import stack
+from ..scope.entry import Entry, Site
+from ..scope.interrupt import indivisible
+from ..scope.ownership import current_owner
+from ..scope.refusals import explain_refusal
+from ..scope.request import Scope
+from ..scope.run import Run
 
 Kind = Literal["each", "cell", "part"]
 """Why a scope is open: `%reproducible on`, the first line of the cell, or a cell given as text within it."""
@@ -145,7 +145,7 @@ class CellScopes:
             if self._shell.CustomTB is self._custom_tb:
                 self._shell.set_custom_exc((), None)
             self._custom_tb = None
-        _stack.leave(opened.entry)
+        stack.leave(opened.entry)
 
     def _site(self) -> Site:
         """Return the first line of the innermost cell, which is called what IPython's tracebacks call it."""

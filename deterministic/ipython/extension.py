@@ -15,8 +15,8 @@ from .options import scope_of
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .._report import ScopeReport
-    from .._request import Scope
+    from ..scope.report import ScopeReport
+    from ..scope.request import Scope
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 

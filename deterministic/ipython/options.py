@@ -8,10 +8,10 @@ from typing import NoReturn
 
 from IPython.core.error import UsageError
 
-from .._config import LEVEL_NAMES, Level, validate_num_threads
-from .._request import Scope
-from .._scope import reproducible
-from .._seeds import validate_seed
+from ..ground.config import LEVEL_NAMES, Level, validate_num_threads
+from ..ground.seeds import validate_seed
+from ..scope.reproducible import reproducible
+from ..scope.request import Scope
 
 
 def scope_of(line: str) -> Scope:

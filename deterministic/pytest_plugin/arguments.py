@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from .._config import LEVEL_NAMES, Level, validate_level, validate_num_threads
-from .._seeds import validate_seed
 from ..errors import SeedError, explain
+from ..ground.config import LEVEL_NAMES, Level, validate_level, validate_num_threads
+from ..ground.seeds import validate_seed
 
 MARKER = "reproducible"
 RUN_FIXTURE = "reproducible_run"

@@ -14,13 +14,13 @@ import pytest
 from _pytest.outcomes import OutcomeException
 from _pytest.runner import runtestprotocol
 
-from .._scope import reproducible
-from .._verify.report import Report
-from .._verify.runs import Done, Plan, perform
-from .._verify.tasks import FunctionTask
-from .._verify.verification import Verification
-from ..trace.eager import RUNS_COMPILED
-from ..trace.reasons import Reason
+from ..scope.reproducible import reproducible
+from ..trace.comparing.reasons import Reason
+from ..trace.recording.eager import RUNS_COMPILED
+from ..verification.report import Report
+from ..verification.runs import Done, Plan, perform
+from ..verification.tasks import FunctionTask
+from ..verification.verification import Verification
 from .running import Body, Running
 from .summary import ATTRIBUTE
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from ..sources.base import RngSource
+from ..ground.source import RngSource
 
 if TYPE_CHECKING:
-    from ..sources.base import Source
+    from ..ground.source import Source
 
 BLOCKS = 100_000
 """How far a Mersenne Twister is followed, in blocks of 624 words: 62 million words, half a second."""

@@ -14,7 +14,7 @@ from .running import Running
 from .summary import Summary
 
 if TYPE_CHECKING:
-    from .._run import Run
+    from ..scope.run import Run
 
 _RUNNING = pytest.StashKey[Running]()
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import _snapshot, _stack
 from ..errors import explain
+from ..ground import snapshot
+from ..scope import stack
 from ..sources import SOURCES
 from .drawn import has_only_drawn
 
 if TYPE_CHECKING:
-    from .._snapshot import Snapshot
-    from ..sources.base import JSON, Source
+    from ..ground.snapshot import Snapshot
+    from ..ground.source import JSON, Source
 
 
 class Watch:
@@ -29,11 +30,11 @@ class Watch:
     def __init__(self, *, generators: bool) -> None:
         self._sources = [source for source in SOURCES if generators or source.kind == "setting"]
         self._before = self.now()
-        self._open = list(_stack._entries)
+        self._open = list(stack._entries)
 
     def now(self) -> Snapshot:
         """Return what every source that counts holds now."""
-        return _snapshot.capture(self._sources)
+        return snapshot.capture(self._sources)
 
     def accept_since(self, before: Snapshot) -> None:
         """Take what has changed since `before` for what the test began with."""
@@ -43,17 +44,17 @@ class Watch:
 
     def end(self) -> str:
         """Give back what was left changed, so that the next test is not blamed, and say what it was; empty: nothing."""
-        left_open = [entry for entry in _stack._entries if entry not in self._open]
+        left_open = [entry for entry in stack._entries if entry not in self._open]
         found = [f"a scope is open: reproducible() at {entry.site}" for entry in left_open]
         for entry in reversed(left_open):
-            _stack.leave(entry)
+            stack.leave(entry)
         leaks: Snapshot = {}
         for source, state in self.now().items():
             lines = list(_changes(source, self._before[source], state))
             if lines:
                 leaks[source] = self._before[source]
                 found += lines
-        _snapshot.restore(leaks)
+        snapshot.restore(leaks)
         if not found:
             return ""
         return explain(

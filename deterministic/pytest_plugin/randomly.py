@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from .._imports import once_torch_imported
+from ..ground.imports import once_torch_imported
 
 _last: int | None = None
 """The seed that torch is to begin with once it is imported; None where nobody waits for that."""
@@ -38,7 +38,7 @@ def _imported(sources: ModuleType) -> None:
 
 
 def _seed(seed: int) -> None:
-    from .._config import Config
+    from ..ground.config import Config
     from ..sources import SOURCES
 
     config = Config(seed)

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .._config import Config
-from .._interrupt import indivisible
-from .._refusals import explain_refusal
-from .._seeds import derive_seed
 from ..errors import DeterministicError, ScopeOrderWarning, explain
+from ..ground.config import Config
+from ..ground.seeds import derive_seed
+from ..scope.interrupt import indivisible
+from ..scope.refusals import explain_refusal
 from .arguments import Settings, arguments_of
 from .bodies import seed_method, seeded_examples
 
 if TYPE_CHECKING:
-    from .._entry import Entry, Site
-    from .._run import Run
+    from ..scope.entry import Entry, Site
+    from ..scope.run import Run
     from .leaks import Watch
 
 Body = Callable[[], object]
@@ -122,7 +122,7 @@ class Running:
         Raises:
             DeterministicError: A fixture asked for it that is wider than one test.
         """
-        from .._run import Run
+        from ..scope.run import Run
 
         if self._item is None or not self._has_begun:
             raise DeterministicError(
@@ -161,10 +161,10 @@ class Running:
     def _enter(self) -> None:
         if self._arguments is None or not self.is_controlled:
             return
-        from .. import _stack
-        from .._scope import reproducible
+        from ..scope import stack
+        from ..scope.reproducible import reproducible
 
-        self._open_before = list(_stack._entries)
+        self._open_before = list(stack._entries)
         self._entry = reproducible(**self._arguments).enter(self._site())
         self._run = self._entry.run
 
@@ -173,12 +173,12 @@ class Running:
         entry, self._entry, self._run = self._entry, None, None
         if entry is None:
             return
-        from .. import _stack
+        from ..scope import stack
 
-        left = [other for other in _stack._entries if other is not entry and other not in self._open_before]
+        left = [other for other in stack._entries if other is not entry and other not in self._open_before]
         for other in reversed(left):
-            _stack.leave(other)
-        _stack.leave(entry)
+            stack.leave(other)
+        stack.leave(entry)
         if left and self._item is not None:
             text = explain(
                 "a test left a scope open; it was closed with the test's own",
@@ -204,15 +204,15 @@ class Running:
         if entry is None or entry.config.seed is None:
             yield
             return
-        from .. import _snapshot
+        from ..ground import snapshot
 
-        before = _snapshot.capture(source for source in entry.before if source.kind == "rng")
+        before = snapshot.capture(source for source in entry.before if source.kind == "rng")
         self._seed(*path)
         try:
             yield
         finally:
             if entry.is_open:
-                _snapshot.restore(before)
+                snapshot.restore(before)
 
     @contextmanager
     def _wider(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
@@ -224,7 +224,7 @@ class Running:
             return
         if not is_enabled:  # asked for by name in the scope of a test, beyond which what it sets is to last
             arguments = {"seed": None, "deterministic": False}
-        from .._scope import reproducible
+        from ..scope.reproducible import reproducible
         from .wider import inside
 
         seed = reproducible(**arguments)._config().seed
@@ -235,7 +235,7 @@ class Running:
 
     def _site(self, function: Any = None) -> Site:
         """Return where to say that the scope was entered: the test's own first line, or the fixture's."""
-        from .._entry import DECORATED, Site
+        from ..scope.entry import DECORATED, Site
 
         function = function or getattr(self._item, "function", None)
         code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None

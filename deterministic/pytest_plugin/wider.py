@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .. import _snapshot, _stack
+from ..ground import snapshot
+from ..scope import stack
 
 if TYPE_CHECKING:
-    from .._entry import Entry, Site
-    from .._request import Scope
+    from ..scope.entry import Entry, Site
+    from ..scope.request import Scope
 
 
 @contextmanager
@@ -31,20 +32,20 @@ def inside(scope: Scope, site: Site, around: Entry | None) -> Iterator[None]:
 
     entry = scope.enter(site)
     settings = [source for source in entry.saved if source.kind == "setting"]
-    applied = _snapshot.capture(settings)
+    applied = snapshot.capture(settings)
     seed = torch.default_generator.initial_seed()
     try:
         yield
     finally:
-        now = _snapshot.capture(settings)
+        now = snapshot.capture(settings)
         for outer in (entry, *([around] if around is not None and around.is_open else ())):
             there = [source for source in settings if source in outer.saved]
             kept = {source: merged(outer.saved[source], applied[source], now[source]) for source in there}
             outer.saved = {**outer.saved, **kept}
         if around is None and torch.default_generator.initial_seed() != seed:
             generators = [source for source in entry.saved if source.kind == "rng"]
-            entry.saved = {**entry.saved, **_snapshot.capture(generators)}
-        _stack.leave(entry)
+            entry.saved = {**entry.saved, **snapshot.capture(generators)}
+        stack.leave(entry)
 
 
 def merged(before: Any, applied: Any, now: Any) -> Any:

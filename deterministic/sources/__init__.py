@@ -6,11 +6,11 @@ library imports it at the first entry only.
 
 from __future__ import annotations
 
+from ..ground.source import Source
 from .accelerators import LazyAccelerator, Mps, PrivateUse1
 from .algorithms import Algorithms
 from .attention import Attention
 from .autocast import Autocast
-from .base import Source
 from .cudnn import Cudnn
 from .default_device import DefaultDevice
 from .default_dtype import DefaultDtype

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from .._config import Config
-from .._seeds import torch_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind, Limit, digest, torch_state
+from ..ground.config import Config
+from ..ground.seeds import torch_seed
+from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
+from .base import digest, torch_state
 
 # Looked up at every entry, and mostly not there: a getattr that fails on these two modules costs 1 us.
 _TORCH, _TORCH_C = vars(torch), vars(torch._C)

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import torch
 
-from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind
+from ..ground.config import Config
+from ..ground.source import NOTHING, Applied, JSON, Kind
 
 _ON = Applied({"enabled": True, "warn_only": False})
 _WARN = Applied({"enabled": True, "warn_only": True})

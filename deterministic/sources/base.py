@@ -1,4 +1,4 @@
-"""The contract of a source: one kind of process-global state that a scope saves, sets and gives back."""
+"""What sources share: rows of flags, and states made plain and checked."""
 
 from __future__ import annotations
 
@@ -8,98 +8,22 @@ import operator
 import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from .._config import Config
-from .._torch_names import require
+from ..ground.config import Config
+from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.torch_names import require
 
 require("sources")
-
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
-Kind: TypeAlias = Literal["rng", "setting"]
-
-
-class Limit(NamedTuple):
-    """Something that could not be controlled, for the report.
-
-    Attributes:
-        subject: What it is about, for example "PYTHONHASHSEED".
-        reason: Why it could not be controlled, one sentence.
-        remedy: What the user can do, one sentence.
-    """
-
-    subject: str
-    reason: str
-    remedy: str
-
-
-class Applied(NamedTuple):
-    """What `Source.apply` did: the values that it set, and what it could not."""
-
-    values: Mapping[str, JSON] = {}
-    limits: tuple[Limit, ...] = ()
-
-
-NOTHING = Applied()
-"""What `apply` returns when the config asks nothing of a source."""
 
 
 @lru_cache(maxsize=64)
 def seeded(seed: int) -> Applied:
     """Return what `apply` returns when it has seeded a generator."""
     return Applied({"seed": seed})
-
-
-@runtime_checkable
-class Source(Protocol):
-    """One kind of process-global state: a random generator (`kind="rng"`) or a setting.
-
-    A source holds no saved state: `capture` returns it, and whoever called keeps it. That is what makes nesting,
-    recursion and suspension right. Sources are called under the scope's lock, one at a time.
-
-    Attributes:
-        name: Unique and stable, in the field's terms: "torch.cuda", "python.random".
-        kind: On resume an "rng" is restored and a "setting" is compared.
-
-    A source whose state is per thread also has `per_thread = True`: what a thread leaves behind when it ends is not
-    given back to another.
-    """
-
-    name: str
-    kind: Kind
-
-    def capture(self) -> Any:
-        """Return the state as it is now: immutable, and unaffected by later changes. Must change nothing."""
-
-    def apply(self, config: Config) -> Applied:
-        """Seed the generator or set the flags as `config` asks; return what was set. Nothing asked: `NOTHING`."""
-
-    def restore(self, state: Any) -> None:
-        """Put back exactly what `capture` returned, whatever happened since."""
-
-    def describe(self, state: Any) -> Mapping[str, JSON]:
-        """Render what `capture` returned as JSON; two states have equal descriptions only if they are equal."""
-
-
-@runtime_checkable
-class RngSource(Source, Protocol):
-    """A source of kind "rng": its states also travel in `Run.state_dict()`, as plain values."""
-
-    def encode(self, state: Any) -> Any:
-        """Turn a state into tensors, numbers, strings, lists and dicts (what `torch.load(weights_only=True)` reads)."""
-
-    def decode(self, plain: Any) -> Any:
-        """Turn what `encode` gave back into a state.
-
-        Every field, length and type is checked here, for the setters of libraries may not, and touches nothing.
-
-        Raises:
-            ResumeMismatchError: It does not fit this process (another device count, another bit generator).
-            Exception: It is no state.
-        """
 
 
 def to_json(value: Any) -> JSON:

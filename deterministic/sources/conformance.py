@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .._config import Config, Level
 from ..errors import DeterministicError, explain
-from .base import RngSource, Source
+from ..ground.config import Config, Level
+from ..ground.source import RngSource, Source
 
 _LEVELS: tuple[Level, ...] = (False, "cudnn", True, "warn")
 

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import torch
 
-from .._config import Config
-from .._launch import launched
-from .base import NOTHING, Applied, JSON, Kind, Limit
+from ..ground.config import Config
+from ..ground.launch import launched
+from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
 
 VARIABLES: tuple[str, ...] = (
     # Seeds that Python and frameworks read.

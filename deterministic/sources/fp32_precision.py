@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 
-from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind
+from ..ground.config import Config
+from ..ground.source import NOTHING, Applied, JSON, Kind
 
 T = TypeVar("T")
 Legacy: TypeAlias = "tuple[str | None, bool | None]"

@@ -14,9 +14,9 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-from .._config import Config
-from .._imports import once_imported
-from .base import NOTHING, Applied, JSON, Kind
+from ..ground.config import Config
+from ..ground.imports import once_imported
+from ..ground.source import NOTHING, Applied, JSON, Kind
 
 _MODULE = "torch._inductor.config"
 _TARGETS: dict[str, Any] = {

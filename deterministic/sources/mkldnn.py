@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .._config import Config
-from .base import NOTHING, Applied, LevelFlagSource, torch_flag
+from ..ground.config import Config
+from ..ground.source import NOTHING, Applied
+from .base import LevelFlagSource, torch_flag
 
 _DETERMINISTIC = Applied({"deterministic": True})
 

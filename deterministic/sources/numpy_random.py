@@ -10,10 +10,11 @@ import numpy as np
 # Not in numpy's own __all__, though documented.
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
-from .._config import Config
-from .._seeds import numpy_seed
 from ..errors import ResumeMismatchError, explain
-from .base import NOTHING, Applied, JSON, Kind, digest, numpy_state, seeded, to_plain
+from ..ground.config import Config
+from ..ground.seeds import numpy_seed
+from ..ground.source import NOTHING, Applied, JSON, Kind
+from .base import digest, numpy_state, seeded, to_plain
 
 _MT19937_BYTES = 624 * 4 + 4
 """The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""

@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from .._config import Config
-from .._seeds import derive_seed
 from ..errors import explain
-from .base import NOTHING, Applied, JSON, Kind, digest, numpy_state, python_state, to_plain, torch_state
+from ..ground.config import Config
+from ..ground.seeds import derive_seed
+from ..ground.source import NOTHING, Applied, JSON, Kind
+from .base import digest, numpy_state, python_state, to_plain, torch_state
 
 Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
 

@@ -8,8 +8,9 @@ import struct
 import sys
 from typing import Any, NamedTuple, TypeAlias
 
-from .._config import Config
-from .base import NOTHING, Applied, JSON, Kind, digest, python_state, seeded
+from ..ground.config import Config
+from ..ground.source import NOTHING, Applied, JSON, Kind
+from .base import digest, python_state, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""

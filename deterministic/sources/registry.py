@@ -1,10 +1,10 @@
-"""Sources of the user's own."""
+"""Sources of the user's own, and what all of them say now."""
 
 from __future__ import annotations
 
 from ..errors import DeterministicError, explain
+from ..ground.source import JSON, Source
 from . import SOURCES
-from .base import Source
 from .conformance import check_source
 
 
@@ -33,3 +33,19 @@ def register_source(source: Source) -> None:
         )
     first_generator = next(place for place, known in enumerate(SOURCES) if known.kind == "rng")
     SOURCES.insert(first_generator if source.kind == "setting" else len(SOURCES), source)
+
+
+def describe() -> dict[str, dict[str, JSON]]:
+    """Return what is in effect now, by source: flags by value, generators by a digest of their state.
+
+    Reads every source and changes none. JSON throughout, to be pasted into an issue. Safe to call at any time; not
+    atomic against other threads.
+
+    Returns:
+        For each source of `deterministic.sources.SOURCES`, by its name, its values.
+
+    Example:
+        >>> describe()["torch.cudnn"]["deterministic"]
+        False
+    """
+    return {source.name: dict(source.describe(source.capture())) for source in SOURCES}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .._config import Config
-from .base import NOTHING, Applied, Flag, LevelFlagSource, Limit
+from ..ground.config import Config
+from ..ground.source import NOTHING, Applied, Limit
+from .base import Flag, LevelFlagSource
 
 
 class Threads(LevelFlagSource):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from .._config import Config
-from .._seeds import torch_seed
-from .base import NOTHING, Applied, JSON, Kind, digest, seeded, torch_state
+from ..ground.config import Config
+from ..ground.seeds import torch_seed
+from ..ground.source import NOTHING, Applied, JSON, Kind
+from .base import digest, seeded, torch_state
 
 
 class TorchCpu:

@@ -6,15 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.checkpoint.directory import (
-    FRESH,
-    directory_of,
-    file_of_rank,
-    main_file,
-    prune,
-    saved_steps,
-    sweep,
-)
+from deterministic.checkpoint.directory import FRESH, directory_of, file_of_rank, main_file, prune, saved_steps, sweep
 from deterministic.errors import CheckpointError
 
 FOREIGN = [

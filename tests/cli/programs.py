@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from deterministic._launch import VARIABLE
+from deterministic.ground.launch import VARIABLE
 
 RUN = (sys.executable, "-m", "deterministic", "run")
 SET_BY_RUN = ("PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "OMP_NUM_THREADS", "MKL_NUM_THREADS", VARIABLE)

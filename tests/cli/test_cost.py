@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from deterministic._verify import levels
-from deterministic._verify.comparison import LevelComparison, LevelResult
-from deterministic._verify.fresh import FreshTrials, ScriptFailedError
-from deterministic._verify.memory import RESIDENT
-from deterministic._verify.scripts import ScriptTask
 from deterministic.cli import main
+from deterministic.verification import levels
+from deterministic.verification.comparison import LevelComparison, LevelResult
+from deterministic.verification.fresh import FreshTrials, ScriptFailedError
+from deterministic.verification.memory import RESIDENT
+from deterministic.verification.scripts import ScriptTask
 
 SCRIPT = """
 import os, sys

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.cli import main
-from deterministic.trace.file import TraceReader
+from deterministic.trace.file.store import TraceReader
 
 from ..processes import ROOT
 

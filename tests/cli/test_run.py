@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic._config import Level
+from deterministic.ground.config import Level
 
 from .programs import RUN, ended, python, run
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deterministic._verify.scripts import ScriptTask
 from deterministic.cli import main, verb_of
 from deterministic.cli._script import UsageError, control_of, task_of
+from deterministic.verification.scripts import ScriptTask
 
 
 def parsed(*command_line: str) -> argparse.Namespace:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deterministic import reproducible
-from deterministic._verify import verification
 from deterministic.cli import _progress, main
+from deterministic.verification import verification
 
 TRAIN = """\
 import sys

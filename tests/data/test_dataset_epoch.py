@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, StackDataset, Subset, random_split
 
 from deterministic import describe, make_loader
-from deterministic.data.dataset_epoch import DatasetEpoch, users_epoch
+from deterministic.data.samples.dataset_epoch import DatasetEpoch, users_epoch
 
 WORKERS = [{}, {"num_workers": 1}, {"num_workers": 2, "persistent_workers": True}]
 SPAWNED = {"num_workers": 1, "multiprocessing_context": "spawn", "persistent_workers": True}

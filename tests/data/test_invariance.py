@@ -12,7 +12,7 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch.utils.data import Subset, WeightedRandomSampler, random_split
 
 from deterministic import describe, reproducible
-from deterministic.data import fetch
+from deterministic.data.samples import fetch
 
 from ..processes import run_python
 from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader, mixing, spoil

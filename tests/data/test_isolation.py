@@ -14,7 +14,7 @@ import pytest
 from torch.utils.data import SequentialSampler
 
 from deterministic import reproducible
-from deterministic.data.isolation import Isolated, OwnStream
+from deterministic.data.samples.isolation import Isolated, OwnStream
 from deterministic.errors import ScopeConflictError
 
 from ..streams import SECONDS, in_thread
@@ -24,7 +24,7 @@ from .datasets import Draws, loader
 
 def is_held_back() -> bool:
     """Return whether SIGINT goes through the library's handler."""
-    return type(signal.getsignal(signal.SIGINT)).__module__ == "deterministic._interrupt"
+    return type(signal.getsignal(signal.SIGINT)).__module__ == "deterministic.scope.interrupt"
 
 
 @pytest.fixture(autouse=True)
@@ -140,16 +140,16 @@ def test_the_handler_goes_when_the_generators_cannot_be_read_or_put_back(monkeyp
         raise OSError
 
     with monkeypatch.context() as patch:
-        patch.setattr("deterministic.data.isolation._TORCH.capture", fail)
+        patch.setattr("deterministic.data.samples.isolation._TORCH.capture", fail)
         with pytest.raises(OSError):
             Isolated().__enter__()
     assert not is_held_back()
     with monkeypatch.context() as patch, pytest.raises(OSError), Isolated():
-        patch.setattr("deterministic.data.isolation._TORCH.restore", fail)
+        patch.setattr("deterministic.data.samples.isolation._TORCH.restore", fail)
     assert not is_held_back()
     stream = OwnStream(1)
     with monkeypatch.context() as patch, pytest.raises(OSError), stream:
-        patch.setattr("deterministic.data.isolation._TORCH.capture", fail)
+        patch.setattr("deterministic.data.samples.isolation._TORCH.capture", fail)
     assert not is_held_back()
     enter_and_leave()
 

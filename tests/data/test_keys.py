@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import reproducible
-from deterministic.data.keys import (
+from deterministic.data.samples.keys import (
     batch_key,
     collate_key,
     epoch_key,
@@ -132,7 +132,7 @@ def test_indices_that_differ_have_other_numbers(one: Any, other: Any) -> None:
 
 
 def test_the_number_of_an_index_does_not_depend_on_the_hash_seed() -> None:
-    code = "from deterministic.data.keys import index_number; print(index_number(('a', ('b', 1.5))))"
+    code = "from deterministic.data.samples.keys import index_number; print(index_number(('a', ('b', 1.5))))"
     assert run_python(code, PYTHONHASHSEED="1") == run_python(code, PYTHONHASHSEED="2")
 
 

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from deterministic import describe, make_loader, reproducible, seed_worker
-from deterministic._seeds import torch_seed
-from deterministic.data.worker import SeedWorkerThen
+from deterministic.data.samples.worker import SeedWorkerThen
+from deterministic.ground.seeds import torch_seed
 
 
 class Numbers(Dataset[Any]):

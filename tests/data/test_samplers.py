@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 from deterministic import describe, reproducible
-from deterministic.data.generators import generator_states, restore_generators
+from deterministic.data.samples.generators import generator_states, restore_generators
 from deterministic.errors import DeterministicError, ResumeMismatchError
 
 from .datasets import LENGTH, Draws, batches, epochs, loader

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import BatchSampler, DistributedSampler
 
 from deterministic import reproducible
-from deterministic.data.keys import index_number
+from deterministic.data.samples.keys import index_number
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
 
 from .datasets import Draws, batches, epochs, loader

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, IterableDataset, StackDataset, Subset, 
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from deterministic import reproducible
-from deterministic.data import torch_internals
-from deterministic.data.fetch import makes_batches
+from deterministic.data.samples import torch_internals
+from deterministic.data.samples.fetch import makes_batches
 
 from .datasets import Draws, InBatches, Stream
 

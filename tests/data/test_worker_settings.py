@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deterministic import reproducible
-from deterministic.data.worker import capture_settings
+from deterministic.data.samples.worker import capture_settings
 
 from .datasets import Draws, loader
 

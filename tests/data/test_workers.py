@@ -19,9 +19,9 @@ import torch
 from torch.utils.data import get_worker_info
 
 from deterministic import make_loader, reproducible
-from deterministic._interrupt import INDIVISIBLE
-from deterministic.data.isolation import Isolated
+from deterministic.data.samples.isolation import Isolated
 from deterministic.errors import DeterministicError
+from deterministic.scope.interrupt import INDIVISIBLE
 
 from .datasets import Draws, Stream, batches, epochs, loader
 
@@ -228,7 +228,7 @@ def test_outside_of_a_scope_ctrl_c_waits_for_the_generators_to_be_put_back() -> 
             return handler()
 
     before = handler()
-    assert next(iter(loader(Handled(), collate_fn=list)))[0] == "deterministic._interrupt" != before
+    assert next(iter(loader(Handled(), collate_fn=list)))[0] == "deterministic.scope.interrupt" != before
     assert handler() == before
     assert {Isolated.__enter__.__code__, Isolated.__exit__.__code__} <= INDIVISIBLE
 

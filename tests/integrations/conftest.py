@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deterministic import _snapshot, seed_everything
+from deterministic import seed_everything
+from deterministic.ground import snapshot
 from deterministic.sources import SOURCES
 
 
@@ -15,9 +16,9 @@ def own_process() -> Iterator[None]:
     """Give back what is drawn outside of a block, and let each test have an Accelerator of its own."""
     from accelerate.state import AcceleratorState, GradientState
 
-    generators = _snapshot.capture(source for source in SOURCES if source.kind == "rng")
+    generators = snapshot.capture(source for source in SOURCES if source.kind == "rng")
     seed_everything(987)  # not where the tests before, or a framework, may have left them
     yield
-    _snapshot.restore(generators)
+    snapshot.restore(generators)
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

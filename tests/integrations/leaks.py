@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from deterministic import _snapshot, describe
+from deterministic import describe
+from deterministic.ground import snapshot
 from deterministic.sources import SOURCES
 
 Values = dict[str, Any]
@@ -29,13 +30,13 @@ def changed(before: Values, after: Values) -> Values:
 
 def leaks(work: Callable[[], object]) -> Values:
     """Return what `work` leaves changed without a block, and give it back by hand."""
-    saved, environment = _snapshot.capture(SOURCES), dict(os.environ)
+    saved, environment = snapshot.capture(SOURCES), dict(os.environ)
     before = state_now()
     try:
         work()
         return changed(before, state_now())
     finally:
-        _snapshot.restore(saved)
+        snapshot.restore(saved)
         for name in os.environ.keys() - environment:
             del os.environ[name]
         os.environ.update(environment)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deterministic import derive_seed, reproducible
-from deterministic._launch import VARIABLE, Launch
 from deterministic.errors import DeterministicError
+from deterministic.ground.launch import VARIABLE, Launch
 from deterministic.integrations.transformers import hf_kwargs
 
 from ..processes import run_python

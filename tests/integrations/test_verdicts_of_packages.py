@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from deterministic import verify
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
 
 from .packaged_trainings import diffusion, generation, inference, regression, reinforced
 

@@ -34,5 +34,5 @@ def kernel(warm_kernel: Kernel) -> Iterator[Kernel]:
     """The kernel; a test that leaves a scope open in it, or a setting changed, fails."""
     yield warm_kernel
     warm_kernel.run("%reproducible off")
-    left = "from deterministic import _stack\nlen(_stack._entries), torch.are_deterministic_algorithms_enabled()"
+    left = "from deterministic.scope import stack\nlen(stack._entries), torch.are_deterministic_algorithms_enabled()"
     assert warm_kernel.value(left) == (0, False)

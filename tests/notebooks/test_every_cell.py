@@ -7,35 +7,35 @@ from typing import Any
 
 import pytest
 
-from deterministic import _stack
+from deterministic.scope import stack
 
 from .kernels import drawn
 from .kernels import run_in as run
 
 
 def test_on_makes_every_cell_a_scope_of_its_own(shell: Any) -> None:
-    run(shell, "import random; from deterministic import _stack\n%reproducible on --seed 7")
+    run(shell, "import random; from deterministic.scope import stack\n%reproducible on --seed 7")
 
     assert [run(shell, "random.random()") for _ in range(2)] == [drawn(7)] * 2
     assert run(shell, "if True:\n    x = random.random()\nx") == drawn(7)
-    assert _stack.innermost() is None  # between the cells
-    run(shell, "random.random(); get_ipython().run_cell('found = (random.random(), len(_stack._entries))')")
+    assert stack.innermost() is None  # between the cells
+    run(shell, "random.random(); get_ipython().run_cell('found = (random.random(), len(stack._entries))')")
     by_hand = random.Random(7)
     assert shell.user_ns["found"] == ((by_hand.random(), by_hand.random())[1], 1)  # the outer cell's scope goes on
     assert type(shell.run_cell("x = 1\n\n1 / 0").error_in_exec) is ZeroDivisionError
-    assert run(shell, "%time x = random.random()\nx, len(_stack._entries)") == (drawn(7), 1)
+    assert run(shell, "%time x = random.random()\nx, len(stack._entries)") == (drawn(7), 1)
 
     run(shell, "%reproducible off")
-    assert run(shell, "len(_stack._entries)") == 0
+    assert run(shell, "len(stack._entries)") == 0
 
 
 def test_a_cell_of_its_own_nests_in_that_of_on(shell: Any) -> None:
-    run(shell, "import random; from deterministic import _stack\n%reproducible on --seed 7")
+    run(shell, "import random; from deterministic.scope import stack\n%reproducible on --seed 7")
 
-    assert run(shell, "%%reproducible --seed 42\nrandom.random(), len(_stack._entries)") == (drawn(42), 2)
+    assert run(shell, "%%reproducible --seed 42\nrandom.random(), len(stack._entries)") == (drawn(42), 2)
     assert run(shell, "%%reproducible\nrandom.random()") == drawn(7)  # an omitted seed is that of the enclosing scope
     assert run(shell, "%%time\n%%reproducible --seed 42\nrandom.random()") == drawn(42)
-    assert _stack.innermost() is None
+    assert stack.innermost() is None
 
 
 def test_the_line_of_an_error_is_the_cells_after_on(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from .kernels import Kernel
 DRAWS = "random.random(), torch.rand(1).item()"
 BY_HAND = f"random.seed(42); torch.manual_seed(42)\n{DRAWS}"
 CELL = f"%%reproducible --seed 42\n{DRAWS}"
-OPEN = "from deterministic import _stack\nlen(_stack._entries)"
+OPEN = "from deterministic.scope import stack\nlen(stack._entries)"
 
 
 def test_the_last_expression_shows_and_the_draws_are_those_of_seeding_by_hand(kernel: Kernel) -> None:

@@ -10,10 +10,11 @@ import pytest
 import torch
 from IPython.core.error import UsageError
 
-from deterministic import _stack, reproducible
+from deterministic import reproducible
 from deterministic.errors import ScopeConflictError, ScopeOrderWarning
 from deterministic.ipython.code import FirstLine
 from deterministic.ipython.options import scope_of
+from deterministic.scope import stack
 
 from ..processes import run_python
 from .kernels import drawn, new_shell
@@ -60,7 +61,7 @@ def test_the_extension_is_loaded_once_and_unloaded_whole() -> None:
 
 
 def test_unloading_within_a_scope_closes_it(shell: Any) -> None:
-    cell = "%%reproducible\n%unload_ext deterministic\nfrom deterministic import _stack\nlen(_stack._entries)"
+    cell = "%%reproducible\n%unload_ext deterministic\nfrom deterministic.scope import stack\nlen(stack._entries)"
 
     assert run(shell, cell) == 0
     shell.extension_manager.load_extension("deterministic")
@@ -107,7 +108,7 @@ def test_a_bad_option_is_told_in_one_line_and_nothing_runs(shell: Any, form: str
     assert said in str(result.error_in_exec)
     assert "\n" not in str(result.error_in_exec)
     assert "ran" not in shell.user_ns
-    assert _stack.innermost() is None
+    assert stack.innermost() is None
 
 
 @pytest.mark.parametrize("line", ["7", "--seed 7", "of", "off 3", "report x"])
@@ -160,7 +161,7 @@ def test_the_line_takes_variables(shell: Any) -> None:
 def test_a_silent_cell_is_closed(shell: Any) -> None:
     shell.run_cell("%%reproducible\nx = 1", silent=True)
 
-    assert _stack.innermost() is None
+    assert stack.innermost() is None
 
 
 def test_a_cell_that_runs_another_stays_open_and_goes_on(shell: Any) -> None:
@@ -185,25 +186,25 @@ def test_a_cell_given_as_text_shows_its_value_and_raises(shell: Any, capsys: pyt
 
     result = shell.run_cell(magic.format("y = 1\n1 / 0"))
     assert type(result.error_in_exec) is ZeroDivisionError
-    assert _stack.innermost() is None
+    assert stack.innermost() is None
 
 
 def test_outside_of_a_cell_nothing_is_opened(shell: Any) -> None:
     with pytest.raises(UsageError, match="works in a cell"):
         shell.run_line_magic("_reproducible_enter", "")
-    assert _stack.innermost() is None
+    assert stack.innermost() is None
 
 
 def test_a_scope_that_was_left_open_is_closed_by_the_next_cell(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trigger = shell.events.trigger
     monkeypatch.setattr(shell.events, "trigger", lambda event, *info: event == "post_execute" or trigger(event, *info))
     shell.run_cell("%%reproducible\nx = 1")
-    assert _stack.innermost() is not None
+    assert stack.innermost() is not None
     monkeypatch.undo()
 
     with pytest.warns(ScopeOrderWarning, match="the scope of an earlier cell was still open"):
         run(shell, "y = 1")
-    assert _stack.innermost() is None
+    assert stack.innermost() is None
 
 
 def test_a_cell_while_another_thread_has_a_scope_open_is_refused(shell: Any) -> None:
@@ -265,9 +266,9 @@ def test_the_settings_are_those_that_were_asked_for(shell: Any) -> None:
 def test_a_cell_of_another_thread_ends_without_closing_this_one(shell: Any) -> None:
     """As a subshell of ipykernel runs cells."""
     cell = (
-        "%%reproducible --seed 42\nimport random, threading\nfrom deterministic import _stack\n"
+        "%%reproducible --seed 42\nimport random, threading\nfrom deterministic.scope import stack\n"
         "thread = threading.Thread(target=get_ipython().run_cell, args=('y = 1',)); thread.start(); thread.join()\n"
-        "found = (y, len(_stack._entries), random.random())"
+        "found = (y, len(stack._entries), random.random())"
     )
     run(shell, cell)
 
@@ -275,7 +276,7 @@ def test_a_cell_of_another_thread_ends_without_closing_this_one(shell: Any) -> N
 
 
 def test_a_loop_over_a_cell_does_not_pile_up_scopes(shell: Any) -> None:
-    run(shell, "from deterministic import _stack\nfound = []")
-    run(shell, "%%timeit -n 3 -r 1\n%%reproducible --seed 42\nfound.append(len(_stack._entries))")
+    run(shell, "from deterministic.scope import stack\nfound = []")
+    run(shell, "%%timeit -n 3 -r 1\n%%reproducible --seed 42\nfound.append(len(stack._entries))")
 
     assert shell.user_ns["found"] == [1, 1, 1]

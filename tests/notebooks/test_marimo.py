@@ -18,7 +18,8 @@ app = marimo.App()
 def _():
     import asyncio, random
     import torch
-    from deterministic import _stack as stack, reproducible
+    from deterministic import reproducible
+    from deterministic.scope import stack
     return asyncio, random, reproducible, stack, torch
 
 

@@ -33,8 +33,8 @@ random.random()
 %reproducible on --seed 7
 random.random()
 %reproducible off
-from deterministic import _stack
-len(_stack._entries)
+from deterministic.scope import stack
+len(stack._entries)
 """
 
 

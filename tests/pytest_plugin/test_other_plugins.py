@@ -129,7 +129,7 @@ import sys
 
 def test_it(tmp_path):
     assert "deterministic.pytest_plugin" in sys.modules
-    assert not {"torch", "numpy", "deterministic._scope"} & {*sys.modules}
+    assert not {"torch", "numpy", "deterministic.scope.reproducible"} & {*sys.modules}
 """
     session = run_suite(tmp_path, {"test_it.py": text})
 

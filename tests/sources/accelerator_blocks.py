@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic._config import Config
+from deterministic.ground.config import Config
+from deterministic.ground.source import RngSource
 from deterministic.sources.accelerators import LazyAccelerator, Mps, PrivateUse1, State
-from deterministic.sources.base import RngSource
 from tests.fakes import LAZY_KINDS
 
 ALL = [LazyAccelerator("cuda"), LazyAccelerator("xpu"), LazyAccelerator("mtia"), Mps(), PrivateUse1()]

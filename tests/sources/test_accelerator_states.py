@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from deterministic.errors import ResumeMismatchError
+from deterministic.ground.source import RngSource
 from deterministic.sources.accelerators import LazyAccelerator
-from deterministic.sources.base import RngSource
 from tests.fakes import fake_accelerator
 from tests.sources.accelerator_blocks import (
     QUEUES,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic._config import Config
+from deterministic.ground.config import Config
+from deterministic.ground.source import NOTHING, RngSource
 from deterministic.sources.accelerators import LazyAccelerator, State, capturing
-from deterministic.sources.base import NOTHING, RngSource
 from deterministic.sources.conformance import check_source
 from tests.fakes import fake_accelerator, preserved_torch
 from tests.sources.accelerator_blocks import (

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic._config import Config
-from deterministic._seeds import torch_seed
+from deterministic.ground.config import Config
+from deterministic.ground.seeds import torch_seed
+from deterministic.ground.source import RngSource
 from deterministic.sources.accelerators import LazyAccelerator
-from deterministic.sources.base import RngSource
 from tests.fakes import fake_accelerator
 from tests.sources.accelerator_blocks import (
     RestoresNothing,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deterministic._config import Config
+from deterministic.ground.config import Config
+from deterministic.ground.source import NOTHING
 from deterministic.sources.accelerators import LazyAccelerator, capturing
-from deterministic.sources.base import NOTHING
 from deterministic.sources.conformance import check_source
 from tests.fakes import fake_accelerator
 from tests.sources.accelerator_blocks import (

@@ -11,10 +11,10 @@ import pytest
 
 import deterministic.testing
 from deterministic import current_run, describe, register_source, reproducible
-from deterministic._config import Config
 from deterministic.errors import DeterministicError
+from deterministic.ground.config import Config
+from deterministic.ground.source import NOTHING, Applied, RngSource, Source
 from deterministic.sources import SOURCES
-from deterministic.sources.base import NOTHING, Applied, RngSource, Source
 from deterministic.testing import check_source
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from deterministic import describe, reproducible
-from deterministic._config import Config
-from deterministic.sources.base import NOTHING
+from deterministic.ground.config import Config
+from deterministic.ground.source import NOTHING
 from deterministic.sources.environment import VARIABLES, Environment, _refuses_without_workspace
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -184,7 +184,7 @@ def test_the_hash_seed_is_fixed_where_python_found_it_when_it_started(
 ) -> None:
     code = (
         f"import os\n{before}\n"
-        "from deterministic._config import Config\n"
+        "from deterministic.ground.config import Config\n"
         "from deterministic.sources.environment import Environment\n"
         "print([limit.subject for limit in Environment().apply(Config(3)).limits])"
     )

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic._config import LEVELS, Config
-from deterministic.sources.base import NOTHING
+from deterministic.ground.config import LEVELS, Config
+from deterministic.ground.source import NOTHING
 from deterministic.sources.conformance import check_source
 from deterministic.sources.fp32_precision import Fp32Precision
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from deterministic._config import Config, Level
-from deterministic.sources.base import NOTHING
+from deterministic.ground.config import Config, Level
+from deterministic.ground.source import NOTHING
 from deterministic.sources.inductor import Inductor, NotImported
 from deterministic.testing import check_source
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import describe, reproducible
-from deterministic._config import Config
 from deterministic.errors import ResumeMismatchError
+from deterministic.ground.config import Config
 from deterministic.sources import numpy_random as module
 from deterministic.sources.base import to_plain
 from deterministic.sources.numpy_random import NumpyRandom, _Full, _layout_holds, _Raw

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deterministic._config import Config
-from deterministic._seeds import torch_seed
 from deterministic.errors import ResumeMismatchError
+from deterministic.ground.config import Config
+from deterministic.ground.seeds import torch_seed
+from deterministic.ground.source import NOTHING
 from deterministic.sources.accelerators import Mps, PrivateUse1
-from deterministic.sources.base import NOTHING
 from deterministic.sources.conformance import check_source
 from tests.fakes import fake_mps, fake_privateuse1
 from tests.sources.accelerator_blocks import (

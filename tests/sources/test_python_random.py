@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import reproducible
-from deterministic._config import Config
+from deterministic.ground.config import Config
 from deterministic.sources import python_random as module
 from deterministic.sources.python_random import PythonRandom, _layout_holds, _Raw
 

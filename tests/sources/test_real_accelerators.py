@@ -87,7 +87,7 @@ def test_cuda_says_when_it_captures_a_graph() -> None:
 
 IN_A_FRESH_PROCESS = """
     import torch
-    from deterministic._config import Config
+    from deterministic.ground.config import Config
     from deterministic.sources.accelerators import LazyAccelerator, capturing
 
     source, devices = LazyAccelerator("cuda"), range(torch.cuda.device_count())

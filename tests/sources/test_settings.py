@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from deterministic import describe, reproducible
-from deterministic._config import Config, Level
+from deterministic.ground.config import Config, Level
+from deterministic.ground.source import NOTHING, Source
 from deterministic.sources import SOURCES
 from deterministic.sources.attention import Attention
-from deterministic.sources.base import NOTHING, Flag, FlagSource, Source, to_json
+from deterministic.sources.base import Flag, FlagSource, to_json
 from deterministic.sources.cudnn import Cudnn
 from deterministic.sources.flush_denormal import FlushDenormal
 from deterministic.sources.mkldnn import Mkldnn

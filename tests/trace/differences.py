@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deterministic.trace.model import Level
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.trace.file.model import Level
 from tests.trace.runs import Part, Rec, number, op, part, rec
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deterministic.trace.model import Level
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.trace.file.model import Level
 from tests.trace.differences import batch, read, weights
 from tests.trace.runs import Rec, op, part, rec
 

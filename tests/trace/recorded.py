@@ -12,9 +12,9 @@ from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizer
 from torch.utils import _python_dispatch
 
-from deterministic.trace.active import ACTIVE
-from deterministic.trace.model import Level, Segment, Site, Step
-from deterministic.trace.recorder import Recorder
+from deterministic.trace.file.model import Level, Segment, Site, Step
+from deterministic.trace.recording.active import ACTIVE
+from deterministic.trace.recording.recorder import Recorder
 
 
 class Entry(NamedTuple):

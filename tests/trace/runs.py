@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deterministic.trace.compare import Comparison, Divergence, compare
-from deterministic.trace.diff import diff_files
-from deterministic.trace.divergence import Moment
-from deterministic.trace.file import TraceReader, TraceWriter
-from deterministic.trace.log import Log
-from deterministic.trace.model import LEVELS, LOWEST_LEVEL, Kind, Level, Role, Site, Value
-from deterministic.trace.verdict import Verdict
+from deterministic.trace.comparing.compare import Comparison, Divergence, compare
+from deterministic.trace.comparing.diff import diff_files
+from deterministic.trace.comparing.divergence import Moment
+from deterministic.trace.comparing.verdict import Verdict
+from deterministic.trace.file.model import LEVELS, LOWEST_LEVEL, Kind, Level, Role, Site, Value
+from deterministic.trace.file.store import TraceReader, TraceWriter
+from deterministic.trace.recording.log import Log
 
 FLOAT = "float32[2]"
 HEADER: Mapping[str, Any] = {"hashes": ["one", "two"]}

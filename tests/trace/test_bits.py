@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from deterministic.trace import bits as module
-from deterministic.trace.bits import bits, feed, memory
-from deterministic.trace.components import components
+from deterministic.values import bits as module
+from deterministic.values.bits import bits, feed, memory
+from deterministic.values.components import components
 
 from .tensors import DTYPES, INTEGERS, Named, Opaque, Wrapper, bytes_of, composite, nothing_seen, random_bits, views
 

@@ -16,8 +16,8 @@ import torch
 from torch import manual_seed
 
 from deterministic import diff, record, reproducible, verify
-from deterministic.trace.blame import generators_apart
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.blame import generators_apart
+from deterministic.trace.comparing.reasons import Reason
 
 SEED_THERE = "Give it a fixed seed there"
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deterministic import verify
-from deterministic.trace import by_hand
-from deterministic.trace.active import ACTIVE
-from deterministic.trace.torch_internals import autograd, engine
+from deterministic.trace.recording import by_hand
+from deterministic.trace.recording.active import ACTIVE
+from deterministic.trace.recording.torch_internals import autograd, engine
 
 from .recorded import Recorded, recorded
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from deterministic.errors import DeterministicError, TraceError
-from deterministic.trace import chunks
-from deterministic.trace.chunks import MAGIC, ChunkReader, ChunkWriter, CutError
+from deterministic.trace.file import chunks
+from deterministic.trace.file.chunks import MAGIC, ChunkReader, ChunkWriter, CutError
 
 CHUNKS = [(b"HEAD", b"{}"), (b"NONE", b""), (b"LONG", bytes(10_000)), (b"LAST", b"\x00\xff\r\n\x1a")]
 

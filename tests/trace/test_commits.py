@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from deterministic import diff, record, reproducible
-from deterministic.trace.diff import Diff
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.diff import Diff
+from deterministic.trace.comparing.reasons import Reason
 
 SOURCE = """\
 import torch

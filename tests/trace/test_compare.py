@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deterministic.trace import compare as module
-from deterministic.trace.alignment import common_prefix, common_subsequence
-from deterministic.trace.compare import Comparison
-from deterministic.trace.model import Step
+from deterministic.trace.comparing import compare as module
+from deterministic.trace.comparing.alignment import common_prefix, common_subsequence
+from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.file.model import Step
 from tests.trace.runs import Pair, Rec, changed, compared, counts, lines, op, ops, part, rec, step, write
 from tests.trace.traces import SETTINGS
 

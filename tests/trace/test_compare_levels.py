@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deterministic.trace import compare as module
-from deterministic.trace.alignment import common_subsequence
-from deterministic.trace.compare import Comparison
-from deterministic.trace.file import TraceWriter
-from deterministic.trace.model import LEVELS, Level, Segment, Site, Step
+from deterministic.trace.comparing import compare as module
+from deterministic.trace.comparing.alignment import common_subsequence
+from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.file.model import LEVELS, Level, Segment, Site, Step
+from deterministic.trace.file.store import TraceWriter
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, op, ops, part, rec, step
 
 A = ops(1, 2, 3, 4, 5, 6)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from deterministic.trace import compare as module
-from deterministic.trace import cursor, log
-from deterministic.trace.compare import Comparison
-from deterministic.trace.file import TraceWriter
-from deterministic.trace.model import LEVELS, NO_OPTIMIZER, Level, Segment, Step
+from deterministic.trace.comparing import compare as module
+from deterministic.trace.comparing import cursor
+from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.file.model import LEVELS, NO_OPTIMIZER, Level, Segment, Step
+from deterministic.trace.file.store import TraceWriter
+from deterministic.trace.recording import log
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, counts, lines, op, ops, part, rec, step
 
 A = ops(1, 2, 3, 4, 5, 6)

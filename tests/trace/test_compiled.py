@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deterministic.trace.attribution import Where
-from deterministic.trace.compiled import _name
-from deterministic.trace.eager import RUNS_COMPILED
-from deterministic.trace.model import LEVELS, Level
-from deterministic.trace.modules import ModuleName
-from deterministic.trace.places import Spot
+from deterministic.trace.file.model import LEVELS, Level
+from deterministic.trace.recording.attribution import Where
+from deterministic.trace.recording.compiled import _name
+from deterministic.trace.recording.eager import RUNS_COMPILED
+from deterministic.trace.recording.modules import ModuleName
+from deterministic.trace.recording.places import Spot
 
 from ..compiling import Counting, needs_a_compiler, run_inductor
 from .models import Transformer, batches, loss_of
@@ -31,7 +31,7 @@ def dynamo() -> Iterator[None]:
     """Import what torch.compile imports, before the canary looks; forget what was compiled."""
     import torch._dynamo
 
-    import deterministic._scope  # noqa: F401 - which tells dynamo to skip this library
+    import deterministic.scope.reproducible  # noqa: F401 - which tells dynamo to skip this library
 
     torch._dynamo.reset()
     yield

@@ -10,8 +10,8 @@ import pytest
 
 from deterministic import diff
 from deterministic.errors import TraceError
-from deterministic.trace.diff import Diff
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.diff import Diff
+from deterministic.trace.comparing.reasons import Reason
 from tests.trace.runs import Pair, ops, step, write
 
 STEPS = [step(count, *ops(1, 2), weight=count) for count in range(4)]

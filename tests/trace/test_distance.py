@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deterministic.trace.distance import distance, distance_of, ulps_apart
+from deterministic.values.distance import distance, distance_of, ulps_apart
 from tests.trace.traces import SETTINGS
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]

@@ -12,10 +12,10 @@ from hypothesis import given
 
 from deterministic import record, reproducible
 from deterministic.errors import TraceError
-from deterministic.trace import payloads, writer
-from deterministic.trace.chunks import MAGIC
-from deterministic.trace.file import RECORDS_A_BYTE, Entry, TraceReader, TraceWriter
-from deterministic.trace.model import Segment, Site, Step
+from deterministic.trace.file import payloads, writer
+from deterministic.trace.file.chunks import MAGIC
+from deterministic.trace.file.model import Segment, Site, Step
+from deterministic.trace.file.store import RECORDS_A_BYTE, Entry, TraceReader, TraceWriter
 
 from .traces import (
     HEADER,

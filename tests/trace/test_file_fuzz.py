@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic.errors import TraceError
-from deterministic.trace import chunks, payloads
-from deterministic.trace.chunks import MAGIC
-from deterministic.trace.file import Entry, TraceReader
-from deterministic.trace.model import Segment, Step
+from deterministic.trace.file import chunks, payloads
+from deterministic.trace.file.chunks import MAGIC
+from deterministic.trace.file.model import Segment, Step
+from deterministic.trace.file.store import Entry, TraceReader
 
 from .traces import (
     EXAMPLES,

@@ -17,7 +17,7 @@ import torch
 import xxhash
 from torch import nn
 
-from deterministic.trace.fingerprint import fingerprint
+from deterministic.values.fingerprint import fingerprint
 
 from ..processes import run_python
 from .objects import Config, Net, Point, Stateful, a_function, trained
@@ -74,7 +74,7 @@ def test_the_bits_are_those_of_the_tensor() -> None:
 
 def test_other_processes_find_the_same_fingerprints_and_initialize_no_device() -> None:
     code = (
-        "import torch, numpy as np; from deterministic.trace.fingerprint import fingerprint\n"
+        "import torch, numpy as np; from deterministic.values.fingerprint import fingerprint\n"
         "value = [{'a': 1, 'b': {'x', 'y', 'z'}}, torch.arange(5.0), np.arange(3), {1, 2.5, None}]\n"
         "value += [torch.ones(2, 3).t(), torch.device('cuda'), torch.Generator().manual_seed(1)]\n"
         "print(fingerprint(value), torch.cuda.is_initialized())"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from deterministic.trace.fingerprint import fingerprint
+from deterministic.values.fingerprint import fingerprint
 
 from .objects import Net, trained
 

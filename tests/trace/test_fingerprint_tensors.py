@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deterministic.trace.fingerprint import fingerprint
+from deterministic.values.fingerprint import fingerprint
 
 from ..processes import run_python
 from .changes import SAME_BITS, changes
@@ -114,8 +114,8 @@ def test_a_distributed_tensor_counts_by_what_this_rank_holds() -> None:
     code = """
 import torch, torch.distributed as dist
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
-from deterministic.trace.fingerprint import fingerprint
-from deterministic.trace.hashes import collect, hash_on_device, hash_on_host
+from deterministic.values.fingerprint import fingerprint
+from deterministic.values.hashes import collect, hash_on_device, hash_on_host
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 mesh = init_device_mesh("cpu", (1,))
 full = torch.arange(4.0)

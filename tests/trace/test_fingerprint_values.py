@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from torch import nn
 
-from deterministic.trace.fingerprint import fingerprint
+from deterministic.values.fingerprint import fingerprint
 
 from .objects import (
     Color,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from deterministic.trace.generators import generator_of, global_states, state_hash
+from deterministic.trace.recording.generators import generator_of, global_states, state_hash
 
 from .recorded import recorded
 

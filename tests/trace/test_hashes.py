@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from deterministic.trace import hashes
-from deterministic.trace.bits import memory
-from deterministic.trace.hashes import collect, hash_of_text, hash_on_device, hash_on_host
+from deterministic.values import hashes
+from deterministic.values.bits import memory
+from deterministic.values.hashes import collect, hash_of_text, hash_on_device, hash_on_host
 
 from ..processes import run_python
 from .changes import SAME_BITS, changes
@@ -243,7 +243,7 @@ def test_the_hash_of_a_text_is_that_of_its_bytes() -> None:
 
 def test_other_processes_find_the_same_hashes() -> None:
     code = (
-        "import torch; from deterministic.trace.hashes import *; t = torch.arange(70_000.0);"
+        "import torch; from deterministic.values.hashes import *; t = torch.arange(70_000.0);"
         "print(hash_on_host(t), collect([hash_on_device(t)])[0], hash_of_text('a'))"
     )
     tensor = torch.arange(70_000.0)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from deterministic.trace import log as log_module
-from deterministic.trace.log import Kept, Log, key_of
-from deterministic.trace.model import Line, Segment, Site, Step, Value
+from deterministic.trace.file.model import Line, Segment, Site, Step, Value
+from deterministic.trace.recording import log as log_module
+from deterministic.trace.recording.log import Kept, Log, key_of
 
 from .recorded import Memory
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
-from deterministic.trace.modules import OUTSIDE, ModuleName, Modules
+from deterministic.trace.recording.modules import OUTSIDE, ModuleName, Modules
 
 from .models import Transformer, batches
 from .recorded import recorded

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils import _python_dispatch
 
-from deterministic.trace.operations import _SCRATCH, Operation
-from deterministic.trace.values import read
+from deterministic.trace.recording.operations import _SCRATCH, Operation
+from deterministic.values.value import read
 
 from .recorded import Recorded, recorded
 

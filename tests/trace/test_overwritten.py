@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from deterministic import diff, record, reproducible, verify
-from deterministic.trace.reasons import Reason
-from deterministic.trace.verdict import Verdict
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.trace.comparing.verdict import Verdict
 
 WEIGHTS = nn.Linear(4, 4).state_dict()
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deterministic.trace import payloads
-from deterministic.trace.model import LEVELS, Segment, Step
+from deterministic.trace.file import payloads
+from deterministic.trace.file.model import LEVELS, Segment, Step
 
 from .traces import SITES, digest_only
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic.trace.places import Places, Spot, is_users
+from deterministic.trace.recording.places import Places, Spot, is_users
 
 from .recorded import line_of
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from deterministic.trace.divergence import Divergence
-from deterministic.trace.model import LEVELS, Level, Step, Value
-from deterministic.trace.reasons import Cause, Reason, cause_of
+from deterministic.trace.comparing.divergence import Divergence
+from deterministic.trace.comparing.reasons import Cause, Reason, cause_of
+from deterministic.trace.file.model import LEVELS, Level, Step, Value
 from tests.trace.differences import OPERATIONS, read, weights
 from tests.trace.more_differences import OTHERS
 from tests.trace.runs import Pair, Rec, moment, number, op, part, rec, step

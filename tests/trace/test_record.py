@@ -13,10 +13,10 @@ from torch.nn.modules import module as torch_modules
 
 from deterministic import current_run, record, reproducible
 from deterministic.errors import DeterministicError, TraceError
-from deterministic.trace import chunks
-from deterministic.trace.active import ACTIVE
-from deterministic.trace.file import TraceReader
-from deterministic.trace.record import path_of_rank
+from deterministic.trace.file import chunks
+from deterministic.trace.file.store import TraceReader
+from deterministic.trace.recording.active import ACTIVE
+from deterministic.trace.recording.record import path_of_rank
 
 from .models import MODELS, train
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deterministic.trace.active import ACTIVE
-from deterministic.trace.model import LEVELS, Level
-from deterministic.trace.recorder import Recorder
+from deterministic.trace.file.model import LEVELS, Level
+from deterministic.trace.recording.active import ACTIVE
+from deterministic.trace.recording.recorder import Recorder
 
 from .models import MODELS, Transformer, batches, loss_of, train
 from .recorded import Memory, recorded, state_of_process
@@ -140,7 +140,7 @@ def test_nothing_grows_with_the_number_of_steps() -> None:
 
 
 def test_nothing_grows_without_steps_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deterministic.trace import attribution
+    from deterministic.trace.recording import attribution
 
     monkeypatch.setattr(attribution, "LONGEST_GENERATION", 50)
     model = nn.Linear(2, 2)

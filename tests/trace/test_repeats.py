@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deterministic.trace.file import TraceWriter
-from deterministic.trace.model import Segment, Step
-from deterministic.trace.repeats import count_of_values, with_repeats, without_repeats
+from deterministic.trace.file.model import Segment, Step
+from deterministic.trace.file.repeats import count_of_values, with_repeats, without_repeats
+from deterministic.trace.file.store import TraceWriter
 
 from .traces import HEADER, SETTINGS, SITES, A, B, read_trace
 

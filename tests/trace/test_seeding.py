@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic import _snapshot, record, reproducible, seed_everything
+from deterministic import record, reproducible, seed_everything
 from deterministic.errors import ScopeOrderWarning
+from deterministic.ground import snapshot
 from deterministic.sources import SOURCES
-from deterministic.trace.seeding import MOST
+from deterministic.trace.recording.seeding import MOST
 
 from ..compiling import Counting
 from .recorded import recorded
@@ -37,9 +38,9 @@ def functions() -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    before, sources = functions(), _snapshot.capture(SOURCES)
+    before, sources = functions(), snapshot.capture(SOURCES)
     yield
-    _snapshot.restore(sources)
+    snapshot.restore(sources)
     assert all(one is other for one, other in zip(before, functions(), strict=True))
 
 

@@ -7,7 +7,7 @@ import weakref
 
 import torch
 
-from deterministic.trace.storages import COLLECTIVE, FEWEST, OUTSIDE, SEEN, THREAD, UNINITIALISED, Storages
+from deterministic.trace.recording.storages import COLLECTIVE, FEWEST, OUTSIDE, SEEN, THREAD, UNINITIALISED, Storages
 
 
 def test_what_was_never_met_came_from_outside_once() -> None:

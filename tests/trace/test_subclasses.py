@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from deterministic.trace.model import LEVELS, Level
-from deterministic.trace.values import NOT_COMPARED, UNREADABLE, read
+from deterministic.trace.file.model import LEVELS, Level
+from deterministic.values.value import NOT_COMPARED, UNREADABLE, read
 
 from .recorded import Memory, Recorder, recorded  # type: ignore[attr-defined]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from deterministic.trace.compare import Comparison
-from deterministic.trace.divergence import Divergence
-from deterministic.trace.model import Line, Site, Step
-from deterministic.trace.reasons import Cause, Reason
-from deterministic.trace.verdict import Verdict
+from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.comparing.divergence import Divergence
+from deterministic.trace.comparing.reasons import Cause, Reason
+from deterministic.trace.comparing.verdict import Verdict
+from deterministic.trace.file.model import Line, Site, Step
 from tests.trace.runs import Pair, Rec, moment, number, op, ops, part, rec, step
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from deterministic.trace.compare import Comparison
-from deterministic.trace.divergence import Divergence
-from deterministic.trace.model import NO_OPTIMIZER, Step
-from deterministic.trace.verdict import Verdict, when
+from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.comparing.divergence import Divergence
+from deterministic.trace.comparing.verdict import Verdict, when
+from deterministic.trace.file.model import NO_OPTIMIZER, Step
 from tests.trace.runs import Rec, moment, op, rec
 
 LATER = [

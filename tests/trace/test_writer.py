@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from deterministic.errors import DeterministicError, TraceError
-from deterministic.trace import payloads, writer
-from deterministic.trace.file import TraceReader, TraceWriter
-from deterministic.trace.model import Segment, Step
-from deterministic.trace.payloads import JSON
+from deterministic.trace.file import payloads, writer
+from deterministic.trace.file.model import Segment, Step
+from deterministic.trace.file.payloads import JSON
+from deterministic.trace.file.store import TraceReader, TraceWriter
 
 from ..processes import run_python
 from .traces import (
@@ -206,8 +206,8 @@ def test_a_full_disk_is_an_error_that_says_so() -> None:
 IN_ANOTHER_PROCESS = """
 import os, signal, sys
 from deterministic.errors import TraceError
-from deterministic.trace.file import TraceWriter
-from deterministic.trace.model import Segment, Site, Step, Value
+from deterministic.trace.file.store import TraceWriter
+from deterministic.trace.file.model import Segment, Site, Step, Value
 site = Site("operation", "aten.mm", values=(Value("output", "float32[2]"),) * 100)
 def write(trace, count):
     trace.write(Segment(Step(0, count), bytes(16), b"1" * 16, [0], [count] * 100), () if count else [site])

@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from deterministic.errors import TraceError
-from deterministic.trace.file import TraceReader, TraceWriter
-from deterministic.trace.model import Line, Segment, Site, Step, Value
-from deterministic.trace.payloads import JSON
+from deterministic.trace.file.model import Line, Segment, Site, Step, Value
+from deterministic.trace.file.payloads import JSON
+from deterministic.trace.file.store import TraceReader, TraceWriter
 
 EXAMPLES = os.environ.get("DETERMINISTIC_EXAMPLES")
 SETTINGS = settings(max_examples=int(EXAMPLES or 100), derandomize=EXAMPLES is None, deadline=5000, database=None)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
 from tests.trace.models import Transformer, loss_of, train
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from deterministic._verify.report import Report
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.verification.report import Report
 
 
 def counted(function: Callable[[int], Any]) -> Callable[[], Any]:

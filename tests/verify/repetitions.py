@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deterministic._verify.isolated import Isolated
-from deterministic._verify.runs import Done, Plan
-from deterministic._verify.scripts import ScriptTask
-from deterministic._verify.tasks import FunctionTask
-from deterministic.trace.file import TraceReader
+from deterministic.trace.file.store import TraceReader
+from deterministic.verification.isolated import Isolated
+from deterministic.verification.runs import Done, Plan
+from deterministic.verification.scripts import ScriptTask
+from deterministic.verification.tasks import FunctionTask
 
 
 def run_once(

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from deterministic import make_loader, reproducible, verify
-from deterministic._verify.runs import Done, Plan, perform
-from deterministic._verify.tasks import FunctionTask
-from deterministic._verify.verification import Verification
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.verification.runs import Done, Plan, perform
+from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.verification import Verification
 from tests.verify.repeated import reason_of, step
 
 

@@ -4,9 +4,9 @@ import json
 import re
 from typing import Any
 
-from deterministic._verify.comparison import Costlier, LevelComparison, LevelResult
-from deterministic._verify.levels import compare_levels
-from deterministic._verify.memory import ALLOCATED, RESIDENT
+from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
+from deterministic.verification.levels import compare_levels
+from deterministic.verification.memory import ALLOCATED, RESIDENT
 
 MIB = 2**20
 

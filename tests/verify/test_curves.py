@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic._verify import curves as curves_module
-from deterministic._verify.curves import Curves, curves_of
-from deterministic._verify.verify import verify
-from deterministic.trace import log
-from deterministic.trace.model import Level
-from deterministic.trace.record import record
+from deterministic.trace.file.model import Level
+from deterministic.trace.recording import log
+from deterministic.trace.recording.record import record
+from deterministic.verification import curves as curves_module
+from deterministic.verification.curves import Curves, curves_of
+from deterministic.verification.verify import verify
 from tests.verify.written import two_runs, write_run
 
 NEXT = float(np.nextafter(np.float32(0.5), np.float32(1)))

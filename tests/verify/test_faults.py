@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from deterministic import diff, record, reproducible, verify
-from deterministic.trace.reasons import Reason
-from deterministic.trace.verdict import Verdict
+from deterministic.trace.comparing.reasons import Reason
+from deterministic.trace.comparing.verdict import Verdict
 from tests.trace.models import MODELS, train
 from tests.verify import faults
 from tests.verify.faults import FAULTS, Fault, blamed_line

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from deterministic._verify.isolated import RunFailedError
-from deterministic._verify.runs import Done, Plan, perform
-from deterministic._verify.scripts import ScriptTask
-from deterministic._verify.tasks import FunctionTask
-from deterministic._verify.verification import Verification
-from deterministic.trace.file import TraceReader
+from deterministic.trace.file.store import TraceReader
+from deterministic.verification.isolated import RunFailedError
+from deterministic.verification.runs import Done, Plan, perform
+from deterministic.verification.scripts import ScriptTask
+from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.verification import Verification
 
 from ..compiling import needs_a_compiler, run_inductor
 from ..processes import ROOT
@@ -58,7 +58,7 @@ def test_how_a_script_ends_is_known(end: str, raised: str | None, in_footer: str
     output = (tmp_path / "run.log").read_text()
     if raised == "LookupError":
         assert f'File "{script}", line 11, in <module>' in output
-        assert "_verify" not in output
+        assert "verification" not in output
         assert isinstance(done.error, RunFailedError)
         assert "LookupError: nothing there" in str(done.error)
 
@@ -72,7 +72,7 @@ def test_a_killed_script_leaves_its_steps_and_the_reason(tmp_path: Path) -> None
     assert done.cut[0] == "was killed by SIGSEGV"
     assert "before the end" in done.cut
     assert f'  File "{script}", line 14 in <module>' in done.cut  # faulthandler's
-    assert not any(part in line for line in done.cut for part in ("_verify", "<string>", "Extension modules"))
+    assert not any(part in line for line in done.cut for part in ("verification", "<string>", "Extension modules"))
     assert done.error is None
     with TraceReader(tmp_path / "run.trace") as reader:
         assert len(list(reader.segments())) == 2
@@ -113,7 +113,7 @@ time.sleep(600)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone ends a process with its parent")
 def test_a_run_ends_with_a_parent_that_is_killed() -> None:
-    child = "import os, time; from deterministic._verify.child import _end_with; _end_with(os.getppid()); "
+    child = "import os, time; from deterministic.verification.child import _end_with; _end_with(os.getppid()); "
     child += "print(os.getpid(), flush=True); time.sleep(600)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=ROOT) as process:

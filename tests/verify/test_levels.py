@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from deterministic import reproducible
-from deterministic._config import LEVEL_NAMES, Level
-from deterministic._verify import levels
-from deterministic._verify.comparison import Costlier, LevelComparison, LevelResult
-from deterministic._verify.levels import compare, compare_levels
-from deterministic._verify.memory import RESIDENT, Peak
-from deterministic._verify.report import Report
-from deterministic._verify.trials import Profile
-from deterministic._verify.verify import verify
+from deterministic.ground.config import LEVEL_NAMES, Level
+from deterministic.verification import levels
+from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
+from deterministic.verification.levels import compare, compare_levels
+from deterministic.verification.memory import RESIDENT, Peak
+from deterministic.verification.report import Report
+from deterministic.verification.trials import Profile
+from deterministic.verification.verify import verify
 
 ALL: tuple[Level, ...] = (False, "cudnn", True, "warn")
 MIB = 2**20
@@ -134,7 +134,7 @@ def test_arguments_are_passed_on() -> None:
 
 
 def test_the_timed_runs_are_not_recorded() -> None:
-    from deterministic.trace.active import ACTIVE
+    from deterministic.trace.recording.active import ACTIVE
 
     recorded: list[bool] = []
 

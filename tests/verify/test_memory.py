@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from deterministic._verify import memory
-from deterministic._verify.memory import HIGHEST, RESIDENT, peak_of
+from deterministic.verification import memory
+from deterministic.verification.memory import HIGHEST, RESIDENT, peak_of
 
 MIB = 2**20
 

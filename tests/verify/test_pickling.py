@@ -13,13 +13,13 @@ from types import ModuleType
 import pytest
 
 from deterministic import reproducible
-from deterministic._verify import child, jobs
-from deterministic._verify.isolated import Isolated, RunFailedError
-from deterministic._verify.jobs import control_for_job
-from deterministic._verify.runs import Done
-from deterministic._verify.tasks import FunctionTask
-from deterministic._verify.verification import Verification
 from deterministic.errors import DeterministicError
+from deterministic.verification import child, jobs
+from deterministic.verification.isolated import Isolated, RunFailedError
+from deterministic.verification.jobs import control_for_job
+from deterministic.verification.runs import Done
+from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.verification import Verification
 
 from ..processes import run_python
 from . import functions
@@ -79,10 +79,10 @@ with open(here / "names", "a") as file:
     print(__name__, file=file)
 
 if __name__ == "__main__":
-    from deterministic._verify.isolated import Isolated
-    from deterministic._verify.pickling import prepared
-    from deterministic._verify.runs import Plan
-    from deterministic._verify.tasks import FunctionTask
+    from deterministic.verification.isolated import Isolated
+    from deterministic.verification.pickling import prepared
+    from deterministic.verification.runs import Plan
+    from deterministic.verification.tasks import FunctionTask
 
     assert "authkey" not in prepared()
     assert multiprocessing.get_start_method(allow_none=True) is None  # asking has not settled it

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from deterministic._verify.curves import Curves
-from deterministic._verify.plot import Picture, draw
-from deterministic._verify.report import Report
-from deterministic.trace.compare import Comparison, Divergence, Moment
-from deterministic.trace.model import Site, Step
-from deterministic.trace.verdict import Verdict
+from deterministic.trace.comparing.compare import Comparison, Divergence, Moment
+from deterministic.trace.comparing.verdict import Verdict
+from deterministic.trace.file.model import Site, Step
+from deterministic.verification.curves import Curves
+from deterministic.verification.plot import Picture, draw
+from deterministic.verification.report import Report
 from tests.verify.written import report_on, two_runs, write_run
 
 NEXT = float(np.nextafter(np.float32(0.5), np.float32(1)))
@@ -167,7 +167,7 @@ def hide(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let a module look as if it were not installed."""
 
     def hidden(name: str) -> None:
-        monkeypatch.delitem(sys.modules, "deterministic._verify.plot")
+        monkeypatch.delitem(sys.modules, "deterministic.verification.plot")
         for loaded in [module for module in sys.modules if module.partition(".")[0] == "matplotlib"]:
             monkeypatch.delitem(sys.modules, loaded)
         monkeypatch.setitem(sys.modules, name, None)

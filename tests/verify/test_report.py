@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic._verify.curves import Curves
-from deterministic._verify.report import Report
-from deterministic._verify.verify import verify
-from deterministic.trace.reasons import Cause, Reason
+from deterministic.trace.comparing.reasons import Cause, Reason
+from deterministic.verification.curves import Curves
+from deterministic.verification.report import Report
+from deterministic.verification.verify import verify
 from tests.verify.written import two_runs
 
 NEXT = float(np.nextafter(np.float32(0.5), np.float32(1)))

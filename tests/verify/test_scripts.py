@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deterministic._verify.scripts import ScriptTask
+from deterministic.verification.scripts import ScriptTask
 
 from .repetitions import footer_of, run_once
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from deterministic._verify import stress
-from deterministic._verify.isolated import Isolated
-from deterministic._verify.runs import Plan
-from deterministic._verify.stress import HASH_SEED, Conditions, other_number
-from deterministic._verify.tasks import FunctionTask
 from deterministic.data.loader import make_loader
+from deterministic.verification import stress
+from deterministic.verification.isolated import Isolated
+from deterministic.verification.runs import Plan
+from deterministic.verification.stress import HASH_SEED, Conditions, other_number
+from deterministic.verification.tasks import FunctionTask
 
 from . import functions
 

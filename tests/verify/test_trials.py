@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic._verify import trials
-from deterministic._verify.trials import Profile, profile_of, seconds_of
+from deterministic.verification import trials
+from deterministic.verification.trials import Profile, profile_of, seconds_of
 
 
 def event(name: str, device: str, cpu: float, cuda: float) -> Any:

@@ -17,7 +17,7 @@ from torch import nn
 
 from deterministic import assert_reproducible, current_run, make_loader, reproducible, verify
 from deterministic.errors import DeterministicError, NotReproducibleError
-from deterministic.trace.reasons import Reason
+from deterministic.trace.comparing.reasons import Reason
 from tests.trace.models import Transformer, train
 from tests.verify.repeated import counted, reason_of, step
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deterministic._verify.curves import curves_of
-from deterministic._verify.report import Report
-from deterministic.trace.diff import diff_files
-from deterministic.trace.file import TraceWriter
-from deterministic.trace.model import NO_OPTIMIZER, Segment, Site, Step, Value
-from deterministic.trace.payloads import JSON
-from deterministic.trace.values import number_bits
+from deterministic.trace.comparing.diff import diff_files
+from deterministic.trace.file.model import NO_OPTIMIZER, Segment, Site, Step, Value
+from deterministic.trace.file.payloads import JSON
+from deterministic.trace.file.store import TraceWriter
+from deterministic.values.value import number_bits
+from deterministic.verification.curves import curves_of
+from deterministic.verification.report import Report
 
 HEADER: Mapping[str, JSON] = {"level": "values", "hashes": ["one", "two"]}
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ... import describe, make_loader, reproducible
-from ..._seeds import derive_seed
+from ...ground.seeds import derive_seed
 from .digits import load, train
 from .verdict import OTHER_SEED, SEED, Outcome, Run
 

@@ -1,0 +1,388 @@
+"""The order of a user's sampler or batch sampler: theirs, with nothing accidental in it, and resumed by its indices."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, ClassVar
+
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
+
+from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ..samples.dataset_epoch import takes, tell_one, users_epoch
+from ..samples.fetch import Fetch
+from ..samples.generators import GLOBAL, generator_kinds, generator_states, restore_generators
+from ..samples.isolation import Isolated
+from ..samples.keying import LoaderSeed
+from ..samples.keys import epoch_key
+from .position import Position, Progress
+from .sampler_pass import Pass
+from .upstream import can_seek
+
+_PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed")
+"""Samplers of these modules remember nothing: a pass depends on their generators, the global ones, the epoch, and on
+what they hold, as weights."""
+_EMPTY = (SequentialSampler, RandomSampler, DistributedSampler)
+"""Those of them that hold nothing but the length of the data."""
+_ENOUGH = 8
+"""How many indices must agree where the last epoch's do not: fewer may by chance."""
+_LAST = {"epoch": int, "done": int, "digest": int, "ended": bool, "generators": list, "sampler": object}
+
+
+class SamplerOrder:
+    """The indices that a user's sampler gives, in its order.
+
+    What it draws from the global generators comes from (seed, epoch), not from where they are. Generators that it
+    holds, and what it says of itself with `state_dict()`, are noted when an epoch begins; a resume puts them back and
+    lets the sampler give the indices again, without loading what they stand for, and compares them with the saved ones.
+    What it may remember beside them is judged by the epoch before, which it is to give again, too.
+
+    Args:
+        sampler: A sampler of indices, or a batch sampler.
+        is_batched: Whether it gives lists of indices.
+        seed: The loader's.
+        drop_last: Only to be compared on resume; the batch sampler does it.
+        batch_size: Also only compared.
+    """
+
+    fields: ClassVar[dict[str, type]] = {"digest": int, "generators": list, "sampler": object}
+
+    def __init__(
+        self, sampler: Iterable[Any], seed: LoaderSeed, *, is_batched: bool, batch_size: int | None, drop_last: bool
+    ) -> None:
+        self._sampler = sampler
+        self._seed = seed
+        self._is_batched = is_batched
+        self._batch_size = batch_size
+        self._drop_last = drop_last
+        self._indices: Any = sampler.sampler if type(sampler) is BatchSampler else sampler
+        self.name = type(self._indices).__name__
+        self._is_plain = type(self._indices).__module__ in _PLAIN and self._stateful() is None
+        self._lived: Progress | None = None
+        self._fresh: list[Any] = []
+        self._is_loaded = False
+        self._pending: Mapping[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self._sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError it should
+
+    def fetches(self, progress: Progress) -> Iterator[Fetch]:
+        self._fresh = self._fresh or [self._own_state()]
+        position = progress.start
+        saved = position.state or self._left()
+        memory = SamplerMemory(_kept(saved) or {**self._where(), **self._last()}, position, self._rewind)
+        begun = self._begin(saved, position.epoch)
+        self._pending = None
+        memory.batches, memory.digest = begun.batches, begun.digest
+        progress.memory, self._lived = memory, progress
+        key = epoch_key(self._seed.value, position.epoch, "samples")
+        for indices, occurrences in begun:
+            memory.batches, memory.digest = begun.batches, begun.digest
+            memory.ahead.append(begun.digest)
+            progress.taken += 1
+            yield Fetch(indices, key, position.epoch, occurrences)
+        memory.is_over = True
+
+    def identity(self) -> dict[str, Any]:
+        try:
+            length = len(self._indices)
+        except (TypeError, ValueError, NotImplementedError):  # it has none, or cannot say it
+            length = None
+        return {"order": self.name, "length": length, "batch": self._batch_size, "drop_last": self._drop_last}
+
+    def state(self, progress: Progress | None) -> dict[str, Any]:
+        if progress is not None and progress.memory is not None:
+            memory: SamplerMemory = progress.memory
+            done = progress.start.done + progress.yielded
+            return {**memory.where, "done": done, "digest": memory.forget(progress.yielded)}
+        # Begun, and no batch asked for: it still is where it was loaded from.
+        kept = _kept((progress and progress.start.state) or self._left())
+        return kept or {"done": 0, "digest": 0, **self._where(), **self._last()}
+
+    def require_fit(self, position: Position) -> None:
+        """Nothing: the ranks are the sampler's business."""
+
+    def position(self, state: Mapping[str, Any]) -> Position:
+        last: Any = state.get("last")
+        if "last" in state and not _is_whole(last):
+            raise _refusal("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
+        here, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
+        # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
+        if here != saved and (self._is_plain or not (state["done"] or last)):
+            remedy = "Make it with the same generator= as when the state was saved."
+            raise _refusal("the sampler has other generators than the saved one", saved, here, remedy)
+        said = state["sampler"] is not None
+        says = self._stateful() is not None if said else self._own_state() is not None
+        if said != says:
+            remedy = "Use the sampler that the state was saved with."
+            raise _refusal("only one of the saved sampler and this one has a state_dict()", said, says, remedy)
+        self._pending = state
+        return Position(state["epoch"], state["done"], state)
+
+    def look(self, position: Position, count: int) -> list[Fetch]:
+        """Return the first fetches from `position` on, and leave the sampler where it is.
+
+        Raises:
+            DeterministicError: It is within a pass, and may go on from there in the next one.
+        """
+        copied, lived = self._copy(), self._lived
+        is_within = lived is not None and not (lived.ended or lived.memory.is_left) and position.state is None
+        goes_on = self._stateful() is not None or hasattr(self._sampler, "__next__")
+        if goes_on and is_within:
+            raise DeterministicError(
+                explain(
+                    "within an epoch of this sampler, what its next pass begins with is not known yet",
+                    (f"found: {self.name}, which may go on from where it is",),
+                    "Call peek() or check() between two epochs.",
+                )
+            )
+        if copied is not None:
+            return list(islice(copied.fetches(Progress(position)), count))
+        where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
+        before = self._lived, self._pending
+        try:
+            return list(islice(self.fetches(Progress(position)), count))
+        finally:
+            self._lived, self._pending = before
+            self._put_back(where, position.epoch)
+            for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
+                tell_one(sampler, epoch, self._seed.value)
+
+    def leave(self, progress: Progress) -> None:
+        """Bring the sampler to where it would be if nobody had fetched ahead of an epoch that was left."""
+        memory: SamplerMemory | None = progress.memory
+        if memory is not None and not progress.superseded and not memory.is_left:
+            if memory.is_over or progress.start.done + progress.yielded < memory.batches:
+                self._rewind(memory, progress.yielded)
+            memory.is_left = True
+
+    def users_epoch(self) -> int | None:
+        """Return the epoch that the user has set on a DistributedSampler since a loader did; None if they have not.
+
+        Other samplers move their epoch themselves (Accelerate's does, at the end of each), so theirs says nothing.
+        """
+        return users_epoch(self._told_epochs())
+
+    def _begin(self, saved: Mapping[str, Any] | None, epoch: int) -> Pass:
+        """Return the epoch's pass, past what of it is behind.
+
+        The last epoch is gone through again first, by its indices alone: a sampler that gives the same one has come to
+        remember the same, shown or not. Where it gives another one, those of this epoch must be enough.
+        """
+        if saved is None:
+            return self._pass(epoch)
+        refusal, last = None, saved.get("last")
+        if last is not None:
+            try:
+                self._again(last, last["epoch"], is_ended=last["ended"])
+                begun = self._pass(epoch)
+                if begun.agrees(saved["done"], saved["digest"]):
+                    return begun
+            except ResumeMismatchError as error:
+                refusal = error
+        begun, _ = self._again(saved, epoch)
+        if refusal is not None and begun.indices < _ENOUGH:
+            raise refusal
+        return begun
+
+    def _again(self, saved: Mapping[str, Any], epoch: int, *, is_ended: bool = False) -> tuple[Pass, Any]:
+        """Return a pass that has given the indices again that were given before, and what was put back before it.
+
+        What a sampler says between two passes may mean the end of the one before. If it then begins each as its first,
+        the state that it said before that is the right one.
+
+        Raises:
+            ResumeMismatchError: The sampler does not give them.
+        """
+        found = []
+        for state in (saved["sampler"], *(self._fresh if self._stateful() is not None else ())):
+            where = {**saved, "sampler": state}
+            self._put_back(where, epoch)
+            begun = self._pass(epoch)
+            if begun.agrees(saved["done"], saved["digest"]) and not (is_ended and next(begun, None)):
+                return begun, where
+            found.append(begun)
+        raise _mismatch(saved, epoch, found[0])
+
+    def _pass(self, epoch: int) -> Pass:
+        for sampler in self._parts():
+            if takes(sampler, "set_epoch", 0):
+                tell_one(sampler, epoch, self._seed.value)
+        key, counts = epoch_key(self._seed.value, epoch, "sampler"), not _gives_each_once(self._indices)
+        begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
+        if begun.is_empty and self._is_loaded:  # with a state that said the end: that is used up now
+            begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
+        self._is_loaded = False
+        return begun
+
+    def _rewind(self, memory: SamplerMemory, count: int | None) -> None:
+        """Bring the sampler back to where its pass had given so many batches; None: to before the pass.
+
+        What is to be put back for that is tried on a copy, by all that was fetched.
+        """
+        if count is None and memory.start.state is not None:
+            self._pending = memory.start.state
+            return
+        epoch, where, copied = memory.start.epoch, memory.where, self._copy()
+        to = {"done": memory.start.done + (count or 0), "digest": memory.forget(count or 0)}
+        try:
+            if copied is not None:
+                _, where = copied._again({**where, "done": memory.batches, "digest": memory.digest}, epoch)
+            self._put_back(where, epoch)
+            if count is not None and to["done"] and not (begun := self._pass(epoch)).agrees(**to):
+                raise _mismatch(to, epoch, begun)
+        except ResumeMismatchError as error:
+            remedy = "Use num_workers=0, or let epochs go to their end."
+            text = "an epoch was left, and the sampler remembers what workers had fetched ahead of it"
+            warn(NondeterminismWarning, explain(text, tuple(str(error).splitlines()), remedy))
+
+    def _put_back(self, where: Mapping[str, Any], epoch: int) -> None:
+        kinds = [entry[0] for entry in where["generators"]]
+        if len(kinds) > len(generator_kinds(self._sampler)):
+            self._pass(epoch)  # it makes them when it is iterated
+        if kinds == generator_kinds(self._sampler):
+            restore_generators(self._sampler, where["generators"])
+        if where["sampler"] is not None:
+            with Isolated():
+                self._stateful().load_state_dict(copy.deepcopy(where["sampler"]))
+            self._is_loaded = True
+
+    def _copy(self) -> SamplerOrder | None:
+        """Return this order with a copy of the sampler, which may move; None: it has none, or nothing hidden moves."""
+        shared = [getattr(part, name, None) for part in self._parts() for name in ("data_source", "dataset")]
+        order = copy.copy(self)
+        if self._is_plain:
+            return None
+        try:
+            order._sampler = copy.deepcopy(self._sampler, {id(one): one for one in (*shared, *GLOBAL)})
+        except Exception:  # noqa: BLE001 - what cannot be copied, such as an open file or a lock, may raise anything
+            return None
+        order._indices = order._parts()[0 if self._indices is self._sampler else 1]
+        return order
+
+    def _where(self) -> dict[str, Any]:
+        """Return what the sampler's next pass depends on, as far as it shows."""
+        return {"generators": generator_states(self._sampler), "sampler": self._own_state()}
+
+    def _last(self) -> dict[str, Any]:
+        """Return the epoch that the sampler went through last, for what it does not show; empty if there is none."""
+        is_empty = self._is_plain and type(self._indices) in _EMPTY
+        progress = None if is_empty or self._is_told_inside() else self._lived
+        if progress is None or not (progress.ended or progress.memory.is_left):
+            return {}
+        memory: SamplerMemory = progress.memory
+        done, digest = memory.batches, memory.digest
+        if not progress.ended:
+            done, digest = progress.start.done + progress.yielded, memory.forget(progress.yielded)
+            if not done:  # as if it had not been begun
+                return {name: memory.where[name] for name in ("last",) if name in memory.where}
+        where = {name: memory.where[name] for name in ("generators", "sampler")}
+        return {
+            "last": {"epoch": progress.start.epoch, "done": done, "digest": digest, "ended": progress.ended, **where}
+        }
+
+    def _is_told_inside(self) -> bool:
+        """Return whether it holds a sampler that its user tells the epoch, so that an earlier one cannot come again."""
+        untold = [part for part in self._parts() if not takes(part, "set_epoch", 0)]
+        held = [one for part in untold for one in getattr(part, "__dict__", {}).values()]
+        return any(takes(one, "set_epoch", 0) and all(one is not part for part in self._parts()) for one in held)
+
+    def _left(self) -> Mapping[str, Any] | None:
+        """Return what was loaded and not begun as the beginning of another epoch; None: nothing was."""
+        saved = self._pending
+        if saved is None or not saved["done"]:
+            return saved
+        last = {"ended": False, **{name: saved[name] for name in _LAST if name != "ended"}}
+        return {**saved, "done": 0, "digest": 0, "last": last}
+
+    def _parts(self) -> list[Any]:
+        parts: list[Any] = [self._sampler]
+        while isinstance(parts[-1], BatchSampler) and hasattr(parts[-1], "sampler"):
+            parts.append(parts[-1].sampler)
+        return parts
+
+    def _told_epochs(self) -> list[Any]:
+        return [one for one in self._parts() if isinstance(one, DistributedSampler)]
+
+    def _stateful(self) -> Any:
+        return next((one for one in self._parts() if can_seek(one)), None)
+
+    def _own_state(self) -> Any:
+        stateful = self._stateful()
+        try:
+            return None if stateful is None else copy.deepcopy(stateful.state_dict())
+        except AttributeError:  # it has nothing to say before it was iterated
+            return None
+
+
+class SamplerMemory:
+    """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far.
+
+    Attributes:
+        where: What the sampler's pass began with, and the epoch before it.
+        start: Where the epoch was begun, or gone on with.
+        batches: How many batches the pass has given, with those before the start.
+        digest: Of the indices of all of them.
+        ahead: Of those up to each batch that was fetched and not yielded.
+        is_over: Whether the sampler was asked for more than its last batch.
+        is_left: Whether the epoch was left, and the sampler is where the last batch was yielded.
+    """
+
+    def __init__(self, where: dict[str, Any], start: Position, rewind: Callable[[SamplerMemory, Any], None]) -> None:
+        self.where = where
+        self.start = start
+        self.batches = self.digest = 0
+        self.ahead: deque[int] = deque()
+        self.is_over = self.is_left = False
+        self._rewind = rewind
+        self._forgotten = 0
+        self._last = 0 if start.state is None else start.state["digest"]
+
+    def forget(self, yielded: int) -> int:
+        """Return the digest of all indices up to the batch that was yielded last; forget those before it."""
+        while self._forgotten < yielded and self.ahead:
+            self._last = self.ahead.popleft()
+            self._forgotten += 1
+        return self._last
+
+    def undo(self) -> None:
+        """Put the sampler back to where its pass began."""
+        self._rewind(self, None)
+
+
+def _kept(saved: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    names = ("done", "digest", "generators", "sampler", "last")
+    return None if saved is None else {name: saved[name] for name in names if name in saved}
+
+
+def _is_whole(last: Any) -> bool:
+    return isinstance(last, Mapping) and all(
+        name in last and isinstance(last[name], kind) for name, kind in _LAST.items()
+    )
+
+
+def _gives_each_once(sampler: Any) -> bool:
+    """Return whether it is a sampler known to give no index twice, so that none need be counted."""
+    if type(sampler) is RandomSampler:
+        return not sampler.replacement and sampler.num_samples <= len(sampler.data_source)
+    return type(sampler) is SequentialSampler
+
+
+def _mismatch(saved: Mapping[str, Any], epoch: int, found: Pass) -> ResumeMismatchError:
+    if found.batches < saved["done"]:
+        remedy = "Use the sampler and the data that the state was saved with."
+        text = "the sampler gives fewer batches than the saved position is past"
+        return _refusal(text, saved["done"], found.batches, remedy)
+    return _refusal(
+        "the sampler does not give the indices again that it gave before the state was saved",
+        f"digest {saved['digest']:#x} of {saved['done']} batches of epoch {epoch}",
+        f"{found.digest:#x}",
+        "Let it draw from generators that it holds or from global ones, or give it state_dict() and "
+        "load_state_dict() for what else its order depends on.",
+    )
+
+
+def _refusal(differs: str, saved: object, here: object, remedy: str) -> ResumeMismatchError:
+    return ResumeMismatchError(explain(differs, (f"saved: {saved}", f"here: {here}"), remedy))

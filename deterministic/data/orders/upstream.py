@@ -1,0 +1,271 @@
+"""The user's IterableDataset in one process, over all its passes: where it is, and how it is put there."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from typing import Any, NamedTuple
+
+from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ...values.leaves import leaves, light_copy, long_ones, merged
+from ..samples.dataset_epoch import DatasetEpoch, takes
+from .shown import shown
+
+
+class Place(NamedTuple):
+    """How far one worker has come in its part of a stream.
+
+    Attributes:
+        fetched: How many samples it has made in this epoch; 0: it is between two.
+        ended: Whether it has given all; between two epochs: whether the one before gave any.
+        state: Pickled: what `state_dict()` of the dataset and of its iterator say, None for the one that has none, and
+            what the dataset shows that has changed since it was made.
+    """
+
+    fetched: int
+    ended: bool
+    state: bytes
+
+
+BEGINNING = Place(0, False, b"")
+"""Where a stream is of which a state between two epochs says nothing."""
+
+
+class Upstream:
+    """The user's stream.
+
+    Args:
+        dataset: Theirs.
+        uses_state: Whether its `state_dict()` is asked where it is.
+
+    Attributes:
+        can_seek: Whether it says where it is and can be put there.
+        has_given: Whether its latest pass that ended gave any sample.
+    """
+
+    def __init__(self, dataset: Any, *, uses_state: bool) -> None:
+        self.dataset = dataset
+        self.uses_state = uses_state
+        self.can_seek = uses_state and can_seek(dataset)
+        self.has_given = False
+        # What is told its epoch need not remember it, and may count whatever it likes.
+        self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
+        self._put: _Put | None = None
+        self._has_begun = False
+
+    def copy(self) -> Upstream:
+        """Return one whose passes do not move this one.
+
+        Raises:
+            DeterministicError: The dataset cannot be copied.
+        """
+        try:
+            return copy.deepcopy(self)
+        except Exception as error:
+            raise DeterministicError(
+                explain(
+                    "the stream cannot be looked at without moving it: it cannot be copied",
+                    (f"found: {type(self.dataset).__name__}", f"copying it: {type(error).__name__}: {cut(str(error))}"),
+                    "Use num_workers=1 or more, whose processes have copies, or give the dataset a __deepcopy__.",
+                )
+            ) from error
+
+    def put(self, place: Place | None) -> None:
+        """Put the dataset at a place; what it said before is kept for `begins_wrongly`."""
+        of_dataset = stated(place)[0]
+        if place is None or of_dataset is None or not self.can_seek:
+            return
+        said = self._said()
+        if place.fetched or leaves(said) != leaves([of_dataset]):  # where it is there, loading may do more than put it
+            self._put = _Put(said)
+            self.dataset.load_state_dict(copy.deepcopy(of_dataset))
+
+    def begin(self, place: Place | None) -> Any:
+        """Begin a pass at a place (None: where the dataset is), and return its iterator."""
+        of_dataset, of_iterator, changed = stated(place)
+        if place is not None and self._as_made:
+            self._require_shown(changed)
+        if self._put is not None:
+            self._put.now = self._said()
+        is_within = place is not None and place.fetched > 0
+        # One that is its own iterator may have nothing to be put at before __iter__().
+        with suppress(Exception) if is_within and hasattr(self.dataset, "__next__") else nullcontext():
+            self.put(place)
+        self._has_begun = True
+        iterator: Any = iter(self.dataset)
+        if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
+            self.put(place)  # it has begun anew in __iter__(); others take there what was loaded before
+        if of_iterator is not None and self.uses_state:
+            if not can_seek(iterator):
+                raise ResumeMismatchError(
+                    explain(
+                        "the state says where the dataset's iterator was, and this one cannot be put there",
+                        ("saved: with a state_dict()", f"here: {type(iterator).__name__} without load_state_dict()"),
+                        "Resume with the dataset that the state was saved with.",
+                    )
+                )
+            iterator.load_state_dict(of_iterator)
+        return iterator
+
+    def begins_wrongly(self, place: Place | None, *, gave: bool) -> bool:
+        """Return whether a pass began at a place that was meant for another one; put the dataset back then.
+
+        What a dataset says after a pass may mean "at the end", and would make the next one empty, where one that was
+        not interrupted begins anew. And some keep a place that was loaded for every pass that follows. What a sample
+        moves gives them away: after the first one of a pass it is where it was after the first one of the pass that
+        was put there. That part of what the dataset says is put back to what it was before.
+
+        Args:
+            place: Where this pass began.
+            gave: Whether it gave a first sample.
+
+        Raises:
+            ResumeMismatchError: The dataset did not say where it was before, so that it cannot be put back.
+        """
+        put, loaded = self._put, stated(place)[0]
+        if put is None:
+            return False
+        said_now = self._said()
+        here, long = leaves(said_now), long_ones(said_now)
+        if place is not None and loaded is not None and (gave or place.fetched or not place.ended):
+            # The passes after it are watched, but for one that began between two: where it did, the next one may.
+            put.gave, put.moving, said = gave, set(), leaves([loaded])
+            if gave:
+                put.moving = {path for path, value in here.items() if said.get(path) != value}
+            put.first = here
+            self._put = put if place.fetched else None
+            return False
+        self._put = None
+        places = put.moving - long
+        stays = bool(places) and all(put.first[path] == here.get(path) for path in places)
+        if loaded is None and (gave != put.gave or (gave and not stays)):
+            return False
+        if not put.before:
+            raise ResumeMismatchError(
+                explain(
+                    "a place that was loaded is where another epoch begins, too, and cannot be taken back",
+                    (f"found: {type(self.dataset).__name__}, which did not say where it was before",),
+                    'Pass stream_state="ignore", or let its __iter__() use a loaded place once, begin anew after its '
+                    "end, and state_dict() work before the first pass.",
+                )
+            )
+        back = put.before
+        if gave:  # what counts passes is as it is now, a long one (a generator's state) as it was before this pass
+            back = merged(merged(said_now, put.before, places), put.now, put.moving & long)
+        if not gave:
+            _warn_of_more(self.dataset, leaves(put.before), here)
+        self.dataset.load_state_dict(back[0])
+        return True
+
+    def place(self, iterator: Any, fetched: int, *, ended: bool) -> Place | None:
+        """Return where it is after the samples made so far; None if it cannot say."""
+        of_dataset = self.dataset.state_dict() if self.can_seek else None
+        has_own = self.uses_state and iterator is not self.dataset and can_seek(iterator)
+        of_iterator = iterator.state_dict() if has_own else None
+        if of_dataset is None and of_iterator is None:
+            return None
+        return Place(fetched, ended, pickle.dumps((of_dataset, of_iterator, {})))
+
+    def between(self) -> Place | None:
+        """Return where it is between two passes; None if there is nothing to say."""
+        now = shown(self.dataset) if self._as_made else {}
+        changed = {name: now[name] for name, value in self._as_made.items() if now.get(name, value) != value}
+        of_dataset = next(iter(self._said()), None)
+        if of_dataset is None and not changed:
+            return None
+        return Place(0, self.has_given, pickle.dumps((of_dataset, None, changed)))
+
+    def _said(self) -> list[Any]:
+        """Return what the dataset says of itself in a list, which is empty if it does not.
+
+        Before its first pass it may not have what it speaks of, and torchdata's nodes begin a pass when they are asked:
+        a copy is asked then.
+        """
+        with suppress(Exception):
+            if self.can_seek:
+                asked = self.dataset if self._has_begun else light_copy(self.dataset)
+                return [copy.deepcopy(asked.state_dict())]
+        return []
+
+    def _require_shown(self, changed: dict[str, Any]) -> None:
+        """Refuse to begin a pass with a dataset that remembers other passes than the saved one did."""
+        here = shown(self.dataset)
+        differences = [
+            f"{name}: saved {cut(value)}, here {cut(here[name])}"
+            for name, value in {**self._as_made, **changed}.items()
+            if here.get(name, value) != value
+        ]
+        if differences:
+            raise ResumeMismatchError(
+                explain(
+                    "the dataset is not as it was when this epoch began",
+                    tuple(differences),
+                    "Give it state_dict() and load_state_dict(), or a set_epoch() that decides its order, or make it "
+                    "as it was before iterating; or call the loader's set_epoch() to begin at another epoch.",
+                )
+            )
+
+
+class _Put:
+    """A place that was loaded, until a pass began elsewhere.
+
+    Args:
+        before: What the dataset said before, in a list, which is empty if it did not.
+
+    Attributes:
+        now: What it said before the latest pass, the same way.
+        gave: Whether the pass that began there gave a sample.
+        first: What it said after that, value by value.
+        moving: Which of it that sample had moved.
+    """
+
+    def __init__(self, before: list[Any]) -> None:
+        self.before = self.now = before
+        self.gave = False
+        self.first: Mapping[tuple[str, ...], bytes] = {}
+        self.moving: set[tuple[str, ...]] = set()
+
+
+def _warn_of_more(dataset: object, before: Mapping[Any, bytes], here: Mapping[Any, bytes]) -> None:
+    """Warn where a dataset that is put back says more than a place: what of it must stay cannot be told."""
+    more = sorted("".join(f"[{key}]" for key in path[1:]) for path in here if before.get(path) != here[path])
+    if len(more) > 1:
+        warn(
+            NondeterminismWarning,
+            explain(
+                "what a stream says between two epochs makes the next one empty, so it begins as it was made",
+                (f"found: {type(dataset).__name__}, whose state differs there in {cut(', '.join(more))}",),
+                "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
+            ),
+        )
+
+
+def stated(place: Place | None) -> tuple[Any, Any, dict[str, Any]]:
+    """Return what a place says of the dataset, of its iterator, and of what has changed."""
+    if place is None or not place.state:
+        return None, None, {}
+    of_dataset, of_iterator, *changed = pickle.loads(place.state)
+    return of_dataset, of_iterator, changed[0] if changed else {}
+
+
+def can_seek(dataset: Any) -> bool:
+    """Return whether it says where it is and can be put there: torchdata's Stateful protocol.
+
+    One whose methods want other arguments (litdata's and mosaicml-streaming's do) does not speak it.
+    """
+    return takes(dataset, "state_dict") and takes(dataset, "load_state_dict", None)
+
+
+def has_buffer(dataset: Any) -> bool:
+    """Return whether it is one of Hugging Face's that shuffles through a buffer, which its state leaves out.
+
+    So its own documentation of `IterableDataset.state_dict` says (datasets 5.2); the buffer is a link of a chain.
+    """
+    part = getattr(dataset, "_ex_iterable", None)
+    while part is not None:
+        if getattr(part, "buffer_size", None):
+            return True
+        part = getattr(part, "ex_iterable", None)
+    return False

@@ -1,0 +1,1 @@
+"""How one sample is made: its key, its generators, its fetch."""

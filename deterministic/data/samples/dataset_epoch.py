@@ -1,0 +1,156 @@
+"""The epoch of a dataset that asks for it with a `set_epoch`: the loader tells it, and hears what the user has set."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from ...ground.seeds import as_integer
+from .isolation import Isolated
+from .keys import epoch_key, seed_generators
+
+
+class _Told(NamedTuple):
+    """Which epoch this process told an object last (None: its user set it since), and which it said afterwards."""
+
+    one: weakref.ref[Any]
+    epoch: int | None
+    shown: int | None
+
+
+_told: dict[int, _Told] = {}
+"""By id, for datasets need not have a hash."""
+
+
+class DatasetEpoch:
+    """The outermost that has a `set_epoch`, of a dataset and those in it.
+
+    Args:
+        dataset: The user's.
+        seed: The loader's.
+    """
+
+    def __init__(self, dataset: Any, seed: int = 0) -> None:
+        self._dataset = dataset
+        self._seed = seed
+        self._found: list[Any] | None = None
+
+    def __getstate__(self) -> tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]:
+        """A copy's dataset has been told what this one has."""
+        return self.__dict__, [(one, *told[1:]) for one in self.listeners if (told := _told_last(one)) is not None]
+
+    def __setstate__(self, state: tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]) -> None:
+        self.__dict__.update(state[0])
+        for one, epoch, shown in state[1]:
+            _note(one, epoch, shown)
+
+    @property
+    def listeners(self) -> list[Any]:
+        """What has a `set_epoch`; looked for once, in the process that asks: workers may change what they hold."""
+        if self._found is None:
+            self._found = _listeners(self._dataset, set())
+        return self._found
+
+    def tell(self, epoch: int) -> None:
+        """Tell the dataset the epoch, unless it was told in this process and still says so."""
+        for one in self.listeners:
+            told = _told_last(one)
+            if told is None or told[1:] != (epoch, _shown(one)):
+                tell_one(one, epoch, self._seed)
+
+    def settle(self) -> None:
+        """Take what the dataset says now for its own doing: it was just asked for samples, and may count by itself."""
+        for one in self.listeners:
+            if (told := _told_last(one)) is not None:
+                _note(one, told.epoch, _shown(one))
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """A `with` block that may tell the dataset other epochs: it is told the present one at its end."""
+        before = [(one, _told_last(one), _shown(one)) for one in self.listeners]
+        try:
+            yield
+        finally:
+            for one, told, shown in before:
+                epoch = shown if told is None or told.epoch is None or told.shown != shown else told.epoch
+                if (_told_last(one) is told and _shown(one) == shown) or epoch is None or epoch < 0:
+                    continue  # what cannot be put back need not be: it is told before it is asked again
+                tell_one(one, epoch, self._seed)
+                _told.pop(id(one), None)
+                if told is not None:
+                    _told[id(one)] = told
+
+
+def tell_one(one: Any, epoch: int, seed: int) -> None:
+    """Call `set_epoch`, whose draws leave the caller's generators alone and are the same in every process."""
+    with Isolated():
+        seed_generators(epoch_key(seed, epoch, "set_epoch"))
+        one.set_epoch(epoch)
+    _note(one, epoch, _shown(one))
+
+
+def users_epoch(told: Iterable[Any]) -> int | None:
+    """Return the epoch that the user has set on one of these since a loader told it one, and note it; None: on none.
+
+    An object that shows no `epoch`, or another than it is told, does not say what its user set.
+    """
+    for one in told:
+        shown, last = _shown(one), _told_last(one)
+        before = 0 if last is None else last.shown
+        if shown is not None and shown >= 0 and shown != before and (last is None or last.epoch in (None, before)):
+            _note(one, None, shown)
+            return shown
+    return None
+
+
+def takes(value: Any, name: str, *arguments: Any) -> bool:
+    """Return whether it has a method that can be called with these arguments."""
+    method = getattr(value, name, None)
+    if not callable(method):
+        return False
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in one that has no signature
+        return True
+    return True
+
+
+def _note(one: Any, epoch: int | None, shown: int | None) -> None:
+    key = id(one)
+    with contextlib.suppress(TypeError):  # nobody can refer to it weakly: it is told again
+        _told[key] = _Told(weakref.ref(one, lambda _: _told.pop(key, None)), epoch, shown)
+
+
+def _told_last(one: Any) -> _Told | None:
+    found = _told.get(id(one))
+    return found if found is not None and found.one() is one else None
+
+
+def _shown(one: Any) -> int | None:
+    return as_integer(getattr(one, "epoch", None))
+
+
+def _listeners(value: Any, seen: set[int]) -> list[Any]:
+    """Return what has a `set_epoch`, from the outside to the inside: what stands around one tells it itself."""
+    if id(value) in seen:
+        return []
+    seen.add(id(value))
+    if takes(value, "set_epoch", 0):
+        return [value]
+    held = getattr(value, "__dict__", {})  # not by getattr: a property may open a file
+    return [found for name in held for one in _inside(name, held[name]) for found in _listeners(one, seen)]
+
+
+def _inside(name: str, held: Any) -> list[Any]:
+    """Return the datasets that an attribute holds: under the names of torch's own whatever it is."""
+    several = list(held.values()) if isinstance(held, dict) else held
+    if isinstance(several, (list, tuple)):
+        return list(several) if name == "datasets" or (several and isinstance(several[0], Dataset)) else []
+    return [held] if name in ("dataset", "datasets") or isinstance(held, Dataset) else []

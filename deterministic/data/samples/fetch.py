@@ -1,0 +1,147 @@
+"""What the loader's worker is asked for, and the dataset that answers: the user's, with every sample under its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from torch.utils.data import Dataset, StackDataset, Subset
+
+from ...errors import annotate, cut
+from .dataset_epoch import DatasetEpoch
+from .keys import batch_key, collate_key, sample_key, sample_keys, seed_generators
+from .sample import begin
+
+Randomness: TypeAlias = Literal["sample", "batch"]
+
+
+class Fetch(NamedTuple):
+    """One batch to fetch. Everything that its draws depend on travels in it, so workers hold no state.
+
+    Attributes:
+        indices: What the dataset is asked for, in order: a list, or what else a batch sampler gives.
+        epoch: The key of the epoch's samples.
+        number: Which epoch that is.
+        occurrences: How often the epoch has asked for each before; None: never.
+    """
+
+    indices: Any
+    epoch: int
+    number: int
+    occurrences: list[int] | None = None
+
+    def occurrence(self, place: int) -> int:
+        """Return how often the epoch has asked before for what is at this place of the batch."""
+        return self.occurrences[place] if self.occurrences else 0
+
+    def part(self, start: int, stop: int) -> Fetch:
+        """Return a fetch of these places alone."""
+        occurrences = self.occurrences[start:stop] if self.occurrences else None
+        return Fetch(self.indices[start:stop], self.epoch, self.number, occurrences)
+
+    def keys(self) -> list[int]:
+        """Return the key of each sample."""
+        return sample_keys(self.epoch, self.indices, self.occurrences)
+
+    @property
+    def batch_key(self) -> int:
+        """The key of the batch as a whole."""
+        if not len(self.indices):
+            return self.epoch
+        return batch_key(sample_key(self.epoch, self.indices[0], self.occurrence(0)), len(self.indices))
+
+
+class KeyedDataset(Dataset[Any]):
+    """The user's dataset as torch's fetchers see it: asked for a `Fetch`, it seeds before each sample.
+
+    Args:
+        dataset: The user's.
+        randomness: "sample" seeds before every sample, "batch" before every batch; a dataset that has `__getitems__`
+            makes the whole batch in one call, so it is seeded once for it.
+        seed: The loader's.
+    """
+
+    def __init__(self, dataset: Any, randomness: Randomness, seed: int) -> None:
+        self.dataset = dataset
+        self.epoch = DatasetEpoch(dataset, seed)
+        self.randomness = randomness
+        self.in_batches = makes_batches(dataset)
+
+    def __getitems__(self, fetch: Fetch) -> Sequence[Any]:
+        samples = self._whole(fetch) if self.in_batches else self.first(fetch, len(fetch.indices))
+        key = collate_key(fetch.batch_key)
+        begin(key)
+        seed_generators(key)
+        return samples
+
+    def __getitem__(self, fetch: Fetch) -> Any:
+        """Make the one sample of a loader that does not batch; converting it belongs to the sample."""
+        return self.first(fetch, 1)[0]
+
+    def first(self, fetch: Fetch, count: int) -> list[Any]:
+        """Make the first `count` samples of a batch, one by one."""
+        self.epoch.tell(fetch.number)
+        dataset, per_sample = self.dataset, self.randomness == "sample"
+        if not per_sample:
+            seed_generators(fetch.batch_key)
+        wanted = fetch.part(0, count)
+        keys = wanted.keys()
+        samples: list[Any] = []
+        try:
+            for index, key in zip(wanted.indices, keys, strict=True):
+                begin(key)
+                if per_sample:
+                    seed_generators(key)
+                samples.append(dataset[index])
+        except Exception as error:
+            _tell_which(error, wanted, len(samples))
+            raise
+        return samples
+
+    def one(self, fetch: Fetch, position: int) -> Any:
+        """Make one sample as the batch has it, with no more of the batch than its draws need."""
+        if self.in_batches:
+            return self._whole(fetch)[position]
+        if self.randomness == "batch":
+            return self.first(fetch, position + 1)[position]
+        return self.first(fetch.part(position, position + 1), 1)[0]
+
+    def _whole(self, fetch: Fetch) -> Sequence[Any]:
+        self.epoch.tell(fetch.number)
+        key = fetch.batch_key
+        begin(key)
+        seed_generators(key)
+        try:
+            samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
+        except Exception as error:
+            if len(fetch.indices):
+                _tell_which(error, fetch, 0, "the batch that begins with ")
+            raise
+        return samples
+
+
+def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:
+    """Add to an error which sample it came of, and how that one is made again."""
+    index, again = cut(fetch.indices[place]), fetch.occurrence(place)
+    asked = f"{fetch.number}, {index}{f', {again}' if again else ''}"
+    annotate(
+        error,
+        f"while making {what}index {index} in epoch {fetch.number}, occurrence {again}; "
+        f"loader.replay({asked}) makes it again, alone and in the main process",
+    )
+
+
+def makes_batches(dataset: Any) -> bool:
+    """Return whether the dataset makes its samples a batch at a time, in a `__getitems__` of its own.
+
+    torch's `Subset` and `StackDataset` always have one, which only passes on what the datasets inside them have.
+    """
+    own: Callable[..., Any] | None = getattr(dataset, "__getitems__", None)
+    if own is None:
+        return False
+    if isinstance(dataset, Subset) and type(dataset).__getitems__ is Subset.__getitems__:
+        return makes_batches(dataset.dataset)
+    if isinstance(dataset, StackDataset) and type(dataset).__getitems__ is StackDataset.__getitems__:
+        inside = dataset.datasets
+        return any(makes_batches(one) for one in (inside.values() if isinstance(inside, dict) else inside))
+    return True

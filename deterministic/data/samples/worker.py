@@ -1,0 +1,106 @@
+"""What runs in a DataLoader's worker process."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+
+def seed_worker(worker_id: int) -> None:
+    """Seed Python's and numpy's generators of a DataLoader worker from torch's; pass it as `worker_init_fn`.
+
+    For people who keep their own DataLoader. torch seeds its own generator in every worker, with the loader's base
+    seed plus the worker's number; `random` and `numpy.random` older versions leave as they were in the parent, so that
+    every worker draws the same from them. The recipe of
+    https://docs.pytorch.org/docs/stable/notes/randomness.html#dataloader.
+
+    Args:
+        worker_id: The worker's number; the seed comes from `torch.initial_seed()`, which contains it.
+    """
+    import random
+
+    import numpy as np
+    import torch
+
+    seed = torch.initial_seed() % 2**32
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+class SeedWorkerThen:
+    """`seed_worker`, then the user's own `worker_init_fn`. A class, so that it pickles into spawned workers."""
+
+    def __init__(self, worker_init_fn: Callable[[int], None]) -> None:
+        self.worker_init_fn = worker_init_fn
+
+    def __call__(self, worker_id: int) -> None:
+        seed_worker(worker_id)
+        self.worker_init_fn(worker_id)
+
+
+class PrepareWorker:
+    """The `worker_init_fn` of a loader with keys. A class, so that it pickles into spawned workers.
+
+    Args:
+        threads: How many threads torch uses for one CPU operation.
+        settings: What `capture_settings` returned, for a worker that inherits none; None for a forked one.
+        users: The user's own `worker_init_fn`, called last.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        settings: dict[str, bytes] | None,
+        users: Callable[[int], object] | None,
+    ) -> None:
+        self.threads = threads
+        self.settings = settings
+        self.users = users
+
+    def __call__(self, worker_id: int) -> None:
+        import torch
+        from torch.utils.data import get_worker_info
+
+        from .isolation import require_twister
+        from .torch_internals import set_worker
+
+        info: Any = get_worker_info()
+        set_worker(dataset=info.dataset.dataset)  # the user's, as they know it, not what stands around it
+        if self.settings is not None:
+            restore_settings(self.settings)
+        torch.set_num_threads(self.threads)
+        require_twister()
+        if self.users is not None:
+            self.users(worker_id)
+
+
+_OF_EACH_PROCESS = {"torch.threads"}
+"""Settings that a worker has of its own: the loader's `worker_threads` decides."""
+
+
+def capture_settings() -> dict[str, bytes]:
+    """Return every setting of this process that a spawned worker would not have: the dtype, the flags, the environment.
+
+    Sources registered by the user are left out: the worker has not registered them.
+    """
+    from ...sources import SOURCES
+
+    return {
+        source.name: pickle.dumps(source.capture())
+        for source in SOURCES
+        if source.kind == "setting" and source.name not in _OF_EACH_PROCESS and _is_ours(source)
+    }
+
+
+def restore_settings(settings: dict[str, bytes]) -> None:
+    """Put in place, in this process, what `capture_settings` found in another."""
+    from ...sources import SOURCES
+
+    for source in SOURCES:
+        if source.name in settings:
+            source.restore(pickle.loads(settings[source.name]))
+
+
+def _is_ours(source: object) -> bool:
+    return type(source).__module__.startswith(__name__.split(".")[0] + ".")

@@ -1,0 +1,1 @@
+"""Plain facts about the process and what was asked of it; nothing here imports torch."""

@@ -1,0 +1,117 @@
+"""What was asked of a scope, as a frozen record, and the levels of determinism."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, TypeAlias
+
+from ..errors import cut, explain
+from .seeds import as_integer
+
+Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
+
+LEVELS: dict[Level, str] = {
+    False: "nothing but the seeds",
+    "cudnn": "cuDNN: deterministic algorithms, no benchmarking",
+    True: "cuDNN, and deterministic algorithms everywhere; an op that has none raises",
+    "warn": "as True, but an op that has no deterministic algorithm warns",
+}
+
+LEVEL_NAMES: dict[str, Level] = {str(level).lower(): level for level in LEVELS}
+"""The levels as they are written on a command line."""
+
+
+class Omitted(Enum):
+    """The value of an argument that was not given, where None means something else."""
+
+    OMITTED = "omitted"
+
+    def __repr__(self) -> str:
+        return "<omitted>"
+
+
+OMITTED = Omitted.OMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one entry applies; every source reads the part that is its own.
+
+    Attributes:
+        seed: The effective seed, 0 <= seed < 2**64; None leaves the generators where they are.
+        deterministic: The level, a key of `LEVELS`.
+        num_threads: How many threads torch uses for one CPU operation; None leaves the number alone.
+        allow_nondeterministic: The scoped opt-out: deterministic algorithms off, everything else as it is.
+        seed_of_all_ranks: With `per_rank`, the seed that this rank's own was derived from: what ranks must agree on
+            (the order of a loader) comes from it. None: `seed` is the same on every rank.
+    """
+
+    seed: int | None = None
+    deterministic: Level = False
+    num_threads: int | None = None
+    allow_nondeterministic: bool = False
+    seed_of_all_ranks: int | None = None
+
+    @property
+    def common_seed(self) -> int | None:
+        """The seed that every rank of a distributed run has in common."""
+        return self.seed if self.seed_of_all_ranks is None else self.seed_of_all_ranks
+
+    @property
+    def applies_cudnn(self) -> bool:
+        """Whether the level covers cuDNN."""
+        return self.deterministic is not False
+
+    @property
+    def applies_algorithms(self) -> bool:
+        """Whether the level covers deterministic algorithms."""
+        return self.deterministic is True or self.deterministic == "warn"
+
+    @property
+    def warn_only(self) -> bool:
+        """Whether an op without a deterministic algorithm warns instead of raising."""
+        return self.deterministic == "warn"
+
+
+def validate_level(deterministic: object) -> Level:
+    """Return `deterministic` as a level, or refuse it by naming the levels.
+
+    Raises:
+        TypeError: Not one of `LEVELS`.
+    """
+    # 1 == True and 0 == False, but an int here is a seed that slipped into the wrong argument.
+    if isinstance(deterministic, (bool, str)) and deterministic in LEVELS:
+        return deterministic
+    raise TypeError(
+        explain(
+            "deterministic= names no level",
+            (f"found: {cut(deterministic)}", *(f"{level!r}: {text}" for level, text in LEVELS.items())),
+            "Pass one of the levels.",
+        )
+    )
+
+
+def validate_num_threads(num_threads: object, *, name: str = "num_threads") -> int | None:
+    """Return `num_threads` as a positive int or None; `name` is what the caller calls it.
+
+    Raises:
+        TypeError: Neither None nor an integer.
+        ValueError: Below 1.
+    """
+    if num_threads is None:
+        return None
+    count = as_integer(num_threads)
+    if count is None:
+        raise TypeError(
+            explain(
+                f"{name} is not an integer",
+                (f"found: {cut(num_threads)} ({type(num_threads).__name__})", "expected: an int, 1 or more, or None"),
+                f"Pass the number of threads, for example {name}=1.",
+            )
+        )
+    if count < 1:
+        raise ValueError(
+            explain(f"{name} is below 1", (f"found: {cut(count)}", "expected: 1 or more"), "Pass at least 1, or None.")
+        )
+    return count

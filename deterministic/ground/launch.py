@@ -1,0 +1,69 @@
+"""What `deterministic run` asked of this process: it comes through one environment variable, as children inherit it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+
+from ..errors import DeterministicError, explain
+from .config import Level
+from .seeds import DEFAULT_SEED
+
+VARIABLE = "DETERMINISTIC_RUN"
+"""Holds a `Launch` as JSON."""
+
+seen: dict[int | None, None] | None = None
+"""The seeds that scopes were entered with, where somebody asks (`Launch.seeds_file`); None where nobody does."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one `deterministic run` was asked for.
+
+    Attributes:
+        seed: What an omitted seed means; None where the command was asked not to seed.
+        deterministic: The level that the process began with.
+        num_threads: How many threads torch uses for one CPU operation; None leaves the number alone.
+        variables: The environment variables that it set, and to what: these are not the user's own.
+        seeds_file: Where to tell which seeds were used in the end, for whoever runs several; None for nobody.
+    """
+
+    seed: int | None = None
+    deterministic: Level = False
+    num_threads: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    seeds_file: str | None = None
+
+    def encode(self) -> str:
+        """Return what stands in the variable."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def launched() -> Launch | None:
+    """Return what the `deterministic run` above this process was asked for; None without one."""
+    return _decode(os.environ.get(VARIABLE, ""))
+
+
+def default_seed() -> int:
+    """Return what a seed means that nobody gave: that of `deterministic run`, else 42."""
+    launch = launched()
+    return DEFAULT_SEED if launch is None or launch.seed is None else launch.seed
+
+
+@lru_cache(maxsize=1)
+def _decode(text: str) -> Launch | None:
+    if not text:
+        return None
+    try:
+        return Launch(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise DeterministicError(
+            explain(
+                f"the environment variable {VARIABLE} does not hold what `deterministic run` writes there",
+                (f"found: {text!r}",),
+                "Unset it.",
+            )
+        ) from error

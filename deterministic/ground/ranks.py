@@ -1,0 +1,80 @@
+"""Which of how many processes this is, in a distributed run."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from ..errors import DeterministicError, explain
+
+
+class Ranks(NamedTuple):
+    """This process's rank, 0 <= rank < world_size, and how many there are."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+def current_ranks() -> Ranks:
+    """Return the ranks of torch.distributed where it is initialised, else of the variables RANK and WORLD_SIZE.
+
+    With neither, this is the only process.
+
+    Raises:
+        DeterministicError: The variables hold no ranks.
+    """
+    if process_group_exists():
+        import torch.distributed
+
+        return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    world_size = os.environ.get("WORLD_SIZE", "1")
+    rank = os.environ.get("RANK", "0" if world_size == "1" else "")
+    if not rank.isdecimal() or not world_size.isdecimal() or not int(rank) < int(world_size):
+        raise DeterministicError(
+            explain(
+                "the variables RANK and WORLD_SIZE do not say which process this is",
+                (
+                    f"found: RANK={rank or 'not set'}, WORLD_SIZE={world_size}",
+                    "expected: 0 <= RANK < WORLD_SIZE, or neither",
+                ),
+                "Start with torchrun, initialise torch.distributed first, or unset both.",
+            )
+        )
+    return Ranks(int(rank), int(world_size))
+
+
+def current_rank() -> int:
+    """Return the rank alone, which a launcher may set without WORLD_SIZE.
+
+    Raises:
+        ValueError: The variable RANK holds none.
+    """
+    if process_group_exists():
+        return current_ranks().rank
+    rank = os.environ.get("RANK", "0")
+    if not rank.isdecimal():
+        raise ValueError(
+            explain(
+                "per_rank=True needs this process's rank, and the variable RANK holds none",
+                (f"found: RANK={rank!r}", "expected: 0, 1, 2, ..."),
+                "Start with torchrun, initialise torch.distributed before entering, or unset RANK.",
+            )
+        )
+    return int(rank)
+
+
+def ranks_are_said() -> bool:
+    """Return whether a launcher that told the number of ranks has also told which one this is."""
+    return ranks_are_final() or os.environ.get("WORLD_SIZE", "1") == "1"
+
+
+def ranks_are_final() -> bool:
+    """Return whether it is settled which rank this is; else torch.distributed may yet be initialised with many."""
+    return process_group_exists() or "RANK" in os.environ
+
+
+def process_group_exists() -> bool:
+    """Return whether torch.distributed is initialised."""
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

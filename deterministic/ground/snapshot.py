@@ -1,0 +1,111 @@
+"""Capture and restore over a list of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from ..errors import DeterministicError, ResumeMismatchError, explain
+from .config import Config
+from .source import Applied, RngSource, Source
+
+Snapshot: TypeAlias = dict[Source, Any]
+"""What each source captured, in the order in which they were applied."""
+
+
+def capture(sources: Iterable[Source]) -> Snapshot:
+    """Return the state of every source. Changes nothing, also when a source raises."""
+    return {source: source.capture() for source in sources}
+
+
+def apply(saved: Snapshot, config: Config) -> list[Applied]:
+    """Apply `config` to every source of `saved`; when one raises, give everything back first.
+
+    Returns:
+        What each source did, in the order of `saved`.
+    """
+    try:
+        return [source.apply(config) for source in saved]
+    except BaseException:
+        restore(saved)
+        raise
+
+
+def restore(saved: Snapshot) -> None:
+    """Put every source back, in reverse order, going on when one raises.
+
+    Raises:
+        DeterministicError: Sources could not be restored; names them all, from the first error.
+    """
+    failed: list[tuple[str, BaseException]] = []
+    for source in reversed(saved):
+        try:
+            source.restore(saved[source])
+        except BaseException as error:  # noqa: BLE001 - the sources after this one must still be restored
+            failed.append((source.name, error))
+    if failed:
+        raise DeterministicError(
+            explain(
+                "sources could not be restored; every other one was",
+                tuple(f"{name}: {type(error).__name__}: {error}" for name, error in failed),
+                "Mend the source, or restart the process: these are not as they were.",
+            )
+        ) from failed[0][1]
+
+
+def decode(saved: Any, here: Iterable[Source]) -> Snapshot:
+    """Return the states of generators that were encoded, each checked by its source. Changes nothing.
+
+    Args:
+        saved: What `encode` returned, by the name of the source.
+        here: The sources that a state is wanted of.
+
+    Raises:
+        ResumeMismatchError: They are of other sources, or do not fit this process.
+    """
+    sources: dict[str, RngSource] = {source.name: source for source in here}  # type: ignore[misc]
+    states = saved if isinstance(saved, Mapping) else {}
+    if states.keys() != sources.keys():
+        only_saved, only_here = states.keys() - sources.keys(), sources.keys() - states.keys()
+        raise ResumeMismatchError(
+            explain(
+                "the saved state covers other generators than there are here",
+                (f"only saved: {sorted(map(str, only_saved))}", f"only here: {sorted(only_here)}"),
+                "Register the same sources and pass the same generators= as when it was saved.",
+            )
+        )
+    with fitting():
+        return {source: source.decode(states[name]) for name, source in sources.items()}
+
+
+def move(states: Snapshot) -> None:
+    """Put sources where saved states say; none is moved if one of them refuses.
+
+    Raises:
+        ResumeMismatchError: One does.
+    """
+    before = capture(states)
+    with fitting():
+        try:
+            restore(states)
+        except Exception:
+            restore(before)
+            raise
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Say of whatever a wrong state raises that it does not fit."""
+    try:
+        yield
+    except ResumeMismatchError:
+        raise
+    except Exception as error:
+        raise ResumeMismatchError(
+            explain(
+                "the saved state does not fit this process; nothing was moved",
+                (f"found: {type(error).__name__}: {error}",),
+                "Load it with the same generators=, devices and library versions as it was saved with.",
+            )
+        ) from error

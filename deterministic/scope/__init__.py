@@ -1,0 +1,1 @@
+"""One entry into `reproducible`, and the stack of them."""

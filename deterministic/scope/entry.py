@@ -1,0 +1,105 @@
+"""One entry into a scope, where it was made, and a suspended part of the stack: what the stack is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
+
+from ..errors import place
+
+if TYPE_CHECKING:
+    from ..ground.config import Config
+    from ..ground.snapshot import Snapshot
+    from ..ground.source import Applied
+    from ..trace.recording.seeding import Seeding
+    from .ownership import Owner
+
+
+class Site(NamedTuple):
+    """Where a scope was entered: a line of the user's code, or the function that was decorated."""
+
+    code: CodeType
+    line: int
+    frame: int
+    """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
+
+    def __str__(self) -> str:
+        return place(self.code.co_filename, self.line)
+
+
+DECORATED = 0
+STARTED = -1
+
+
+class Entry:
+    """One entry into a scope.
+
+    Attributes:
+        request: The object that was entered (one request can have many entries).
+        config: What was applied.
+        site: Where.
+        saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
+        before: What `saved` was on entering, for the report.
+        applied: What each source did, in the order of `before`.
+        part: The suspended part of the stack that this entry is in, if any.
+        is_open: False once left.
+        seeded: What the code seeded while it was on the stack.
+    """
+
+    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "seeded", "site")
+
+    def __init__(
+        self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
+    ) -> None:
+        self.request = request
+        self.config = config
+        self.site = site
+        self.owner = owner
+        self.saved = saved
+        self.before = saved
+        self.applied = applied
+        self.part: Part | None = None
+        self.is_open = True
+        self.run: Any = None
+        self.seeded: list[Seeding] = []
+
+
+class Part:
+    """A part of the stack that was taken off: its entries, and what their sources held at that moment."""
+
+    __slots__ = ("__weakref__", "entries", "inside")
+
+    def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
+        self.entries = entries
+        self.inside = inside
+
+
+class SuspendedParts:
+    """The parts that are off the stack, held weakly: one whose body nobody finishes is forgotten with it.
+
+    Not a `WeakSet`: that forgets in Python code, which Ctrl-C may cut in two, and what is raised there is lost.
+    """
+
+    def __init__(self) -> None:
+        self._references: set[ref[Part]] = set()
+
+    def add(self, part: Part) -> None:
+        """Add a part that was taken off."""
+        self._references.add(ref(part, self._references.discard))
+
+    def discard(self, part: Part) -> None:
+        """Forget a part that is back."""
+        self._references.discard(ref(part))
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._references.clear()
+
+    def __iter__(self) -> Iterator[Part]:
+        # Of a copy, which copy() makes at one stroke: the collector may forget one in the middle of a loop.
+        for reference in self._references.copy():
+            part = reference()
+            if part is not None:
+                yield part

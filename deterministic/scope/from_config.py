@@ -1,0 +1,287 @@
+"""The arguments of `reproducible` out of a configuration file or mapping."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import SeedError, cut, explain
+from ..ground.config import validate_level
+from ..ground.seeds import as_integer
+
+KEYS = ("seed", "deterministic", "deterministic_cudnn")
+
+_MISSPELT = 0.9
+"""Similarity from which a longer key counts as a misspelling; "deterministic_ops" is 0.87 from "deterministic"."""
+
+_HASH_SEED = "PYTHONHASHSEED"
+
+DEEPEST = 100
+"""Containers in containers: reading one takes several of the thousand calls that Python allows."""
+
+MOST_DIGITS = 4300
+"""Python's own limit, which 3.10 lacks and numbers to the base 60 escape: more take quadratic time."""
+
+_IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTALL)
+"""A string, in which nothing counts; what opens, what closes; a number that is too long."""
+
+_WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML raises, beside its own errors, of a value that its tag or its looks promise and that it is not."""
+
+
+def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that `config` and `overrides` ask for.
+
+    Neither torch nor numpy is imported, since the command line asks before it starts Python again.
+
+    Raises:
+        TypeError, ValueError, ImportError, OSError: See `reproducible.from_config`.
+    """
+    mapping = config if isinstance(config, Mapping) else _read(config)
+    _refuse_misspelt(mapping)
+    # What is overridden is not looked at: the command line also gets past a value that is wrong.
+    asked = [key for key in KEYS if key.removesuffix("_cudnn") not in overrides]
+    given = {key: mapping[key] for key in asked if key in mapping and mapping[key] is not None}
+    options: dict[str, Any] = {}
+    if "seed" in given:
+        options["seed"] = _not_text(given["seed"])
+    level = _level(given)
+    if level is not None:
+        options["deterministic"] = level
+    options.update(overrides)
+    if "seed" not in options and "deterministic" not in options:
+        options.setdefault("enabled", False)
+    options.setdefault("seed", None)
+    options.setdefault("deterministic", False)
+    return options
+
+
+def _level(given: Mapping[str, Any]) -> Any:
+    """Return the level that the two keys ask for together; None if neither is there."""
+    cudnn = given.get("deterministic_cudnn")
+    if cudnn is not None and not isinstance(cudnn, bool):
+        raise TypeError(
+            explain(
+                "deterministic_cudnn is not a bool",
+                (f"found: {cut(cudnn)}", "expected: true or false"),
+                "Write deterministic_cudnn: true, or give a level with deterministic: true | warn.",
+            )
+        )
+    if "deterministic" not in given:
+        return None if cudnn is None else ("cudnn" if cudnn else False)
+    level = validate_level(given["deterministic"])
+    if cudnn is False and level is not False:
+        raise ValueError(
+            explain(
+                "two keys of the configuration contradict each other",
+                (f"deterministic: {level!r} (covers cuDNN)", "deterministic_cudnn: False"),
+                "Leave deterministic_cudnn out.",
+            )
+        )
+    return "cudnn" if cudnn and level is False else level
+
+
+def _not_text(seed: Any) -> Any:
+    """Return what the key holds; text is refused in the words of a configuration."""
+    if isinstance(seed, str):
+        raise SeedError(
+            explain(
+                "seed is not an integer",
+                (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
+                "Write digits alone, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
+            )
+        )
+    return seed
+
+
+def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
+    if not isinstance(config, (str, os.PathLike)):
+        raise TypeError(
+            explain(
+                "this is no configuration",
+                (f"found: {cut(config)} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
+                "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
+            )
+        )
+    path = Path(config).absolute()  # an error says where it was looked for: Hydra may change the directory
+    suffix = path.suffix.lower()
+    if suffix not in (".json", ".yaml", ".yml"):
+        raise ValueError(
+            explain(
+                "this is no configuration file that can be read",
+                (f"found: {path}", "expected: a name that ends in .yaml, .yml or .json"),
+                "Rename it, or load it and pass the mapping.",
+            )
+        )
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        _refuse_text("UTF-8", path, before, f"the byte {data[error.start]:#04x}", error)
+    loaded = _json(text, path) if suffix == ".json" else _yaml(text, path)
+    if loaded is None:  # an empty file has no keys
+        return {}
+    if not isinstance(loaded, _Pairs):
+        raise TypeError(
+            explain(
+                "the configuration file holds no mapping",
+                (f"found: {type(loaded).__name__} in {path}", "expected: keys and values, for example seed: 42"),
+                "Put the keys at the top level of the file.",
+            )
+        )
+    return loaded
+
+
+class _Pairs(Mapping[Any, Any]):
+    """A mapping as it stands in a file: a key may come twice, and a value is made when it is asked for."""
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]], make: Callable[[Any], Any] = lambda value: value) -> None:
+        self.pairs = list(pairs)
+        self._values, self.make = dict(self.pairs), make
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.make(self._values[key])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def _json(text: str, path: Path) -> Any:
+    depth = 0
+    for found in _IN_JSON.finditer(text):
+        depth += bool(found[1]) - bool(found[2])
+        if found[3] or depth > DEEPEST:
+            problem = f"a number of {len(found[0])} digits" if found[3] else f"containers nested deeper than {DEEPEST}"
+            _refuse_text("JSON", path, text[: found.start()], problem)
+    try:
+        loaded = json.loads(text, object_pairs_hook=_Pairs) if text.strip() else None
+    except json.JSONDecodeError as error:
+        _refuse_text("JSON", path, text[: error.pos], error.msg, error)
+    if isinstance(loaded, _Pairs):
+        _refuse_repeated(loaded, path)
+    return loaded
+
+
+def _yaml(text: str, path: Path) -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(
+            explain(
+                "reading YAML needs a package that is not installed",
+                (f"found: {path}", "missing: PyYAML"),
+                "pip install 'deterministic[cli]', or load the file and pass the mapping.",
+            )
+        ) from error
+
+    from .bounded_yaml import Loader
+
+    def made(node: Any) -> Any:
+        try:
+            return loader.construct_object(node, deep=True)
+        except (yaml.MarkedYAMLError, *_WRONG) as error:  # a tag of another tool's, a date that is none
+            speaks = isinstance(error, (ArithmeticError, ValueError))
+            problem = getattr(error, "problem", str(error) if speaks else f"no value of the tag {node.tag!r}")
+            _refuse_text("YAML", path, text[: node.start_mark.index], problem, error)
+
+    try:
+        loader = Loader(text)
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            return root if root is None else made(root)
+        _refuse_repeated(_Pairs(_pairs(root), made), path)  # a key beside a merged one (<<) is not repeated
+        loader.flatten_mapping(root)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        _refuse_text("YAML", path, text[: mark.index], error.problem or error.context, error)
+    except yaml.reader.ReaderError as error:
+        _refuse_text("YAML", path, text[: error.position], f"the character {error.character:#04x}", error)
+    return _Pairs(_pairs(root), made)
+
+
+def _pairs(root: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the keys and the values of a YAML mapping; a key that is no text stays the node that it is."""
+    for key, value in root.value:
+        yield key.value if key.tag == "tag:yaml.org,2002:str" else key, value
+
+
+def _refuse_text(form: str, path: Path, before: str, problem: str, error: Exception | None = None) -> NoReturn:
+    """Refuse a file for what stands in it after `before`."""
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    raise ValueError(
+        explain(
+            f"the configuration file is no valid {form}",
+            (f"found: {path}, line {line}, column {column}", f"there: {problem}"),
+            "Correct that line.",
+        )
+    ) from error
+
+
+def _refuse_repeated(pairs: _Pairs, path: Path) -> None:
+    for key in KEYS:
+        found = [cut(pairs.make(value)) for other, value in pairs.pairs if other == key]
+        if len(found) > 1:
+            raise ValueError(
+                explain(
+                    "a key stands in the configuration file twice, and only one would count",
+                    tuple(f"found: {key}: {value}" for value in found),
+                    f"Leave one of them in {path}.",
+                )
+            )
+
+
+def _refuse_misspelt(mapping: Mapping[Any, Any]) -> None:
+    for key in mapping:
+        ours = _meant(key, mapping)
+        if ours is None:
+            continue
+        remedy = f"Write {ours}, or rename the key if it is not meant for this library."
+        if ours == _HASH_SEED:
+            remedy = (
+                f"Take it out: {ours} is an environment variable; `deterministic run` sets it before Python starts."
+            )
+        raise ValueError(
+            explain(
+                "a key of the configuration looks misspelt, and would silently do nothing",
+                (f"found: {key}", f"known: {ours}"),
+                remedy,
+            )
+        )
+
+
+def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
+    """Return the key of ours, or the variable of Python's, that `key` is a misspelling of.
+
+    "seed" has many neighbours among words (speed, need): only another order or one other letter in the middle of a
+    key with an integer counts.
+    """
+    if not isinstance(key, str) or key in KEYS:
+        return None
+    folded = key.lower().replace("-", "_")
+    if folded in KEYS:
+        return folded
+    close = difflib.get_close_matches(folded, KEYS[1:], n=1, cutoff=_MISSPELT)
+    if close:
+        return str(close[0])
+    # Spelt right, in whatever case, it is somebody's own key.
+    variable = folded.upper().replace("_", "")
+    if variable != _HASH_SEED and difflib.get_close_matches(variable, [_HASH_SEED], cutoff=_MISSPELT):
+        return _HASH_SEED
+    if len(folded) != 4:
+        return None
+    swapped = sorted(folded) == sorted("seed")
+    one_letter_off = folded[0] + folded[-1] == "sd" and sum(a != b for a, b in zip(folded, "seed", strict=True)) == 1
+    # The value is looked at last: other people's keys may hold what cannot be read (OmegaConf's ???).
+    return "seed" if (swapped or one_letter_off) and as_integer(mapping[key]) is not None else None

@@ -1,0 +1,189 @@
+"""What a scope did and could not do, as text, JSON and HTML."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..ground.versions import versions
+
+if TYPE_CHECKING:
+    from .entry import Entry
+
+_INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
+
+
+@dataclass(frozen=True)
+class ScopeReport:
+    """What one scope set, source by source, and what it could not control.
+
+    Attributes:
+        data: The report as JSON; `str()`, `to_json()` and a notebook show the same data.
+    """
+
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: Entry | None, loaders: Sequence[dict[str, Any]] = ()) -> ScopeReport:
+        """Return the report of an entry and the loaders in it; None stands for a scope that is not enabled."""
+        if entry is None:
+            return cls({"enabled": False, "versions": versions()})
+        sources = []
+        limits = []
+        for (source, state), applied in zip(entry.before.items(), entry.applied, strict=True):
+            before = source.describe(state)
+            sources.append(
+                {
+                    "name": source.name,
+                    "kind": source.kind,
+                    "set": {name: {"before": before.get(name), "set": value} for name, value in applied.values.items()},
+                }
+            )
+            limits += [limit._asdict() for limit in applied.limits]
+        return cls(
+            {
+                "enabled": True,
+                "seed": entry.config.seed,
+                "deterministic": entry.config.deterministic,
+                "num_threads": entry.config.num_threads,
+                "entered_at": str(entry.site),
+                "open": entry.is_open,
+                "sources": sources,
+                "loaders": list(loaders),
+                "seeded": [note._asdict() for note in dict.fromkeys(entry.seeded)],
+                "limits": limits,
+                "versions": versions(),
+            }
+        )
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the report as JSON text; keyword arguments go to `json.dumps`."""
+        return json.dumps(self.data, **kwargs)
+
+    def sentence(self) -> str:
+        """Return one sentence for the methods section of a paper: seed, level, versions."""
+        found = self.data["versions"]
+        where = (
+            f"deterministic {found['deterministic']}, PyTorch {found['torch']}, NumPy {found['numpy']} and "
+            f"Python {found['python']} on {found['platform']} ({found['device']})"
+        )
+        if not self.data["enabled"]:
+            return f"Randomness was not controlled ({where})."
+        seed = self.data["seed"]
+        seeded = (
+            "The random number generators of Python, NumPy and PyTorch were left unseeded"
+            if seed is None
+            else f"The random number generators of Python, NumPy and PyTorch were seeded with {seed}"
+        )
+        level = {
+            False: "deterministic algorithms were not requested",
+            "cudnn": "cuDNN was restricted to deterministic algorithms",
+            True: "PyTorch was restricted to deterministic algorithms",
+            "warn": "PyTorch used deterministic algorithms where it has them",
+        }[self.data["deterministic"]]
+        return f"{seeded}, and {level} ({where})."
+
+    def __str__(self) -> str:
+        if not self.data["enabled"]:
+            return "reproducible: not enabled; nothing was seeded or set"
+        head = (
+            f"reproducible: seed {self.data['seed']}, deterministic={self.data['deterministic']!r}, "
+            f"entered at {self.data['entered_at']}"
+        )
+        lines = [head, "", "set (before -> inside)", *_aligned(self._rows())]
+        untouched = [source["name"] for source in self.data["sources"] if not source["set"]]
+        if untouched:
+            lines += ["", "saved, and not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
+        if self.data["loaders"]:
+            lines += ["", "loaders"]
+            for loader in self.data["loaders"]:
+                lines += [f"  {title(loader)}", f"    {epochs(loader['epochs'])}"]
+                lines += [f"    {note}" for note in loader["notes"]]
+        if self.data["seeded"]:
+            lines += ["", "seeded by the code itself", *_aligned(self._seeded())]
+        if self.data["limits"]:
+            lines += ["", "not controlled"]
+            for limit in self.data["limits"]:
+                lines += [f"  {limit['subject']}: {limit['reason']}", f"    {limit['remedy']}"]
+        lines += ["", "versions", *_aligned([(name, str(value)) for name, value in self.data["versions"].items()])]
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        import html
+
+        def table(rows: list[tuple[str, str]]) -> str:
+            cells = "".join(
+                f"<tr><td style='text-align:left'>{html.escape(name)}</td>"
+                f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+                for name, text in rows
+            )
+            return f"<table>{cells}</table>"
+
+        if not self.data["enabled"]:
+            return f"<p>{html.escape(str(self))}</p>"
+        limits = [(limit["subject"], f"{limit['reason']} {limit['remedy']}") for limit in self.data["limits"]]
+        loaders = [
+            (title(loader), ". ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
+        ]
+        found = [(name, str(value)) for name, value in self.data["versions"].items()]
+        return (
+            f"<p><b>reproducible</b>: seed {self.data['seed']}, "
+            f"deterministic={html.escape(repr(self.data['deterministic']))}, "
+            f"entered at {html.escape(self.data['entered_at'])}</p>"
+            f"<b>set (before &rarr; inside)</b>{table(self._rows())}"
+            + (f"<b>loaders</b>{table(loaders)}" if loaders else "")
+            + (f"<b>seeded by the code itself</b>{table(self._seeded())}" if self.data["seeded"] else "")
+            + (f"<b>not controlled</b>{table(limits)}" if limits else "")
+            + f"<details><summary>versions</summary>{table(found)}</details>"
+        )
+
+    def _seeded(self) -> list[tuple[str, str]]:
+        return [(note["generator"], f"seed {note['seed']}, at {note['place']}") for note in self.data["seeded"]]
+
+    def _rows(self) -> list[tuple[str, str]]:
+        rows = []
+        for source in self.data["sources"]:
+            for name, value in source["set"].items():
+                if source["kind"] == "rng":
+                    rows.append((source["name"], f"{name} {_short(value['set'])}"))
+                else:
+                    before = "" if value["before"] is None else f"{_short(value['before'])} -> "
+                    rows.append((f"{source['name']}.{name}", f"{before}{_short(value['set'])}"))
+        return rows
+
+
+def title(loader: dict[str, Any]) -> str:
+    """Return what a loader is, in one line."""
+    workers = f"num_workers={loader['num_workers']}"
+    return f"{loader['made_at']}: seed {loader['seed']}, {loader['randomness']!r}, {loader['order']}, {workers}"
+
+
+def epochs(groups: list[dict[str, Any]]) -> str:
+    """Return which epochs were started, and how far each came: `next(iter(loader))` starts one too."""
+    told = []
+    for group in groups:
+        one = group["first"] == group["last"]
+        numbers = f"epoch {group['first']}" if one else f"epochs {group['first']}-{group['last']}"
+        numbers += "" if group["times"] == 1 else f", {group['times']} times"
+        batches = f"{group['batches']} batch{'' if group['batches'] == 1 else 'es'}{'' if one else ' each'}"
+        told.append(
+            f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
+        )
+    return "; ".join(told) or "no epoch started"
+
+
+def _aligned(rows: list[tuple[str, str]]) -> list[str]:
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"  {name:<{width}}  {text}" for name, text in rows]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={item}" for name, item in value.items())
+    return str(value)

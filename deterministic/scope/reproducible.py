@@ -1,0 +1,194 @@
+"""`reproducible` and `seed_everything`: the scoped and the unscoped way to seed everything and set every flag."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from ..errors import explain
+from ..ground import launch
+from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
+from ..ground.seeds import validate_seed
+from . import stack
+from .compilation import keep_out_of_graphs
+from .request import Scope
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..sources.own_generators import Generator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Reproducible:
+    """Seed every generator, set every determinism flag, and give everything back afterwards.
+
+    As a context manager around a block, as a decorator of a function, or with `start()` and `stop()` in a notebook. A
+    decorated function draws from the seed **at every call**: decorate the training run, not the training step.
+    Generators, coroutines and async generators are decorated too: their state is put aside whenever they yield or
+    await, so their caller is never affected.
+
+    State it touches: everything in `deterministic.sources.SOURCES` is saved and restored; the seed seeds Python's
+    `random`, `numpy.random` and torch on every device; `deterministic` decides which flags are set. For seeds below
+    2**32 the draws are those of `random.seed(s)`, `numpy.random.seed(s)`, `torch.manual_seed(s)`; larger ones are
+    passed whole to Python, and numpy and torch get seeds derived from all 64 bits. The functions that seed are replaced
+    by ones that note who does, for `Run.report`.
+
+    Thread-safety: the generators are the process's own. A second thread, or a second asyncio task with a plain `with`,
+    that enters while a scope is open gets a `ScopeConflictError`; what other threads draw meanwhile mixes in.
+
+    Args:
+        seed: 0 <= seed < 2**64. Omitted: the enclosing scope's, else 42. None: isolate and restore without seeding.
+        deterministic: False, seeds only; "cudnn"; True, deterministic algorithms, an op without one raises; "warn",
+            it warns.
+        generators: The user's own generators (`torch.Generator`, `numpy.random.Generator`, `numpy.random.RandomState`,
+            `random.Random`): saved, each seeded by a key of its own, restored.
+        num_threads: Threads that torch uses for one CPU operation inside; None leaves the number alone.
+        per_rank: Derive a seed of its own for each rank (torch.distributed, else the variable RANK, else rank 0).
+        on_conflict: "raise", or "wait" to queue behind another thread's scope.
+        enabled: False does nothing and costs nothing.
+
+    Returns:
+        A `Scope`; entering it gives a `Run`. With a function as its only argument, that function decorated.
+
+    Raises:
+        SeedError: The seed is of the wrong type or out of range.
+        TypeError: Another argument is of the wrong type, or what is decorated cannot be.
+        ValueError: Another argument has no meaning.
+        ScopeConflictError: On entering: see above.
+
+    Example:
+        >>> import torch
+        >>> from deterministic import reproducible
+        >>> with reproducible(seed=42) as run:
+        ...     first = torch.rand(1)
+        >>> @reproducible(seed=42)
+        ... def draw():
+        ...     return torch.rand(1)
+        >>> bool(draw() == first)
+        True
+    """
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def __call__(
+        self,
+        seed: int | None | Omitted = OMITTED,
+        *,
+        deterministic: Level = True,
+        generators: Iterable[Generator] = (),
+        num_threads: int | None = None,
+        per_rank: bool = False,
+        on_conflict: stack.OnConflict = "raise",
+        enabled: bool = True,
+    ) -> Scope: ...
+
+    def __call__(self, seed: Any = OMITTED, **options: Any) -> Any:
+        if callable(seed) or hasattr(seed, "__get__"):  # a function, or something else that stands in a class
+            return self(**options)(seed)
+        try:
+            return Scope(seed, **options)
+        except TypeError:
+            _refuse_unknown(options)
+            raise
+
+    # For help(), `reproducible?` and completion, which would show (seed, **options).
+    __signature__ = inspect.signature(Scope).replace(return_annotation="Scope")
+
+    def __repr__(self) -> str:
+        return "<deterministic.reproducible>"
+
+    def from_config(self, config: Mapping[str, Any] | str | os.PathLike[str], **overrides: Any) -> Scope:
+        """Make a scope from a configuration: the keys `seed`, `deterministic` and `deterministic_cudnn` of a mapping.
+
+        Other keys are ignored. With neither a seed nor a level the scope does nothing and costs nothing; `seed: 0` is
+        a seed. A config that gives a seed and no level means False; a level without a seed sets the flags alone.
+        Of a YAML file nothing but these keys is made into objects, so that it may have the tags of other tools.
+
+        Args:
+            config: A mapping (OmegaConf's DictConfig is one), or the path of a .yaml, .yml or .json file.
+            overrides: Arguments of `reproducible` that win over the file's, whose own value is then not looked at.
+
+        Returns:
+            A `Scope`.
+
+        Raises:
+            TypeError: A value is of the wrong type, or there is no mapping.
+            ValueError: A key of ours is misspelt or stands in the file twice, two of them contradict each other, or
+                the file is of another kind, not in UTF-8, or no valid YAML or JSON: with its line and column.
+            SeedError: The seed is no seed.
+            OSError: The file cannot be read.
+            ImportError: The file is YAML, and PyYAML is not installed.
+
+        Example:
+            >>> from deterministic import reproducible
+            >>> reproducible.from_config({"seed": 0, "deterministic_cudnn": True, "lr": 0.1})
+            reproducible(seed=0, deterministic='cudnn')
+        """
+        from ..scope.from_config import options_from
+
+        return Scope(**options_from(config, overrides))
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    """Name an argument that does not exist as the caller wrote it, and not as one of a class that nobody called."""
+    known = inspect.signature(Scope).parameters
+    for name in options.keys() - known.keys():
+        close = difflib.get_close_matches(name, known, n=1)
+        raise TypeError(
+            explain(
+                "reproducible() has no such argument",
+                (f"found: {name}=", f"expected: {', '.join(known)}"),
+                f"Write {close[0]}=." if close else "Leave it out.",
+            )
+        )
+
+
+reproducible = _Reproducible()
+
+# Before the first entry, because a function that contains one may be compiled first.
+keep_out_of_graphs()
+if "torch" in sys.modules:
+    # Reading the sources now keeps the first entry short; without torch they wait for it, and importing stays light.
+    from .. import sources as _sources  # noqa: F401
+
+
+def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generator:
+    """Seed every generator of the process, for the first line of a script; nothing is given back.
+
+    The unscoped form of `reproducible`: it touches the same sources, in the same way, and saves nothing. Inside a
+    scope it reseeds the scope, which restores all the same.
+
+    Args:
+        seed: 0 <= seed < 2**64.
+        deterministic: The level, as for `reproducible`; by default flags are left alone.
+
+    Returns:
+        torch's default CPU generator, as `torch.manual_seed` does.
+
+    Raises:
+        SeedError: The seed is of the wrong type or out of range; nothing was seeded.
+        TypeError: `deterministic` names no level; nothing was seeded.
+
+    Example:
+        >>> seed_everything(42).initial_seed()
+        42
+    """
+    config = Config(validate_seed(seed), validate_level(deterministic))
+    if launch.seen is not None:
+        launch.seen[config.seed] = None
+    import torch
+
+    from ..ground import snapshot
+    from ..sources import SOURCES
+
+    snapshot.apply(snapshot.capture(SOURCES), config)
+    return torch.default_generator

@@ -1,0 +1,275 @@
+"""The handle that a scope gives its body: named streams, derived seeds, the state of the generators, the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
+
+from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
+from ..ground import snapshot
+from ..ground.config import Level
+from ..ground.seeds import derive_seed
+from ..trace.recording.active import ACTIVE
+from . import stack
+from .entry import Entry
+from .opt_out import OptOut
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from ..ground.snapshot import Snapshot
+    from ..ground.source import RngSource
+    from .report import ScopeReport
+
+_STATE_VERSION = 1
+_MADE_OUTSIDE = "Made outside of this scope, it goes on with its own epochs: make it inside, or call set_epoch first."
+
+
+class Described(Protocol):
+    """Something that the report tells of."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is to be said, as JSON."""
+
+
+class Run:
+    """What `with reproducible(...) as run` gives: one entry into a scope.
+
+    Not thread-safe: the generators that it speaks of are the process's own.
+    """
+
+    def __init__(self, entry: Entry | None) -> None:
+        self._entry = entry
+        self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
+        self._numpy_streams: dict[str, np.random.Generator] = {}
+        self._loaders: list[Described] = []
+        self._made_here: list[Described] = []
+
+    def __repr__(self) -> str:
+        if self._entry is None:
+            return "<Run: not enabled>"
+        state = "open" if self._entry.is_open else "closed"
+        return f"<Run: seed={self.seed}, deterministic={self.deterministic!r}, {state}, from {self._entry.site}>"
+
+    @property
+    def seed(self) -> int | None:
+        """The effective seed, 0 <= seed < 2**64 (with `per_rank`, this rank's own); None if nothing was seeded."""
+        return None if self._entry is None else self._entry.config.seed
+
+    @property
+    def deterministic(self) -> Level:
+        """The level that was applied."""
+        return False if self._entry is None else self._entry.config.deterministic
+
+    def derive(self, *path: SupportsIndex | str) -> int:
+        """Derive a seed from this run's: `derive_seed(run.seed, *path)`.
+
+        Args:
+            path: What it is for; strings and integers.
+
+        Returns:
+            A seed, 0 <= seed < 2**64, the same in every process.
+
+        Raises:
+            SeedError: The scope has no seed.
+        """
+        if self.seed is None:
+            raise SeedError(
+                explain(
+                    "this scope has no seed to derive from",
+                    (f"found: seed=None at {self._entry.site if self._entry else 'a scope that is not enabled'}",),
+                    "Give the scope a seed, for example reproducible(seed=42).",
+                )
+            )
+        return derive_seed(self.seed, *path)
+
+    def generator(self, name: str, device: str | torch.device = "cpu") -> torch.Generator:
+        """Return the torch generator of the stream `name`, for example for a train/validation split.
+
+        Its draws depend on the run's seed and the name alone, not on what else was drawn. Asked for again, it is the
+        same object and goes on where it was; `state_dict` saves it. Touches no global generator.
+
+        Args:
+            name: The stream.
+            device: Where it draws; each device has a stream of its own.
+
+        Raises:
+            SeedError: The scope has no seed.
+        """
+        import torch
+
+        stream = torch.Generator(device)
+        key = name, str(stream.device)  # with its index: "cuda" and "cuda:0" are one stream
+        if key not in self._torch_streams:
+            self._torch_streams[key] = stream.manual_seed(self.derive("torch", *key))
+        return self._torch_streams[key]
+
+    def numpy(self, name: str) -> np.random.Generator:
+        """Return the numpy generator (PCG64) of the stream `name`; as `generator`, for numpy.
+
+        Args:
+            name: The stream.
+
+        Raises:
+            SeedError: The scope has no seed.
+        """
+        if name not in self._numpy_streams:
+            self._numpy_streams[name] = self._new_numpy_stream(name)
+        return self._numpy_streams[name]
+
+    def report(self) -> ScopeReport:
+        """Return what this scope set, what it could not control and the remedy, and the versions; also once closed."""
+        from .report import ScopeReport
+
+        loaders = []
+        for loader in self._loaders:
+            told = loader.describe()
+            told["notes"] = [*told["notes"], *([] if loader in self._made_here else [_MADE_OUTSIDE])]
+            loaders.append(told)
+        return ScopeReport.of(self._entry, loaders)
+
+    def observe(self, name: str, value: Any) -> None:
+        """Have a value compared by `verify` and recorded by `record`: a loss, a prediction, an accuracy.
+
+        It is added to every trace that is being recorded on this thread; with none it costs nothing.
+
+        Args:
+            name: What it is called in a verdict; the same name may come any number of times.
+            value: Anything that `fingerprint` takes: a tensor, a number, an array, containers of these; a container
+                that contains itself raises ValueError.
+        """
+        for recorder in ACTIVE:
+            recorder.observe(name, value)
+
+    def note_loader(self, loader: Described, *, made_here: bool = False) -> None:
+        """Let the report tell of a loader that was made or iterated in this scope; loaders call it.
+
+        Args:
+            loader: What it says of itself.
+            made_here: Whether it was made in this scope.
+        """
+        if made_here:
+            self._made_here.append(loader)
+        if loader not in self._loaders:
+            self._loaders.append(loader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every generator: the global ones, the scope's own, and this run's streams.
+
+        The state is that of now, also where another scope is open inside this one. Tensors, numbers, strings, lists
+        and dicts: `torch.load(weights_only=True)` reads it. Reads only.
+
+        Raises:
+            DeterministicError: The scope is closed.
+        """
+        from ..sources.base import to_plain
+
+        return {
+            "version": _STATE_VERSION,
+            "rng": {source.name: source.encode(source.capture()) for source in self._generators()},
+            "torch_streams": [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
+            "numpy_streams": [[name, to_plain(made.bit_generator.state)] for name, made in self._numpy_streams.items()],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put every generator where `state_dict` found it.
+
+        If anything does not fit, nothing is moved. Settings are not touched. A stream that was first asked for after
+        the state was saved goes back to its beginning.
+
+        Args:
+            state_dict: What `state_dict` returned, in this process or another.
+
+        Raises:
+            ResumeMismatchError: It does not fit this process: other sources, devices or bit generators.
+            DeterministicError: The scope is closed.
+        """
+        states, torch_streams, numpy_streams = decoded(self, state_dict)
+        from ..sources.own_generators import OwnGenerator
+
+        streams: list[tuple[Any, Any]] = [(self.generator(*key), state) for key, state in torch_streams.items()]
+        streams += [(self.numpy(name), state) for name, state in numpy_streams.items()]
+        snapshot.move({**states, **{OwnGenerator(stream, 0): state for stream, state in streams}})
+
+    def _new_numpy_stream(self, name: str) -> np.random.Generator:
+        import numpy as np
+
+        return np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
+
+    def allow_nondeterministic(self) -> OptOut:
+        """Switch deterministic algorithms off for a `with` block, for one operation (pytorch/pytorch#126164).
+
+        The generators and everything else stay as the scope set them. Closed in any order, it gives back what was.
+
+        Example:
+            >>> from deterministic import reproducible
+            >>> import torch
+            >>> with reproducible(seed=0) as run:
+            ...     with run.allow_nondeterministic():
+            ...         torch.are_deterministic_algorithms_enabled()
+            False
+        """
+        return OptOut(self)
+
+    def _generators(self) -> list[RngSource]:
+        from ..ground.source import RngSource
+
+        if self._entry is None or not self._entry.is_open:
+            raise DeterministicError(
+                explain(
+                    "the generators are no longer this run's: its scope is not open",
+                    (f"found: {self!r}",),
+                    "Call this inside the `with` block or the decorated function.",
+                )
+            )
+        return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
+
+
+def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], Any], dict[str, Any]]:
+    """Return the states in what `Run.state_dict` returned: of the sources, torch's streams, numpy's. Moves nothing.
+
+    Raises:
+        ResumeMismatchError: It is none, or does not fit this process.
+        DeterministicError: The scope is closed.
+    """
+    from ..sources.own_generators import OwnGenerator
+
+    sources = run._generators()
+    if not isinstance(state_dict, dict) or state_dict.get("version") != _STATE_VERSION:
+        raise ResumeMismatchError(
+            explain(
+                "this is no state of a run that this version can read",
+                (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
+                "Pass what Run.state_dict() returned.",
+            )
+        )
+    states = snapshot.decode(state_dict.get("rng"), sources)
+    fresh = Run(run._entry)  # one that did not exist when it was saved goes back to its beginning
+    with snapshot.fitting():
+        torch_streams = {key: fresh.generator(*key).get_state() for key in run._torch_streams}
+        for name, device, plain in state_dict["torch_streams"]:
+            stream = fresh.generator(name, device)
+            torch_streams[name, str(stream.device)] = OwnGenerator(stream, 0).decode(plain)
+        numpy_streams: dict[str, Any] = {name: fresh.numpy(name).bit_generator.state for name in run._numpy_streams}
+        for name, plain in state_dict["numpy_streams"]:
+            numpy_streams[name] = OwnGenerator(fresh.numpy(name), 0).decode({"bit_generator": "PCG64", **plain})
+    return states, torch_streams, numpy_streams
+
+
+def current_run() -> Run:
+    """Return the run of the innermost open scope.
+
+    Raises:
+        DeterministicError: No scope is open.
+    """
+    entry = stack.innermost()
+    if entry is None:
+        raise DeterministicError(
+            explain(
+                "no scope is open, so there is no current run",
+                ("found: code outside of reproducible()",),
+                "Call it inside `with reproducible(...)` or a decorated function.",
+            )
+        )
+    run: Run = entry.run
+    return run

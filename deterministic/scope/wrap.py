@@ -1,0 +1,273 @@
+"""The decorator: functions, methods, generators, coroutines and async generators.
+
+A body that yields or awaits is driven step by step. Each step runs inside the scope; between two steps the part of the
+stack from the body's entry upward is put aside, so that the caller, and every other body, goes on with its own state.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import ScopeConflictError, explain
+from . import stack
+from .decorated import Decorated, DecoratedGenerator
+from .entry import DECORATED, Entry, Site
+from .interrupt import indivisible
+from .refusals import explain_refusal
+
+if TYPE_CHECKING:
+    from .request import Scope
+
+_log = logging.getLogger("deterministic")
+
+
+class Body:
+    """One call of a decorated function: a context manager around each of its steps.
+
+    Entering opens the scope the first time and puts the suspended part back later; leaving suspends it, or closes it
+    once the body has finished or raised.
+    """
+
+    __slots__ = ("_entry", "_scope", "_site", "close", "finished")
+
+    def __init__(self, scope: Scope, site: Site, *, stepwise: bool) -> None:
+        self._scope = scope
+        self._site = site
+        self._entry: Entry | None = None
+        self.finished = not stepwise
+        self.close: Callable[[], object] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first step was made."""
+        return self._entry is not None
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it waits for its next step, put aside."""
+        return self._entry is not None and self._entry.is_open and self._entry.part is not None
+
+    @indivisible
+    def __enter__(self) -> None:
+        if getattr(stack, "resume", None) is None:  # as in a block: the interpreter is ending
+            return
+        if self._entry is None:
+            self._entry = self._scope.enter(self._site, is_step=True)
+        elif self._entry.part is not None:
+            stack.resume(self._entry.part, on_conflict=self._scope.on_conflict)
+
+    @indivisible
+    def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
+        if getattr(stack, "leave", None) is None:
+            return
+        entry = cast(Entry, self._entry)
+        if exc is None and not self.finished:
+            stack.suspend(entry)
+            return
+        self.finished = True
+        try:
+            if exc is not None:
+                explain_refusal(exc)
+                if self.close is not None:
+                    # Ctrl-C can be raised just outside of the body, which then is not over: its blocks close first.
+                    self.close()
+        finally:
+            stack.leave(entry)
+
+
+def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` such that each call of it runs in `scope`.
+
+    Raises:
+        TypeError: It is a class or another thing that cannot be wrapped rightly.
+    """
+    if isinstance(function, (classmethod, staticmethod)):
+        return cast("Callable[..., Any]", type(function)(decorate(scope, function.__func__)))
+    inner = getattr(function, "__func__", function)
+    if not isinstance(inner, types.FunctionType) or not isinstance(function, (types.FunctionType, types.MethodType)):
+        raise TypeError(
+            explain(
+                "only functions and methods can be decorated with @reproducible",
+                (f"found: {function!r} ({type(function).__name__})",),
+                "Decorate the class's methods, or write `with reproducible(...):` around the call.",
+            )
+        )
+    site = Site(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
+    drive = _driver_of(inner)
+    call = _plain_call(scope, site) if drive is None else _stepwise_call(scope, site, drive)
+    kind = DecoratedGenerator if inspect.isgeneratorfunction(inner) else Decorated
+    return cast("Callable[..., Any]", kind(function, call))
+
+
+def _driver_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return what drives the body of this kind of function step by step; None for a plain function."""
+    for is_kind, drive in _DRIVERS:
+        if is_kind(function):
+            return drive
+        if is_kind(inspect.unwrap(function)):
+            raise TypeError(
+                explain(
+                    "the body of this function would run outside of the scope",
+                    (f"found: {function!r}", f"wraps: {inspect.unwrap(function)!r}"),
+                    "Put @reproducible under the other decorator, directly on the generator or coroutine function.",
+                )
+            )
+    return None
+
+
+def _plain_call(scope: Scope, site: Site) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        with Body(scope, site, stepwise=False):
+            return wrapped(*args, **kwargs)
+
+    return call
+
+
+def _stepwise_call(scope: Scope, site: Site, drive: Callable[..., Any]) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        # The body is made at the first step, by its driver, for two reasons. A coroutine that is never awaited warns
+        # once. And the garbage collector finalises older objects first: the driver, which closes the body inside its
+        # scope. What a wrong call raises now as it should is the TypeError of binding the arguments.
+        inspect.signature(wrapped).bind(*args, **kwargs)
+        return _named(drive(partial(wrapped, *args, **kwargs), Body(scope, site, stepwise=True)), wrapped)
+
+    return call
+
+
+def _named(driver: Any, function: Any) -> Any:
+    driver.__name__, driver.__qualname__ = function.__name__, function.__qualname__
+    return driver
+
+
+def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:
+    """Run a generator, a coroutine or an awaitable of an async generator, each step inside `body`.
+
+    Args:
+        make: Returns what to run, which has send, throw and close.
+        body: The scope's side of it.
+        is_whole_body: Whether the body is finished when that is (one item of an async generator is not the whole).
+    """
+    inner = make()
+    body.close = inner.close
+    step, argument = inner.send, None
+    while True:
+        try:
+            with body:
+                try:
+                    item = step(argument)
+                except StopIteration as stop:
+                    body.finished = is_whole_body
+                    return stop.value
+                finally:
+                    argument = None  # an exception kept here would keep its frames alive
+        except BaseException as error:
+            _end(inner, body, error)
+            raise
+        try:
+            argument = yield item
+            step = inner.send
+        except GeneratorExit:
+            _close(inner, body)
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
+            step, argument = inner.throw, error
+
+
+def _close(inner: Any, body: Body) -> None:
+    """Close a suspended body inside its scope. Called by close() and by finalisers, which cannot be told apart."""
+    if sys.is_finalizing():
+        inner.close()
+    elif stack.transition.is_mine():
+        # A finaliser, in the middle of entering or leaving another scope.
+        stack.transition.postpone(partial(_close, inner, body))
+    else:
+        try:
+            with body:
+                body.finished = True
+                inner.close()
+        except ScopeConflictError as conflict:
+            if not body.is_suspended:
+                raise
+            _close_when_idle(inner, body, conflict)
+
+
+def _end(inner: Any, body: Body, error: BaseException) -> None:
+    """Close a body whose driver ends with `error` while it is not over: it was refused, or Ctrl-C came in between."""
+    if not body.has_begun:
+        inner.close()
+    elif body.is_suspended and isinstance(error, ScopeConflictError):
+        _close_when_idle(inner, body, error)
+    elif body.is_suspended:
+        _close(inner, body)
+
+
+def _close_when_idle(inner: Any, body: Body, conflict: ScopeConflictError) -> None:
+    """Close a body later that may not go on now: its cleanup belongs in its own scope, not in another's."""
+    _log.warning("%s will be closed once no scope is open: %s", inner, conflict)
+    stack.transition.postpone_until_idle(partial(_close, inner, body))
+
+
+async def _drive_coroutine(make: Callable[[], Any], body: Body) -> Any:
+    return await _Steps(make, body, is_whole_body=True)
+
+
+async def _drive_async_generator(make: Callable[[], AsyncGenerator[Any, Any]], body: Body) -> AsyncGenerator[Any, Any]:
+    inner = make()
+    awaitable = _without_hooks(inner)
+    while True:
+        try:
+            item = await _Steps(awaitable, body, is_whole_body=False)
+        except StopAsyncIteration:
+            return
+        try:
+            awaitable = partial(inner.asend, (yield item))
+        except GeneratorExit:
+            await _Steps(inner.aclose, body, is_whole_body=True)
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
+            awaitable = partial(inner.athrow, error)
+
+
+class _Steps:
+    """An awaitable around `_drive`."""
+
+    __slots__ = ("_body", "_is_whole_body", "_make")
+
+    def __init__(self, make: Callable[[], Any], body: Body, *, is_whole_body: bool) -> None:
+        self._make = make
+        self._body = body
+        self._is_whole_body = is_whole_body
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _drive(self._make, self._body, is_whole_body=self._is_whole_body)
+
+
+def _leave_to_driver(inner: AsyncGenerator[Any, Any]) -> None:
+    """What a collected body does: nothing; the driver that is collected with it closes it inside its scope."""
+
+
+def _without_hooks(inner: AsyncGenerator[Any, Any]) -> Callable[[], Any]:
+    """Start `inner` unknown to the event loop, which would close it beside its driver, outside of its scope."""
+
+    def start() -> Any:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=_leave_to_driver)
+        try:
+            return inner.asend(None)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    return start
+
+
+_DRIVERS: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
+    (inspect.isgeneratorfunction, _drive),
+    (inspect.iscoroutinefunction, _drive_coroutine),
+    (inspect.isasyncgenfunction, _drive_async_generator),
+)

@@ -1,0 +1,1 @@
+"""Two traces, their first difference, and its reason."""

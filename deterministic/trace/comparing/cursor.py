@@ -1,0 +1,224 @@
+"""The way through a trace for a comparison: step by step, and one segment in memory at a time."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...values.hashes import hash_of_text
+from ..file.model import LEVELS, LOWEST_LEVEL, NO_OPTIMIZER, Level, Site, Step, Value
+from ..file.store import Entry, TraceReader
+from ..recording.log import LONGEST_SEGMENT, digest_of, key_of
+from .divergence import Moment, argument_of
+
+
+class Group(NamedTuple):
+    """The segments of one step: the last ends it, those before it were cut off because it grew too long.
+
+    Attributes:
+        step: That of its last segment. Its `part` is 0, but where the trace ends before the step does.
+        entries: Its segments.
+    """
+
+    step: Step
+    entries: tuple[Entry, ...]
+
+    @property
+    def ends_step(self) -> bool:
+        """Whether it ends with a step of an optimizer."""
+        return self.step.optimizer != NO_OPTIMIZER
+
+
+def groups_of(reader: TraceReader) -> Iterator[Group]:
+    """Yield the steps of a trace, and what follows the last one."""
+    entries: list[Entry] = []
+    for entry in reader.steps():
+        entries.append(entry)
+        if not entry.step.part:
+            yield Group(entry.step, tuple(entries))
+            entries = []
+    if entries:
+        yield Group(entries[-1].step, tuple(entries))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Those records of a segment that are compared.
+
+    Attributes:
+        sites: The site of each.
+        keys: What two of them must agree in to be the same.
+        texts: The same, and what stands in the line: it tells which are the same ones where one trace has more.
+        starts: Where its hashes begin.
+        indexes: Which record of the segment it is.
+        hashes: Those of the whole segment.
+        total: How many records the segment has.
+        number: Which segment of its step it is.
+    """
+
+    sites: np.ndarray
+    keys: np.ndarray
+    texts: np.ndarray
+    starts: np.ndarray
+    indexes: np.ndarray
+    hashes: np.ndarray
+    total: int
+    number: int
+
+
+_EMPTY = np.empty(0, np.intp)
+_NONE = Part(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, 0, 0)
+
+
+class Side:
+    """One of two traces that are compared.
+
+    Args:
+        reader: It.
+        level: At which they are compared.
+    """
+
+    def __init__(self, reader: TraceReader, level: Level) -> None:
+        self.reader = reader
+        self._level = level
+        self._is_read = False
+        # Of each site: its key, that with its line, how many values it has, whether its records are compared.
+        self._keys, self._texts, self._lengths, self._is_compared = array("Q"), array("Q"), array("I"), array("B")
+
+    def overwritten(self, group: Group | None) -> frozenset[int]:
+        """Return the records of a step of which something was written over before anything read it."""
+        if group is None or len(group.entries) != 1:
+            return frozenset()
+        if not self._is_read:
+            self._is_read = True
+            deque(self.reader.steps(), maxlen=0)  # at the end it finds the footer
+        noted = (self.reader.footer or {}).get("overwritten")
+        records = noted.get(f"{group.step.optimizer} {group.step.number}") if isinstance(noted, dict) else None
+        return frozenset(one for one in records if isinstance(one, int)) if isinstance(records, list) else frozenset()
+
+    def part(self, entry: Entry, number: int) -> Part:
+        """Load a segment."""
+        segment = self.reader.segment_at(entry)
+        self._know_sites()
+        sites = np.asarray(segment.records, np.uint32)
+        lengths = np.asarray(self._lengths, np.uint32)[sites]
+        starts = np.cumsum(lengths, dtype=np.intp) - lengths
+        indexes = np.flatnonzero(np.asarray(self._is_compared, np.uint8)[sites])
+        sites = sites[indexes]
+        keys, texts = (np.asarray(of_sites, np.uint64)[sites] for of_sites in (self._keys, self._texts))
+        hashes = np.asarray(segment.hashes, np.uint64)
+        return Part(sites, keys, texts, starts[indexes], indexes, hashes, len(segment.records), number)
+
+    def values_digests(self, group: Group) -> list[bytes]:
+        """Return the digests that a trace of the level "digest" would have of a step: it is cut at other places."""
+        if len(group.entries) == 1 or self.reader.level == "digest":
+            return [entry.values_digest for entry in group.entries]
+        parts = [self.part(entry, 0) for entry in group.entries]
+        keys = np.concatenate([part.keys for part in parts])
+        hashes = [
+            part.hashes[start : start + self._lengths[site]]
+            for part in parts
+            for site, start in zip(part.sites, part.starts, strict=True)
+        ]
+        none = np.empty(0, np.uint64)
+        return [
+            digest_of(keys[start : start + LONGEST_SEGMENT], np.concatenate([none, *hashes[start:][:LONGEST_SEGMENT]]))
+            for start in range(0, len(keys) + 1, LONGEST_SEGMENT)  # one that is just full is followed by an empty one
+        ]
+
+    def _know_sites(self) -> None:
+        # The level "digest" is over those records that the level "values" has.
+        level = max(LEVELS.index(self._level), LEVELS.index("values"))
+        for site in self.reader.sites[len(self._keys) :]:
+            self._keys.append(_comparable_key(site, self._level))
+            at = "\0".join([site.text or site.place, site.module_class, site.root_class])
+            self._texts.append(self._keys[-1] ^ hash_of_text(at))
+            self._lengths.append(len(site.values))
+            self._is_compared.append(LEVELS.index(LOWEST_LEVEL.get(site.kind, "values")) <= level)
+
+
+class Cursor:
+    """Goes through the records of a step.
+
+    Args:
+        side: The trace.
+        entries: The segments of the step, or those of them that are of interest.
+        number: Which segment of the step the first of them is.
+
+    Attributes:
+        part: The segment that is in memory.
+        at: How many of its records have been passed.
+        total: How many records the last segment has that was in memory.
+        has_operations: Whether an operation was among the records so far.
+        optimizer: The class of the optimizer whose parameters were; empty if none were.
+    """
+
+    def __init__(self, side: Side, entries: Sequence[Entry], number: int = 0) -> None:
+        self._side = side
+        self._coming = enumerate(entries, number)
+        self.part, self.at, self.total = _NONE, 0, 0
+        self.has_operations = False
+        self.optimizer = ""
+
+    def left(self) -> int:
+        """Return how many records of the segment in memory have not been passed; 0 at the end of the step."""
+        while self.at == len(self.part.keys):
+            self.part, self.at = _NONE, 0  # before the next one is loaded, so that only one is in memory
+            number, entry = next(self._coming, (0, None))
+            if entry is None:
+                return 0
+            self.part = self._side.part(entry, number)
+            self.total = self.part.total
+            for index in np.unique(self.part.sites):
+                site = self._side.reader.sites[index]
+                self.has_operations = self.has_operations or site.kind == "operation"
+                self.optimizer = site.name if site.kind == "parameter" else self.optimizer
+        return len(self.part.keys) - self.at
+
+    def keys(self, count: int) -> np.ndarray:
+        """Return the keys of the next records."""
+        return self.part.keys[self.at : self.at + count]
+
+    def texts(self, count: int) -> np.ndarray:
+        """Return the keys of the next records that have their lines in them."""
+        return self.part.texts[self.at : self.at + count]
+
+    def site(self, ahead: int) -> Site:
+        """Return the site of one of the next records."""
+        site: Site = self._side.reader.sites[self.part.sites[self.at + ahead]]
+        return site
+
+    def moment(self, ahead: int = 0) -> Moment:
+        """Return one of the next records."""
+        part, at = self.part, self.at + ahead
+        site = self.site(ahead)
+        start = int(part.starts[at])
+        hashes = part.hashes[start : start + len(site.values)].tolist()
+        return Moment(site, hashes, int(part.indexes[at]), part.number)
+
+    def pass_all(self) -> int:
+        """Go to the end of the step, and return how many records were passed."""
+        passed = 0
+        while left := self.left():
+            passed += left
+            self.at += left
+        return passed
+
+
+def _comparable_key(site: Site, level: Level) -> int:
+    """Return what two records must agree in to be the same.
+
+    Which inputs were recorded depends on the level; where all were, the two must have read the same arguments. Their
+    types are compared with their hashes.
+    """
+    values = [
+        Value("input", "", argument_of(value)) if value.role == "input" else value
+        for value in site.values
+        if value.role != "input" or level == "ops+inputs"
+    ]
+    return key_of(site._replace(values=tuple(values)))

@@ -1,0 +1,246 @@
+"""`diff`: two traces, or two sets of them, compared."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...errors import TraceError, explain
+from ..file.model import NO_OPTIMIZER, Step
+from ..file.store import TraceReader
+from .blame import Ends, generators_apart, with_generators, with_seeds
+from .compare import compare
+from .divergence import Comparison, Divergence
+from .reasons import Cause, Reason, cause_of
+from .verdict import EXIT_CODES, Outcome, Verdict, when
+from .wording import and_more, plural
+
+StrPath = str | os.PathLike[str]
+_Footers = tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What `diff` found; true if there is a difference, or if it could not tell.
+
+    Attributes:
+        verdicts: One for each rank; one alone where there are no ranks.
+    """
+
+    verdicts: Sequence[Verdict]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of any rank's: "different", else "could not tell", else "same"."""
+        return max((verdict.outcome for verdict in self.verdicts), key=["same", "could not tell", "different"].index)
+
+    @property
+    def exit_code(self) -> int:
+        """0 the same, 1 different, 2 could not tell."""
+        return EXIT_CODES[self.outcome]
+
+    def __bool__(self) -> bool:
+        return self.outcome != "same"
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.verdicts))
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return what was found as JSON text.
+
+        Args:
+            kwargs: For `json.dumps`.
+        """
+        found = {"outcome": self.outcome, "verdicts": [verdict.as_data() for verdict in self.verdicts]}
+        return json.dumps(found, **kwargs)
+
+
+def diff(a: StrPath, b: StrPath) -> Diff:
+    """Find the first difference of two traces, and why.
+
+    They are compared at the highest level that both have, in the order in which things happened, and aligned again
+    where one has a record or a step that the other has not. One segment of each is in memory at a time.
+
+    Args:
+        a: A trace that `record` wrote; where it was written by several ranks, the path that `record` was given.
+        b: Another one.
+
+    Returns:
+        What was found: false where they are the same, so `assert not diff(a, b)`; print it.
+
+    Raises:
+        TraceError: One of them is no trace, is damaged, or has other hashes than the other.
+
+    Example:
+        See `record`.
+    """
+    pairs = _pairs(Path(a), Path(b))
+    return Diff([diff_files(one, other, _short_names(one, other)) for one, other in pairs])
+
+
+def diff_files(a: Path, b: Path, names: tuple[str, str]) -> Verdict:
+    """Return the verdict on two files.
+
+    Args:
+        a: One.
+        b: The other.
+        names: What to call them.
+    """
+    with TraceReader(a) as one, TraceReader(b) as other:
+        if one.header.get("hashes") != other.header.get("hashes"):
+            raise TraceError(
+                explain(
+                    "these traces have different hashes, which are never comparable",
+                    (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}"),
+                    "Record both with the same version of this library.",
+                )
+            )
+        comparison = compare(one, other)
+        return judge(comparison, names, (one.header, other.header), (one.footer, other.footer))
+
+
+def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers: _Footers) -> Verdict:
+    """Return the verdict on a comparison.
+
+    Args:
+        comparison: What was found.
+        names: What the two are called.
+        headers: Of both.
+        footers: Of both; None where a trace was not finished.
+    """
+    environment = environment_of(*headers)
+    notes = [note for name, footer in zip(names, footers, strict=True) for note in _notes(name, footer)]
+    missed, unreadable = (
+        and_more([*dict.fromkeys(text for footer in footers if footer for text in footer.get(key, ()))], 3)
+        for key in ("not_compared", "unreadable")
+    )
+    if missed:
+        notes.append(f"could not be compared (`fingerprint` says what can be): {missed}")
+    verdict = Verdict("same", names, comparison, environment=environment, notes=notes)
+    if comparison.divergence is not None:
+        shown = cause_of(comparison.divergence, environment, headers[0].get("settings"))
+        shown = with_generators(shown, comparison.divergence, headers, (footers[0] or {}, footers[1] or {}))
+        return replace(verdict, outcome="different", cause=shown)
+    one, other = footers
+    if one is None or other is None:
+        notes = [*notes, f"everything is the same up to where it ends{_under_way(comparison.ended)}"]
+        return replace(verdict, outcome="could not tell", notes=notes)
+    if cause := _at_the_end(headers, (one, other)):
+        comparison = replace(comparison, divergence=Divergence(None, comparison.level))
+        return replace(verdict, outcome="different", comparison=comparison, cause=cause)
+    if unreadable:
+        notes = [*notes, f"values that could not be read, so that nothing is known of them: {unreadable}"]
+        return replace(verdict, outcome="could not tell", notes=notes)
+    if one.get("raised"):
+        notes = [*notes, "everything is the same up to there; what would have come after is not known"]
+        return replace(verdict, outcome="could not tell", notes=notes)
+    if not (one.get("compared") or other.get("compared") or comparison.has_operations):
+        return replace(verdict, outcome="could not tell", notes=notes if missed else [*notes, _NOTHING])
+    return verdict
+
+
+_NOTHING = (
+    "nothing was recorded that could be compared: no step of an optimizer, no module, no loader of make_loader, no "
+    'returned value; add current_run().observe("loss", loss)'
+)
+
+
+def _under_way(step: Step | None) -> str:
+    is_known = step is not None and (step.optimizer != NO_OPTIMIZER or step.number)
+    return f", {when(step)}" if is_known else ""
+
+
+def environment_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what differs in versions and settings between two headers, by name."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for part in ("versions", "settings"):
+        before, after = (_flat(header.get(part, {})) for header in (one, other))
+        for name in sorted(before.keys() | after.keys()):
+            if before.get(name) != after.get(name):
+                found[name] = before.get(name), after.get(name)
+    return found
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(data, float) and not math.isfinite(data):
+        return {prefix: str(data)}  # JSON has none, but 1e999 is read as one
+    if not isinstance(data, Mapping):
+        return {prefix: data}
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        found.update(_flat(value, f"{prefix}.{name}" if prefix else name))
+    return found
+
+
+def _notes(name: str, footer: Mapping[str, Any] | None) -> list[str]:
+    """Return what the reader should know of a trace."""
+    if footer is None:
+        return [f"{name} was not finished: its process was killed, or is still writing"]
+    notes = [f"{name} ended with a {footer['raised']}"] if footer.get("raised") else []
+    if missed := footer.get("steps_of_other_threads"):
+        notes.append(f"{name}: {plural(missed, 'optimizer step')} of other threads not recorded")
+    return notes
+
+
+def _at_the_end(headers: Ends, footers: Ends) -> Cause | None:
+    """Return why two runs differ whose records do not; None if they do not either."""
+    one, other = (footer.get("raised") or "no exception" for footer in footers)
+    if one != other:
+        because = f"everything recorded is the same, but the first run ended with {one}, the second with {other}"
+        return Cause(Reason.CONTROL_FLOW, because, "Look at what raised.")
+    moved = generators_apart(headers, footers)
+    if not moved:
+        return None
+    because = f"everything recorded is the same, but {and_more(moved, 3)} ended in another state"
+    remedy = "Look for a draw that depends on time, threads or another generator; later code would see it."
+    name = "torch" if moved[0].startswith("torch.") else moved[0]
+    cause = with_seeds(Cause(Reason.GENERATOR, because, remedy), name, footers)
+    return replace(cause, because=f"{because}: one run drew more") if cause.because == because else cause
+
+
+# Files and ranks
+
+
+def _short_names(a: Path, b: Path) -> tuple[str, str]:
+    """Return the ends of two paths, as long as it takes to tell them apart."""
+    one, other = (Path(os.path.abspath(path)).parts for path in (a, b))
+    for count in range(1, max(len(one), len(other)) + 1):
+        if one[-count:] != other[-count:]:
+            return "/".join(one[-count:]), "/".join(other[-count:])
+    return a.name, b.name
+
+
+def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
+    """Return the files to compare: a pair for each rank where `record` was given these paths by several."""
+    if a.exists() or b.exists():
+        return [(a, b)]
+    one, other = _files_of_ranks(a), _files_of_ranks(b)
+    if not (one and other):
+        return [(a, b)]  # reading says what is wrong with them
+    if one.keys() != other.keys():
+        values = tuple(f"{path}: ranks {', '.join(map(str, ranks))}" for path, ranks in ((a, one), (b, other)))
+        remedy = "Compare runs with the same number of ranks, or name the files of two ranks."
+        raise TraceError(explain("these traces are of different ranks", values, remedy))
+    return [(one[rank], other[rank]) for rank in one]
+
+
+def _files_of_ranks(path: Path) -> dict[int, Path]:
+    """Return the files that the ranks of a run wrote, which must be all of them; none if there is none."""
+    pattern = re.compile(rf"{re.escape(path.stem)}\.rank(\d+){re.escape(path.suffix)}")
+    files = list(path.parent.iterdir()) if path.parent.is_dir() else []
+    found = {int(match[1]): file for file in files if (match := pattern.fullmatch(file.name))}
+    ranks = sorted(found)
+    for file in found.values():
+        with TraceReader(file) as reader:
+            world_size = reader.header.get("world_size")
+        if ranks != list(range(len(ranks))) or world_size != len(ranks):
+            values = (f"found: ranks {', '.join(map(str, ranks))}", f"expected: {world_size}, as {file.name} says")
+            remedy = "Collect the files of all ranks of one run and of no other, or name the files of two ranks."
+            raise TraceError(explain(f"the traces of the ranks of {path} are not those of one run", values, remedy))
+    return {rank: found[rank] for rank in ranks}

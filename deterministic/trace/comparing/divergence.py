@@ -1,0 +1,123 @@
+"""What comparing two traces finds: the first records that differ, and how much differs after them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..file.model import Level, Site, Step, Value
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One record of a trace.
+
+    Attributes:
+        site: Its site.
+        hashes: The hash of each of the site's values.
+        index: Which record of its segment, from 0.
+        part: Which segment of its step, from 0: more where the step was cut because it grew too long.
+    """
+
+    site: Site
+    hashes: Sequence[int]
+    index: int
+    part: int = 0
+
+
+@dataclass
+class Divergence:
+    """The first record in which two traces differ.
+
+    Attributes:
+        step: The step that was under way; None where it shows at the end alone.
+        level: The level at which they were compared.
+        segment: How many steps had ended before.
+        first: The record in the first trace; None if that has none there.
+        second: The record in the second one.
+        values: The indexes of the first one's values that differ; empty where the sites do.
+        records: How many records the first trace has in this segment.
+        later_records: How many of the records after it in this step, that both have, differ too.
+        later_steps: How many steps after this one differ too.
+        realigned: After a record that only one trace has: whether records that both have were found again.
+        only_first: How many records of this step, from here on, only the first trace has.
+        only_second: And only the second one.
+        has_operations: Whether operations were recorded in this step.
+        optimizer: The class of the optimizer that makes the step; empty if that is not known.
+        aligned: After a record that only one trace has: the first that both have with other values.
+        overwritten: A record before it that differs too, and was written over before anything that is recorded read it.
+    """
+
+    step: Step | None
+    level: Level
+    segment: int = 0
+    first: Moment | None = None
+    second: Moment | None = None
+    values: list[int] = field(default_factory=list)
+    records: int = 0
+    later_records: int = 0
+    later_steps: int = 0
+    realigned: bool = False
+    only_first: int = 0
+    only_second: int = 0
+    has_operations: bool = False
+    optimizer: str = ""
+    aligned: tuple[Moment, Moment] | None = None
+    overwritten: tuple[Moment, Moment] | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a record to show for it."""
+        return self.first is not None or self.second is not None
+
+
+@dataclass
+class Comparison:
+    """What comparing two traces found.
+
+    Attributes:
+        level: The highest one that both have.
+        steps: How many steps were compared.
+        divergence: The first difference, None if there is none.
+        ended: The step that was under way where a trace ends that was not finished, if there is no difference before.
+        optimizers: How many there were.
+        has_operations: Whether operations were recorded in both, with values that they gave.
+    """
+
+    level: Level
+    steps: int = 0
+    divergence: Divergence | None = None
+    ended: Step | None = None
+    optimizers: int = 0
+    has_operations: bool = False
+
+
+def argument_of(value: Value) -> str:
+    """Return which argument an input is: what follows in its name is what the tensor is called."""
+    return value.name.partition(" ")[0]
+
+
+def corresponding(one: Site, other: Site) -> list[tuple[int, int]]:
+    """Return the indexes of the values that two records both have: inputs by argument, others by their order."""
+
+    def numbered(site: Site) -> dict[tuple[str, str, int], int]:
+        seen: Counter[tuple[str, str]] = Counter()
+        found: dict[tuple[str, str, int], int] = {}
+        for index, value in enumerate(site.values):
+            what = value.role, argument_of(value) if value.role == "input" else ""
+            found[(*what, seen[what])] = index
+            seen[what] += 1
+        return found
+
+    others = numbered(other)
+    return [(index, others[what]) for what, index in numbered(one).items() if what in others]
+
+
+def differing_values(one: Moment, other: Moment) -> list[int]:
+    """Return the indexes of the values of the first that the second has too, and has differently."""
+    return [
+        i
+        for i, j in corresponding(one.site, other.site)
+        if one.hashes[i] != other.hashes[j] or one.site.values[i].type != other.site.values[j].type
+    ]

@@ -1,0 +1,340 @@
+"""Why two traces differ: a closed list, and which of it the first difference shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from ...values.value import number_from
+from ..file.model import NO_OPTIMIZER, Role, Site
+from ..recording import storages
+from ..recording.log import key_of
+from ..recording.operations import COLLECTIVES
+from .divergence import Divergence, Moment, corresponding, differing_values
+from .wording import and_more, arguments_apart, types_apart
+
+
+class Reason(str, Enum):
+    """Why two runs differ; closed, so that a program can tell them apart."""
+
+    OPERATION = "operation"
+    GENERATOR = "generator"
+    NUMBER = "number"
+    OUTSIDE = "outside data"
+    UNTRACED_WRITE = "untraced write"
+    UNINITIALISED = "uninitialised memory"
+    CONTROL_FLOW = "control flow"
+    COLLECTIVE = "collective"
+    ENVIRONMENT = "environment"
+    CARRIED_OVER = "carried over"
+    THREAD = "another thread"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What the first difference shows.
+
+    Attributes:
+        reason: Of the closed list.
+        because: One sentence about this difference.
+        remedy: What to do next.
+    """
+
+    reason: Reason
+    because: str
+    remedy: str
+
+
+HASH_SEED = "PYTHONHASHSEED"
+"""It changes the order of sets, and nothing that is computed."""
+
+ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
+"""What the order of a set may be behind, or a generator that is not torch's."""
+
+_MAKES = re.compile(r"(arange|eye|fill|full|linspace|logspace|ones|range|scalar_tensor|zeros?)(_|_like)?")
+"""Operations that read no tensor: what they return can only be theirs."""
+
+_LENGTHS = re.compile(r"\w+ was (\d+ tensors?) in the first run, (\d+) tensors? in the second")
+
+_NUMBERS = ("float", "int", "bool")
+_PLACE_IN_EPOCH = ("epoch", "start within the epoch", "number")
+
+_SEE_MORE = 'Record with level="ops+inputs" to see more.'
+_FIND_NUMBER = "Find where it comes from: time, a counter, an unseeded generator, the order of a set."
+_FIND_CONDITION = "Look for a condition on time, a counter, or the order of a set or a directory."
+_SAME_WAY = (
+    "That is no fault: recomputing changes no value, generated code may round otherwise. Compare two runs that both do "
+    "it; where a first value is told, that is what differs beside it."
+)
+_FIND_DATA = (
+    "Look at where it is made: numpy, a file, a loader, another library's generator. make_loader and run.numpy(name) "
+    "give the same data every time."
+)
+_FIND_WRITER = "Look for .numpy(), .data_ptr(), a kernel of your own or another thread that writes it"
+_SEED_IT = "Seed it: take run.generator(name), or pass it in reproducible(generators=[...])."
+BUILD_IT = "Build it in the run itself, once the seed is set"
+_FIND_DRAW = (
+    "Seed it first: reproducible(seed=...), or `deterministic run`. If it is seeded, something drew from it before, "
+    "and not the same in every run: look for a draw that depends on time, threads or another generator."
+)
+
+
+def cause_of(
+    divergence: Divergence,
+    environment: Mapping[str, tuple[Any, Any]],
+    settings: Any = None,
+) -> Cause:
+    """Return why two traces differ.
+
+    Args:
+        divergence: Where they do.
+        environment: The differences between the headers, by name.
+        settings: What the header of the first says of them, by source.
+    """
+    cause = _cause(divergence, settings if isinstance(settings, Mapping) else {})
+    numeric = [name for name in environment if not name.endswith(HASH_SEED)]
+    if len(numeric) < len(environment) and cause.reason in ORDERED:
+        remedy = f"{HASH_SEED} differed, so sets of strings were in another order: sort them. Else: {cause.remedy}"
+        return replace(cause, remedy=remedy)
+    if numeric and cause.reason in (Reason.OPERATION, Reason.UNKNOWN):
+        return Cause(
+            Reason.ENVIRONMENT,
+            f"the two runs had different environments ({and_more(numeric, 3)}), which alone can change the bits",
+            "Run both with the same versions, settings and number of threads, and compare again.",
+        )
+    return cause
+
+
+def _cause(divergence: Divergence, settings: Mapping[str, Any]) -> Cause:
+    first, second = divergence.first, divergence.second
+    if divergence.level == "digest":
+        return _unknown('the level "digest" tells the step alone', _SEE_MORE)
+    if first is None or second is None:
+        return _nothing_there(first, second)
+    if not divergence.values:
+        return _other_site(divergence, first, second, settings)
+    if first.site.kind == "operation":
+        return _operation(divergence, first, second, settings)
+    return _no_operation(divergence, first, second)
+
+
+def _nothing_there(first: Moment | None, second: Moment | None) -> Cause:
+    if first is second is None:
+        return Cause(Reason.CONTROL_FLOW, "the runs made steps of different optimizers there", _FIND_CONDITION)
+    gone = "first" if first is None else "second"
+    because = f"the {gone} run has nothing there: it took another path, or ended earlier"
+    return Cause(Reason.CONTROL_FLOW, because, _FIND_CONDITION)
+
+
+def _other_site(divergence: Divergence, first: Moment, second: Moment, settings: Mapping[str, Any]) -> Cause:
+    one, other = first.site, second.site
+    for is_so, how in _WAYS:
+        if is_so(one) != is_so(other):
+            which = "first" if is_so(one) else "second"
+            return Cause(Reason.CONTROL_FLOW, f"the {which} run {how}, the other does not", _SAME_WAY)
+    if (
+        one.identity != other.identity
+        or (one.source == other.source and one.place != other.place)
+        or key_of(one) == key_of(other)  # one run has done it once more
+    ):
+        told = [site.place or site.name for site in (one, other)]
+        lines = f": {told[0]} in the first, {told[1]} in the second" if told[0] != told[1] else ""
+        return Cause(Reason.CONTROL_FLOW, f"the runs did different things there{lines}", _FIND_CONDITION)
+    if one.arguments != other.arguments:
+        given = arguments_apart(one, other)
+        if lengths := _LENGTHS.match(given):
+            because = f"it was given {lengths[1]} in the first run, {lengths[2]} in the second"
+            return Cause(Reason.CONTROL_FLOW, because, "Look at what fills that list.")
+        return Cause(Reason.NUMBER, f"it was given other arguments: {given}", _FIND_NUMBER)
+    apart = types_apart(one, other)
+    if one.kind == "operation":
+        differing = [index for index in differing_values(first, second) if one.values[index].role != "output"]
+        if differing or one.name.startswith("aten.lift") or divergence.level == "ops+inputs":
+            return _operation(replace(divergence, values=differing), first, second, settings, apart)
+    elif one.kind in ("batch", "input", "state"):
+        return _arrived(divergence, one.kind, apart)
+    there = f"the runs did different things there{': ' if apart else ''}{apart}"
+    return Cause(Reason.CONTROL_FLOW, there, _FIND_CONDITION)
+
+
+_WAYS: Sequence[tuple[Callable[[Site], bool], str]] = (
+    (
+        lambda site: site.phase == "recompute",
+        "computes a part of the forward pass again within the backward pass (activation checkpointing)",
+    ),
+    (lambda site: site.name.startswith("compiled "), "runs code there that torch.compile made"),
+)
+"""Ways to compute one thing, of which a run may take another: which records show it, and what it is."""
+
+
+def _operation(
+    divergence: Divergence, first: Moment, second: Moment, settings: Mapping[str, Any], apart: str = ""
+) -> Cause:
+    """Return why an operation wrote something else, from what it was given; `apart` says that it is of other types."""
+    values = first.site.values
+
+    def differing(role: Role) -> int | None:
+        return next((index for index in divergence.values if values[index].role == role), None)
+
+    if (index := differing("generator")) is not None:
+        name = values[index].name
+        because = f"the state of its generator ({name}) differed before the draw"
+        return Cause(Reason.GENERATOR, because, _SEED_IT if name.startswith("own") else _FIND_DRAW)
+    if (index := differing("number")) is not None:
+        return _number(first, second, index)
+    if (index := differing("input")) is not None:
+        return _input(first, second, index)
+    if first.site.name.startswith("aten.lift"):
+        because = "the data from outside torch that the tensor was made of differed"
+        return Cause(Reason.OUTSIDE, f"{because}: {apart}" if apart else because, _FIND_NUMBER)
+    if first.site.name.partition(".")[0] in COLLECTIVES:
+        return _collective("this collective")
+    if divergence.level != "ops+inputs":
+        because = "its inputs were not recorded: the operation may have given two answers, or memory been written past"
+        return _unknown(f"{because} torch", 'Record with level="ops+inputs" to tell.')
+    if not _MAKES.fullmatch(_basename(first)) and all(value.role == "output" for value in values):
+        return _unknown("nothing of what it read could be recorded", "Observe what it is called with.")
+    because = "the operation gave two answers to one question: its inputs, numbers and generator were the same"
+    return Cause(Reason.OPERATION, f"{because}, but {apart}" if apart else because, _other_kernel(first, settings))
+
+
+def _basename(moment: Moment) -> str:
+    """Return "zeros" of "aten.zeros.default"."""
+    return moment.site.name.split(".")[1] if "." in moment.site.name else ""
+
+
+def _other_kernel(moment: Moment, settings: Mapping[str, Any]) -> str:
+    if not moment.site.name.startswith("aten."):
+        return "It is not one of torch's own, so no setting covers it: its kernel must be made deterministic."
+    how = settings.get("torch.deterministic_algorithms")
+    if not isinstance(how, Mapping):
+        how = {}
+    if how.get("enabled") is False:
+        return "Deterministic algorithms were off: turn them on, reproducible(deterministic=True)."
+    if how.get("warn_only"):
+        return "Deterministic algorithms were on with warn_only=True, which lets others run: pass warn_only=False."
+    if how.get("enabled"):
+        return (
+            "Deterministic algorithms were on: a kernel that is not covered. Replace the operation, run it on one "
+            "thread (num_threads=1) or on the CPU, and report it to PyTorch."
+        )
+    return "torch.use_deterministic_algorithms(True), which reproducible() sets; if it was set, another kernel."
+
+
+def _number(first: Moment, second: Moment, index: int) -> Cause:
+    value = first.site.values[index]
+    there = dict(corresponding(first.site, second.site)).get(index, index)
+    one = number_from(value.type, first.hashes[index])
+    other = number_from(second.site.values[there].type, second.hashes[there])
+    name = value.name or first.site.name or "what was returned"
+    because = f"a Python number differed: {name} was {one!r} in the first run, {other!r} in the second"
+    return Cause(Reason.NUMBER, because, _FIND_NUMBER)
+
+
+def _input(first: Moment, second: Moment, index: int) -> Cause:
+    value = first.site.values[index]
+    there = second.site.values[dict(corresponding(first.site, second.site))[index]]
+    origin, _, place = (value.origin or there.origin).partition(" ")
+    at = f" at {place}" if place else ""
+    apart = "" if value.type == there.type else f": {value.type} in the first run, {there.type} in the second"
+    if origin == storages.UNINITIALISED:
+        because = f"it read uninitialised memory, allocated{at}"
+        remedy = (
+            "Fill it: torch.zeros instead of torch.empty. (With deterministic algorithms on, torch fills it itself.)"
+        )
+        return Cause(Reason.UNINITIALISED, because, remedy)
+    if origin == storages.THREAD:
+        because = f"another thread wrote what it read{at}, and nothing orders the two"
+        remedy = "Join the thread or take a lock before the result is read, and give each thread an order of its own."
+        return Cause(Reason.THREAD, because, remedy)
+    if origin == storages.COLLECTIVE:
+        return _collective(f"a collective{at}")
+    if origin == storages.EARLIER:
+        return _carried_over(
+            f"its input {value.name or value.type} was there before the run began, and had changed{apart}"
+        )
+    if origin == storages.OUTSIDE:
+        because = f"its input {value.name or value.type} came from outside torch, and differed when it arrived{apart}"
+        return Cause(Reason.OUTSIDE, because, _FIND_DATA)
+    if apart:
+        because = (
+            f"its input {value.name or value.type} was another part of what was computed, or in another shape{apart}"
+        )
+        return Cause(Reason.CONTROL_FLOW, because, "Look at how it is reshaped: such views are not recorded.")
+    because = (
+        f"its input {value.name or value.type} was written past torch's dispatcher since a recorded operation last "
+        "wrote or read it, or it is another part of the same memory"
+    )
+    return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for another part of what unbind returned.")
+
+
+# What is no operation
+
+
+def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Cause:
+    kind, index = first.site.kind, divergence.values[0]
+    value = first.site.values[index]
+    if kind == "batch" and value.name in _PLACE_IN_EPOCH:
+        return _elsewhere(first, second)
+    if kind == "state" and value.type in _NUMBERS:
+        return _number(first, second, index)  # an option of an optimizer
+    if kind in ("batch", "input", "state"):
+        return _arrived(divergence, kind, f"{value.name} differed" if value.name else "")
+    # A step of an optimizer has operations; where there are none, they were recorded around another step alone.
+    is_step = divergence.step is not None and divergence.step.optimizer != NO_OPTIMIZER
+    if divergence.level not in ("ops", "ops+inputs") or (is_step and not divergence.has_operations):
+        return _unknown("operations were not recorded", _SEE_MORE)
+    if value.type in _NUMBERS:
+        return _number(first, second, index)
+    if kind in ("parameter", "gradient", "optimizer state", "later state"):
+        because = f"the {kind} {value.name} was written past torch's dispatcher: no recorded operation differs"
+        return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}.")
+    if kind in ("observed", "returned") and "[" not in value.type:
+        because = "nothing that torch computed differs: it came from numpy, another library or its threads"
+        return Cause(Reason.OUTSIDE, because, _FIND_DATA)
+    return _unknown("no recorded operation differs", "Observe more values.")
+
+
+def _arrived(divergence: Divergence, kind: str, what: str) -> Cause:
+    """Return why something differed that was there before anything was computed with it."""
+    if kind == "batch":
+        return Cause(Reason.OUTSIDE, f"the loader yielded another batch: {what or 'its content differed'}", _FIND_DATA)
+    if divergence.level not in ("ops", "ops+inputs"):
+        first_used = "model's input" if kind == "input" else "state that was first used there"
+        return _unknown(f"the {first_used} differed, and what made it was not recorded", _SEE_MORE)
+    if kind == "state":
+        return _carried_over(f"{what or 'a state'} when it was first used: it was made or changed before")
+    return Cause(Reason.OUTSIDE, "the data differed when it arrived" + (f": {what}" if what else ""), _FIND_DATA)
+
+
+def _elsewhere(first: Moment, second: Moment) -> Cause:
+    """Return why a loader was elsewhere: it began there, or has yielded more."""
+    one, other = (
+        {value.name: number_from("int", bits) for value, bits in zip(moment.site.values, moment.hashes, strict=True)}
+        for moment in (first, second)
+    )
+    told = ", ".join(
+        f"{name} was {one[name]} in the first run, {other[name]} in the second"
+        for name in _PLACE_IN_EPOCH
+        if one.get(name) != other.get(name)
+    )
+    if one.get("number") == other.get("number") == 0:
+        return _carried_over(f"the loader began elsewhere: {told}")
+    return Cause(Reason.CONTROL_FLOW, f"the loader was elsewhere: {told}", _FIND_CONDITION)
+
+
+def _carried_over(because: str) -> Cause:
+    return Cause(Reason.CARRIED_OVER, because, f"{BUILD_IT}.")
+
+
+def _collective(which: str) -> Cause:
+    because = f"{which} gave another result: what another rank sent differed, or how it was put together"
+    return Cause(Reason.COLLECTIVE, because, "Look at the other ranks: the first difference is in the trace of one.")
+
+
+def _unknown(because: str, remedy: str) -> Cause:
+    return Cause(Reason.UNKNOWN, because, remedy)

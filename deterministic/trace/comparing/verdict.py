@@ -1,0 +1,275 @@
+"""What comparing two traces found, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...errors import clipped
+from ...values.value import number_from
+from ..file.model import NO_OPTIMIZER, Level, Line, Site, Step, Value
+from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
+from .reasons import Cause
+from .wording import called, plural
+
+Outcome = Literal["same", "different", "could not tell"]
+
+EXIT_CODES: Mapping[Outcome, int] = {"same": 0, "different": 1, "could not tell": 2}
+
+_NAME_WIDTH = 19
+_WIDTH = 160
+"""Columns of the text, but for lines of code."""
+
+_MOST_TOLD = 3
+_LONGEST_ENVIRONMENT = 12
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What comparing two runs found.
+
+    Attributes:
+        outcome: "same", "different" or "could not tell".
+        names: What the two are called.
+        comparison: How much was compared, and where they first differ; None if nothing was.
+        cause: Why they differ; None if they do not.
+        environment: The differences of versions and settings, by name.
+        notes: What the reader should know beside it.
+        distance: How far apart the first differing values are, in words; empty if it was not measured.
+    """
+
+    outcome: Outcome
+    names: tuple[str, str]
+    comparison: Comparison | None = None
+    cause: Cause | None = None
+    environment: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    distance: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 the same, 1 different, 2 could not tell."""
+        return EXIT_CODES[self.outcome]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the verdict as JSON data."""
+        compared = self.comparison
+        divergence = compared.divergence if compared else None
+        return {
+            "outcome": self.outcome,
+            "names": list(self.names),
+            "level": compared.level if compared else None,
+            "steps": compared.steps if compared else 0,
+            "optimizers": compared.optimizers if compared else 0,
+            "ended": compared.ended._asdict() if compared and compared.ended else None,
+            "first_difference": None if divergence is None else _divergence_data(divergence),
+            "distance": self.distance or None,
+            "reason": self.cause.reason.value if self.cause else None,
+            "because": self.cause.because if self.cause else None,
+            "remedy": self.cause.remedy if self.cause else None,
+            "environment": {name: list(pair) for name, pair in self.environment.items()},
+            "notes": list(self.notes),
+        }
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the verdict as JSON text.
+
+        Args:
+            kwargs: For `json.dumps`.
+        """
+        return json.dumps(self.as_data(), **kwargs)
+
+    def __str__(self) -> str:
+        return "\n".join([self._headline(), *(line for name, text in self.rows() for line in _lines(name, text))])
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what there is to say below the headline, as names and texts."""
+        divergence = self.comparison.divergence if self.comparison else None
+        rows = [] if divergence is None else divergence_rows(divergence, self.distance)
+        if self.cause is not None:
+            rows += [("so", self.cause.because), ("next", self.cause.remedy)]
+        if divergence is not None and (spread := _spread(divergence)):
+            rows.append(("then", spread))
+        return [*rows, *self._environment_rows(), *(("note", note) for note in self.notes)]
+
+    def _environment_rows(self) -> list[tuple[str, str]]:
+        texts = [
+            f"{name}: {clipped(str(one))} / {clipped(str(other))}" for name, (one, other) in self.environment.items()
+        ]
+        if len(texts) > _LONGEST_ENVIRONMENT:
+            rest = len(texts) - _LONGEST_ENVIRONMENT + 1
+            texts = [*texts[: _LONGEST_ENVIRONMENT - 1], f"and {rest} more differences, which the JSON has"]
+        return [("environment", text) for text in texts]
+
+    def _headline(self) -> str:
+        one, other = self.names
+        if self.comparison is None or self.outcome == "could not tell":
+            return f"could not tell whether {one} and {other} are the same"
+        if self.comparison.divergence is None:
+            steps = f", {plural(self.comparison.steps, 'step')}" if self.comparison.steps else ""
+            return f"the same: {one} and {other}{steps}, compared at the level {self.comparison.level!r}"
+        return f"different: {other} differs from {one} first {when(self.comparison.divergence.step, self.comparison)}"
+
+
+def when(step: Step | None, comparison: Comparison | None = None) -> str:
+    """Return a step in words: "at step 7 of 10", "at step 7 of optimizer 1 (SGD)" where there are several."""
+    if step is None:
+        return "at the end"
+    divergence = comparison.divergence if comparison is not None else None
+    several = step.optimizer > 0 or (comparison is not None and comparison.optimizers > 1)
+    if step.optimizer != NO_OPTIMIZER and several:
+        of = f" ({divergence.optimizer})" if divergence is not None and divergence.optimizer else ""
+        return f"at step {step.number} of optimizer {step.optimizer}{of}"
+    if step.optimizer != NO_OPTIMIZER:
+        return f"at step {step.number}" + (f" of {comparison.steps}" if comparison is not None else "")
+    if step.number:
+        return f"after {plural(step.number, 'step')}" if several else f"after step {step.number - 1}"
+    if comparison is None:
+        return "in the run"  # in which no step may have ended
+    if comparison.steps:
+        return "before the first step"
+    moment = divergence.first or divergence.second if divergence is not None else None
+    return "at the end" if moment is None else f"at {_name(moment.site)}"
+
+
+def divergence_rows(divergence: Divergence, distance: str = "") -> list[tuple[str, str]]:
+    """Return what there is to say of a first difference, as names and texts."""
+    first, second = divergence.first, divergence.second
+    moment = first or second
+    if moment is None:
+        return []
+    of = divergence.records if first is not None else None
+    rows = [("first difference", _what(moment, of)), *_line(moment.site)]
+    if first is not None and second is not None:
+        if not divergence.values:
+            rows += [("instead", _what(second, None)), *_line(second.site)]
+        else:
+            if second.site.place != first.site.place or second.site.text != first.site.text:
+                rows += _line(second.site, "other line")
+            told = _values(divergence.level, first.site, second.site, divergence.values, distance)
+            rows.append(("what differs", told))
+    if divergence.overwritten is not None:
+        what = "differs too, and was written over before any recorded operation read it"
+        rows += [
+            ("before it", f"{_what(divergence.overwritten[0], None)} {what}"),
+            *_line(divergence.overwritten[0].site),
+        ]
+    if divergence.aligned is not None:
+        one, other = divergence.aligned
+        rows += [("first value", _what(one, None)), *_line(one.site)]
+        rows.append(("what differs", _values(divergence.level, one.site, other.site, differing_values(one, other))))
+    return rows
+
+
+def _name(site: Site) -> str:
+    """Return what a record is of, in words."""
+    if site.kind == "operation":
+        return site.name.removesuffix(".default")
+    if site.kind in ("module", "result"):
+        return site.name if site.phase == "backward" else f"result of {site.name}"
+    words = {"parameter": "parameters of", "gradient": "gradients of", "optimizer state": "optimizer state of"}
+    return f"{words.get(site.kind, 'input of' if site.kind == 'input' else site.kind)} {site.name}".rstrip()
+
+
+def _what(moment: Moment, records: int | None) -> str:
+    site = moment.site
+    module = site.module or site.root_class
+    inside = f"{module} ({site.module_class})" if site.module and site.module_class else module
+    if site.phase == "backward":
+        where = f"backward of {inside}" if inside else f"backward, {site.node}"
+    else:
+        where = f"{site.phase} in {inside}".lstrip() if inside else site.phase
+    number = f"record {moment.index + 1:,}" + (f" of {records:,}" if records is not None else "")
+    part = f" in part {moment.part + 1} of the step" if moment.part else ""
+    return "   ".join(filter(None, [_name(site), where, f"({number}{part})"]))
+
+
+def _line(site: Site, name: str = "line") -> list[tuple[str, str]]:
+    """Return the innermost line outside of torch, and the innermost of the user's own if that is another."""
+    own = next((line for line in site.callers if line.is_own), None)
+    shown = [(name, Line(site.place, site.function, site.text)), ("called from", own)]
+    return [(name, _shown(line)) for name, line in shown if line is not None and line.place]
+
+
+def _shown(line: Line) -> str:
+    place = f"{line.place} in {line.function}" if line.function else line.place
+    return "   ".join(filter(None, [place, clipped(line.text, _WIDTH)]))
+
+
+def _values(level: Level, site: Site, other: Site, differing: Sequence[int], distance: str = "") -> str:
+    there = dict(corresponding(site, other))
+    told = []
+    for index in differing[:_MOST_TOLD]:
+        types = dict.fromkeys([site.values[index].type, other.values[there[index]].type])
+        told.append(f"{called(site.values[index], site)}, {' / '.join(types)}")
+    if len(differing) > _MOST_TOLD:
+        told.append(f"and {len(differing) - _MOST_TOLD} more of {len(site.values)}")
+    inputs = [index for index, value in enumerate(site.values) if value.role == "input"]
+    if level == "ops+inputs" and inputs and not set(inputs) & {*differing}:
+        told.append("its inputs are identical in both runs")
+    return "; ".join([*told, *filter(None, [distance])])
+
+
+def _spread(divergence: Divergence) -> str:
+    """Return how much differs after the first difference; empty where nothing is after it."""
+    if divergence.step is None:
+        return ""
+    of_step = "" if divergence.step == (NO_OPTIMIZER, 0, 0) else " of this step"
+    told = []
+    if alone := [
+        f"{plural(count, 'record')} only in the {which} run"
+        for count, which in ((divergence.only_first, "first"), (divergence.only_second, "second"))
+        if count
+    ]:
+        told.append(", ".join(alone))
+    if divergence.later_records:
+        told.append(f"{plural(divergence.later_records, 'later record')}{of_step} {_differ(divergence.later_records)}")
+    elif divergence.realigned:
+        told.append(f"the other records{of_step} follow in the same order and are the same")
+    if divergence.later_steps:
+        told.append(f"{plural(divergence.later_steps, 'later step')} {_differ(divergence.later_steps)}")
+    return "; ".join(told) or "nothing after it differs"
+
+
+def _differ(count: int) -> str:
+    return "differs" if count == 1 else "differ"
+
+
+def _divergence_data(divergence: Divergence) -> dict[str, Any]:
+    pairs = {"aligned": divergence.aligned, "overwritten": divergence.overwritten}
+    return {
+        **{name: value for name, value in vars(divergence).items() if name not in ("step", "first", "second")},
+        "step": None if divergence.step is None else divergence.step._asdict(),
+        "first": _moment_data(divergence.first),
+        "second": _moment_data(divergence.second),
+        **{name: pair and [*map(_moment_data, pair)] for name, pair in pairs.items()},
+    }
+
+
+def _moment_data(moment: Moment | None) -> dict[str, Any] | None:
+    if moment is None:
+        return None
+    values = [
+        {**value._asdict(), "hash": f"{bits:016x}", "number": _number(value, bits)}
+        for value, bits in zip(moment.site.values, moment.hashes, strict=True)
+    ]
+    site = {**moment.site._asdict(), "callers": [line._asdict() for line in moment.site.callers]}
+    return {**site, "record": moment.index, "part": moment.part, "values": values}
+
+
+def _number(value: Value, bits: int) -> str | None:
+    """Return a number as text, for JSON has no nan; None of what is no number, or whose bits do not tell it."""
+    number = number_from(value.type, bits)
+    return None if number is None else repr(number)
+
+
+def _lines(name: str, text: str) -> list[str]:
+    """Return a row of the text: code in one line, sentences broken where they are too long."""
+    width = _WIDTH - _NAME_WIDTH - 1
+    lines = [text] if name == "line" else textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return [
+        f"  {title:<{_NAME_WIDTH - 2}} {line}" for title, line in zip([name, *[""] * len(lines)], lines, strict=False)
+    ]

@@ -1,0 +1,1 @@
+"""What runs is written down as hashes."""

@@ -1,0 +1,183 @@
+"""The records of the running segment, and their way into the file."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from array import array
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import xxhash
+
+from ...values.bits import undispatched
+from ...values.hashes import collect
+from ...values.value import Hash
+from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Level, Segment, Site, Step
+
+LONGEST_SEGMENT = 1 << 16
+"""Records after which a segment is cut: what is held in memory stays bounded where no optimizer steps."""
+
+
+class Writer(Protocol):
+    """Where segments go."""
+
+    def write(self, segment: Segment, new_sites: Sequence[Site]) -> None:
+        """Write a segment and the sites that no earlier one had."""
+
+
+class Kept:
+    """One value of one record, kept as it is: to measure how far apart two runs are.
+
+    Args:
+        record: The number of the record in its segment.
+        value: The index of the value among the record's.
+
+    Attributes:
+        is_on: Whether the running segment is the one.
+        tensor: A copy of it on the CPU, once it has come by.
+    """
+
+    def __init__(self, record: int, value: int) -> None:
+        self.record = record
+        self.value = value
+        self.is_on = False
+        self.tensor: torch.Tensor | None = None
+
+    def wants(self, record: int) -> bool:
+        """Return whether this is its record."""
+        return self.is_on and record == self.record and self.tensor is None
+
+    def offer(self, record: int, tensors: Sequence[torch.Tensor | None]) -> None:
+        """Take the value, if this is its record."""
+        if self.wants(record) and self.value < len(tensors):
+            tensor = tensors[self.value]
+            if tensor is not None:
+                with undispatched():
+                    self.tensor = tensor.detach().cpu().clone()
+
+
+class Log:
+    """Collects records, and writes a segment when one ends.
+
+    Records may come from several threads: autograd has one for each device. When the writer fails, what it raises is
+    raised once, and nothing more is collected.
+
+    Args:
+        writer: Where to.
+        level: At "digest" the records themselves are not written.
+
+    Attributes:
+        failed: Whether the writer has failed.
+        total: How many records there were, in all segments.
+    """
+
+    def __init__(self, writer: Writer, level: Level) -> None:
+        self._writer = writer
+        self._level = level
+        self._indexes: dict[Site, int] = {}
+        self._keys = array("Q")
+        self._lengths = array("I")
+        self._is_value = bytearray()
+        self._new: list[Site] = []
+        # One list of both: Ctrl-C may come between two of Python's instructions.
+        self._records: list[tuple[int, Sequence[Hash]]] = []
+        self._later: list[tuple[int, Sequence[Hash]]] = []
+        self._steps = 0
+        self._part = 0
+        self.total = 0
+        self._lock = threading.RLock()
+        self.failed = False
+
+    @property
+    def part(self) -> int:
+        """How many segments were cut off the running step because they grew too long."""
+        return self._part
+
+    def __len__(self) -> int:
+        """Return how many records the running segment has."""
+        return len(self._records)
+
+    def site(self, site: Site) -> int:
+        """Return the index of a site, a new one for a new site."""
+        with self._lock:
+            index = self._indexes.get(site)
+            if index is None:
+                index = self._indexes[site] = len(self._indexes)
+                self._keys.append(key_of(site))
+                self._lengths.append(len(site.values))
+                self._is_value.append(LOWEST_LEVEL.get(site.kind, "values") == "values")
+                self._new.append(site)
+            return index
+
+    def add(self, site: int, hashes: Sequence[Hash]) -> None:
+        """Append a record: the index of its site, and a hash for each of the site's values."""
+        if self.failed:
+            return
+        with self._lock:
+            self._records.append((site, hashes))
+            self.total += 1
+            if len(self._records) >= LONGEST_SEGMENT:
+                self._part += 1
+                self._write(Step(NO_OPTIMIZER, self._steps, self._part))
+
+    def set_aside(self, count: int) -> None:
+        """Leave to the next segment all records but the first `count` of the whole trace."""
+        with self._lock:
+            start = max(0, count - self.total + len(self._records))
+            self._records, self._later = self._records[:start], self._records[start:]
+
+    def end_step(self, optimizer: int, count: int) -> None:
+        """End the segment with a step of an optimizer."""
+        with self._lock:
+            self._write(Step(optimizer, count))
+            self._records, self._later = self._later, []
+            self._steps += 1
+            self._part = 0
+
+    def end(self) -> None:
+        """Write what followed the last step."""
+        with self._lock:
+            self._write(Step(NO_OPTIMIZER, self._steps))
+
+    def _write(self, step: Step) -> None:
+        collected, self._records = self._records, []
+        if self.failed:
+            return
+        records = array("I", [site for site, _ in collected])
+        hashes = array("Q", collect([one for _, some in collected for one in some]))
+        keys = np.frombuffer(self._keys, np.uint64)[records] if records else np.empty(0, np.uint64)
+        digest = values_digest = digest_of(keys, np.frombuffer(hashes, np.uint64))
+        if self._level not in ("digest", "values"):
+            values_digest = self._digest_of_values(records, keys, hashes)
+        if self._level == "digest":
+            records, hashes = array("I"), array("Q")
+        new, self._new = ([], self._new) if self._level == "digest" else (self._new, [])
+        try:
+            self._writer.write(Segment(step, digest, values_digest, records, hashes), new)
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _digest_of_values(self, records: array[int], keys: np.ndarray, hashes: array[int]) -> bytes:
+        indexes = np.frombuffer(records, np.uint32) if records else np.empty(0, np.uint32)
+        is_value = np.frombuffer(self._is_value, np.bool_)[indexes] if records else np.empty(0, np.bool_)
+        lengths = np.frombuffer(self._lengths, np.uint32)[indexes] if records else np.empty(0, np.uint32)
+        return digest_of(keys[is_value], np.frombuffer(hashes, np.uint64)[np.repeat(is_value, lengths)])
+
+
+def key_of(site: Site) -> int:
+    """Return 64 bits of what two runs must agree in to be at the same site; where inputs came from is none of it."""
+    values = [(value.role, value.type, value.name) for value in site.values]
+    text = "\0".join([*site.identity, site.arguments, *("\1".join(value) for value in values)])
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def digest_of(keys: np.ndarray, hashes: np.ndarray) -> bytes:
+    """Return 16 bytes over the sites and the hashes of records, the same on every machine."""
+    digest = xxhash.xxh3_128(struct.pack("<QQ", len(keys), len(hashes)))
+    digest.update(keys.astype("<u8", copy=False).tobytes())
+    digest.update(hashes.astype("<u8", copy=False).tobytes())
+    return digest.digest()

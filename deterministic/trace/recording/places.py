@@ -1,0 +1,223 @@
+"""The user's line that an operation comes from."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+import torch
+import typing_extensions
+import wrapt
+
+from ...errors import OURS, cell
+from ...values.hashes import hash_of_text
+from ..file.model import MOST_CALLERS, Line
+from .torch_internals import BACKWARD, OPTIMIZER_STEP
+
+_CHECKPOINT_FILE = os.path.join(os.path.dirname(torch.__file__), "utils", "checkpoint.py")
+
+_INSTALLED = tuple(sorted({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}))
+
+_NOT_THE_USERS = (
+    *(os.path.dirname(module.__file__ or "") + os.sep for module in (torch, wrapt)),
+    OURS,
+    typing_extensions.__file__,  # which torch marks functions with as deprecated
+    sysconfig.get_path("scripts") + os.sep,  # commands, as deterministic and torchrun
+    "<",  # frozen and generated code
+)
+_TYPED = ("<ipython-input", "<stdin>", "<string>")
+"""What code is called that the user typed, or passed with `python -c`."""
+
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
+
+_TORCHS, _OTHERS, _OWN, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(7)
+"""What a frame on the stack can be; most are torch's, and nothing else is 0. Others': of installed packages."""
+
+_LONGEST_TEXT = 160
+
+
+class Spot:
+    """A place in the code while the program runs, and what led there: made readable by `Places.lines`.
+
+    Attributes:
+        code: The code object of the innermost function.
+        instruction: Which of its instructions is running.
+        callers: The same of those that called it, at most `MOST_CALLERS`.
+        own: Which of all these lines is the innermost of the user's own, from 0; -1 if none is.
+        innermost: What all spots have in common that are at the same line, whatever led there.
+    """
+
+    __slots__ = ("callers", "code", "innermost", "instruction", "own")
+
+    def __init__(
+        self, code: CodeType, instruction: int, callers: Sequence[tuple[CodeType, int]] = (), own: int = -1
+    ) -> None:
+        self.code = code
+        self.instruction = instruction
+        self.callers = callers
+        self.own = own
+        self.innermost = (id(code), instruction)  # to hash a code object is to hash all that is in it
+
+
+class Found(NamedTuple):
+    """The innermost spot outside of torch, and whether what was looked for was passed on the way."""
+
+    spot: Spot | None
+    passed: bool
+
+
+class _Source(NamedTuple):
+    lines: Sequence[str]
+    digest: str
+
+
+class Places:
+    """Finds the user's line, and writes it.
+
+    Args:
+        absolute: Write absolute paths. Otherwise a path is relative to the working directory or to where packages are
+            installed; of any other file only the name is written.
+        texts: Write what stands in the lines.
+    """
+
+    def __init__(self, *, absolute: bool = False, texts: bool = True) -> None:
+        self._absolute = absolute
+        self._texts = texts
+        self._sources: dict[str, _Source] = {}
+        self._directory = os.getcwd() + os.sep
+        # By id, as in `Spot.innermost`. They are kept, so no id comes to mean another.
+        self._kinds: dict[int, int] = {}
+        self._codes: list[CodeType] = []
+        self._spots: dict[tuple[int, ...], Spot] = {}
+
+    def here(self) -> Spot | None:
+        """Return the innermost spot outside of torch that led here, None if there is none on this thread."""
+        return self._look(_TORCHS).spot
+
+    def in_backward(self) -> Found:
+        """Return the user's spot within the backward pass (in a custom function, a hook, or a recomputation).
+
+        Returns:
+            It, and whether it is in a recomputation.
+        """
+        # Without the engine on the stack this is a thread of its own, and all there is was called by it.
+        return self._look(_CHECKPOINT, until=_BACKWARD)
+
+    def in_optimizer(self) -> Found:
+        """Return the user's spot, and whether an optimizer's step is under way."""
+        return self._look(_OPTIMIZER)
+
+    def _look(self, wanted: int, until: int = -1) -> Found:
+        """Walk outwards to the frame of the kind that is wanted, none for `_TORCHS`, or to one of the kind `until`."""
+        frame: FrameType | None = sys._getframe(2)
+        kinds = self._kinds
+        chain: list[FrameType] = []
+        own, passed = -1, not wanted
+        while frame is not None:
+            kind = kinds.get(id(frame.f_code), _UNKNOWN)
+            if kind:
+                if kind == _UNKNOWN:
+                    kind = self._kind(frame.f_code)
+                if kind == until:
+                    break
+                if kind == _OWN and own < 0:
+                    own = min(len(chain), MOST_CALLERS)
+                    del chain[own:]
+                    chain.append(frame)
+                elif kind in (_OTHERS, _OWN) and len(chain) <= MOST_CALLERS:
+                    chain.append(frame)
+                passed = passed or kind == wanted
+                if passed and own >= 0 and len(chain) > MOST_CALLERS:
+                    break
+            frame = frame.f_back
+        return Found(self._spot(chain, own) if chain else None, passed)
+
+    def _kind(self, code: CodeType) -> int:
+        kind = self._kinds.get(id(code))
+        if kind is None:
+            self._codes.append(code)
+            kind = self._kinds[id(code)] = kind_of(code)
+        return kind
+
+    def _spot(self, chain: Sequence[FrameType], own: int) -> Spot:
+        key = tuple([number for frame in chain for number in (id(frame.f_code), frame.f_lasti)])
+        spot = self._spots.get(key)
+        if spot is None:
+            (code, instruction), *callers = ((frame.f_code, frame.f_lasti) for frame in chain)
+            spot = self._spots[key] = Spot(code, instruction, callers, own)
+        return spot
+
+    def place(self, spot: Spot | None) -> str:
+        """Return the innermost line of a spot, "models.py:17"; empty if there is no spot."""
+        return "" if spot is None else self._line(spot.code, spot.instruction).place
+
+    def lines(self, spot: Spot | None) -> dict[str, Any]:
+        """Return what a site says of a spot, by the names of its fields; nothing if there is no spot."""
+        if spot is None:
+            return {}
+        innermost = self._line(spot.code, spot.instruction)
+        callers = tuple(
+            self._line(*caller)._replace(is_own=number == spot.own) for number, caller in enumerate(spot.callers, 1)
+        )
+        source = self._source(spot.code.co_filename)
+        place, function, text, _ = innermost
+        return {"place": place, "function": function, "text": text, "source": source.digest, "callers": callers}
+
+    def _line(self, code: CodeType, instruction: int) -> Line:
+        number = next(
+            (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None),
+            code.co_firstlineno,
+        )
+        lines = self._source(code.co_filename).lines if self._texts else ()
+        text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        return Line(f"{self._path(code.co_filename)}:{number}", code.co_name, text[:_LONGEST_TEXT])
+
+    def _source(self, filename: str) -> _Source:
+        """Read a file that code is from, once; a relative name is no path, for which Python would search others."""
+        source = self._sources.get(filename)
+        if source is None:
+            lines: list[str] = []
+            if os.path.isabs(filename):
+                linecache.checkcache(filename)  # another run of this process may have read what it was before
+                lines = linecache.getlines(filename)
+            elif filename in linecache.cache:  # of a cell
+                lines = linecache.getlines(filename)
+            digest = f"{hash_of_text(''.join(lines)):016x}" if lines else ""
+            source = self._sources[filename] = _Source(lines, digest)
+        return source
+
+    def _path(self, filename: str) -> str:
+        if spoken := cell(filename):
+            return spoken
+        if self._absolute:
+            return os.path.abspath(filename)
+        for root in (*_INSTALLED, self._directory):
+            if filename.startswith(root):
+                return Path(filename[len(root) :]).as_posix()
+        return os.path.basename(filename) if os.path.isabs(filename) else Path(filename).as_posix()
+
+
+def kind_of(code: CodeType) -> int:
+    """Return what a frame with this code is."""
+    if code is BACKWARD:
+        return _BACKWARD
+    if code is OPTIMIZER_STEP:
+        return _OPTIMIZER
+    if code.co_filename == _CHECKPOINT_FILE:
+        return _CHECKPOINT
+    if not is_users(code.co_filename):
+        return _TORCHS
+    return _OTHERS if code.co_filename.startswith(_INSTALLED) else _OWN
+
+
+def is_users(filename: str) -> bool:
+    """Return whether a file is neither Python's, nor torch's, nor this library's."""
+    if filename.startswith(_NOT_THE_USERS):
+        return filename.startswith(_TYPED)
+    return not filename.startswith(_STANDARD_LIBRARY) or filename.startswith(_INSTALLED)

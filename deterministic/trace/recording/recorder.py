@@ -1,0 +1,325 @@
+"""The recorder: puts the hooks and the dispatch mode in place, and takes them away again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import cache
+from typing import Any
+
+import torch
+
+from ...values.bits import row_of_values, undispatched
+from ..file.model import LEVELS, NO_OPTIMIZER, Kind, Level
+from .active import ACTIVE
+from .attribution import Attribution
+from .by_hand import ByHand, Tensors
+from .compiled import CompiledRegions
+from .dispatch import OperationMode
+from .drafts import Drafts
+from .generators import global_states
+from .log import Kept, Log, Writer
+from .modules import OUTSIDE, ModuleName, Modules
+from .observations import Observations, Pause, leaves
+from .places import Places
+from .seeding import Seeding, watch
+from .states import States
+from .steps import Steps
+from .storages import Storages
+from .threads import ThreadWatch, works_for
+from .torch_internals import current_node, keyword_arguments, storage_key
+
+MOST_OVERWRITTEN = 256
+"""Steps of which it is noted what was written over before anything read it, and records of one step."""
+
+
+class Recorder:
+    """Records what this thread does between `start` and `stop`; in a forked child of the process it does nothing.
+
+    Args:
+        writer: Where segments go.
+        level: What to record.
+        segment: Record operations in the segment of this number alone, from 0, and up to the level "values" elsewhere;
+            None: in all of them.
+        absolute_paths: Write absolute paths.
+        source: Write what stands in the lines.
+        on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
+            user's `optimizer.step()`.
+        kept: A value to keep, of a record of `segment`.
+        earlier: Tell memory that is there when it starts from what comes from outside torch.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        level: Level,
+        *,
+        segment: int | None = None,
+        absolute_paths: bool = False,
+        source: bool = True,
+        on_step: Callable[[int], None] = lambda steps: None,
+        kept: Kept | None = None,
+        earlier: bool = False,
+    ) -> None:
+        self._level = level
+        self._earlier = earlier
+        self._segment = segment
+        self._on_step = on_step
+        self._log = Log(writer, level)
+        self._places = Places(absolute=absolute_paths, texts=source)
+        self._storages = Storages(self._log.__len__)
+        self._pause = Pause()
+        self._kept = kept
+        self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
+        self._drafts.first_seed = None if segment is None else torch.default_generator.initial_seed()
+        self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
+        self._overwritten: dict[str, list[int]] = {}
+        self._modules = Modules(self._on_root, self._on_return)
+        self._states = States(self._observations, self._modules.name_of)
+        self._attribution = Attribution(self._modules, self._places, self._states.owner)
+        self._steps = Steps(self._observations, self._states, self._on_optimizer, self._on_optimizer_done)
+        self._by_hand = ByHand(self._observations.read, self._on_backward, self._on_step_by_hand)
+        self._threads = ThreadWatch(self._storages, self._places)
+        self._compiled = CompiledRegions(self._drafts, self._attribution, self._pause, self._is_recording_operations)
+        self._mode: OperationMode | None = None
+        self._steps_in_backward: bool | None = None
+        self._thread = threading.get_ident()
+        self._undo = ExitStack()
+        self.seeded: list[Seeding] = []
+        self.compared = 0
+        """How many records there are that say what was computed: not what it was computed from."""
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps there were."""
+        return self._steps.total
+
+    @property
+    def failed(self) -> bool:
+        """Whether writing has failed: what that raised was raised then, and the trace ends there."""
+        return self._log.failed
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the footer of a trace says: how much there is to compare, and what was not seen."""
+        return {
+            "steps": self.steps,
+            "compared": self.compared,
+            **self._observations.missed,
+            "steps_of_other_threads": self._steps.missed,
+            "generators": global_states(),
+            "overwritten": self._overwritten,
+            "seeded": self.seeded,
+        }
+
+    def start(self) -> None:
+        """Begin to record."""
+        _prepare_process()
+        if self._earlier:
+            self._storages.mark_alive()
+        try:
+            self._begin(self._modules)
+            self._begin(self._steps)
+            self._begin(self._by_hand)
+            self._watch_operations()
+            self._undo.callback(watch)
+            ACTIVE.append(self)
+            self._undo.callback(lambda: ACTIVE.remove(self))
+            watch()
+            self._undo.callback(self._close_window, force=True)
+            self._open_window()
+        except BaseException:
+            self.stop()
+            raise
+
+    def finish(self) -> None:
+        """Record what only the end shows; call it before `stop`, if nothing was raised."""
+        self._by_hand.look(is_end=True)
+        self.compared += self._states.look(is_end=True) > 0
+
+    def stop(self) -> None:
+        """Record no more, and take everything away that `start` put in place. Again it does nothing."""
+        self._undo.close()
+        self._storages.clear()  # threads that go on have it still
+
+    def _begin(self, watch: Any) -> None:
+        self._undo.callback(watch.stop)  # first, for Ctrl-C may come in the middle of it
+        watch.start()
+
+    def _watch_operations(self) -> None:
+        if self._has("ops"):
+            self._begin(self._threads)
+            self._begin(self._compiled)
+
+    def end(self) -> None:
+        """Write what followed the last step; call it last."""
+        self._note_overwritten(NO_OPTIMIZER, self.steps)
+        self._log.end()
+
+    def _note_overwritten(self, optimizer: int, count: int) -> None:
+        records = self._storages.take_overwritten()
+        # Of a step that was cut into parts, records are counted anew in each.
+        if records and not self._log.part and len(self._overwritten) < MOST_OVERWRITTEN:
+            self._overwritten[f"{optimizer} {count}"] = records[:MOST_OVERWRITTEN]
+
+    def observe(self, name: str, value: Any) -> None:
+        """Record a value that the user wants compared; of a single number the number, too, so that it can be drawn."""
+        with suppress(TypeError), undispatched():  # it may have no values that can be read
+            row = row_of_values(value) if isinstance(value, torch.Tensor) else None
+            if row is not None and row.numel() == 1 and not row.is_complex():
+                value = {"": value, "value": row.item()}
+        self._add("observed", name, value)
+
+    def returned(self, value: Any) -> None:
+        """Record what the recorded function returned."""
+        if value is not None:
+            self._add("returned", "", value)
+
+    def batch(self, epoch: int, start: int, number: int, batch: Any) -> None:
+        """Record what a loader yielded.
+
+        Args:
+            epoch: Of which epoch.
+            start: Where in the epoch the iterator started.
+            number: How many batches it had yielded before.
+            batch: The batch.
+        """
+        values = {"epoch": epoch, "start within the epoch": start, "number": number, "content": batch}
+        self._add("batch", "of a loader", values, beside=3, spot=self._places.here())
+
+    def _add(self, kind: Kind, title: str, value: Any, *, beside: int = 0, **where: Any) -> None:
+        """Add a record; `beside`: how many of its values say nothing of what was computed."""
+        if threading.get_ident() == self._thread:
+            self._by_hand.look()
+            self.compared += self._observations.add(kind, title, [("", value)], **where) > beside
+
+    def _has(self, level: Level) -> bool:
+        return LEVELS.index(self._level) >= LEVELS.index(level)
+
+    # Modules
+
+    def _on_root(self, module: torch.nn.Module, name: ModuleName, arguments: Any, is_new: bool) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        self._by_hand.look()
+        self._open_window()
+        spot = self._places.here()
+        if is_new and not name.path:  # else it was met as a part of another
+            for path, tensor in self._states.meet(module, spot):
+                self._storages.call(tensor, path)
+        if current_node() is None:
+            keywords = keyword_arguments()
+            given = [*arguments, keywords] if keywords else arguments
+            self._observations.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
+
+    def _on_return(self, name: ModuleName, result: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        phase = "forward" if current_node() is None else "recompute"
+        is_root = phase == "forward" and self._modules.current() is OUTSIDE
+        if is_root:
+            self._add("result", name.own, result, phase=phase, module=name, spot=self._places.here())
+        if not self._has("modules") or not self._is_in_window():
+            return
+        if not is_root:
+            self._add("module", name.own, result, phase=phase, module=name)
+        for index, tensor in enumerate(leaf for _, leaf in leaves("", result) if isinstance(leaf, torch.Tensor)):
+            # A hook on a leaf would stay there for good.
+            if tensor.requires_grad and not tensor.is_leaf and phase == "forward":
+                self._watch_gradient(tensor, name, index)
+
+    def _watch_gradient(self, tensor: torch.Tensor, name: ModuleName, index: int) -> None:
+        def record(gradient: torch.Tensor) -> None:
+            if self in ACTIVE and self._is_in_window() and works_for(self._thread):
+                title = f"gradient of output {index}"
+                self._observations.add("module", title, [("", gradient)], phase="backward", module=name)
+
+        tensor.register_hook(record)
+
+    # Steps
+
+    def _on_backward(self, leaves: Tensors, gradients: Sequence[torch.Tensor | None]) -> None:
+        named = self._steps.named(leaves)
+        values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
+        self.compared += self._observations.add("gradient", "a backward pass", values) > 0
+        self._drafts.leaves, self._drafts.leaves_until = {*map(storage_key, leaves)}, 0
+        self._open_window()
+
+    def _on_step_by_hand(self, leaves: Tensors) -> None:
+        if self._drafts.leaves_until:
+            self._log.set_aside(self._drafts.leaves_until)  # what follows the update is the next step's
+            self._storages.forget_overwritten(len(self._log))
+        self._steps.by_hand(leaves)
+
+    def _on_optimizer(self, closure: Any) -> Any:
+        self._by_hand.stop()
+        self._drafts.leaves = ()
+        self._close_window()
+        self._attribution.optimizers_running += 1
+        if closure is None:
+            return None
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            # It is the training step that runs in here, not the optimizer.
+            running, self._attribution.optimizers_running = self._attribution.optimizers_running, 0
+            try:
+                return closure(*args, **kwargs)
+            finally:
+                self._attribution.optimizers_running = running
+
+        return run
+
+    def _on_optimizer_done(self, optimizer: int, count: int, is_compared: bool) -> None:
+        self._attribution.optimizers_running = max(0, self._attribution.optimizers_running - 1)
+        self._attribution.end_step()
+        self.compared += is_compared
+        self._states.look()
+        self._note_overwritten(optimizer, count)
+        self._log.end_step(optimizer, count)
+        self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
+        self._close_window()
+        self._open_window()
+        self._on_step(self.steps)
+
+    # The window in which operations are recorded
+
+    def _is_in_window(self) -> bool:
+        # Where a step by hand ends is seen later: until then the next one may have begun.
+        ahead = 1 if self._by_hand.waiting else 0
+        return self._segment is None or self.steps <= self._segment <= self.steps + ahead
+
+    def _is_recording_operations(self) -> bool:
+        return self._mode is not None and self._mode.is_on
+
+    def _open_window(self) -> None:
+        is_open = self._is_in_window()
+        if self._kept is not None:
+            self._kept.is_on = self._segment in (None, self.steps)
+        if not self._has("ops"):
+            return
+        # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the
+        # mode has to be there all the time. Whether they do the first step tells.
+        if self._mode is None and (is_open or self._steps_in_backward is not False) and current_node() is None:
+            self._mode = OperationMode(self._drafts, self._attribution, self._pause)
+            self._mode.enter()
+        if self._mode is not None:
+            self._mode.turn(on=is_open)
+
+    def _close_window(self, *, force: bool = False) -> None:
+        if self._mode is not None and (force or not self._is_in_window()):
+            self._mode.turn(on=False)
+            if force or (not self._steps_in_backward and current_node() is None):
+                self._mode.leave()
+                self._mode = None
+
+
+@cache
+def _prepare_process() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _abandon_all() -> None:
+    for recorder in [*ACTIVE]:
+        recorder.stop()

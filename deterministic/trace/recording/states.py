@@ -1,0 +1,94 @@
+"""Parameters and buffers, as they were when their module was met and as steps and everything else have left them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
+from operator import ne
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ...values.hashes import collect
+from ..file.model import Kind
+from .modules import ModuleName
+from .names import ParameterNames
+from .observations import Observations
+from .places import Spot
+from .torch_internals import storage_key
+
+Named: TypeAlias = "Sequence[tuple[str, torch.Tensor]]"
+
+_STEPPED = "stepped"
+
+
+class States(ParameterNames):
+    """Records the state of outermost modules, and what else has changed than by steps. Keeps none of it alive.
+
+    Args:
+        observations: Where records go.
+        name_of: Tells what a module is called.
+    """
+
+    def __init__(self, observations: Observations, name_of: Callable[[torch.nn.Module], ModuleName]) -> None:
+        super().__init__()
+        self._observations = observations
+        self._name_of = name_of
+        self._roots: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+        self._marks: Any = WeakIdKeyDictionary()  # of each tensor as it was last recorded, as are these:
+        self._hashes: Any = WeakIdKeyDictionary()
+
+    def meet(self, module: torch.nn.Module, spot: Spot | None) -> Named:
+        """Record the state of an outermost module that is called for the first time, and return it."""
+        state = self.learn(module, self._name_of)
+        if state:
+            self._roots.add(module)
+            self._add("state", module, "when it was first called", state, spot)
+        return state
+
+    def step(self, title: str, parameters: Named) -> int:
+        """Record parameters as a step left them, and return how many can be compared."""
+        self._marks.update((parameter, _STEPPED) for _, parameter in parameters)
+        return self._observations.add("parameter", title, parameters, seen=self._hashes)
+
+    def look(self, *, is_end: bool = False) -> int:
+        """Record what else has been written or is new; at the end also what `.data` changed, which counts no versions.
+
+        Returns:
+            How much of that can be compared.
+        """
+        compared = 0
+        for module in list(self._roots):
+            changed = [*(self._changed(module) if is_end else self._moved(module))]
+            if not all(map(self.path, changed)):
+                self.learn(module, self._name_of)
+            if changed:
+                named = [(self.path(tensor), tensor) for tensor in changed]
+                compared += self._add("later state", module, "after a step" if not is_end else "at the end", named)
+        return compared
+
+    def _add(self, kind: Kind, module: torch.nn.Module, when: str, state: Named, spot: Spot | None = None) -> int:
+        self._marks.update((tensor, _mark_of(tensor)) for _, tensor in state)
+        name = self._name_of(module)
+        title = f"{name.own} {when}"
+        return self._observations.add(kind, title, state, module=name, spot=spot, seen=self._hashes)
+
+    def _moved(self, module: torch.nn.Module) -> Iterator[torch.Tensor]:
+        for part in module.modules():
+            own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+            own = [tensor for tensor in own if self._marks.get(tensor) != _STEPPED]
+            # Batch normalisation counts no version of what it writes, but does of how many batches it has seen.
+            if any(self._marks.get(tensor) != _mark_of(tensor) for tensor in own):
+                yield from own
+
+    def _changed(self, module: torch.nn.Module) -> Iterator[torch.Tensor]:
+        state = [*module.parameters(), *module.buffers()]
+        before = collect([self._hashes.get(tensor, 0) for tensor in state])
+        return compress(state, map(ne, before, self._observations.read(state)))
+
+
+def _mark_of(tensor: torch.Tensor) -> Any:
+    """Return what is another value after most changes of a tensor."""
+    return None if tensor.is_inference() else tensor._version, storage_key(tensor)

@@ -1,0 +1,180 @@
+"""Where the memory that operations read got its content from."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from ...values.value import is_plain
+from .torch_internals import storage_key
+
+if TYPE_CHECKING:
+    from .places import Spot
+
+OUTSIDE = "outside"
+"""No traced operation wrote it, and none has read it before: it came from numpy, a file, another process."""
+
+EARLIER = "earlier"
+"""It was there before the recording began, whoever holds it."""
+
+UNINITIALISED = "uninitialised"
+"""It was allocated and not, or not wholly, written since."""
+
+THREAD = "thread"
+"""Another thread wrote it."""
+
+COLLECTIVE = "collective"
+"""A collective that was still under way wrote it."""
+
+SEEN = ""
+
+FEWEST = 1 << 12
+"""Storages that are remembered before those that are gone are looked for."""
+
+
+class _Known(NamedTuple):
+    reference: StorageWeakRef
+    origin: str
+    spot: Spot | None
+    name: str
+
+
+class Storages:
+    """Remembers, of each storage, where its content came from. Thread-safe: other threads mark what they write.
+
+    A storage is remembered by a weak reference, so it is freed when it would be, and its key is not used for another
+    one while it is remembered here.
+
+    Args:
+        record: Tells the number of the record that is being put together.
+    """
+
+    def __init__(self, record: Callable[[], int] = lambda: 0) -> None:
+        self._known: dict[Any, _Known] = {}
+        self._most = FEWEST
+        self._record = record
+        self._unread: dict[Any, list[int]] = {}
+        self._overwritten: list[int] = []
+
+    def __len__(self) -> int:
+        """Return how many storages are remembered."""
+        return len(self._known)
+
+    def is_seen(self, tensor: torch.Tensor) -> bool:
+        """Note that a tensor is read, and return whether all that is in its memory was recorded before."""
+        key = storage_key(tensor)
+        self._unread.pop(key, None)
+        known = self._known.get(key)
+        return known is not None and not known.origin
+
+    def read(self, tensor: torch.Tensor) -> tuple[str, Spot | None, str]:
+        """Note that a tensor is read: it counts as seen from now on, but for uninitialised memory.
+
+        Returns:
+            The origin of what is in it, the place that goes with that, and what it is called.
+        """
+        key = storage_key(tensor)
+        self._unread.pop(key, None)
+        known = self._known.get(key)
+        if known is None:
+            if key is None:
+                return SEEN, None, ""
+            self.mark(tensor, SEEN)
+            return OUTSIDE, None, ""
+        if known.origin in (THREAD, EARLIER) or (known.origin == COLLECTIVE and _is_whole(tensor)):
+            self.mark(tensor, SEEN)
+        return known[1:]
+
+    def is_there(self, tensor: torch.Tensor) -> bool:
+        """Return whether what is in a tensor's memory may be read: it was written, and not by what is under way."""
+        known = self._known.get(storage_key(tensor))
+        return known is None or known.origin not in (UNINITIALISED, COLLECTIVE)
+
+    def name(self, tensor: torch.Tensor) -> str:
+        """Return what a tensor's memory is called; empty if it has no name."""
+        known = self._known.get(storage_key(tensor))
+        return "" if known is None else known.name
+
+    def made(self, tensor: torch.Tensor) -> str:
+        """Note that an operation returned a tensor of its own making, and return what it is called."""
+        key = storage_key(tensor)
+        self._unread.setdefault(key, []).append(self._record())
+        known = self._known.get(key)
+        if known is None or known.origin:
+            self.mark(tensor, SEEN)
+        return "" if known is None else known.name
+
+    def wrote(self, tensor: torch.Tensor, *, wholly: bool) -> str | None:
+        """Note that an operation wrote a tensor that it was given, all of it or an unknown part.
+
+        Uninitialised memory stays what it is until all of it was written at once.
+
+        Returns:
+            What it is called; None if a part of it is still uninitialised.
+        """
+        key = storage_key(tensor)
+        known = self._known.get(key)
+        is_whole = wholly and _is_whole(tensor)
+        if known is not None and known.origin == UNINITIALISED and not is_whole:
+            return known.name if wholly else None
+        if is_whole:
+            self._overwritten += self._unread.pop(key, ())
+        return self.made(tensor)
+
+    def forget_overwritten(self, start: int) -> None:
+        """Leave out of what was written over what the records from this number on had written."""
+        self._overwritten = [record for record in self._overwritten if record < start]
+
+    def take_overwritten(self) -> list[int]:
+        """Return the records of which something was written over before anything read it, and begin anew."""
+        self._unread.clear()
+        taken, self._overwritten = sorted({*self._overwritten}), []
+        return taken
+
+    def mark(self, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None) -> None:
+        """Note where the content of a tensor's storage came from, and what it is called if that is new."""
+        key = storage_key(tensor)
+        if key is None:
+            return
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= self._most:
+                self._forget_freed()
+            known = _Known(StorageWeakRef(tensor.untyped_storage()), origin, spot, "")
+        self._known[key] = _Known(known.reference, origin, spot, known.name if name is None else name)
+
+    def call(self, tensor: torch.Tensor, name: str) -> None:
+        """Let memory that a tensor has for itself be called `name` in records."""
+        if storage_key(tensor) is not None and _is_whole(tensor):
+            self.mark(tensor, SEEN, name=name)
+
+    def mark_alive(self) -> None:
+        """Note that the memory of every tensor that is alive was there before; it takes some 0.1 us for each object."""
+        # No code of the user's is run: isinstance would ask for __class__, and a subclass for its attributes.
+        with torch._C.DisableTorchFunctionSubclass():
+            for thing in gc.get_objects():
+                if issubclass(type(thing), torch.Tensor) and is_plain(thing):
+                    self.mark(thing, EARLIER)
+                    if thing.is_leaf and thing.grad is not None:
+                        self.mark(thing.grad, EARLIER)
+
+    def clear(self) -> None:
+        """Remember nothing."""
+        self._known.clear()
+        self._unread.clear()
+
+    def _forget_freed(self) -> None:
+        """Let go of storages that are gone: now and then, so that its time is spread over many operations."""
+        for key, known in list(self._known.items()):
+            if known.reference.expired():
+                self._known.pop(key, None)
+        self._most = max(FEWEST, 2 * len(self._known))
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is all that there is in its storage."""
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()

@@ -1,0 +1,164 @@
+"""What `verify` found."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..trace.comparing.compare import Divergence
+from ..trace.comparing.verdict import EXIT_CODES, Outcome, Verdict, when
+from .curves import Curves
+from .markup import details, paragraph, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found; true if the runs were bit-exact.
+
+    Attributes:
+        title: What was run.
+        outcome: "same": bit-exact; "different"; "could not tell".
+        runs: How many repetitions there were before the verdict.
+        steps: How many optimizer steps the first had.
+        seconds: How long each took.
+        verdict: Where the first two runs that differ do, and why; None if none do.
+        reasons: Why it could not tell; empty if it could.
+        notes: What the reader should know beside it.
+        curves: What the runs can be drawn by.
+        differs: What differs though no bit that was compared does: a line of the output; empty if nothing does.
+    """
+
+    title: str
+    outcome: Outcome
+    runs: int
+    steps: int
+    seconds: Sequence[float]
+    verdict: Verdict | None
+    reasons: Sequence[str]
+    notes: Sequence[str]
+    curves: Curves
+    differs: str = ""
+
+    def __bool__(self) -> bool:
+        return self.outcome == "same"
+
+    @property
+    def exit_code(self) -> int:
+        """0 bit-exact, 1 different, 2 could not tell."""
+        return EXIT_CODES[self.outcome]
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """Where the first two runs that differ do; None if none do."""
+        comparison = self.verdict.comparison if self.verdict is not None else None
+        return comparison.divergence if comparison is not None else None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        return {
+            "title": self.title,
+            "outcome": self.outcome,
+            "runs": self.runs,
+            "steps": self.steps,
+            "seconds": list(self.seconds),
+            "verdict": None if self.verdict is None else self.verdict.as_data(),
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "differs": self.differs,
+            "numbers": [curve.as_data() for curve in self.curves.numbers],
+        }
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the report as JSON text.
+
+        Args:
+            kwargs: For `json.dumps`.
+        """
+        return json.dumps(self.as_data(), **kwargs)
+
+    @property
+    def headline(self) -> str:
+        """What was found, in one line."""
+        steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        if self.outcome == "same":
+            return f"bit-exact: {self.runs} runs of {self.title}, {steps} each"
+        if self.differs:
+            return f"the bits compared are the same, but {self.differs}: {self.runs} runs of {self.title}, {steps} each"
+        if self.outcome == "could not tell":
+            return f"could not tell whether {self.title} is bit-exact, after {self.runs} runs"
+        if self.verdict is None or self.divergence is None:
+            return f"not reproducible: {self.title}"
+        one, other = self.verdict.names
+        first = when(self.divergence.step, self.verdict.comparison)
+        return f"not reproducible: {other} of {self.title} differs from {one} first {first}"
+
+    def __str__(self) -> str:
+        lines = [self.headline]
+        if self.outcome == "different" and self.verdict is not None:
+            lines += str(self.verdict).splitlines()[1:]  # its own headline says less
+        lines += [f"  {reason}" for reason in self.reasons]
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        colour = {"same": "#1a7f37", "different": "#cf222e", "could not tell": "#9a6700"}[self.outcome]
+        rows = [("reason", reason) for reason in self.reasons]
+        if self.outcome == "different" and self.verdict is not None:
+            cause = self.verdict.cause
+            rows = [(name, text) for name, text in self.verdict.rows() if cause is None or text != cause.because]
+            if cause is not None:
+                rows.insert(0, ("reason", f"{cause.reason.value}: {cause.because}"))
+        highlighted = [index for index, (name, _) in enumerate(rows) if name == "reason"]
+        rows += [("note", note) for note in self.notes]
+        return "".join(
+            [
+                paragraph(self.headline, colour),
+                table(rows, highlighted=highlighted),
+                self._picture(),
+                details("JSON", self.to_json(indent=2)),
+            ]
+        )
+
+    def _picture(self) -> str:
+        """Return the picture as HTML, if there is anything to draw, and matplotlib to draw it."""
+        if not self.curves:
+            return ""
+        try:
+            from .plot import draw, png_of
+        except ModuleNotFoundError:
+            return ""
+        # No SVG: its element names are the same in every picture of a notebook, and clip each other.
+        picture = base64.b64encode(png_of(draw(self))).decode()
+        return f"<img alt='how far apart the runs are' style='max-width:100%' src='data:image/png;base64,{picture}'>"
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw the runs' curves, and how far apart they are at each step, with the first difference marked.
+
+        The curves are of the numbers that were observed (`Run.observe`) or that the function returned, and the distance
+        is in units in the last place (ULP); without any, they are of how many of the recorded values differ.
+
+        Args:
+            path: Where to save the picture; None: only return it.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed (the extra `plot`).
+        """
+        from .plot import draw
+
+        figure = draw(self)
+        if path is not None:
+            figure.savefig(path)
+        return figure

@@ -1,0 +1,174 @@
+"""One repetition: under its scope, recorded into a file, with what must be known beside the trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoint.directory import FRESH
+from ..scope.reproducible import reproducible
+from ..scope.request import Scope
+from ..trace.file.model import Level
+from ..trace.recording.log import Kept
+from ..trace.recording.record import Recording
+from ..trace.recording.seeding import Seeding
+from ..trace.recording.torch_internals import graphs_compiled
+from .tasks import Task
+
+try:
+    from resource import RUSAGE_CHILDREN, getrusage
+except ImportError:  # Windows does not tell
+    getrusage = None  # type: ignore[assignment]
+
+Control = bool | Scope
+"""True: under `reproducible()`, as `deterministic run` would run it; False: as it is; or the scope to use."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one repetition is to be run.
+
+    Attributes:
+        path: Where its trace goes.
+        control: See `Control`.
+        level: What to record.
+        segment: Record operations in this segment alone, and end with it; None: record all of it to its end.
+        keep: Of that segment's record with this number, keep the value with this one, in a file beside the trace with
+            ".pt" after its name.
+        earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
+            own nothing was left there by another run.
+    """
+
+    path: Path
+    control: Control
+    level: Level = "values"
+    segment: int | None = None
+    keep: tuple[int, int] | None = None
+    earlier: bool = False
+
+
+@dataclass
+class Done:
+    """What is known of a repetition beside its trace: plain values, which come back from another process.
+
+    Attributes:
+        seconds: How long it took.
+        raised: The class of the exception that ended it, if any.
+        error: The exception itself, in this process.
+        stopped: Whether it was ended after the segment that was asked for.
+        is_thin: Whether what it returned says little: nothing, a truth value, a whole number, a text.
+        children_share: What part of the processor time child processes took, 0 to 1.
+        own_seed: The seed that the code gave torch itself, if it did.
+        seeded_at: The line that did, if it is known.
+        carried: Fingerprints of what it found when it began, by name.
+        cut: Why its process ended before it did, and the last lines of what it had written; empty if it did not. Of a
+            run that was cut there is no trace where none can be read.
+        varied: What was varied that must not matter; empty if nothing was.
+    """
+
+    seconds: float = 0.0
+    raised: str | None = None
+    error: BaseException | None = None
+    stopped: bool = False
+    is_thin: bool = True
+    children_share: float = 0.0
+    own_seed: int | None = None
+    seeded_at: str = ""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    cut: Sequence[str] = ()
+    varied: str = ""
+
+
+class _Enough(BaseException):
+    """Ends a replay after the segment that it was for. No Exception, so that the user's code does not handle it."""
+
+
+def perform(
+    task: Task,
+    plan: Plan,
+    on_step: Callable[[int], None] = lambda steps: None,
+    on_start: Callable[[Recording, Done], None] = lambda recording, done: None,
+) -> Done:
+    """Run a task once, in this process.
+
+    Args:
+        task: What to run.
+        plan: How.
+        on_step: Called with the number of optimizer steps that have ended.
+        on_start: Called when it is being recorded, before the task runs.
+    """
+    done = Done(carried=task.carried())
+    scope = plan.control if isinstance(plan.control, Scope) else reproducible(enabled=plan.control)
+    graphs = graphs_compiled()
+    started, own, children = time.monotonic(), time.process_time(), _children_seconds()
+
+    def after_step(steps: int) -> None:
+        seeds.look()
+        on_step(steps)
+        if plan.segment is not None and steps > plan.segment:
+            raise _Enough
+
+    kept = None if plan.keep is None else Kept(*plan.keep)
+    # Each rank verifies for itself, in a folder of its own.
+    how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
+    how["earlier"] = plan.earlier
+    noted: list[Seeding] = []
+    with _fresh_checkpoints(plan), scope:
+        seeds = _Seeds()
+        try:
+            with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
+                noted = recording.recorder.seeded
+                on_start(recording, done)
+                result = task.run()
+                recording.recorder.returned(result)
+            done.is_thin = result is None or isinstance(result, (int, str))
+        except _Enough:
+            done.stopped = True
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - which exception ends it is a part of what is compared
+            done.raised, done.error = type(error).__name__, error
+        seeds.look()
+    if kept is not None and kept.tensor is not None:
+        torch.save(kept.tensor, f"{plan.path}.pt")
+    done.own_seed = seeds.other if plan.control is not False else None
+    done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
+    done.seconds = time.monotonic() - started
+    children, own = _children_seconds() - children, time.process_time() - own
+    # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.
+    done.children_share = children / (children + own) if children and graphs == graphs_compiled() else 0.0
+    return done
+
+
+@contextmanager
+def _fresh_checkpoints(plan: Plan) -> Iterator[None]:
+    """Let each run begin without checkpoints, and leave those of the user alone."""
+    FRESH.append(Path(f"{plan.path}.checkpoints"))
+    try:
+        yield
+    finally:
+        FRESH.pop()
+
+
+class _Seeds:
+    """Notices that the code seeds torch itself."""
+
+    def __init__(self) -> None:
+        self._given = torch.default_generator.initial_seed()
+        self.other: int | None = None
+
+    def look(self) -> None:
+        seed = torch.default_generator.initial_seed()
+        if seed != self._given:
+            self.other = seed
+
+
+def _children_seconds() -> float:
+    if getrusage is None:
+        return 0.0
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,306 @@
+"""Run a task several times, compare, and look closer where the runs first differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..trace.comparing.compare import Moment
+from ..trace.comparing.diff import diff_files
+from ..trace.comparing.reasons import BUILD_IT, Cause, Reason
+from ..trace.comparing.verdict import Outcome, Verdict
+from ..trace.comparing.wording import and_more
+from ..values.distance import distance_of
+from ..values.hashes import collect, hash_on_device, hash_on_host
+from .curves import curves_of
+from .output import output_apart
+from .remarks import done_once, notes_on, unless_known, unseen_work
+from .report import Report
+from .runs import Control, Done, Plan
+
+REPLAYS = 3
+"""How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
+
+
+class Runner(Protocol):
+    """Runs one repetition, in this process or in one of its own."""
+
+    def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        """Run a repetition, counted from 0; the same number is run under the same conditions."""
+
+
+class Progress(Protocol):
+    """Is told how far it is."""
+
+    def __call__(self, what: str, steps: int) -> None:
+        """Take in which run is under way, and how many steps it has made."""
+
+
+def tell_nobody(what: str, steps: int) -> None:
+    """Ignore how far it is."""
+
+
+@dataclass
+class _Repetition:
+    number: int
+    path: Path
+    done: Done
+
+    @property
+    def name(self) -> str:
+        return f"run {self.number + 1}"
+
+
+@dataclass
+class Verification:
+    """One verification: its repetitions, and what they showed.
+
+    Attributes:
+        title: What is run.
+        run: Runs a repetition.
+        runs: How many there are to be, 2 or more.
+        folder: Where the traces go.
+        control: See `runs.Control`.
+        progress: Is told how far it is.
+        compares_output: Compare what the runs printed, which lies beside their traces.
+        fresh: What the caller can pass to have each run in a process of its own; empty if nothing does that; None if
+            each has one.
+    """
+
+    title: str
+    run: Runner
+    runs: int
+    folder: Path
+    control: Control = True
+    progress: Progress = tell_nobody
+    compares_output: bool = False
+    fresh: str | None = None
+    _output: list[str] = field(default_factory=list)
+    _repetitions: list[_Repetition] = field(default_factory=list)
+
+    def report(self) -> Report:
+        """Run it, until two runs differ or all have been made, and return what was found.
+
+        Raises:
+            Exception: What the first run raised: there is nothing to compare with.
+        """
+        verdict = self._first_pass()
+        if verdict is not None and verdict.outcome == "different":
+            verdict = self._closer(verdict)
+        reasons = self._why_not(verdict)
+        outcome: Outcome = "could not tell" if reasons else "same"
+        if verdict is not None and verdict.outcome == "different":
+            outcome, reasons = "different", []
+        differs = ""
+        if self._output and outcome != "different":
+            differs, outcome = "" if reasons else self._output.pop(0), "could not tell"
+            reasons = [*reasons, *self._output, "If it prints times and the like, --ignore-output leaves that out."]
+        noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
+        told = notes_on([r.done for r in self._repetitions], _steps(verdict))
+        recorded = [repetition for repetition in self._repetitions if repetition.path.exists()]
+        return Report(
+            title=self.title,
+            outcome=outcome,
+            runs=len(self._repetitions),
+            steps=_steps(verdict),
+            seconds=[repetition.done.seconds for repetition in self._repetitions],
+            verdict=verdict,
+            reasons=reasons,
+            notes=[*told, *noted, *self._varied()],
+            curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
+            differs=differs,
+        )
+
+    def _first_pass(self) -> Verdict | None:
+        """Run all repetitions without recording operations, and return the first verdict that is not "same"."""
+        verdict = None
+        for number in range(self.runs):
+            repetition = self._whole(number)
+            done = repetition.done
+            if number == 0 and done.error is not None:
+                raise done.error
+            self._repetitions.append(repetition)
+            if done.cut and (number == 0 or not repetition.path.exists()):
+                break
+            if number > 0:
+                verdict = self._compare(self._repetitions[0], self._repetitions[-1])
+                if self.compares_output and not self._output:
+                    pair = self._repetitions[0], self._repetitions[-1]
+                    self._output = output_apart([r.path.with_suffix(".out") for r in pair], [r.name for r in pair])
+                if verdict.outcome != "same":
+                    break
+        return verdict
+
+    def _whole(self, number: int) -> _Repetition:
+        path = self.folder / f"run{number + 1}.trace"
+        what = f"run {number + 1} of {max(self.runs, number + 1)}"
+        return _Repetition(number, path, self._perform(what, number, Plan(path, self.control)))
+
+    def _closer(self, verdict: Verdict) -> Verdict:
+        """Replay the two runs up to where they differ, recording every operation of that step."""
+        one, other = self._repetitions[0], self._repetitions[-1]
+        verdict = self._carried(verdict, one, other)
+        divergence = verdict.comparison.divergence if verdict.comparison else None
+        if divergence is None or divergence.step is None:
+            return self._once(verdict) or verdict
+        segment = divergence.segment
+        for attempt in range(REPLAYS):
+            pair = self._replayed((one, other), segment, attempt)
+            if cut := [f"{r.name}, replayed, {': '.join(_ends(r.done.cut))}" for r in pair if r.done.cut]:
+                remedy = "Mend what cut the replay short, and verify again."
+                return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
+            found = self._compare(*pair)
+            again = found.comparison.divergence if found.comparison else None
+            failed = [line for run, r in zip((one, other), pair, strict=True) for line in _failed(run, r)]
+            if failed and (again is None or None in (again.step, again.first, again.second)):
+                return replace(verdict, notes=[*verdict.notes, *failed])
+            if again is None or again.step is None:
+                continue
+            if again.segment < segment:
+                segment = again.segment  # it varies from run to run where they differ first
+                continue
+            return self._carried(self._as_in_first_pass(found, verdict, pair, segment), *pair)
+        note = (
+            f"The step was replayed {REPLAYS} times with every operation recorded, and did not differ again: "
+            "it is intermittent, or recording changes the timing that it depends on. Step and value are those of the "
+            "runs that differed."
+        )
+        remedy = "Look for what depends on timing: threads, other processes, memory that is read before it is written."
+        cause = unless_known(verdict.cause, remedy)
+        return self._once(verdict) or replace(verdict, cause=cause, notes=[*verdict.notes, note])
+
+    def _once(self, verdict: Verdict) -> Verdict | None:
+        """Blame what is done once in a process, if the runs after the one that differs are the same as it."""
+        other = self._repetitions[-1]
+        if self.fresh is None:
+            return None
+        last = max(self.runs, other.number + 2)
+        for number in range(other.number + 1, last):
+            again = self._whole(number)
+            if again.done.cut or self._compare(other, again).outcome != "same":
+                return None
+        return replace(verdict, cause=done_once(verdict, other.number, last, self.fresh))
+
+    def _as_in_first_pass(self, found: Verdict, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> Verdict:
+        """Return a replay's verdict with what only whole runs tell: how many steps there are, and what ended them."""
+        whole, closer = verdict.comparison, found.comparison
+        if whole is None or closer is None or whole.divergence is None or closer.divergence is None:
+            return found
+        divergence = replace(closer.divergence, segment=segment, later_steps=whole.divergence.later_steps)
+        comparison = replace(closer, steps=whole.steps, divergence=divergence)
+        return replace(found, comparison=comparison, notes=verdict.notes, distance=self._distance(found, pair, segment))
+
+    def _replayed(
+        self, runs: Sequence[_Repetition], segment: int, attempt: int, keep: tuple[int, int] | None = None
+    ) -> list[_Repetition]:
+        """Replay two runs with every operation of a segment recorded."""
+        suffix = f"replay{attempt + 1}{'' if keep is None else '.kept'}.trace"
+        found = []
+        for run in runs:
+            path = self.folder / f"run{run.number + 1}.{suffix}"
+            what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
+            plan = Plan(path, self.control, "ops+inputs", segment, keep, earlier=self.fresh is not None)
+            found.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
+        return found
+
+    def _distance(self, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> str:
+        """Replay once more, keeping the values themselves of the record that differs, and measure how far apart."""
+        divergence = verdict.comparison.divergence if verdict.comparison else None
+        if divergence is None or divergence.first is None or not divergence.values or divergence.first.part:
+            return ""  # of a step that was cut into parts, records are counted anew in each
+        values = divergence.first.site.values
+        index = next((index for index in divergence.values if values[index].role == "output"), divergence.values[0])
+        kept = [
+            Path(f"{repetition.path}.pt")
+            for repetition in self._replayed(pair, segment, 0, (divergence.first.index, index))
+        ]
+        found = distance_of(*kept)
+        moments = (divergence.first, divergence.second)
+        if found and not all(_is_of(path, moment, index) for path, moment in zip(kept, moments, strict=True)):
+            found += " in another repetition of the two"
+        return found
+
+    def _perform(self, what: str, number: int, plan: Plan) -> Done:
+        self.progress(what, 0)
+        return self.run(number, plan, lambda steps: self.progress(what, steps))
+
+    def _compare(self, one: _Repetition, other: _Repetition) -> Verdict:
+        return diff_files(one.path, other.path, (one.name, other.name))
+
+    def _carried(self, verdict: Verdict, one: _Repetition, other: _Repetition) -> Verdict:
+        """Blame what was not the same when the runs began, where no better reason is known."""
+        if verdict.cause is None or verdict.cause.reason not in _MAY_BE_CARRIED:
+            return verdict
+        before, after = one.done.carried, other.done.carried
+        changed = [name for name in before if name in after and before[name] != after[name]]
+        # In a process of its own nothing is left of another run: it is what importing made, before there was a seed.
+        named = [n for n in changed if self.fresh is not None and _is_named(re.split("[ .]", n)[-1], verdict)]
+        had_changed = f"{and_more(named or changed, 4)} had changed when {verdict.names[1]} began"
+        notes = [note for note in verdict.notes if not note.endswith(_MAY_BE)]
+        if not named and verdict.cause.reason is not Reason.CARRIED_OVER:
+            return replace(verdict, notes=[*notes, *([f"{had_changed}, {_MAY_BE}"] if changed else [])])
+        because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
+        remedy = f"{BUILD_IT}{f', or pass {self.fresh}' if self.fresh else ''}."
+        return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
+
+    def _why_not(self, verdict: Verdict | None) -> list[str]:
+        """Return why it cannot be told whether the runs are bit-exact; nothing if it can."""
+        reasons = [line for r in self._repetitions if r.done.cut for line in _cut(r.name, r.done.cut)]
+        if verdict is not None and verdict.outcome == "could not tell":
+            reasons += verdict.notes or ["The traces could not be compared to their end."]
+        return [*reasons, *unseen_work([r.done for r in self._repetitions], _steps(verdict))]
+
+    def _varied(self) -> list[str]:
+        return [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
+
+
+def _is_of(path: Path, moment: Moment | None, index: int) -> bool:
+    """Return whether a kept value is the very one that was recorded: it need not be, if it varies from run to run."""
+    tensor = torch.load(path, weights_only=True)
+    return moment is not None and moment.hashes[index] in collect([hash_on_host(tensor), hash_on_device(tensor)])
+
+
+def _failed(run: _Repetition, replay: _Repetition) -> list[str]:
+    """Return that a replay ended otherwise than its run did, and why; nothing if it did not."""
+    raised, error = replay.done.raised, replay.done.error
+    if raised in (None, run.done.raised):
+        return []
+    told = f"{raised}: {error}" if type(error).__name__ == raised else str(error)  # of what a process printed
+    why = next((line.strip() for line in told.splitlines() if f"{raised}: " in line), raised)
+    return [f"{run.name} failed when it was replayed with every operation recorded: {why}. Step and value are its own."]
+
+
+def _ends(lines: Sequence[str]) -> Sequence[str]:
+    return lines if len(lines) == 1 else (lines[0], lines[-1])
+
+
+def _cut(name: str, cut: Sequence[str]) -> list[str]:
+    why, *output = cut
+    return [f"{name} {why}{'; the last lines of its output:' if output else ''}", *(f"  {line}" for line in output)]
+
+
+_MAY_BE = "which may be the reason"
+_MAY_BE_CARRIED = (
+    Reason.CARRIED_OVER,
+    Reason.CONTROL_FLOW,
+    Reason.GENERATOR,
+    Reason.NUMBER,
+    Reason.OUTSIDE,
+    Reason.UNKNOWN,
+)
+
+
+def _is_named(variable: str, verdict: Verdict) -> bool:
+    """Return whether the line of the first difference names a variable: then it is no guess that it matters."""
+    divergence = verdict.comparison.divergence if verdict.comparison else None
+    moments = (divergence.first, divergence.second) if divergence else ()
+    return any(re.search(rf"\b{variable}\b", moment.site.text) for moment in moments if moment is not None)
+
+
+def _steps(verdict: Verdict | None) -> int:
+    return verdict.comparison.steps if verdict and verdict.comparison else 0

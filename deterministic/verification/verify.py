@@ -1,0 +1,144 @@
+"""`verify` and `assert_reproducible`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import DeterministicError, NotReproducibleError, cut, explain
+from ..scope.request import Scope
+from .report import Report
+from .runs import Control, Done, Plan, perform
+from .tasks import FunctionTask
+from .verification import Runner, Verification
+
+
+def verify(
+    function: Callable[..., Any],
+    *args: Any,
+    runs: int = 3,
+    isolate: bool = False,
+    stress: bool = False,
+    control: Control = True,
+    timeout: float | None = None,
+    **kwargs: Any,
+) -> Report:
+    """Run a function several times under `reproducible()`, and find the first bit that differs, and why.
+
+    Compared are what it returns, the states of the process's generators at its end, at each optimizer step every
+    gradient, parameter and optimizer state, what outermost modules are called with and return, what `make_loader`
+    yields, and what `current_run().observe(name, value)` adds. Without `torch.optim` it is a step when the leaves that
+    a backward pass reached have changed. The runs are made without recording operations; where two differ, they are
+    replayed up to that step with every operation of it recorded, and the verdict names the first operation
+    that differs, its phase, module and line, and the reason from a closed list
+    (`deterministic.trace.comparing.reasons.Reason`).
+
+    State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe.
+
+    Args:
+        function: What to run, from its beginning each time. A coroutine function is run by `asyncio.run`.
+        args: Its arguments; the same objects in each run.
+        runs: How many times, 2 or more.
+        isolate: Run each in a fresh interpreter: nothing is carried over. The function must be importable there.
+        stress: Vary what must not matter, from run to run: PYTHONHASHSEED, the timing of threads, memory alignment
+            and allocation, the number of DataLoader workers, garbage collection. Implies `isolate`.
+        control: True: under `reproducible()`, with the enclosing scope's seed, else 42. A scope, `reproducible(...)`:
+            under that one. False: as it is.
+        timeout: Seconds after which an isolated run is ended, and the verdict is "could not tell"; None: never.
+        kwargs: Its keyword arguments; those with one of the names above need `functools.partial`.
+
+    Returns:
+        A report, true if all runs were bit-exact; print it.
+
+    Raises:
+        TypeError: `function` cannot be called, or another argument is of the wrong type.
+        ValueError: `runs` is below 2, or `timeout` is no positive number or given without `isolate`; or a list, a tuple
+            or a dict to compare contains itself, or is nested deeper than `fingerprint` takes.
+        Exception: What the function raises in the first run.
+
+    Example:
+        >>> import torch
+        >>> from deterministic import verify
+        >>> bool(verify(lambda: torch.rand(3), runs=2))
+        True
+    """
+    check_arguments(function, runs, control, timeout, isolated=isolate or stress)
+    task = FunctionTask(function, args, kwargs)
+
+    def here(repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        return perform(task, plan, on_step)
+
+    run: Runner = here
+    fresh: str | None = "isolate=True"
+    if isolate or stress:
+        from .isolated import Isolated
+
+        run, fresh = Isolated(task, stress=stress, timeout=timeout), None
+    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
+        how = Verification(task.title, run, runs, Path(folder), control, fresh=fresh)
+        return how.report()
+
+
+def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Raise unless a function is bit-exact; for a test.
+
+    Args:
+        function: What to run.
+        args: Its arguments.
+        kwargs: Its keyword arguments, and those of `verify`.
+
+    Raises:
+        NotReproducibleError: Two runs differ: the verdict is the message.
+        DeterministicError: It could not be told: nothing to compare, or work that was not seen.
+
+    Example:
+        >>> import torch
+        >>> from deterministic import assert_reproducible
+        >>> assert_reproducible(lambda: torch.rand(3), runs=2)
+    """
+    report = verify(function, *args, **kwargs)
+    if report.outcome == "different":
+        raise NotReproducibleError(str(report))
+    if report.outcome == "could not tell":
+        raise DeterministicError(str(report))
+
+
+def check_arguments(function: Any, runs: Any, control: Any, timeout: Any, *, isolated: bool) -> None:
+    """Refuse what `verify` cannot work with.
+
+    Raises:
+        TypeError: Something is of the wrong type.
+        ValueError: Something has no meaning.
+    """
+    if not callable(function):
+        raise TypeError(
+            explain(
+                "verify needs a function", (f"found: {cut(function)}",), "Pass the function itself, not its result."
+            )
+        )
+    if not isinstance(control, (bool, Scope)):
+        raise TypeError(
+            explain(
+                "control= is neither a truth value nor a scope",
+                (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
+                "Pass one of these.",
+            )
+        )
+    if isinstance(runs, bool) or not isinstance(runs, int):
+        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many runs to compare."))
+    if runs < 2:
+        raise ValueError(
+            explain(
+                "one run has nothing to be compared with", (f"found: runs={runs}", "expected: 2 or more"), "Pass 2."
+            )
+        )
+    if timeout is not None and (not isolated or not timeout > 0):
+        raise ValueError(
+            explain(
+                "timeout= needs processes of their own, and a positive number of seconds",
+                (f"found: timeout={timeout!r}, isolate={isolated}",),
+                "Pass isolate=True, or leave timeout out.",
+            )
+        )
