@@ -19,39 +19,31 @@ from ..scope.refusals import explain_refusal
 from ..scope.request import Scope
 from ..scope.run import Run
 
-Kind = Literal["each", "cell", "part"]
-"""Why a scope is open: `%reproducible on`, the first line of the cell, or a cell given as text within it."""
 
+class _CellScope(NamedTuple):
+    """A scope, the frame that runs the cell that it belongs to, and why it is open.
 
-class _Opened(NamedTuple):
-    """A scope, and the frame that runs the cell that it belongs to."""
+    That is `%reproducible on` ("each"), the first line of the cell, or a cell given as text within it ("part").
+    """
 
     entry: Entry
     cell: FrameType
-    kind: Kind
+    kind: Literal["each", "cell", "part"]
 
 
 class CellScopes:
-    """The open scopes of a shell's cells.
-
-    Args:
-        shell: The shell.
-    """
+    """The open scopes of a shell's cells."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._opened: list[_Opened] = []
+        self._opened: list[_CellScope] = []
         self._custom_tb: Callable[..., Any] | None = None
         self.latest: Run | None = None
         """The run of the scope that was opened last."""
 
     @indivisible
-    def enter(self, scope: Scope, kind: Kind = "cell") -> _Opened:
-        """Enter a scope that is closed when the innermost cell is over.
-
-        Args:
-            scope: What to enter.
-            kind: Why. A cell has one scope of each kind, and any number of parts.
+    def enter(self, scope: Scope, kind: Literal["each", "cell", "part"] = "cell") -> _CellScope:
+        """Enter a scope that is closed when the innermost cell is over: one of each kind, and any number of parts.
 
         Raises:
             UsageError: No cell is running, so that nothing would close it.
@@ -66,7 +58,7 @@ class CellScopes:
                 self._close(opened)  # %%timeit runs its body, and the line that enters, again and again
         # The task stays the owner: a cell runs in one, and what others enter meanwhile would end in another order.
         entry = scope.enter(self._site())
-        opened = _Opened(entry, cell, kind)
+        opened = _CellScope(entry, cell, kind)
         self._opened.append(opened)
         self.latest = entry.run
         if not self._shell.custom_exceptions:  # a handler of the user's own stays
@@ -76,11 +68,7 @@ class CellScopes:
 
     @contextmanager
     def opened(self, scope: Scope) -> Iterator[None]:
-        """Enter a scope for a part of a cell.
-
-        Args:
-            scope: What to enter.
-        """
+        """Enter a scope for a part of a cell."""
         opened = self.enter(scope, "part")
         try:
             yield
@@ -95,15 +83,15 @@ class CellScopes:
         while a task that it started runs another cell, but its own task is not done.
         """
         running, me = _running_cells(), current_owner()
-        return self._close_all(
-            [
-                opened
-                for opened in self._opened
-                if opened.cell not in running
-                and (owner := opened.entry.owner).life is me.life
-                and (owner.task is None or owner.task is me.task or owner.task.done())
-            ]
-        )
+        ended = [
+            opened
+            for opened in self._opened
+            if opened.cell not in running
+            and (owner := opened.entry.owner).life is me.life
+            and (owner.task is None or owner.task is me.task or owner.task.done())
+        ]
+        self.close_all(ended)
+        return bool(ended)
 
     def close_left(self) -> None:
         """Close, before a cell, what an earlier one has left: after Ctrl-C at its very end, or without post_execute.
@@ -121,23 +109,19 @@ class CellScopes:
                 ),
             )
 
-    def close_all(self) -> None:
-        """Close every scope, also those of cells that go on."""
-        self._close_all(list(self._opened))
+    def close_all(self, some: list[_CellScope] | None = None) -> None:
+        """Close some scopes, by default every one, also those of cells that go on."""
+        with ExitStack() as closing:  # the innermost first, and one that fails does not keep the others open
+            for opened in list(self._opened) if some is None else some:
+                closing.callback(self._close, opened)
 
     def is_in_each(self) -> bool:
         """Return whether a cell that is running has a scope by `%reproducible on`."""
         running = _running_cells()
         return any(opened.kind == "each" and opened.cell in running for opened in self._opened)
 
-    def _close_all(self, some: list[_Opened]) -> bool:
-        with ExitStack() as closing:  # the innermost first, and one that fails does not keep the others open
-            for opened in some:
-                closing.callback(self._close, opened)
-        return bool(some)
-
     @indivisible
-    def _close(self, opened: _Opened) -> None:
+    def _close(self, opened: _CellScope) -> None:
         if opened not in self._opened:
             return
         self._opened.remove(opened)

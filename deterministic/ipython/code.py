@@ -1,4 +1,4 @@
-"""How a cell is rewritten, so that it enters a scope and else stays what it is.
+"""How a cell is rewritten, so that it enters a scope and else stays what it is, and which scope its options ask for.
 
 Were its body handed to `run_cell` or `exec`, as cell magics do, `await` would not work in it, its errors would show
 twice or not stop the notebook (ipython/ipython#11314, #14157), and their line numbers would be off by one.
@@ -6,12 +6,20 @@ twice or not stop the notebook (ipython/ipython#11314, #14157), and their line n
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
+import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from IPython.core import inputtransformer2
+from IPython.core.error import UsageError
+
+from ..ground.config import LEVEL_NAMES, validate_num_threads
+from ..ground.seeds import validate_seed
+from ..scope.reproducible import reproducible
+from ..scope.request import Scope
 
 NAME = "reproducible"
 ENTER = "_reproducible_enter"
@@ -42,21 +50,14 @@ class EachCell(ast.NodeTransformer):
     """Lets every cell begin with entering a scope, after `%reproducible on`.
 
     Not an event, whose errors IPython shows without stopping the cell; nor another first line, which would shift the
-    others.
-
-    Args:
-        is_needed: Whether a cell that begins now has to enter one.
+    others. `is_needed` says whether a cell that begins now has to enter one.
     """
 
     def __init__(self, is_needed: Callable[[], bool]) -> None:
         self._is_needed = is_needed
 
     def visit(self, node: ast.AST) -> ast.AST:
-        """Insert the statement. IPython calls this for every cell, and `%timeit` for what it compiles in one.
-
-        Args:
-            node: The cell.
-        """
+        """Insert the statement. IPython calls this for every cell, and `%timeit` for what it compiles in one."""
         # A cell of nothing but this magic stays as it is: "off" works at any moment, "report" is of the cell before.
         if isinstance(node, ast.Module) and self._is_needed() and not all(map(_is_ours, node.body)):
             enter = ast.parse(f"get_ipython().run_line_magic({EACH!r}, '')").body[0]
@@ -86,3 +87,43 @@ def run_body(shell: Any, cell: str) -> None:
     codes += [shell.compile(ast.Interactive(last), name, "single")] if last else []
     for code in codes:
         exec(code, shell.user_global_ns, shell.user_ns)
+
+
+def scope_of(line: str) -> Scope:
+    """Return the scope that the options after `%%reproducible` ask for. Touches nothing.
+
+    Raises:
+        UsageError: In one line, what is wrong, and what is expected.
+    """
+    # What is omitted stays omitted: the seed is then the enclosing scope's.
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=_option(_seed, "0 <= N < 2**64, or none"))
+    parser.add_argument("--deterministic", type=_option(lambda text: LEVEL_NAMES[text.lower()], ", ".join(LEVEL_NAMES)))
+    parser.add_argument("--num-threads", type=_option(lambda text: validate_num_threads(int(text)), "1 or more"))
+    try:
+        options = vars(parser.parse_args(shlex.split(line)))
+    except ValueError as error:  # also of a quotation mark that is not closed
+        raise UsageError(
+            f"%%reproducible {line.strip()}: {error}; nothing was run. "
+            f"It takes --seed N, --deterministic {'|'.join(LEVEL_NAMES)}, --num-threads N."
+        ) from None
+    return reproducible(**options)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _option(read: Callable[[str], object], expected: str) -> Callable[[str], object]:
+    def option(text: str) -> object:
+        try:
+            return read(text)
+        except (KeyError, ValueError):  # a SeedError is one
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}") from None
+
+    return option
+
+
+def _seed(text: str) -> int | None:
+    return None if text.lower() == "none" else validate_seed(int(text))

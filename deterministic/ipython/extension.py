@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from .cells import CellScopes
-from .code import EACH, ENTER, NAME, EachCell, FirstLine, run_body
-from .options import scope_of
+from .code import EACH, ENTER, NAME, EachCell, FirstLine, run_body, scope_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -18,36 +17,22 @@ if TYPE_CHECKING:
     from ..scope.report import ScopeReport
     from ..scope.request import Scope
 
-__all__ = ["load_ipython_extension", "unload_ipython_extension"]
-
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Register `%%reproducible` and `%reproducible`: what `%load_ext deterministic` calls. Once, however often.
-
-    Args:
-        shell: Where.
-    """
+    """Register `%%reproducible` and `%reproducible`: what `%load_ext deterministic` calls. Once, however often."""
     if _loaded(shell) is None:
         Extension(shell).load()
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Close what they have open and remove them: what `%unload_ext deterministic` calls.
-
-    Args:
-        shell: Where.
-    """
+    """Close what they have open and remove them: what `%unload_ext deterministic` calls."""
     extension = _loaded(shell)
     if extension is not None:
         extension.unload()
 
 
 class Extension:
-    """What one shell has of this library.
-
-    Args:
-        shell: The shell.
-    """
+    """What one shell has of this library."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell: Any = shell

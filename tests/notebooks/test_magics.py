@@ -12,8 +12,7 @@ from IPython.core.error import UsageError
 
 from deterministic import reproducible
 from deterministic.errors import ScopeConflictError, ScopeOrderWarning
-from deterministic.ipython.code import FirstLine
-from deterministic.ipython.options import scope_of
+from deterministic.ipython.code import FirstLine, scope_of
 from deterministic.scope import stack
 
 from ..processes import run_python
