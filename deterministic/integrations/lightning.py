@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,13 +70,7 @@ class ExactResume(Callback):
         self._watched: list[WatchedLoader] = []
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add to Lightning's checkpoint what is not in it; Lightning calls it on every rank.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The module that is trained.
-            checkpoint: What Lightning is about to save.
-        """
+        """Add to Lightning's checkpoint what is not in it; Lightning calls it on every rank."""
         # Zeroed by Lightning where an accumulation begins, so they count only within one.
         batches = trainer.fit_loop.batch_idx + 1
         is_within = bool(batches % trainer.accumulate_grad_batches) and not trainer.is_last_batch
@@ -90,11 +85,6 @@ class ExactResume(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take out of Lightning's checkpoint what the training needs; nothing is put back yet.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The module that is trained.
-            checkpoint: What Lightning has loaded.
 
         Raises:
             ResumeMismatchError: It does not fit: see the class.
@@ -119,10 +109,6 @@ class ExactResume(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the loaders, and put back all but the generators.
 
-        Args:
-            trainer: The trainer.
-            pl_module: The module that is trained.
-
         Raises:
             DeterministicError: A loader is refused: see the class.
         """
@@ -146,10 +132,6 @@ class ExactResume(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the loaders of a validation within the training.
 
-        Args:
-            trainer: The trainer.
-            pl_module: The module that is trained.
-
         Raises:
             DeterministicError: A loader is refused: see the class.
         """
@@ -157,13 +139,7 @@ class ExactResume(Callback):
             _require_exact(_loaders(trainer.val_dataloaders), is_training=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the loaders alone again.
-
-        Args:
-            trainer: The trainer.
-            pl_module: The module that was trained.
-            stage: What has ended.
-        """
+        """Leave the loaders alone again."""
         for loader in self._watched:
             loader.close()
         self._pending, self._watched = None, []
@@ -187,19 +163,12 @@ def _require_exact(loaders: list[Any], *, is_training: bool = True) -> None:
     remedy = "Make every loader with make_loader."
     if is_training and len(loaders) > 1 and not found:
         found, remedy = [f"{len(loaders)} loaders for training"], "Put the data into one loader."
-    if is_training and not found and not _has_length(loaders[0]):
+    if is_training and not found and length_hint(loaders[0], -1) < 0:
         found, remedy = ["a loader without a length"], "Give the IterableDataset a __len__."
     if found:
         raise DeterministicError(
             explain("with this loader ExactResume cannot be exact", (f"found: {', '.join(found)}",), remedy)
         )
-
-
-def _has_length(loader: Any) -> bool:
-    try:
-        return len(loader) >= 0
-    except TypeError:
-        return False
 
 
 def _gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:

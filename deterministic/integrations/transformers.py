@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -95,7 +96,7 @@ class TrainerLoader(DataLoader[Any]):
                 )
             )
         own = torch.Generator()  # else each iteration draws from the global one
-        super().__init__(_Batches(loader), batch_sampler=_Numbers(loader), collate_fn=_only, generator=own)
+        super().__init__(_Batches(loader), batch_sampler=_BatchNumbers(loader), collate_fn=itemgetter(0), generator=own)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be that of an epoch; Trainer calls it before each.
@@ -140,7 +141,7 @@ class _Batches(Dataset[Any]):
         return iterator
 
 
-class _Numbers:
+class _BatchNumbers:
     """The batch sampler that Trainer sees: one number for each batch."""
 
     def __init__(self, loader: ReproducibleDataLoader[Any]) -> None:
@@ -155,7 +156,3 @@ class _Numbers:
     def set_epoch(self, epoch: int) -> None:
         """Trainer calls it where it has built the loader again."""
         self._loader.set_epoch(epoch)
-
-
-def _only(batches: list[Any]) -> Any:
-    return batches[0]
