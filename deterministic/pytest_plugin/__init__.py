@@ -5,8 +5,8 @@ Importing it imports neither torch nor numpy; the first test that is marked does
 
 from __future__ import annotations
 
+from .arguments import pytest_addoption
 from .hooks import (
-    pytest_addoption,
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_configure,
@@ -16,8 +16,8 @@ from .hooks import (
     pytest_runtest_setup,
     pytest_runtest_teardown,
     reproducible_run,
+    seed_torch,
 )
-from .randomly import seed_torch
 
 __all__ = [
     "pytest_addoption",

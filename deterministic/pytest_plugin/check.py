@@ -21,8 +21,8 @@ from ..verification.report import Report
 from ..verification.runs import Done, Plan, perform
 from ..verification.tasks import FunctionTask
 from ..verification.verification import Verification
-from .running import Body, Running
-from .summary import ATTRIBUTE
+from .arguments import ATTRIBUTE
+from .running import Running
 
 
 class _NotComparedError(Exception):
@@ -38,11 +38,9 @@ class _Ended(Exception):
 
 
 @dataclass
-class _Task:
-    """One body."""
-
+class _TestTask:
     item: pytest.Item
-    body: Body
+    body: Callable[[], object]
 
     @property
     def title(self) -> str:
@@ -69,12 +67,9 @@ class _Task:
 
 @dataclass
 class Check:
-    """The runs of one test.
+    """The runs of one test, in scopes that `running` opens.
 
     Attributes:
-        item: The test.
-        running: What opens its scope each time.
-        runs: How many.
         first: The reports of the first run, which are the test's.
         broken: Reports of later runs whose fixtures failed, where those of the first had not.
     """
@@ -86,11 +81,7 @@ class Check:
     broken: list[pytest.TestReport] = field(default_factory=list)
 
     def reports(self, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
-        """Run it, compare, tear down what the next test does not need, and return the reports of a single run.
-
-        Args:
-            nextitem: The test after this one.
-        """
+        """Run it, compare, tear down what the next test does not need, and return the reports of a single run."""
         if not RUNS_COMPILED:
             # An older torch imports it with the first optimizer, and computes while doing so: in the first run alone.
             importlib.import_module("torch._dynamo")
@@ -104,46 +95,42 @@ class Check:
         else:
             outcome, text = report.outcome, str(_reworded(report))
         last = self._tear_down(nextitem)
-        found, torn_down = self.first[:-1], self.first[-1]
-        torn_down = next((report for report in [torn_down, *self.broken, last] if _failed_teardown(report)), torn_down)
-        failed = [report for report in self.broken if report.when == "setup"]
-        for report_of_call in found:
-            if report_of_call.when == "call":
-                setattr(report_of_call, ATTRIBUTE, [outcome, text])
+        *reports, torn_down = self.first
+        for phase in reports:
+            if phase.when == "call":
+                setattr(phase, ATTRIBUTE, [outcome, text])
                 if outcome == "different":
-                    report_of_call.outcome, report_of_call.longrepr = "failed", text
-        return [*found, *failed[:1], torn_down]
+                    phase.outcome, phase.longrepr = "failed", text
+        ends = [phase for phase in (torn_down, *self.broken, last) if phase.when == "teardown" and phase.failed]
+        setups = [phase for phase in self.broken if phase.when == "setup"]
+        return [*reports, *setups[:1], *(ends or [torn_down])[:1]]
 
     def _run(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
         """Run the test once, from its own fixtures to their end; its body is what is recorded."""
         done: Done | None = None
 
-        def recorded(body: Body) -> object:
+        def recorded(body: Callable[[], object]) -> None:
             __tracebackhide__ = True
             nonlocal done
             # A test returns nothing, so that every operation of it has to speak.
             every = replace(plan, level="ops+inputs", earlier=True) if plan.level == "values" else plan
-            done = perform(_Task(self.item, body), every, on_step)
+            done = perform(_TestTask(self.item, body), every, on_step)
             if done.own_seed == self.running.seed:  # a method of unittest is seeded after its setUp
                 done.own_seed = None
-            if isinstance(done.error, _Ended):
-                raise done.error.outcome
             if done.error is not None:
-                raise done.error
-            return None
+                raise done.error.outcome if isinstance(done.error, _Ended) else done.error
 
-        self.running.perform = recorded
+        plain, self.running.perform = self.running.perform, recorded
         try:
             # Down to what it shares with other tests, which stays.
             reports = runtestprotocol(self.item, log=False, nextitem=self.item.parent)  # type: ignore[arg-type]
         finally:
-            self.running.perform = None
-        is_first = not self.first
-        self.first = self.first or reports
-        if is_first and (done is None or done.error is not None):
-            raise _NotComparedError
-        if is_first:
-            return done or Done()
+            self.running.perform = plain
+        if not self.first:
+            self.first = reports
+            if done is None or done.error is not None:
+                raise _NotComparedError
+            return done
         self.broken += [report for report in reports if report.failed and report.when != "call"]
         if done is None:
             return Done(cut=("did not come to its body: its fixtures failed, or skipped it",))
@@ -161,10 +148,6 @@ class Check:
         reraise = (pytest.exit.Exception, KeyboardInterrupt)
         call = pytest.CallInfo.from_call(tear_down, when="teardown", reraise=reraise)
         return pytest.TestReport.from_item_and_call(self.item, call)
-
-
-def _failed_teardown(report: pytest.TestReport) -> bool:
-    return report.when == "teardown" and report.failed
 
 
 def _reworded(report: Report) -> Report:

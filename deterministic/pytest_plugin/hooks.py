@@ -1,17 +1,19 @@
-"""The hooks, and the fixture: what pytest calls, handed on to whoever does it."""
+"""The hooks, and the fixture: what pytest and pytest-randomly call, handed on to whoever does it."""
 
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Generator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .arguments import MARKER, add_options, arguments_of, settings_of, validate_markers
-from .repeating import Repeating
+from ..ground.imports import once_torch_imported
+from .arguments import ATTRIBUTE, MARKER, PluginOptions, arguments_of, options_of, validate_markers
 from .running import Running
-from .summary import Summary
 
 if TYPE_CHECKING:
     from ..scope.run import Run
@@ -19,40 +21,22 @@ if TYPE_CHECKING:
 _RUNNING = pytest.StashKey[Running]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the command line and of the ini file.
-
-    Args:
-        parser: pytest's.
-    """
-    add_options(parser)
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, before anything is collected.
-
-    Args:
-        config: pytest's.
-    """
+    """Read the options, before anything is collected."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(seed=42, deterministic=True, num_threads=None, enabled=True): run the test and its fixtures from "
         "this seed, with this level of determinism, and give everything back afterwards; as reproducible() does",
     )
-    settings = settings_of(config)
-    config.stash[_RUNNING] = Running(settings)
-    config.pluginmanager.register(Summary(config, settings), "deterministic-summary")
-    if settings.check is not None:
-        config.pluginmanager.register(Repeating(config.stash[_RUNNING], settings.check), "deterministic-check")
+    options = options_of(config)
+    config.stash[_RUNNING] = Running(options)
+    config.pluginmanager.register(Summary(config, options), "deterministic-summary")
+    if options.check is not None:
+        config.pluginmanager.register(_Repeating(config.stash[_RUNNING], options.check), "deterministic-check")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse markers that are wrong before the first test runs; under pytest-xdist before the test itself runs.
-
-    Args:
-        config: pytest's.
-        items: All tests that were collected.
-    """
+    """Refuse markers that are wrong before the first test runs; under pytest-xdist before the test itself runs."""
     for item in items:
         try:
             validate_markers(item)
@@ -64,25 +48,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which fixtures controlled tests ask for, since a test that is not may be the first to have one set up.
-
-    Args:
-        session: pytest's.
-    """
+    """Note which fixtures controlled tests ask for, since a test that is not may be the first to have one set up."""
     running = session.config.stash[_RUNNING]
     for item in session.items:
-        if item.nodeid not in running.refused and arguments_of(item, running.settings) is not None:
+        if item.nodeid not in running.refused and arguments_of(item, running.options) is not None:
             running.wider.update(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
-    """Enclose all that is done for a test, its reruns by other plugins too.
-
-    Args:
-        item: The test.
-        nextitem: The one after it.
-    """
+    """Enclose all that is done for a test, its reruns by other plugins too."""
     __tracebackhide__ = True
     with item.config.stash[_RUNNING].protocol(item):
         return (yield)
@@ -90,11 +65,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test whose marker was refused where pytest could not be ended for it, before anything is set up.
-
-    Args:
-        item: The test.
-    """
+    """Fail a test whose marker was refused where pytest could not be ended for it, before anything is set up."""
     refused = item.config.stash[_RUNNING].refused.get(item.nodeid)
     if refused is not None:
         pytest.fail(refused, pytrace=False)
@@ -104,12 +75,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """Set a fixture up from a seed of its own.
-
-    Args:
-        fixturedef: The fixture.
-        request: Who asks for it.
-    """
+    """Set a fixture up from a seed of its own."""
     __tracebackhide__ = True
     with request.config.stash[_RUNNING].fixture(fixturedef, request):
         return (yield)
@@ -121,9 +87,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
     pytest-randomly seeds in the hook itself, after every wrapper of it; what is called last is `item.runtest`, for
     functions, `unittest` methods, doctests and items of other plugins alike.
-
-    Args:
-        item: The test.
     """
     __tracebackhide__ = True
     body = item.runtest
@@ -136,11 +99,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Seed right before the fixtures of the test are torn down.
-
-    Args:
-        item: The test.
-    """
+    """Seed right before the fixtures of the test are torn down."""
     __tracebackhide__ = True
     item.config.stash[_RUNNING].before_teardown()
     return (yield)
@@ -148,9 +107,117 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture
 def reproducible_run(request: pytest.FixtureRequest) -> Run:
-    """The `deterministic.Run` of this test's scope; without a marker the test is run as if it had one.
+    """The `deterministic.Run` of this test's scope; without a marker the test is run as if it had one."""
+    return request.config.stash[_RUNNING].run()
+
+
+class _Repeating:
+    """`--reproducible-check N`: runs each controlled test N times in the place of pytest's own loop, reported once.
+
+    Other plugins that run a test again (pytest-rerunfailures) get no turn at these: a test whose bits differ must not
+    pass because it was run until it did.
+    """
+
+    def __init__(self, running: Running, runs: int) -> None:
+        self._running = running
+        self._runs = runs
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a test, if it is a function under control; leave it to pytest otherwise."""
+        if not isinstance(item, pytest.Function) or not self._running.is_controlled:
+            return None
+        from .check import Check
+
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in Check(item, self._running, self._runs).reports(nextitem):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+
+_TOLD = {
+    "same": "bit-exact",
+    "different": "different",
+    "could not tell": "could not tell",
+    "not compared": "not compared (failed or skipped)",
+}
+
+
+class Summary:
+    """Speaks in the terminal; under pytest-xdist in the process that the user started."""
+
+    def __init__(self, config: pytest.Config, options: PluginOptions) -> None:
+        self._config = config
+        self._options = options
+        self._compared: dict[str, list[tuple[str, str]]] = {}
+
+    def pytest_report_header(self) -> list[str]:
+        """Say which seed every test has, and what is asked of the session; nothing if nothing is."""
+        asked = []
+        if self._options.every:
+            level = self._options.defaults.get("deterministic", True)
+            asked.append(f"seed {self._options.defaults['seed']} for every test, deterministic={level!r}")
+        if self._options.check is not None:
+            asked.append(f"marked tests run {self._options.check} times and are compared")
+        if self._options.leaks:
+            asked.append("a test that leaves a source changed fails")
+        lines = [f"reproducible: {'; '.join(asked)}"] if asked else []
+        has_workers = getattr(self._config.option, "tx", None) and getattr(self._config.option, "dist", "no") != "no"
+        if has_workers and os.environ.get("PYTHONHASHSEED", "random") in ("", "random"):
+            lines.append(
+                "reproducible: PYTHONHASHSEED is not set, so each worker orders sets of strings in its own way: "
+                "start pytest with PYTHONHASHSEED=0"
+            )
+        return lines
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember how a comparison came out."""
+        if hasattr(report, ATTRIBUTE):
+            outcome, text = getattr(report, ATTRIBUTE)
+            self._compared.setdefault(outcome, []).append((report.nodeid, text))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Count the outcomes, and say of which tests it could not be told: no failure, and no success either."""
+        if self._options.check is None:
+            return
+        counts = [
+            f"{len(self._compared[outcome])} {told}" for outcome, told in _TOLD.items() if outcome in self._compared
+        ]
+        terminalreporter.section(f"reproducible: {self._options.check} runs of each marked test")
+        terminalreporter.write_line(", ".join(counts) or "no test is marked")
+        for nodeid, text in self._compared.get("could not tell", []):
+            terminalreporter.write_line("\n".join([f"could not tell: {nodeid}", *text.splitlines()[1:]]))
+
+
+_seed_of_torch: int | None = None
+"""What torch is to begin with once it is imported, as pytest-randomly said; None where nobody waits for that."""
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's generators on every device; pytest-randomly calls it before each phase of each test.
+
+    It is the entry point `pytest_randomly.random_seeder`. Touches no other generator, and initialises no device. Where
+    torch is not imported yet it is left so, and seeded when it is: a test that imports torch in its body draws from
+    that test's seed.
 
     Args:
-        request: Who asks for it.
+        seed: Any integer; pytest-randomly adds checksums to its own, so that it may be 2**32 or more (see
+            pytest-dev/pytest-randomly#689). torch gets it modulo 2**32, as numpy does there.
     """
-    return request.config.stash[_RUNNING].run()
+    global _seed_of_torch
+    is_first, _seed_of_torch = _seed_of_torch is None, seed % 2**32
+    if hasattr(sys.modules.get("torch"), "default_generator"):
+        from .. import sources
+
+        _seed_now(sources)
+    elif is_first:
+        once_torch_imported(_seed_now)
+
+
+def _seed_now(sources: ModuleType) -> None:
+    from ..ground.config import Config
+
+    for source in sources.SOURCES:
+        if source.kind == "rng" and source.name.startswith("torch."):
+            source.apply(Config(_seed_of_torch))

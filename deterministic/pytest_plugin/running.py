@@ -6,26 +6,24 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..errors import DeterministicError, ScopeOrderWarning, explain
+from ..errors import ScopeOrderWarning, explain
 from ..ground.config import Config
+from ..ground.launch import default_seed
 from ..ground.seeds import derive_seed
 from ..scope.interrupt import indivisible
 from ..scope.refusals import explain_refusal
-from .arguments import Settings, arguments_of
-from .bodies import seed_method, seeded_examples
+from .arguments import PluginOptions, arguments_of
 
 if TYPE_CHECKING:
     from ..scope.entry import Entry, Site
     from ..scope.run import Run
-    from .leaks import Watch
-
-Body = Callable[[], object]
+    from .settings import Watch
 
 _WAY_OUT = (
     'To go on with a warning: @pytest.mark.reproducible(deterministic="warn"). '
@@ -40,15 +38,15 @@ class Running:
     of the test: inside are its fixtures and its body, outside are the fixtures that it shares with other tests.
 
     Attributes:
-        settings: What holds for the session.
-        perform: Runs the body, where it is to be recorded.
+        options: What holds for the session.
+        perform: Runs the body; another where it is to be recorded.
         wider: The names of all fixtures that controlled tests ask for.
         refused: Why a test is not to run, by its node id.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.perform: Callable[[Body], object] | None = None
+    def __init__(self, options: PluginOptions) -> None:
+        self.options = options
+        self.perform: Callable[[Callable[[], object]], object] = _call
         self.wider: set[str] = set()
         self.refused: dict[str, str] = {}
         self._item: pytest.Item | None = None
@@ -73,7 +71,7 @@ class Running:
     def protocol(self, item: pytest.Item) -> Iterator[None]:
         """Enclose all that is done for a test, with its reruns."""
         self._item = item
-        self._arguments = None if item.nodeid in self.refused else arguments_of(item, self.settings)
+        self._arguments = None if item.nodeid in self.refused else arguments_of(item, self.options)
         try:
             yield
         finally:
@@ -81,32 +79,27 @@ class Running:
             self._item = self._arguments = self._watch = None
             self._has_begun = False
 
-    @contextmanager
-    def fixture(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
+    def fixture(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> AbstractContextManager[None]:
         """Let a fixture draw from a seed of its own, whatever the order of tests and fixtures."""
         if self._item is None:
-            yield
-        elif fixturedef.scope == "function":
-            self._begin()
-            with self._aside("fixture", *_key(fixturedef)):
-                yield
-        else:
-            before = None if self._watch is None else self._watch.now()
-            with self._wider(fixturedef, request):
-                yield
-            if self._watch is not None and before is not None:
-                self._watch.accept_since(before)
+            return nullcontext()
+        if fixturedef.scope != "function":
+            return self._wider(fixturedef, request)
+        self._begin()
+        return self._aside("fixture", *_key(fixturedef))
 
-    def call(self, body: Body) -> object:
+    def call(self, body: Callable[[], object]) -> object:
         """Run the body of the test from the seed itself: inside of what pytest-randomly seeds before it."""
         __tracebackhide__ = True
         self._begin()
         if self._entry is None or self._item is None:
-            return body() if self.perform is None else self.perform(body)
-        self._seed(*(["setUp"] if seed_method(self._item, self._seed) else []))
+            return self.perform(body)
+        self._seed(*(["setUp"] if _seed_method(self._item, self._seed) else []))
         try:
-            with seeded_examples(self._item, self._seed):
-                return body() if self.perform is None else self.perform(body)
+            with _seeded_examples(self._item, self._seed):
+                return self.perform(body)
         except RuntimeError as error:
             explain_refusal(error, _WAY_OUT)
             raise
@@ -117,21 +110,11 @@ class Running:
             self._item.addfinalizer(functools.partial(self._seed, "teardown"))
 
     def run(self) -> Run:
-        """Return the run of the test, with a scope if it has none yet.
-
-        Raises:
-            DeterministicError: A fixture asked for it that is wider than one test.
-        """
+        """Return the run of the test, with a scope if it has none yet."""
         from ..scope.run import Run
 
-        if self._item is None or not self._has_begun:
-            raise DeterministicError(
-                explain(
-                    "reproducible_run belongs to one test", ("found: no test that has begun",), "Ask for it in a test."
-                )
-            )
         if self._run is None and self._arguments is None:  # by getfixturevalue, in a test without a marker
-            self._arguments = dict(self.settings.defaults)
+            self._arguments = dict(self.options.defaults)
             self._enter()
         return self._run or Run(None)
 
@@ -140,10 +123,10 @@ class Running:
             return
         self._has_begun = True
         self._item.addfinalizer(self._end)
-        if self.settings.leaks:
-            from .leaks import Watch
+        if self.options.leaks:
+            from .settings import Watch
 
-            self._watch = Watch(generators=not _is_reseeded(self._item.config))
+            self._watch = Watch()
         self._enter()
 
     def _end(self) -> None:
@@ -165,7 +148,7 @@ class Running:
         from ..scope.reproducible import reproducible
 
         self._open_before = list(stack._entries)
-        self._entry = reproducible(**self._arguments).enter(self._site())
+        self._entry = reproducible(**self._arguments).enter(_site(getattr(self._item, "function", None)))
         self._run = self._entry.run
 
     @indivisible
@@ -189,10 +172,9 @@ class Running:
 
     def _seed(self, *path: str) -> None:
         """Seed every generator of the scope: with its seed, or with one derived for a part of the test."""
-        if self._entry is None or self._entry.config.seed is None:
+        if self._entry is None or self.seed is None:
             return
-        seed = self._entry.config.seed
-        config = Config(_derived(seed, *path) if path else seed)
+        config = Config(_derived(self.seed, *path) if path else self.seed)
         for source in self._entry.before:
             if source.kind == "rng":
                 source.apply(config)
@@ -217,31 +199,38 @@ class Running:
     @contextmanager
     def _wider(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[None]:
         """Set up a fixture that several tests share: from the seed of what they share, not from that of one test."""
-        arguments = arguments_of(request.node, self.settings) or dict(self.settings.defaults)
+        accepting: AbstractContextManager[None] = nullcontext() if self._watch is None else self._watch.accepting()
+        arguments = arguments_of(request.node, self.options) or dict(self.options.defaults)
         is_enabled = arguments.get("enabled", True)
         if self._entry is None and not (is_enabled and fixturedef.argname in self.wider):
-            yield
+            with accepting:
+                yield
             return
         if not is_enabled:  # asked for by name in the scope of a test, beyond which what it sets is to last
             arguments = {"seed": None, "deterministic": False}
         from ..scope.reproducible import reproducible
-        from .wider import inside
+        from .settings import inside
 
-        seed = reproducible(**arguments)._config().seed
+        seed = arguments.get("seed", default_seed())
         if seed is not None:
             arguments["seed"] = _derived(seed, "fixture", *_key(fixturedef))
-        with inside(reproducible(**arguments), self._site(fixturedef.func), self._entry):
+        with accepting, inside(reproducible(**arguments), _site(fixturedef.func), self._entry):
             yield
 
-    def _site(self, function: Any = None) -> Site:
-        """Return where to say that the scope was entered: the test's own first line, or the fixture's."""
-        from ..scope.entry import DECORATED, Site
 
-        function = function or getattr(self._item, "function", None)
-        code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
-        if not isinstance(code, CodeType):
-            code = sys._getframe().f_code
-        return Site(code, code.co_firstlineno, DECORATED)
+def _call(body: Callable[[], object]) -> object:
+    __tracebackhide__ = True
+    return body()
+
+
+def _site(function: Any) -> Site:
+    """Return where to say that a scope was entered: the first line of a test or a fixture; else here."""
+    from ..scope.entry import DECORATED, Site
+
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if not isinstance(code, CodeType):
+        code = sys._getframe().f_code
+    return Site(code, code.co_firstlineno, DECORATED)
 
 
 def _derived(seed: int, *path: str) -> int:
@@ -256,6 +245,45 @@ def _key(fixturedef: pytest.FixtureDef[Any]) -> tuple[str, str, str]:
     return fixturedef.argname, module.rpartition(".")[2], getattr(function, "__qualname__", "")
 
 
-def _is_reseeded(config: pytest.Config) -> bool:
-    """Return whether pytest-randomly seeds generators before each phase, so that nothing of a test is left in them."""
-    return config.pluginmanager.hasplugin("randomly") and bool(config.getoption("randomly_reset_seed", False))
+def _seed_method(item: Any, seed: Callable[[], object]) -> bool:
+    """Have a method of `unittest` seeded when it begins, since `setUp` runs in the same call; return whether it is."""
+    instance, unittest = getattr(item, "instance", None), sys.modules.get("unittest")
+    if unittest is None or not isinstance(instance, unittest.TestCase):
+        return False
+    method = item.obj
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def seeded_async(*args: Any, **kwargs: Any) -> Any:
+            seed()
+            return await method(*args, **kwargs)
+
+        setattr(instance, item.name, seeded_async)
+    else:
+        item.obj = _seeded(method, seed)
+    return True
+
+
+@contextmanager
+def _seeded_examples(item: pytest.Item, seed: Callable[[], object]) -> Iterator[None]:
+    """Let every example of a Hypothesis test begin from the seed: Hypothesis itself seeds without torch."""
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    test = getattr(handle, "inner_test", None)
+    if handle is None or test is None:
+        yield
+        return
+    handle.inner_test = _seeded(test, seed)
+    try:
+        yield
+    finally:
+        handle.inner_test = test
+
+
+def _seeded(function: Callable[..., Any], seed: Callable[[], object]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def seeded(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        seed()
+        return function(*args, **kwargs)
+
+    return seeded

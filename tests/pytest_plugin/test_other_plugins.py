@@ -10,8 +10,8 @@ import torch
 
 from deterministic import reproducible
 from deterministic.pytest_plugin import seed_torch
-from deterministic.pytest_plugin.arguments import Settings
-from deterministic.pytest_plugin.summary import Summary
+from deterministic.pytest_plugin.arguments import PluginOptions
+from deterministic.pytest_plugin.hooks import Summary
 
 from ..processes import run_python
 from .inner import SUITES, Session, run_suite
@@ -79,7 +79,7 @@ def test_a_hash_seed_is_enough(
     monkeypatch.setenv("PYTHONHASHSEED", value)
     monkeypatch.setattr(pytestconfig.option, "tx", ["popen"], raising=False)
     monkeypatch.setattr(pytestconfig.option, "dist", "load", raising=False)
-    summary = Summary(pytestconfig, Settings({}, every=False, check=None, leaks=False))
+    summary = Summary(pytestconfig, PluginOptions({}, check=None, leaks=False))
 
     assert len(summary.pytest_report_header()) == warned
 

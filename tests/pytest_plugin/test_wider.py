@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from deterministic.pytest_plugin.wider import merged
+from deterministic.pytest_plugin.settings import merged
 
 
 class Pair(NamedTuple):

@@ -1,0 +1,121 @@
+"""Settings that outlive a test: `--reproducible-leaks` names them, and those of fixtures of several tests stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import explain
+from ..ground import snapshot
+from ..scope import stack
+from ..sources import SOURCES
+
+if TYPE_CHECKING:
+    from ..ground.snapshot import Snapshot
+    from ..ground.source import JSON
+    from ..scope.entry import Entry, Site
+    from ..scope.request import Scope
+
+
+class Watch:
+    """Remembers every setting and open scope at the beginning of a test, for its end."""
+
+    def __init__(self) -> None:
+        self._before = _settings()
+        self._open = list(stack._entries)
+
+    @contextmanager
+    def accepting(self) -> Iterator[None]:
+        """Take what a fixture of several tests changes for what the test began with: it is not the test's."""
+        before = _settings()
+        yield
+        for source, state in _settings().items():
+            if source.describe(state) != source.describe(before[source]):
+                self._before[source] = state
+
+    def end(self) -> str:
+        """Give back what was left changed, so that the next test is not blamed, and say what it was; empty: nothing."""
+        left_open = [entry for entry in stack._entries if entry not in self._open]
+        found = [f"a scope is open: reproducible() at {entry.site}" for entry in left_open]
+        for entry in reversed(left_open):
+            stack.leave(entry)
+        changed: Snapshot = {}
+        for source, state in _settings().items():
+            before, now = source.describe(self._before[source]), source.describe(state)
+            if before != now:
+                changed[source] = self._before[source]
+                found += [f"{source.name}.{name}" for name in _changes(before, now)]
+        snapshot.restore(changed)
+        if not found:
+            return ""
+        return explain(
+            "this test left sources changed; they were given back",
+            tuple(found),
+            "Change them inside of `with reproducible(...)`, or mark the test: @pytest.mark.reproducible.",
+        )
+
+
+def _settings() -> Snapshot:
+    return snapshot.capture(source for source in SOURCES if source.kind == "setting")
+
+
+def _changes(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:
+    for name in {**before, **now}:
+        one, other = (repr(values[name]) if name in values else "not there" for values in (before, now))
+        if one != other:
+            yield f"{name}: {one} -> {other}"
+
+
+@contextmanager
+def inside(scope: Scope, site: Site, around: Entry | None) -> Iterator[None]:
+    """Set a fixture of several tests up in a scope of its own, and let what it set itself outlive that.
+
+    The default dtype that it chose stays, and is given back by nobody but the fixture; the deterministic algorithms
+    that the scope switched on for it do not stay. A fixture that seeds torch means the generators of the tests to come,
+    so these stay as it left them.
+
+    Args:
+        scope: What to enter.
+        site: Where to say that it was entered.
+        around: The scope of the test that is running already, if it asked for the fixture by name; what the fixture
+            set is kept beyond its end too.
+    """
+    entry = scope.enter(site)
+    settings = [source for source in entry.saved if source.kind == "setting"]
+    applied = snapshot.capture(settings)
+    seed = torch.default_generator.initial_seed()
+    try:
+        yield
+    finally:
+        now = snapshot.capture(settings)
+        for outer in (entry, *([around] if around is not None and around.is_open else ())):
+            for source in outer.saved.keys() & applied.keys():
+                state = merged(outer.saved[source], applied[source], now[source])
+                outer.saved = {**outer.saved, source: state}
+        if around is None and torch.default_generator.initial_seed() != seed:
+            generators = [source for source in entry.saved if source.kind == "rng"]
+            entry.saved = {**entry.saved, **snapshot.capture(generators)}
+        stack.leave(entry)
+
+
+_ABSENT = object()
+
+
+def merged(before: Any, applied: Any, now: Any) -> Any:
+    """Return a state of a source with what was changed since it was applied, and everything else as it was before."""
+    if not isinstance(now, (dict, list, tuple)):
+        return before if applied == now else now
+    if type(applied) is not type(now) or type(before) is not type(now):
+        return before  # a module was imported meanwhile; its own defaults are what `before` stands for
+    if isinstance(before, dict) and isinstance(applied, dict) and isinstance(now, dict):
+        states = {
+            key: before if applied.get(key, _ABSENT) == now.get(key, _ABSENT) else now for key in {**before, **now}
+        }
+        return {key: state[key] for key, state in states.items() if key in state}
+    if not len(before) == len(applied) == len(now):
+        return now
+    parts = [merged(*part) for part in zip(before, applied, now, strict=True)]
+    return parts if isinstance(now, list) else getattr(type(now), "_make", tuple)(parts)
