@@ -1,26 +1,37 @@
 """The command line: one verb, one file; this module only finds the verb.
 
-Importing it does not import torch: a verb imports what it needs when it runs.
+Importing it does not import torch: a verb's module is imported when the verb runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, cast
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, NoReturn
 
-from ._verb import INTERRUPTED, Verb
+from ..errors import DeterministicError
+from ._options import INTERRUPTED, UNHEARD, UsageError, refuse
 
-VERBS = ("run", "verify", "record", "diff", "info", "cost", "demo")
-"""Every verb, in the order in which the help lists them; each is a module of this package."""
+VERBS = {
+    "run": "run a script, seeded and deterministic from before Python starts",
+    "verify": "run a script several times, and say whether it is bit-exact, or where it first differs and why",
+    "record": "run a script, and record what it computes into a trace",
+    "diff": "compare two traces, and say where they first differ and why",
+    "info": "show what is in effect and what is not controlled, or what is inside a checkpoint",
+    "cost": "measure what each level of determinism costs a script, and what it gives",
+    "demo": "train on scikit-learn's digits, and show which runs have the same bits",
+}
+"""Every verb and what it does, in the order in which the help lists them; each is a module of this package."""
 
 
-def verb_of(name: str) -> Verb:
-    """Return the module of a verb."""
-    return cast(Verb, importlib.import_module(f".{name}", __name__))
+def verb_of(name: str) -> ModuleType:
+    """Return the module of a verb: its docstring is the description, and it has `add_arguments` and `run`."""
+    return importlib.import_module(f".{name}", __name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,38 +41,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the program's name; those of the process if omitted.
 
     Returns:
-        The exit status: 0 what was asked holds, 1 it does not, 2 it could not be done, 130 interrupted.
+        The exit status: 0 what was asked holds, 1 it does not, 2 it could not be done, 130 interrupted, 141 nobody
+        read on what was printed (`| head`).
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    # The other verbs' modules are needed for the list of all alone, and `run` is to begin at once.
-    parser, verbs = _parser(given[:1] if given[:1] and given[0] in VERBS else VERBS)
-    arguments, unknown = parser.parse_known_args(given)
-    if unknown:
-        import difflib  # here, because a run that is well spelt needs none of it
-
-        verb = verbs[arguments.verb]
-        known = re.findall(r"--[\w-]+", verb.format_help())
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        verb.error(f"unknown option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
-    arguments.argv, arguments.is_own_process = given, argv is None
     try:
-        return verb_of(arguments.verb).run(arguments)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        try:
+            return _run(given, is_own_process=argv is None)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            return INTERRUPTED
+        except (UsageError, DeterministicError) as error:
+            return refuse(error)
+        finally:
+            if given[:1] not in (["run"], ["record"]):  # where the script's output ends as with Python alone
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left for whoever has gone must not fail once more when Python ends and flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
 
 
-def _parser(names: Sequence[str]) -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
-    """Return the parser, and those of its verbs."""
+def _run(given: list[str], *, is_own_process: bool) -> int:
     parser = argparse.ArgumentParser(
         prog="deterministic", description="The same bits every time, or the reason why not."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    for name in names:
-        verb = verb_of(name)
-        verb.add_arguments(verbs.add_parser(name, help=verb.HELP, description=verb.__doc__))
-    return parser, verbs.choices
+    asked = next((word for word in given if word in VERBS), None)
+    for name, what in VERBS.items():
+        verbs.add_parser(name, help=what)
+    if asked is not None:  # the modules of the others are not needed
+        verbs.choices[asked].description = verb_of(asked).__doc__
+        verb_of(asked).add_arguments(verbs.choices[asked])
+    arguments, unknown = parser.parse_known_args(given)
+    if unknown:
+        import difflib  # here, because a run that is well spelt needs none of it
+
+        verb = verbs.choices[arguments.verb]
+        known = re.findall(r"--[\w-]+", verb.format_help())
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        verb.error(f"unknown option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
+    arguments.argv, arguments.is_own_process = given, is_own_process
+    status: int = verb_of(arguments.verb).run(arguments)
+    return status
 
 
 class _Version(argparse.Action):

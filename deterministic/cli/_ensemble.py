@@ -18,7 +18,7 @@ from typing import IO, Any, BinaryIO
 
 from ._environment import command_with
 from ._look import write_table
-from ._verb import FAILED, INTERRUPTED, OK
+from ._options import FAILED, INTERRUPTED, OK
 
 _SILENCE = 2.0
 """For how many seconds nothing may come through a pipe whose script has ended before it is given up."""

@@ -1,72 +1,66 @@
-"""How tables look: drawn by rich on a terminal that has it, else aligned plain text. NO_COLOR is respected by rich."""
+"""How reports and tables look: by rich on a terminal that has it, which respects NO_COLOR; else aligned plain text."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Protocol, TextIO
 
 STYLES = {"good": "green", "bad": "bold red", "": ""}
 """What a row is, and its colour on a terminal."""
 
 
-def is_rich(file: TextIO) -> bool:
-    """Return whether what is written there is looked at on a terminal, and rich is installed."""
-    return file.isatty() and importlib.util.find_spec("rich") is not None
+class _Report(Protocol):
+    @property
+    def exit_code(self) -> int: ...
+
+    def to_json(self, *, indent: int) -> str: ...
+
+
+def write_report(report: _Report, *, as_json: bool) -> int:
+    """Write a report on stdout, and return its exit status."""
+    if as_json:
+        sys.stdout.write(f"{report.to_json(indent=2)}\n")
+    else:
+        write_verdict(str(report), report.exit_code, sys.stdout)
+    return report.exit_code
 
 
 def write_verdict(text: str, status: int, file: TextIO) -> None:
-    """Write a report, whose first line says how it came out, in the colour of the exit status.
-
-    Args:
-        text: The report.
-        status: 0 good, 1 bad, 2 could not tell.
-        file: Where to.
-    """
-    if not is_rich(file):
+    """Write a text whose first line says how it came out: in green for status 0, in red for 1, in yellow for 2."""
+    if not _is_rich(file):
         file.write(f"{text}\n")
         return
     from rich.console import Console
     from rich.text import Text
 
-    first, *rest = text.splitlines()
-    shown = Text(first, style=("bold green", "bold red", "bold yellow")[status])
-    Console(file=file, soft_wrap=True, highlight=False).print(Text("\n").join([shown, *map(Text, rest)]))
+    shown = Text(text)
+    shown.stylize(("bold green", "bold red", "bold yellow")[status], 0, len(text.partition("\n")[0]))
+    Console(file=file, soft_wrap=True, highlight=False).print(shown)
 
 
 def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], file: TextIO, *, kinds: Sequence[str] = (), title: str = ""
+    columns: Sequence[str], rows: Iterable[Sequence[str]], file: TextIO, *, kinds: Sequence[str] = ()
 ) -> None:
-    """Write a table.
-
-    Args:
-        columns: The heads.
-        rows: The cells, as many in each row as there are heads.
-        file: Where to.
-        kinds: For each row a key of `STYLES`; none if omitted.
-        title: What stands above it.
-    """
-    rows = [tuple(row) for row in rows]
-    if is_rich(file):
-        _draw(columns, rows, file, kinds or [""] * len(rows), title)
+    """Write a table; `columns` are its heads, and `kinds` has a key of `STYLES` for each row."""
+    rows = list(rows)
+    if not _is_rich(file):
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+            file.write(f"  {'  '.join(cells).rstrip()}\n")
         return
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    if title:
-        file.write(f"{title}\n")
-    for row in (columns, *rows):
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        file.write(f"  {'  '.join(cells).rstrip()}\n")
-
-
-def _draw(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], file: TextIO, kinds: Sequence[str], title: str
-) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold")
-    for row, kind in zip(rows, kinds, strict=True):
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for row, kind in zip(rows, kinds or [""] * len(rows), strict=True):
         table.add_row(*map(Text, row), style=STYLES[kind])  # a Text: brackets in a cell are no markup
     Console(file=file).print(table)
+
+
+def _is_rich(file: TextIO) -> bool:
+    return file.isatty() and importlib.util.find_spec("rich") is not None

@@ -13,10 +13,7 @@ import sys
 
 from ..errors import DeterministicError
 from ..ground.config import LEVEL_NAMES, Level
-from ._script import UsageError, add_script, task_of
-from ._verb import OK, refuse
-
-HELP = "measure what each level of determinism costs a script, and what it gives"
+from ._options import OK, UsageError, add_script, refuse, task_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

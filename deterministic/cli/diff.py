@@ -7,13 +7,9 @@ Exits with 0 if they are the same, with 1 if they differ, and with 2 if that cou
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from ._look import write_verdict
-from ._verb import refuse
-
-HELP = "compare two traces, and say where they first differ and why"
+from ._look import write_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,23 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare two traces.
-
-    Args:
-        arguments: What `add_arguments` declares.
-
-    Returns:
-        0 the same, 1 different, 2 could not tell.
-    """
-    from ..errors import TraceError
+    """Compare two traces, and return 0 the same, 1 different, 2 could not tell."""
     from ..trace.comparing.diff import diff
 
-    try:
-        found = diff(arguments.a, arguments.b)
-    except TraceError as error:
-        return refuse(str(error))
-    if arguments.json:
-        sys.stdout.write(f"{found.to_json(indent=2)}\n")
-    else:
-        write_verdict(str(found), found.exit_code, sys.stdout)
-    return found.exit_code
+    return write_report(diff(arguments.a, arguments.b), as_json=arguments.json)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any, TextIO
 
-from ._verb import FAILED, OK, refuse
-
-HELP = "show what is in effect and what is not controlled, or what is inside a checkpoint"
+from ._environment import misspelt
+from ._look import write_table
+from ._options import FAILED, OK, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,32 +29,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what is in effect, or what is inside a checkpoint.
-
-    Args:
-        arguments: What `add_arguments` declares.
-
-    Returns:
-        0; for a checkpoint 0 whole, 1 damaged or none, 2 it cannot be read.
-    """
+    """Show what is in effect, or what is inside a checkpoint: 0 whole, 1 damaged or none, 2 it cannot be read."""
     if arguments.checkpoint is None:
-        from ._state import state, write_state
-
-        now = state()
+        in_effect = _in_effect()
         if arguments.json:
-            sys.stdout.write(f"{json.dumps(now, indent=2)}\n")
+            sys.stdout.write(f"{json.dumps(in_effect, indent=2)}\n")
         else:
-            write_state(now, sys.stdout)
+            _write(in_effect, sys.stdout)
         return OK
     from ..checkpoint.inside import inside
     from ..errors import CheckpointError
 
     if not arguments.checkpoint.exists():
-        return refuse(f"{arguments.checkpoint} does not exist")
+        raise UsageError(f"{arguments.checkpoint} does not exist")
     try:
-        found = inside(arguments.checkpoint)
+        checkpoint = inside(arguments.checkpoint)
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
-    sys.stdout.write(f"{json.dumps(found.as_json(), indent=2) if arguments.json else found}\n")
+    sys.stdout.write(f"{json.dumps(checkpoint.as_json(), indent=2) if arguments.json else checkpoint}\n")
     return OK
+
+
+def _in_effect() -> dict[str, Any]:
+    """Return as JSON what `describe()` says, the report of a scope that is entered and left, and what is misspelt."""
+    from ..scope.reproducible import reproducible
+    from ..sources.registry import describe
+
+    now = describe()
+    with reproducible() as run:
+        inside = run.report().data
+    return {"schema": 1, "versions": inside["versions"], "now": now, "inside": inside, "misspelt": misspelt()}
+
+
+def _write(in_effect: dict[str, Any], file: TextIO) -> None:
+    write_table(("versions", ""), [(name, str(value)) for name, value in in_effect["versions"].items()], file)
+    variables = [(name, str(value)) for name, value in in_effect["now"]["environment"].items()]
+    file.write("\n")
+    write_table(("variables that affect the bits", ""), variables or [("none is set", "")], file)
+    settings = []
+    for source in in_effect["inside"]["sources"]:
+        for name, value in source["set"].items():
+            now = "" if source["kind"] != "setting" or value["before"] is None else str(value["before"])
+            settings.append((f"{source['name']}.{name}", now, str(value["set"])))
+    file.write("\n")
+    write_table(("setting", "now", "in reproducible()"), settings, file)
+    gaps = [(f"{limit['subject']}: {limit['reason']}", limit["remedy"]) for limit in in_effect["inside"]["limits"]]
+    gaps += [
+        (f"{name} is set, and nothing reads it: it looks like {meant}.", f"Set {meant}, or unset {name}.")
+        for name, meant in in_effect["misspelt"].items()
+    ]
+    for what, remedy in gaps:
+        file.write(f"\n{textwrap.fill(what, 110)}\n{textwrap.fill(remedy, 110, initial_indent='  ')}\n")

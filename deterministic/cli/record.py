@@ -11,11 +11,7 @@ import contextlib
 from pathlib import Path
 
 from ..trace.file.model import LEVELS
-from ._files import unwritable
-from ._script import UsageError, add_control, add_script, control_of, task_of
-from ._verb import FAILED, OK, refuse
-
-HELP = "run a script, and record what it computes into a trace"
+from ._options import FAILED, OK, add_control, add_script, control_of, refuse, require_writable, task_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,24 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record a script.
-
-    Args:
-        arguments: What `add_arguments` declares.
-
-    Returns:
-        0, or 1 if the script raised.
-
-    Raises:
-        SystemExit: The script's own.
-    """
-    try:
-        task, control = task_of(arguments), control_of(arguments)
-    except UsageError as error:
-        return refuse(str(error))
-    refusal = unwritable(arguments.output)
-    if refusal is not None:
-        return refuse(refusal)
+    """Record a script, and return 0, or 1 if it raised; its SystemExit goes on."""
+    task, control = task_of(arguments), control_of(arguments)
+    require_writable(arguments.output)
 
     from ..errors import TraceError
     from ..trace.recording.record import record
@@ -65,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             try:
                 stack.enter_context(recording)
             except TraceError as error:
-                return refuse(str(error))
+                return refuse(error)
             task.run()
     except NotRunnableError as error:
         return refuse(f"deterministic record: {error}")

@@ -11,25 +11,24 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
+import json
 import os
+import random
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import DeterministicError, explain
-from ..ground.config import LEVEL_NAMES
+from ..errors import DeterministicError
+from ..ground import launch as launching
+from ..ground.config import LEVEL_NAMES, Config
+from ..ground.imports import once_imported, once_torch_imported
 from ..ground.launch import Launch, default_seed
-from ..ground.seeds import validate_seed
+from ..ground.seeds import numpy_seed, torch_seed, validate_seed
 from ..scope.refusals import explain_refusal
-from ..verification.scripts import NotRunnableError, leave_launcher_out, show
+from ..verification.scripts import NotRunnableError, ScriptTask, leave_launcher_out, show
 from . import _environment
-from ._script import UsageError, add_script, add_seed_and_level, seeds_option, task_of
-from ._verb import FAILED, OK, refuse
-
-if TYPE_CHECKING:
-    from ..verification.scripts import ScriptTask
-
-HELP = "run a script, seeded and deterministic from before Python starts"
+from ._options import FAILED, OK, UsageError, add_script, add_seed_and_level, at_least, refuse, seeds_option, task_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="YAML or JSON with seed, deterministic, deterministic_cudnn; what it leaves out is off; options here win",
     )
-    parser.add_argument("--num-threads", type=_count, metavar="N", help="threads for one CPU operation")
+    parser.add_argument("--num-threads", type=at_least(1), metavar="N", help="threads for one CPU operation")
     parser.add_argument(
         "--portable",
         action="store_true",
@@ -52,20 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SEEDS",
         help="one run for each: 42,123,456, or 42:5 for five derived from 42",
     )
-    parser.add_argument("--jobs", type=_count, metavar="N", help="with --seeds: how many at a time (default: 1)")
+    parser.add_argument("--jobs", type=at_least(1), metavar="N", help="with --seeds: how many at a time (default: 1)")
     parser.add_argument("--seeds-file", help=argparse.SUPPRESS)  # from --seeds to its runs
     parser.add_argument("-q", "--quiet", action="store_true", help="no notices, and no table")
     add_script(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a script, once or for several seeds.
-
-    Args:
-        arguments: What `add_arguments` declares.
-
-    Returns:
-        The script's exit status; 2 if nothing was run.
+    """Run a script, once or for several seeds, and return its exit status, 2 if nothing was run.
 
     Raises:
         SystemExit: The script's own.
@@ -87,10 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     if is_heard:
         _tell(plan, arguments)
     if plan.launch != Launch():
-        from ._process import control
-
         asked = f"--seed {launch.seed}" if arguments.seed is not None else arguments.config
-        control(plan.launch, asked=asked if is_heard and asked and launch.seed is not None else "")
+        _control(plan.launch, asked=asked if is_heard and asked and launch.seed is not None else "")
     return _perform(task)
 
 
@@ -123,9 +114,7 @@ def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
     from ..scope.from_config import options_from
 
     if not os.path.exists(path):
-        raise UsageError(
-            explain("there is no such configuration file", (f"found: {os.path.abspath(path)}",), "Give its path.")
-        )
+        raise UsageError("there is no such configuration file", f"found: {os.path.abspath(path)}", "Give its path.")
     try:
         options = options_from(path, asked)
         if options["seed"] is not None:
@@ -133,6 +122,54 @@ def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
         return options
     except (ImportError, OSError, TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
+
+
+def _control(launch: Launch, *, asked: str = "") -> None:
+    """Seed the generators and set the flags of this process, for good: each library's when it is imported.
+
+    A script that does not use torch does not wait for it, and one that sets variables before it imports torch still
+    may. Nothing is given back, and no scope is open: the script's own scopes, threads and signals are as without us.
+    `asked` is where the seed was given, to say at the end if the script never used it.
+    """
+    if launch.seed is not None:
+        seed = launch.seed
+        random.seed(seed)
+        once_imported("numpy.random", lambda numpy_random: numpy_random.seed(numpy_seed(seed)))
+    once_torch_imported(lambda sources: _apply(sources, launch))
+    if launch.seeds_file is not None or asked:
+        launching.seen = {}
+        atexit.register(_at_end, launch, asked, os.getpid())
+
+
+def _apply(sources: Any, launch: Launch) -> None:
+    from ..ground import snapshot
+
+    # What was drawn before torch was imported stays drawn.
+    torchs = [source for source in sources.SOURCES if source.name not in ("python.random", "numpy.random")]
+    config = Config(launch.seed, launch.deterministic, launch.num_threads)
+    snapshot.apply(snapshot.capture(torchs), config)
+
+
+def _at_end(launch: Launch, asked: str, process: int) -> None:
+    """Write which seeds were used, of scopes and the last of torch; or say that the script's own won over ours."""
+    if os.getpid() != process:
+        return  # a copy of the process: its parent tells
+    # What torch was last seeded with, which it alone of the libraries remembers; not there in a script's own torch.py.
+    seed_of_torch = getattr(sys.modules.get("torch"), "initial_seed", None)
+    seen, last = launching.seen or {}, None if seed_of_torch is None else seed_of_torch()
+    if launch.seeds_file is not None:
+        # Where the script has deleted it, nobody will be told.
+        with contextlib.suppress(OSError), open(launch.seeds_file, "w", encoding="utf-8") as file:
+            json.dump({"scopes": list(seen), "torch": last}, file)
+        return
+    told = []
+    if seen and launch.seed not in seen:
+        given = ", ".join(map(str, seen))
+        told.append(f"gave reproducible() the seed {given} itself, which wins over {asked} inside of it")
+    if last not in {None, *(torch_seed(seed) for seed in (launch.seed, *seen) if seed is not None)}:
+        told.append(f"seeded torch with {last} itself, which wins over {asked} from there on")
+    for what in told:
+        sys.stderr.write(f"deterministic run: the script {what}. Leave it out there to have the command's.\n")
 
 
 def _perform(task: ScriptTask) -> int:
@@ -179,12 +216,6 @@ def _tell(plan: _environment.Plan, arguments: argparse.Namespace) -> None:
     for line in (told, *_environment.notes(plan, portable=arguments.portable)):
         sys.stderr.write(f"deterministic run: {line}\n")
     sys.stderr.flush()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 1 or more")
-    return int(text)
 
 
 def _in_a_line(error: str) -> str:

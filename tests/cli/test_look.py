@@ -41,8 +41,8 @@ def on_a_terminal(*command: str, cwd: Path, **variables: str) -> str:
 
 def test_plain_text_is_aligned() -> None:
     file = io.StringIO()
-    write_table(("name", "value"), [("a", "1"), ("longer", "[red]2[/red]")], file, title="what", kinds=["good", "bad"])
-    assert file.getvalue() == "what\n  name    value\n  a       1\n  longer  [red]2[/red]\n"
+    write_table(("name", "value"), [("a", "1"), ("longer", "[red]2[/red]")], file, kinds=["good", "bad"])
+    assert file.getvalue() == "  name    value\n  a       1\n  longer  [red]2[/red]\n"
 
 
 def test_an_ensemble_on_a_terminal(tmp_path: Path) -> None:

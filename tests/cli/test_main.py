@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -16,7 +17,7 @@ def test_every_verb_has_a_help_and_a_description(capsys: pytest.CaptureFixture[s
         with pytest.raises(SystemExit) as exit_:
             main([name, "--help"])
         assert exit_.value.code == 0
-        assert verb.HELP
+        assert VERBS[name]
         assert verb.__doc__
         assert f"usage: deterministic {name}" in capsys.readouterr().out
 
@@ -65,3 +66,43 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "deterministic", "--version"], check=True, capture_output=True, text=True
     )
     assert done.stdout == f"deterministic {version('deterministic')}\n"
+
+
+ARGUMENTS = {
+    "record": ("-o", "x", __file__),
+    "diff": ("a", "b"),
+    **dict.fromkeys(("run", "verify", "cost"), (__file__,)),
+}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_no_verb_ends_with_a_traceback_where_nobody_reads_on(name: str) -> None:
+    code = f"""
+import sys
+from deterministic.cli import main, verb_of
+
+def much(arguments):
+    for _ in range(1000):
+        print("x" * 1000)
+    return 0
+
+verb_of({name!r}).run = much
+sys.argv[1:] = {[name, *ARGUMENTS.get(name, ())]!r}
+sys.exit(main())
+"""
+    assert ended_unheard(sys.executable, "-c", code) == (141, b"")
+
+
+@pytest.mark.parametrize("arguments", ["info", "info --json", "--help", "diff --help", "--version"])
+def test_what_is_printed_at_the_end_may_have_no_reader(arguments: str) -> None:
+    assert ended_unheard(sys.executable, "-m", "deterministic", *arguments.split()) == (141, b"")
+
+
+def ended_unheard(*command: str) -> tuple[int, bytes]:
+    """Run a command whose output nobody reads, and return its status and what it says on stderr."""
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    process = subprocess.Popen(command, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate()
+    return process.returncode, errors

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.cli import main, verb_of
-from deterministic.cli._script import UsageError, control_of, task_of
+from deterministic.cli._options import UsageError, control_of, task_of
 from deterministic.verification.scripts import ScriptTask
 
 

@@ -1,1 +1,0 @@
-"""The innards of `deterministic demo`."""
