@@ -9,7 +9,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from ..errors import NondeterminismWarning, cut, explain, warn
-from ..ground.seeds import as_integer
+from ..ground.arguments import as_integer
 from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
 from .stateful import is_stateful, state_of

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from ..errors import CheckpointError, explain, users_line
-from ..ground.seeds import as_integer
+from ..ground.arguments import as_integer
 from .arguments import check_choice, counts, out_of_range, require_stateful, warn_of_parameters
 from .conditions import ON_MISMATCH
 from .directory import directory_of, main_file, saved_steps, sweep

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import cut, explain
+from ..ground.arguments import as_integer
 from ..ground.config import Omitted, validate_num_threads
-from ..ground.seeds import as_integer
 
 
 def require_compatible(

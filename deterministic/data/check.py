@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
-from ..ground.seeds import as_integer
+from ..ground.arguments import as_integer
 from ..values.fingerprint import fingerprint
 from .orders.base import AnyOrder
 from .orders.position import Position

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from ..errors import SeedError, explain
+from ..ground.arguments import as_integer
 from ..ground.config import OMITTED, Omitted
 from ..ground.launch import launched
-from ..ground.seeds import as_integer, torch_seed, validate_seed
+from ..ground.seeds import torch_seed, validate_seed
 from ..scope import stack
 from .arguments import require_choice, require_compatible, require_defaults, require_stream_state, require_threads
 from .samples.worker import SeedWorkerThen, seed_worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import cut, explain
-from ..ground.seeds import as_integer
+from ..ground.arguments import as_integer
 from .orders.base import AnyOrder, require_indices
 from .orders.own import OwnOrder
 from .samples.fetch import Fetch, KeyedDataset

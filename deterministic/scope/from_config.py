@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import SeedError, cut, explain
+from ..ground.arguments import as_integer, boolean
 from ..ground.config import validate_level
-from ..ground.seeds import as_integer
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
 
@@ -64,14 +64,8 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
 def _level(given: Mapping[str, Any]) -> Any:
     """Return the level that the two keys ask for together; None if neither is there."""
     cudnn = given.get("deterministic_cudnn")
-    if cudnn is not None and not isinstance(cudnn, bool):
-        raise TypeError(
-            explain(
-                "deterministic_cudnn is not a bool",
-                (f"found: {cut(cudnn)}", "expected: true or false"),
-                "Write deterministic_cudnn: true, or give a level with deterministic: true | warn.",
-            )
-        )
+    if cudnn is not None:
+        boolean("deterministic_cudnn", cudnn)
     if "deterministic" not in given:
         return None if cudnn is None else ("cudnn" if cudnn else False)
     level = validate_level(given["deterministic"])

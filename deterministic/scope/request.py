@@ -6,10 +6,11 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
 
-from ..errors import DeterministicError, ScopeOrderWarning, cut, explain, warn
+from ..errors import DeterministicError, ScopeOrderWarning, explain, warn
 from ..ground import launch
+from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ..ground.ranks import current_rank
 from ..ground.seeds import derive_seed, validate_seed
@@ -49,17 +50,9 @@ class Scope:
         self._seed = seed if seed is None or isinstance(seed, Omitted) else validate_seed(seed)
         self._deterministic = validate_level(deterministic)
         self._num_threads = validate_num_threads(num_threads)
-        self._per_rank = _validate_bool("per_rank", per_rank)
-        self._enabled = _validate_bool("enabled", enabled)
-        if on_conflict not in ("raise", "wait"):
-            raise ValueError(
-                explain(
-                    "on_conflict= names no behaviour",
-                    (f"found: {cut(on_conflict)}", "expected: 'raise' or 'wait'"),
-                    "Pass 'raise' to refuse a second thread, or 'wait' to queue it.",
-                )
-            )
-        self._on_conflict: stack.OnConflict = on_conflict
+        self._per_rank = boolean("per_rank", per_rank)
+        self._enabled = boolean("enabled", enabled)
+        self._on_conflict: stack.OnConflict = choice("on_conflict", on_conflict, get_args(stack.OnConflict))
         self._fixed_config: Config | None = None
         if not self._per_rank and not isinstance(self._seed, Omitted):
             self._fixed_config = Config(self._seed, self._deterministic, self._num_threads)
@@ -205,11 +198,3 @@ def _calling_frame() -> FrameType:
     while frame is not None and frame.f_code.co_filename == _CONTEXTLIB:
         frame = frame.f_back
     return frame or sys._getframe(2)
-
-
-def _validate_bool(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(
-            explain(f"{name} is not a bool", (f"found: {cut(value)}", "expected: True or False"), f"Pass {name}=True.")
-        )
-    return value

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import ScopeOrderWarning, explain, warn
 from ..ground import snapshot
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..ground.snapshot import Snapshot
     from ..ground.source import Source
 
-OnConflict = Literal["raise", "wait"]
+OnConflict: TypeAlias = Literal["raise", "wait"]
 
 _entries: list[Entry] = []
 _suspended = SuspendedParts()

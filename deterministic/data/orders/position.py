@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...errors import cut, explain
-from ...ground.seeds import as_integer
+from ...ground.arguments import as_integer
 from ..samples.fetch import Fetch
 
 

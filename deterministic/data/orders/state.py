@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import ResumeMismatchError, cut, explain
-from ...ground.seeds import as_integer
+from ...ground.arguments import as_integer
 from ..samples.keying import LoaderSeed
 from .position import Epochs, Order, Position
 

@@ -10,7 +10,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ...errors import DeterministicError, TraceError, cut, explain
+from ...errors import DeterministicError, TraceError, explain
+from ...ground.arguments import choice
 from ...ground.ranks import current_ranks
 from ...ground.versions import versions
 from ...sources import SOURCES
@@ -202,14 +203,7 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
         False
         >>> folder.cleanup()
     """
-    if level not in LEVELS:
-        raise ValueError(
-            explain(
-                "level= names no level of a trace",
-                (f"found: {cut(level)}", f"expected: one of {', '.join(map(repr, LEVELS))}"),
-                "Pass one of these.",
-            )
-        )
+    choice("level", level, LEVELS, what="no level of a trace")
     return Recording(path, level, absolute_paths=absolute_paths, source=source)
 
 
