@@ -69,5 +69,6 @@ def test_a_choice_is_one_of_those_allowed() -> None:
     for value in ("d", 1, None, [], ["a"]):
         with pytest.raises(ValueError, match=r"^c= names none of its choices\n  found: .*\n  expected: 'a', 'b'\nPass"):
             choice("c", value, ("a", "b"))
+    levels: dict[Any, str] = {True: "on", "a": "half"}
     with pytest.raises(TypeError, match=r"^c= names no level\n  found: 1\n  True: on\n  'a': half\nPass"):
-        choice("c", 1, {True: "on", "a": "half"}, what="no level", error=TypeError)
+        choice("c", 1, levels, what="no level", error=TypeError)

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from ..ground.source import Source
 from .accelerators import LazyAccelerator, Mps, PrivateUse1
-from .algorithms import Algorithms
-from .attention import Attention
-from .autocast import Autocast
-from .cudnn import Cudnn
-from .default_device import DefaultDevice
-from .default_dtype import DefaultDtype
 from .environment import Environment
-from .flush_denormal import FlushDenormal
 from .fp32_precision import Fp32Precision
 from .inductor import Inductor
-from .libraries import Libraries
-from .mkldnn import Mkldnn
-from .numpy_buffer import NumpyBuffer
 from .numpy_random import NumpyRandom
 from .python_random import PythonRandom
-from .reduced_precision import ReducedPrecision
-from .threads import Threads
+from .settings import (
+    Algorithms,
+    Attention,
+    Autocast,
+    Cudnn,
+    DefaultDevice,
+    DefaultDtype,
+    FlushDenormal,
+    Libraries,
+    Mkldnn,
+    NumpyBuffer,
+    ReducedPrecision,
+    Threads,
+)
 from .torch_cpu import TorchCpu
 
 __all__ = ["ALGORITHMS", "SOURCES"]
