@@ -147,7 +147,7 @@ def test_an_upward_import_is_noticed(module: str, text: str) -> None:
     [
         ("deterministic.errors", "import sys\nfrom __future__ import annotations"),
         ("deterministic.ground.seeds", "from ..errors import explain"),
-        ("deterministic.ground.versions", "def versions():\n    import torch"),
+        ("deterministic.ground.ranks", "def ranks():\n    import torch"),
         ("deterministic.sources.inductor", "from ..ground.config import Config\nfrom .base import digest"),
         ("deterministic.cli._demo.runs", "from ... import describe\nfrom ...ground.seeds import derive_seed"),
         ("deterministic.scope.reproducible", "from . import stack"),

@@ -26,7 +26,7 @@ NOT_ON_A_CLASS = {
     "_schema": "of each operator, asked for by hasattr where the first is seen",
 }
 TOLD_ELSEWHERE = {
-    "torch._C._get_tracing_state": "scope.moments, a moment at which nothing was touched yet",
+    "torch._C._get_tracing_state": "scope.refusals, a moment at which nothing was touched yet",
     "torch.utils.data": "data/torch_internals, when loaders are imported",
 }
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
 from ..ground.ranks import current_ranks
-from ..ground.versions import versions
 from ..scope import stack
-from ..sources import SOURCES
+from ..sources.registry import in_effect
 
 ON_MISMATCH = ("raise", "warn")
 
@@ -19,15 +18,13 @@ _NO_MATTER = {"python", "num_threads"}
 
 def conditions() -> dict[str, Any]:
     """Return the versions, hardware, settings, ranks and the seed that are in effect now, as JSON."""
-    entry = stack.innermost()
+    entry, now = stack.innermost(), in_effect()
     return {
         "seed": None if entry is None else entry.config.common_seed,  # each rank may have one of its own
         "deterministic": None if entry is None else entry.config.deterministic,
         "world_size": current_ranks().world_size,
-        "versions": {name: value for name, value in versions().items() if name not in _NO_MATTER},
-        "settings": {
-            source.name: dict(source.describe(source.capture())) for source in SOURCES if source.kind == "setting"
-        },
+        "versions": {name: value for name, value in now["versions"].items() if name not in _NO_MATTER},
+        "settings": now["settings"],
     }
 
 

@@ -30,7 +30,7 @@ class Watch:
     def __init__(self, *, generators: bool) -> None:
         self._sources = [source for source in SOURCES if generators or source.kind == "setting"]
         self._before = self.now()
-        self._open = list(stack._entries)
+        self._open = stack.entries()
 
     def now(self) -> Snapshot:
         """Return what every source that counts holds now."""
@@ -44,7 +44,7 @@ class Watch:
 
     def end(self) -> str:
         """Give back what was left changed, so that the next test is not blamed, and say what it was; empty: nothing."""
-        left_open = [entry for entry in stack._entries if entry not in self._open]
+        left_open = [entry for entry in stack.entries() if entry not in self._open]
         found = [f"a scope is open: reproducible() at {entry.site}" for entry in left_open]
         for entry in reversed(left_open):
             stack.leave(entry)

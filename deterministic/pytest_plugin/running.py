@@ -164,7 +164,7 @@ class Running:
         from ..scope import stack
         from ..scope.reproducible import reproducible
 
-        self._open_before = list(stack._entries)
+        self._open_before = stack.entries()
         self._entry = reproducible(**self._arguments).enter(self._site())
         self._run = self._entry.run
 
@@ -175,7 +175,7 @@ class Running:
             return
         from ..scope import stack
 
-        left = [other for other in stack._entries if other is not entry and other not in self._open_before]
+        left = [other for other in stack.entries() if other is not entry and other not in self._open_before]
         for other in reversed(left):
             stack.leave(other)
         stack.leave(entry)
@@ -227,7 +227,7 @@ class Running:
         from ..scope.reproducible import reproducible
         from .wider import inside
 
-        seed = reproducible(**arguments)._config().seed
+        seed = reproducible(**arguments).config().seed
         if seed is not None:
             arguments["seed"] = _derived(seed, "fixture", *_key(fixturedef))
         with inside(reproducible(**arguments), self._site(fixturedef.func), self._entry):

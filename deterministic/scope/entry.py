@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import CodeType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
@@ -24,6 +24,11 @@ class Site(NamedTuple):
     line: int
     frame: int
     """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
+
+    @classmethod
+    def of(cls, frame: FrameType) -> Site:
+        """Return where a block was entered in this frame."""
+        return cls(frame.f_code, frame.f_lineno, id(frame))
 
     def __str__(self) -> str:
         return place(self.code.co_filename, self.line)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ground.versions import versions
+from ..sources.registry import versions
 
 if TYPE_CHECKING:
     from .entry import Entry

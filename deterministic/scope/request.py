@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 from ..errors import DeterministicError, ScopeOrderWarning, explain, warn
 from ..ground import launch
@@ -79,8 +80,7 @@ class Scope:
         if not self._enabled:
             stack.disabled += 1
             return Run(None)
-        frame = _calling_frame()
-        run: Run = self.enter(Site(frame.f_code, frame.f_lineno, id(frame))).run
+        run: Run = self.enter(Site.of(_calling_frame())).run
         return run
 
     @indivisible
@@ -151,13 +151,13 @@ class Scope:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Decorate `function`: every call of it is a scope of its own, which starts from the seed."""
-        from .wrap import decorate
+        from .wrap import decorate  # wrapt takes 30 ms to import
 
-        return decorate(self, function) if self._enabled else function
+        return decorate(function, partial(self.enter, is_step=True), self._on_conflict) if self._enabled else function
 
     def enter(self, site: Site, *, is_step: bool = False) -> Entry:
         """Enter once; whoever calls leaves the entry, and is indivisible."""
-        config = self._config()
+        config = self.config()
         if launch.seen is not None:
             launch.seen[config.seed] = None
         return stack.enter(
@@ -170,12 +170,36 @@ class Scope:
             run=Run,
         )
 
-    @property
-    def on_conflict(self) -> stack.OnConflict:
-        """What a second thread meets."""
-        return self._on_conflict
+    def arguments(self) -> dict[str, Any] | None:
+        """Return the arguments with which another process opens this scope; None if it is not enabled.
 
-    def _config(self) -> Config:
+        What the scope takes over from the enclosing one is put in: there is none in the other process.
+
+        Raises:
+            TypeError: The scope has generators of the user's, which are objects of this process.
+        """
+        if self._own:
+            raise TypeError(
+                explain(
+                    "a fresh interpreter has other generators than this one",
+                    (f"found: {self!r} with generators=",),
+                    "Open the scope inside the function, or leave isolate and stress out.",
+                )
+            )
+        if not self._enabled:
+            return None
+        enclosing, seed = stack.innermost(), self._seed
+        if isinstance(seed, Omitted) and enclosing is not None:
+            seed = enclosing.config.seed
+        options = {
+            "deterministic": self._deterministic,
+            "num_threads": self._num_threads,
+            "per_rank": self._per_rank,
+        }
+        return options if isinstance(seed, Omitted) else {"seed": seed, **options}
+
+    def config(self) -> Config:
+        """Return what entering would apply now: what was omitted is the enclosing scope's."""
         if self._fixed_config is not None:
             return self._fixed_config
         seed, common = self._seed, None

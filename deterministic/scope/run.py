@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
 from ..ground import snapshot
-from ..ground.config import Level
+from ..ground.config import Config, Level
 from ..ground.seeds import derive_seed
 from ..trace.recording.active import ACTIVE
 from . import stack
-from .entry import Entry
-from .opt_out import OptOut
+from .entry import Entry, Site
+from .interrupt import indivisible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,6 +225,28 @@ class Run:
                 )
             )
         return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
+
+
+class OptOut:
+    """`run.allow_nondeterministic()`: an entry of its own that covers the deterministic algorithms alone."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._open: list[Entry] = []
+
+    @indivisible
+    def __enter__(self) -> Run:
+        from ..sources import ALGORITHMS
+
+        asked = Config() if self._run._entry is None else self._run._entry.config
+        config = replace(asked, allow_nondeterministic=True)
+        site = Site.of(sys._getframe(1))
+        self._open.append(stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run))
+        return self._run
+
+    @indivisible
+    def __exit__(self, *exc_info: object) -> None:
+        stack.leave(self._open.pop())
 
 
 def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], Any], dict[str, Any]]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import ScopeOrderWarning, explain, warn
@@ -36,11 +37,15 @@ OnConflict: TypeAlias = Literal["raise", "wait"]
 
 _entries: list[Entry] = []
 _suspended = SuspendedParts()
-_sources: list[Source] = []
 transition = Transition(_entries)
 
 disabled = 0
 """How many scopes with enabled=False are open: they do nothing, but code inside them is not without a scope."""
+
+
+def entries() -> list[Entry]:
+    """Return the open entries, the innermost last."""
+    return [*_entries]
 
 
 def innermost() -> Entry | None:
@@ -80,13 +85,12 @@ def enter(
         ScopeConflictError: Another thread or task has a scope open, or this is no moment to enter one. Nothing was
             touched.
     """
-    if _refuse_moment is None:
-        _prepare_process()
+    known, _ = _prepared()
     me = current_owner()
     interrupt.install()
     with transition:
         _take_turn(me, site, on_conflict, is_step)
-        sources = only if only is not None else (*_sources, *own)
+        sources = only if only is not None else (*known, *own)
         saved = snapshot.capture(sources)
         applied = snapshot.apply(saved, config)
         entry = Entry(request, config, site, me, saved, applied)
@@ -226,8 +230,8 @@ def _outermost(entries: list[Entry]) -> Snapshot:
 
 
 def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, is_step: bool) -> None:
-    if _refuse_moment is not None:
-        _refuse_moment()
+    _, refuse_moment = _prepared()
+    refuse_moment()
     while _entries:
         other = _entries[-1]
         found = standing(me, other.owner, is_step=is_step)
@@ -266,26 +270,24 @@ def _warn_order(entry: Entry, above: Entry) -> None:
     )
 
 
-_python_random: tuple[object, ...] | None = None
-_refuse_moment: Callable[[], None] | None = None
-"""Raises where no scope may be entered; None until the first entry."""
+@cache  # two threads at once may both do it: forking then does twice what is harmless twice
+def _prepared() -> tuple[list[Source], Callable[[], None]]:
+    """Return the sources, and what raises where no scope may be entered; from now on forked children adopt the stack.
 
-
-def _prepare_process() -> None:
-    """Find the sources and make forked children adopt the stack: at the first entry, so that importing does nothing."""
-    global _refuse_moment, _sources
+    At the first entry, so that importing does nothing.
+    """
     from ..sources import SOURCES
-    from .moments import refuse_moment
+    from .refusals import refuse_moments
 
-    with transition:
-        if _refuse_moment is None and hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=_before_fork,
-                after_in_parent=transition.after_fork_in_parent,
-                after_in_child=_adopt_in_child,
-            )
-        _sources = SOURCES
-        _refuse_moment = refuse_moment
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=transition.after_fork_in_parent, after_in_child=_adopt_in_child
+        )
+    return SOURCES, refuse_moments()
+
+
+_python_random: tuple[object, ...] | None = None
+"""The state of Python's generator in the parent, from before a fork."""
 
 
 def _before_fork() -> None:

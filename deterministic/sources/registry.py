@@ -1,6 +1,15 @@
-"""Sources of the user's own, and what all of them say now."""
+"""Sources of the user's own; and what is in effect now: what all sources say, the versions and the hardware."""
 
 from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy
+import torch
 
 from ..errors import DeterministicError, explain
 from ..ground.source import JSON, Source
@@ -48,4 +57,35 @@ def describe() -> dict[str, dict[str, JSON]]:
         >>> describe()["torch.cudnn"]["deterministic"]
         False
     """
-    return {source.name: dict(source.describe(source.capture())) for source in SOURCES}
+    return _said_by(SOURCES)
+
+
+def in_effect() -> dict[str, Mapping[str, Any]]:
+    """Return what bits depend on beside the states of generators: the versions and the hardware, every setting."""
+    return {"versions": versions(), "settings": _said_by(source for source in SOURCES if source.kind == "setting")}
+
+
+def versions() -> dict[str, JSON]:
+    """Return the versions and the hardware that bits depend on. Initialises no device."""
+    device: str = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_initialized():
+        device = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    try:
+        own = metadata.version("deterministic")
+    except metadata.PackageNotFoundError:  # a checkout on sys.path, not installed
+        own = "unknown"
+    return {
+        "deterministic": own,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_initialized() else None,
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "device": device,
+        "num_threads": torch.get_num_threads(),
+    }
+
+
+def _said_by(sources: Iterable[Source]) -> dict[str, dict[str, JSON]]:
+    return {source.name: dict(source.describe(source.capture())) for source in sources}

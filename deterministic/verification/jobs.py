@@ -9,9 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import explain
 from ..scope.request import Scope
-from ..scope.stack import innermost
 from ..trace.file.model import Level
 from .runs import Control, Done
 from .scripts import ScriptTask
@@ -56,30 +54,12 @@ class Job:
 def control_for_job(control: Control) -> Mapping[str, Any] | None:
     """Return the arguments of the scope that another process is to open; None for none.
 
-    What a scope takes over from the enclosing one is put in: there is none in the other process.
-
     Raises:
         TypeError: The scope has generators of the user's, which are objects of this process.
     """
     if control is False:
         return None
-    scope = Scope() if control is True else control
-    if scope._own:
-        raise TypeError(
-            explain(
-                "a fresh interpreter has other generators than this one",
-                (f"found: {scope!r} with generators=",),
-                "Open the scope inside the function, or leave isolate and stress out.",
-            )
-        )
-    if not scope._enabled:
-        return None
-    enclosing = innermost()
-    seed = scope._seed
-    if not (seed is None or isinstance(seed, int)) and enclosing is not None:
-        seed = enclosing.config.seed
-    given = {"deterministic": scope._deterministic, "num_threads": scope._num_threads, "per_rank": scope._per_rank}
-    return given if not (seed is None or isinstance(seed, int)) else {"seed": seed, **given}
+    return (Scope() if control is True else control).arguments()
 
 
 def write_done(folder: Path, done: Done) -> None:

@@ -132,7 +132,7 @@ def set_dtype(change: pytest.MonkeyPatch) -> None:
 
 def set_version(change: pytest.MonkeyPatch) -> None:
     from deterministic.checkpoint import conditions
-    from deterministic.ground.versions import versions
+    from deterministic.sources.registry import versions
 
     change.setattr(conditions, "versions", lambda: {**versions(), "torch": "1.0.0"})
 

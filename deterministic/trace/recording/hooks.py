@@ -40,7 +40,7 @@ def after(module: torch.nn.Module, arguments: Any, result: Any) -> None:
 
 
 for _hook in (before, after):
-    # Dynamo goes by the file, and is told to skip those of this package (`scope.compilation`): called, what it skips
+    # Dynamo goes by the file, and is told to skip those of this package (`scope.reproducible`): called, what it skips
     # would break the graph at each module. These two it shall trace.
     _hook.__code__ = _hook.__code__.replace(co_filename=f"<{__name__}>")
 

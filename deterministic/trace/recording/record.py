@@ -13,9 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from ...errors import DeterministicError, TraceError, explain
 from ...ground.arguments import choice
 from ...ground.ranks import current_ranks
-from ...ground.versions import versions
-from ...sources import SOURCES
-from ...sources.registry import describe
+from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
 from ..file.model import LEVELS, Level
 from ..file.store import TraceWriter
@@ -100,8 +98,7 @@ class Recording:
             "hashes": [HOST, DEVICE],
             "rank": ranks.rank,
             "world_size": ranks.world_size,
-            "versions": versions(),
-            "settings": _settings(),
+            **in_effect(),
             "generators": global_states(),
             **self._said,
         }
@@ -210,8 +207,3 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
 def path_of_rank(path: Path, rank: int) -> Path:
     """Return where a rank writes its trace."""
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
-
-
-def _settings() -> dict[str, Any]:
-    kinds = {source.name: source.kind for source in SOURCES}
-    return {name: values for name, values in describe().items() if kinds.get(name) == "setting"}

@@ -55,7 +55,7 @@ class DispatchMode(_python_dispatch.TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         """Keep torch from wrapping `__torch_dispatch__` so that dynamo skips it, which takes 2 us an operation.
 
-        Dynamo is told to skip all of this package anyway: see `scope.compilation`.
+        Dynamo is told to skip all of this package anyway: see `scope.reproducible`.
         """
         return False
 
