@@ -21,7 +21,7 @@ from .arguments import Settings, arguments_of
 from .bodies import seed_method, seeded_examples
 
 if TYPE_CHECKING:
-    from ..scope.entry import Entry, Site
+    from ..scope.entry import ScopeEntry, ScopeSite
     from ..scope.run import Run
     from .leaks import Watch
 
@@ -54,9 +54,9 @@ class Running:
         self._item: pytest.Item | None = None
         self._arguments: dict[str, Any] | None = None
         self._has_begun = False
-        self._entry: Entry | None = None
+        self._entry: ScopeEntry | None = None
         self._run: Run | None = None
-        self._open_before: list[Entry] = []
+        self._open_before: list[ScopeEntry] = []
         self._watch: Watch | None = None
 
     @property
@@ -233,15 +233,15 @@ class Running:
         with inside(reproducible(**arguments), self._site(fixturedef.func), self._entry):
             yield
 
-    def _site(self, function: Any = None) -> Site:
+    def _site(self, function: Any = None) -> ScopeSite:
         """Return where to say that the scope was entered: the test's own first line, or the fixture's."""
-        from ..scope.entry import DECORATED, Site
+        from ..scope.entry import DECORATED, ScopeSite
 
         function = function or getattr(self._item, "function", None)
         code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
         if not isinstance(code, CodeType):
             code = sys._getframe().f_code
-        return Site(code, code.co_firstlineno, DECORATED)
+        return ScopeSite(code, code.co_firstlineno, DECORATED)
 
 
 def _derived(seed: int, *path: str) -> int:

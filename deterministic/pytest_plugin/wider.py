@@ -10,12 +10,12 @@ from ..ground import snapshot
 from ..scope import stack
 
 if TYPE_CHECKING:
-    from ..scope.entry import Entry, Site
+    from ..scope.entry import ScopeEntry, ScopeSite
     from ..scope.request import Scope
 
 
 @contextmanager
-def inside(scope: Scope, site: Site, around: Entry | None) -> Iterator[None]:
+def inside(scope: Scope, site: ScopeSite, around: ScopeEntry | None) -> Iterator[None]:
     """Set a fixture up in a scope of its own, and let what it set itself outlive that.
 
     Such a fixture belongs to the tests after this one too: the default dtype that it chose stays, and is given back by

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .ownership import Owner
 
 
-class Site(NamedTuple):
+class ScopeSite(NamedTuple):
     """Where a scope was entered: a line of the user's code, or the function that was decorated."""
 
     code: CodeType
@@ -26,7 +26,7 @@ class Site(NamedTuple):
     """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
 
     @classmethod
-    def of(cls, frame: FrameType) -> Site:
+    def of(cls, frame: FrameType) -> ScopeSite:
         """Return where a block was entered in this frame."""
         return cls(frame.f_code, frame.f_lineno, id(frame))
 
@@ -38,7 +38,7 @@ DECORATED = 0
 STARTED = -1
 
 
-class Entry:
+class ScopeEntry:
     """One entry into a scope.
 
     Attributes:
@@ -56,7 +56,7 @@ class Entry:
     __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "seeded", "site")
 
     def __init__(
-        self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
+        self, request: object, config: Config, site: ScopeSite, owner: Owner, saved: Snapshot, applied: list[Applied]
     ) -> None:
         self.request = request
         self.config = config
@@ -65,18 +65,18 @@ class Entry:
         self.saved = saved
         self.before = saved
         self.applied = applied
-        self.part: Part | None = None
+        self.part: SuspendedPart | None = None
         self.is_open = True
         self.run: Any = None
         self.seeded: list[Seeding] = []
 
 
-class Part:
+class SuspendedPart:
     """A part of the stack that was taken off: its entries, and what their sources held at that moment."""
 
     __slots__ = ("__weakref__", "entries", "inside")
 
-    def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
+    def __init__(self, entries: list[ScopeEntry], inside: Snapshot) -> None:
         self.entries = entries
         self.inside = inside
 
@@ -88,13 +88,13 @@ class SuspendedParts:
     """
 
     def __init__(self) -> None:
-        self._references: set[ref[Part]] = set()
+        self._references: set[ref[SuspendedPart]] = set()
 
-    def add(self, part: Part) -> None:
+    def add(self, part: SuspendedPart) -> None:
         """Add a part that was taken off."""
         self._references.add(ref(part, self._references.discard))
 
-    def discard(self, part: Part) -> None:
+    def discard(self, part: SuspendedPart) -> None:
         """Forget a part that is back."""
         self._references.discard(ref(part))
 
@@ -102,7 +102,7 @@ class SuspendedParts:
         """Forget all of them."""
         self._references.clear()
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[SuspendedPart]:
         # Of a copy, which copy() makes at one stroke: the collector may forget one in the middle of a loop.
         for reference in self._references.copy():
             part = reference()

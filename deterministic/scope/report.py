@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..sources.registry import versions
 
 if TYPE_CHECKING:
-    from .entry import Entry
+    from .entry import ScopeEntry
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
@@ -27,7 +27,7 @@ class ScopeReport:
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, entry: Entry | None, loaders: Sequence[dict[str, Any]] = ()) -> ScopeReport:
+    def of(cls, entry: ScopeEntry | None, loaders: Sequence[dict[str, Any]] = ()) -> ScopeReport:
         """Return the report of an entry and the loaders in it; None stands for a scope that is not enabled."""
         if entry is None:
             return cls({"enabled": False, "versions": versions()})

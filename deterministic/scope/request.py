@@ -16,7 +16,7 @@ from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, val
 from ..ground.ranks import current_rank
 from ..ground.seeds import derive_seed, validate_seed
 from . import stack
-from .entry import STARTED, Entry, Site
+from .entry import STARTED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
 from .ownership import current_owner
 from .refusals import explain_refusal
@@ -80,7 +80,7 @@ class Scope:
         if not self._enabled:
             stack.disabled += 1
             return Run(None)
-        run: Run = self.enter(Site.of(_calling_frame())).run
+        run: Run = self.enter(ScopeSite.of(_calling_frame())).run
         return run
 
     @indivisible
@@ -111,7 +111,7 @@ class Scope:
         if not self._enabled:
             return Run(None)
         frame = _calling_frame()
-        site = Site(frame.f_code, frame.f_lineno, STARTED)
+        site = ScopeSite(frame.f_code, frame.f_lineno, STARTED)
         again = stack.find_started(self, site)
         # Another thread's is left alone: entering says what is wrong.
         if again is not None and again.owner.life is current_owner().life:
@@ -155,7 +155,7 @@ class Scope:
 
         return decorate(function, partial(self.enter, is_step=True), self._on_conflict) if self._enabled else function
 
-    def enter(self, site: Site, *, is_step: bool = False) -> Entry:
+    def enter(self, site: ScopeSite, *, is_step: bool = False) -> ScopeEntry:
         """Enter once; whoever calls leaves the entry, and is indivisible."""
         config = self.config()
         if launch.seen is not None:

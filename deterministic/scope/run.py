@@ -12,7 +12,7 @@ from ..ground.config import Config, Level
 from ..ground.seeds import derive_seed
 from ..trace.recording.active import ACTIVE
 from . import stack
-from .entry import Entry, Site
+from .entry import ScopeEntry, ScopeSite
 from .interrupt import indivisible
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Run:
     Not thread-safe: the generators that it speaks of are the process's own.
     """
 
-    def __init__(self, entry: Entry | None) -> None:
+    def __init__(self, entry: ScopeEntry | None) -> None:
         self._entry = entry
         self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
         self._numpy_streams: dict[str, np.random.Generator] = {}
@@ -232,7 +232,7 @@ class OptOut:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._open: list[Entry] = []
+        self._open: list[ScopeEntry] = []
 
     @indivisible
     def __enter__(self) -> Run:
@@ -240,7 +240,7 @@ class OptOut:
 
         asked = Config() if self._run._entry is None else self._run._entry.config
         config = replace(asked, allow_nondeterministic=True)
-        site = Site.of(sys._getframe(1))
+        site = ScopeSite.of(sys._getframe(1))
         self._open.append(stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run))
         return self._run
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ..errors import ScopeOrderWarning, explain, warn
 from ..ground import snapshot
 from . import interrupt
-from .entry import DECORATED, STARTED, Entry, Part, Site, SuspendedParts
+from .entry import DECORATED, STARTED, ScopeEntry, ScopeSite, SuspendedPart, SuspendedParts
 from .ownership import Owner, Standing, conflict, current_owner, standing
 from .transition import Transition
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 OnConflict: TypeAlias = Literal["raise", "wait"]
 
-_entries: list[Entry] = []
+_entries: list[ScopeEntry] = []
 _suspended = SuspendedParts()
 transition = Transition(_entries)
 
@@ -43,12 +43,12 @@ disabled = 0
 """How many scopes with enabled=False are open: they do nothing, but code inside them is not without a scope."""
 
 
-def entries() -> list[Entry]:
+def entries() -> list[ScopeEntry]:
     """Return the open entries, the innermost last."""
     return [*_entries]
 
 
-def innermost() -> Entry | None:
+def innermost() -> ScopeEntry | None:
     """Return the entry on top of the stack."""
     return _entries[-1] if _entries else None
 
@@ -61,14 +61,14 @@ def is_inside() -> bool:
 def enter(
     request: object,
     config: Config,
-    site: Site,
+    site: ScopeSite,
     own: Sequence[Source] = (),
     *,
-    run: Callable[[Entry], object],
+    run: Callable[[ScopeEntry], object],
     only: Sequence[Source] | None = None,
     on_conflict: OnConflict = "raise",
     is_step: bool = False,
-) -> Entry:
+) -> ScopeEntry:
     """Save every source, apply `config`, and push the entry.
 
     Args:
@@ -93,13 +93,13 @@ def enter(
         sources = only if only is not None else (*known, *own)
         saved = snapshot.capture(sources)
         applied = snapshot.apply(saved, config)
-        entry = Entry(request, config, site, me, saved, applied)
+        entry = ScopeEntry(request, config, site, me, saved, applied)
         entry.run = run(entry)
         _entries.append(entry)
     return entry
 
 
-def leave(entry: Entry) -> None:
+def leave(entry: ScopeEntry) -> None:
     """Give back what `entry` saved, or hand it to the entry above. Leaving twice does nothing.
 
     In the middle of another transition (a block that a finaliser closes) it is done once that is over.
@@ -114,7 +114,7 @@ def leave(entry: Entry) -> None:
         _leave(entry)
 
 
-def suspend(entry: Entry) -> Part:
+def suspend(entry: ScopeEntry) -> SuspendedPart:
     """Take the part of the stack from `entry` upward off, with its state, and restore what was there before it.
 
     Raises:
@@ -125,7 +125,7 @@ def suspend(entry: Entry) -> Part:
         entries = _entries[index:]
         outside = _outermost(entries)
         try:
-            part = Part(entries, snapshot.capture(outside))
+            part = SuspendedPart(entries, snapshot.capture(outside))
         except BaseException:
             while len(_entries) > index:
                 _leave(_entries[-1])
@@ -138,7 +138,7 @@ def suspend(entry: Entry) -> Part:
     return part
 
 
-def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
+def resume(part: SuspendedPart, *, on_conflict: OnConflict = "raise") -> None:
     """Put a suspended part back on the stack, on whichever thread this is.
 
     Raises:
@@ -167,7 +167,7 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
         _suspended.discard(part)
 
 
-def find(request: object, frame: int) -> Entry | None:
+def find(request: object, frame: int) -> ScopeEntry | None:
     """Return the block of `request` that was entered in `frame`, else its innermost one; also if it is suspended."""
     found = None
     for entry in _known():
@@ -178,7 +178,7 @@ def find(request: object, frame: int) -> Entry | None:
     return found
 
 
-def find_started(request: object, site: Site | None) -> Entry | None:
+def find_started(request: object, site: ScopeSite | None) -> ScopeEntry | None:
     """Return the innermost entry that was started, not entered by a block, by `request` or at the same line."""
     for entry in _known():
         if entry.site.frame == STARTED and (entry.request is request or (site is not None and _same(entry.site, site))):
@@ -186,17 +186,17 @@ def find_started(request: object, site: Site | None) -> Entry | None:
     return None
 
 
-def _known() -> Iterator[Entry]:
+def _known() -> Iterator[ScopeEntry]:
     yield from reversed(_entries)
     for part in _suspended:
         yield from reversed(part.entries)
 
 
-def _same(one: Site, other: Site) -> bool:
+def _same(one: ScopeSite, other: ScopeSite) -> bool:
     return one.line == other.line and one.code.co_filename == other.code.co_filename
 
 
-def _leave(entry: Entry) -> None:
+def _leave(entry: ScopeEntry) -> None:
     if not entry.is_open:
         return
     # Where it is, not where it is said to be: a trace function may have raised in the middle of another transition.
@@ -221,7 +221,7 @@ def _leave(entry: Entry) -> None:
         snapshot.restore(entry.saved)
 
 
-def _outermost(entries: list[Entry]) -> Snapshot:
+def _outermost(entries: list[ScopeEntry]) -> Snapshot:
     """Return what the sources held before any of `entries`, given from the bottom up."""
     outside: Snapshot = {}
     for entry in reversed(entries):
@@ -229,7 +229,7 @@ def _outermost(entries: list[Entry]) -> Snapshot:
     return outside
 
 
-def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, is_step: bool) -> None:
+def _take_turn(me: Owner, site: ScopeSite, on_conflict: OnConflict, is_step: bool) -> None:
     _, refuse_moment = _prepared()
     refuse_moment()
     while _entries:
@@ -245,7 +245,7 @@ def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, is_step: bool) ->
             raise conflict(found, other.owner, other.site, site)
 
 
-def _leave_for_the_dead(entry: Entry) -> None:
+def _leave_for_the_dead(entry: ScopeEntry) -> None:
     # What is per thread ended with its thread; here it is the closer's own.
     entry.saved = {source: state for source, state in entry.saved.items() if not getattr(source, "per_thread", False)}
     _leave(entry)
@@ -259,7 +259,7 @@ def _leave_for_the_dead(entry: Entry) -> None:
     )
 
 
-def _warn_order(entry: Entry, above: Entry) -> None:
+def _warn_order(entry: ScopeEntry, above: ScopeEntry) -> None:
     warn(
         ScopeOrderWarning,
         explain(

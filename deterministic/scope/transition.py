@@ -12,7 +12,7 @@ from ..trace.recording.seeding import HOLDERS, watch
 from . import interrupt
 
 if TYPE_CHECKING:
-    from .entry import Entry
+    from .entry import ScopeEntry
 
 _RECHECK_SECONDS = 0.5
 
@@ -34,7 +34,7 @@ class Transition:
         stack: What is being changed; when the main thread has nothing on it, SIGINT goes back to its former handler.
     """
 
-    def __init__(self, stack: Sequence[Entry]) -> None:
+    def __init__(self, stack: Sequence[ScopeEntry]) -> None:
         self._stack = stack
         HOLDERS.append(stack)
         self._lock = threading.RLock()

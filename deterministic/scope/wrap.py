@@ -21,7 +21,7 @@ import wrapt
 
 from ..errors import ScopeConflictError, explain
 from . import stack
-from .entry import DECORATED, Entry, Site
+from .entry import DECORATED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
 from .refusals import explain_refusal
 
@@ -43,10 +43,10 @@ class Body:
 
     __slots__ = ("_enter", "_entry", "_on_conflict", "close", "finished")
 
-    def __init__(self, enter: Callable[[], Entry], on_conflict: stack.OnConflict, *, stepwise: bool) -> None:
+    def __init__(self, enter: Callable[[], ScopeEntry], on_conflict: stack.OnConflict, *, stepwise: bool) -> None:
         self._enter = enter
         self._on_conflict = on_conflict
-        self._entry: Entry | None = None
+        self._entry: ScopeEntry | None = None
         self.finished = not stepwise
         self.close: Callable[[], object] | None = None
 
@@ -73,7 +73,7 @@ class Body:
     def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
         if getattr(stack, "leave", None) is None:
             return
-        entry = cast(Entry, self._entry)
+        entry = cast(ScopeEntry, self._entry)
         if exc is None and not self.finished:
             stack.suspend(entry)
             return
@@ -89,7 +89,7 @@ class Body:
 
 
 def decorate(
-    function: Callable[..., Any], enter: Callable[[Site], Entry], on_conflict: stack.OnConflict
+    function: Callable[..., Any], enter: Callable[[ScopeSite], ScopeEntry], on_conflict: stack.OnConflict
 ) -> Callable[..., Any]:
     """Return `function` such that each call of it runs in a scope of its own.
 
@@ -112,7 +112,7 @@ def decorate(
                 "Decorate the class's methods, or write `with reproducible(...):` around the call.",
             )
         )
-    site = Site(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
+    site = ScopeSite(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
     drive = _driver_of(inner)
     new_body = partial(Body, partial(enter, site), on_conflict)
     call = _plain_call(new_body) if drive is None else _stepwise_call(new_body, drive)

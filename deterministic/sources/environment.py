@@ -49,7 +49,7 @@ _HASH_SEED = "PYTHONHASHSEED"
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _WORKSPACE_VALUES = (":4096:8", ":16:8")
 
-State: TypeAlias = "dict[Any, Any]"
+SetVariables: TypeAlias = "dict[Any, Any]"
 """The variables of the list that are set; in bytes where the platform has them so."""
 
 
@@ -62,7 +62,7 @@ class Environment:
     def __init__(self) -> None:
         self._needs_workspace = _refuses_without_workspace()
 
-    def capture(self) -> State:
+    def capture(self) -> SetVariables:
         return {key: _LOOKUP[key] for key in _KEYS.intersection(_LOOKUP)}
 
     def apply(self, config: Config) -> Applied:
@@ -79,7 +79,7 @@ class Environment:
         os.environ[_WORKSPACE] = _WORKSPACE_VALUES[0]
         return Applied({_WORKSPACE: _WORKSPACE_VALUES[0]}, limits)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: SetVariables) -> None:
         now = self.capture()
         if now == state:
             return
@@ -89,7 +89,7 @@ class Environment:
             if now.get(key) != value:
                 _ENVIRON[key] = value
 
-    def describe(self, state: State) -> dict[str, JSON]:
+    def describe(self, state: SetVariables) -> dict[str, JSON]:
         return {os.fsdecode(key): os.fsdecode(value) for key, value in sorted(state.items())}
 
 
