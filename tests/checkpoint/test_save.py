@@ -131,10 +131,10 @@ def set_dtype(change: pytest.MonkeyPatch) -> None:
 
 
 def set_version(change: pytest.MonkeyPatch) -> None:
-    from deterministic.checkpoint import conditions
-    from deterministic.sources.registry import versions
+    from deterministic.sources import registry
 
-    change.setattr(conditions, "versions", lambda: {**versions(), "torch": "1.0.0"})
+    found = registry.versions()
+    change.setattr(registry, "versions", lambda: {**found, "torch": "1.0.0"})
 
 
 @pytest.fixture
