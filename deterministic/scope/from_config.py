@@ -58,12 +58,9 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     level = _level(given)
     if level is not None:
         options["deterministic"] = level
-    options.update(overrides)
-    if "seed" not in options and "deterministic" not in options:
-        options.setdefault("enabled", False)
-    options.setdefault("seed", None)
-    options.setdefault("deterministic", False)
-    return options
+    if not {"seed", "deterministic"} & {*options, *overrides}:
+        options["enabled"] = False
+    return {"seed": None, "deterministic": False, **options, **overrides}
 
 
 def _level(given: Mapping[str, Any]) -> Any:

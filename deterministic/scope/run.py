@@ -116,7 +116,9 @@ class Run:
             SeedError: The scope has no seed.
         """
         if name not in self._numpy_streams:
-            self._numpy_streams[name] = self._new_numpy_stream(name)
+            import numpy as np
+
+            self._numpy_streams[name] = np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
         return self._numpy_streams[name]
 
     def report(self) -> ScopeReport:
@@ -192,11 +194,6 @@ class Run:
         streams: list[tuple[Any, Any]] = [(self.generator(*key), state) for key, state in torch_streams.items()]
         streams += [(self.numpy(name), state) for name, state in numpy_streams.items()]
         snapshot.move({**states, **{OwnGenerator(stream, 0): state for stream, state in streams}})
-
-    def _new_numpy_stream(self, name: str) -> np.random.Generator:
-        import numpy as np
-
-        return np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
 
     def allow_nondeterministic(self) -> OptOut:
         """Switch deterministic algorithms off for a `with` block, for one operation (pytorch/pytorch#126164).

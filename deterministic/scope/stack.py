@@ -180,8 +180,11 @@ def find(request: object, frame: int) -> ScopeEntry | None:
 
 def find_started(request: object, site: ScopeSite | None) -> ScopeEntry | None:
     """Return the innermost entry that was started, not entered by a block, by `request` or at the same line."""
+    line = None if site is None else (site.line, site.code.co_filename)
     for entry in _known():
-        if entry.site.frame == STARTED and (entry.request is request or (site is not None and _same(entry.site, site))):
+        if entry.site.frame == STARTED and (
+            entry.request is request or line == (entry.site.line, entry.site.code.co_filename)
+        ):
             return entry
     return None
 
@@ -190,10 +193,6 @@ def _known() -> Iterator[ScopeEntry]:
     yield from reversed(_entries)
     for part in _suspended:
         yield from reversed(part.entries)
-
-
-def _same(one: ScopeSite, other: ScopeSite) -> bool:
-    return one.line == other.line and one.code.co_filename == other.code.co_filename
 
 
 def _leave(entry: ScopeEntry) -> None:

@@ -150,14 +150,11 @@ def _stepwise_call(new_body: Callable[..., Body], drive: Callable[..., Any]) -> 
         # once. And the garbage collector finalises older objects first: the driver, which closes the body inside its
         # scope. What a wrong call raises now as it should is the TypeError of binding the arguments.
         inspect.signature(wrapped).bind(*args, **kwargs)
-        return _named(drive(partial(wrapped, *args, **kwargs), new_body(stepwise=True)), wrapped)
+        driver = drive(partial(wrapped, *args, **kwargs), new_body(stepwise=True))
+        driver.__name__, driver.__qualname__ = wrapped.__name__, wrapped.__qualname__
+        return driver
 
     return call
-
-
-def _named(driver: Any, function: Any) -> Any:
-    driver.__name__, driver.__qualname__ = function.__name__, function.__qualname__
-    return driver
 
 
 def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:

@@ -96,15 +96,10 @@ class Environment:
 _ENVIRON: MutableMapping[Any, Any] = os.environb if os.supports_bytes_environ else os.environ
 _KEYS: frozenset[Any] = frozenset(map(os.fsencode, VARIABLES) if os.supports_bytes_environ else VARIABLES)
 
-
-def _lookup() -> Mapping[Any, Any]:
-    # Iterating over the mapping encodes and decodes every key: the dictionary under it is 20 times faster. CPython
-    # keeps it in _data, on Windows with folded keys.
-    under = getattr(_ENVIRON, "_data", None)
-    return under if os.supports_bytes_environ and isinstance(under, dict) else _ENVIRON
-
-
-_LOOKUP = _lookup()
+# Iterating over the mapping encodes and decodes every key: the dictionary under it is 20 times faster. CPython keeps it
+# in _data, on Windows with folded keys.
+_UNDER: Any = getattr(_ENVIRON, "_data", None)
+_LOOKUP: Mapping[Any, Any] = _UNDER if os.supports_bytes_environ and isinstance(_UNDER, dict) else _ENVIRON
 
 
 def _refuses_without_workspace() -> bool:
