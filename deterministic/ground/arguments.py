@@ -49,11 +49,7 @@ def count(name: str, value: object, *, least: int = 0, remedy: str | None = None
 
 
 def boolean(name: str, value: object) -> bool:
-    """Return the value of the argument `name`, which is True or False.
-
-    Raises:
-        TypeError: It is neither.
-    """
+    """Return the value of the argument `name` if it is True or False; raise a TypeError if it is neither."""
     if isinstance(value, bool):
         return value
     raise TypeError(

@@ -74,19 +74,10 @@ class Config:
 
 
 def validate_level(deterministic: object) -> Level:
-    """Return `deterministic` as a level, or refuse it by naming the levels.
-
-    Raises:
-        TypeError: Not one of `LEVELS`.
-    """
+    """Return `deterministic` as a level; raise a TypeError that names the levels if it is none."""
     return choice("deterministic", deterministic, LEVELS, what="no level", error=TypeError)
 
 
 def validate_num_threads(num_threads: object, *, name: str = "num_threads") -> int | None:
-    """Return `num_threads` as a positive int or None; `name` is what the caller calls it.
-
-    Raises:
-        TypeError: Neither None nor an integer.
-        ValueError: Below 1.
-    """
+    """Return a number of threads as a positive int, or None; `name` is what the caller calls it. Raises as `count`."""
     return None if num_threads is None else count(name, num_threads, least=1, remedy="Pass at least 1, or None.")

@@ -17,17 +17,10 @@ _BY_HAND_LIMIT = 2**32
 
 
 def validate_seed(seed: object, *, name: str = "seed") -> int:
-    """Return `seed` as an int, or refuse it before anything is touched.
-
-    Args:
-        seed: An int or anything with `__index__` (numpy integers); bool, float and str do not count.
-        name: What the caller calls this argument, for the error text.
-
-    Returns:
-        The seed, 0 <= seed < 2**64.
+    """Return `seed`, an int or anything with `__index__`, as an int, or refuse it before anything is touched.
 
     Raises:
-        SeedError: Of the wrong type or out of range.
+        SeedError: Of the wrong type (a bool, too) or out of range; it says `name` of the argument.
     """
     value = seed if type(seed) is int else as_integer(seed)
     if value is None:

@@ -146,12 +146,7 @@ class Run:
             recorder.observe(name, value)
 
     def note_loader(self, loader: Described, *, made_here: bool = False) -> None:
-        """Let the report tell of a loader that was made or iterated in this scope; loaders call it.
-
-        Args:
-            loader: What it says of itself.
-            made_here: Whether it was made in this scope.
-        """
+        """Let the report tell of a loader that was made (`made_here`) or iterated in this scope; loaders call it."""
         if made_here:
             self._made_here.append(loader)
         if loader not in self._loaders:
@@ -249,9 +244,7 @@ class OptOut:
 def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], Any], dict[str, Any]]:
     """Return the states in what `Run.state_dict` returned: of the sources, torch's streams, numpy's. Moves nothing.
 
-    Raises:
-        ResumeMismatchError: It is none, or does not fit this process.
-        DeterministicError: The scope is closed.
+    Raises as `Run.load_state_dict`.
     """
     from ..sources.own_generators import OwnGenerator
 

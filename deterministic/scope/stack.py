@@ -69,17 +69,9 @@ def enter(
     on_conflict: OnConflict = "raise",
     is_step: bool = False,
 ) -> ScopeEntry:
-    """Save every source, apply `config`, and push the entry.
+    """Save every source, or `only` some, and the entry's `own`; apply `config`; push the entry, with what `run` makes.
 
-    Args:
-        request: What is entered.
-        config: What to apply.
-        site: Where.
-        own: Sources of this entry, beside `SOURCES`.
-        run: Makes the handle of the entry.
-        only: Sources to cover instead of all.
-        on_conflict: Whether to wait for another thread.
-        is_step: Whether the entry is gone before the event loop goes on: left, or taken off with its suspended body.
+    A step is gone before the event loop goes on: left, or taken off with its suspended body.
 
     Raises:
         ScopeConflictError: Another thread or task has a scope open, or this is no moment to enter one. Nothing was
@@ -102,10 +94,8 @@ def enter(
 def leave(entry: ScopeEntry) -> None:
     """Give back what `entry` saved, or hand it to the entry above. Leaving twice does nothing.
 
-    In the middle of another transition (a block that a finaliser closes) it is done once that is over.
-
-    Raises:
-        DeterministicError: A source could not be restored; the entry has left all the same.
+    In the middle of another transition (a block that a finaliser closes) it is done once that is over. It has left also
+    where a source could not be restored, and a DeterministicError says so.
     """
     if transition.is_mine():
         transition.postpone(lambda: leave(entry))
@@ -117,8 +107,7 @@ def leave(entry: ScopeEntry) -> None:
 def suspend(entry: ScopeEntry) -> SuspendedPart:
     """Take the part of the stack from `entry` upward off, with its state, and restore what was there before it.
 
-    Raises:
-        DeterministicError: A source could not be restored; the part is off all the same.
+    It is off also where a source could not be restored, and a DeterministicError says so.
     """
     with transition:
         index = _entries.index(entry)
@@ -141,9 +130,7 @@ def suspend(entry: ScopeEntry) -> SuspendedPart:
 def resume(part: SuspendedPart, *, on_conflict: OnConflict = "raise") -> None:
     """Put a suspended part back on the stack, on whichever thread this is.
 
-    Raises:
-        ScopeConflictError: As for `enter`; the part stays suspended.
-        DeterministicError: A source could not be restored; the part stays suspended, and the others are as they were.
+    It stays suspended, and the sources as they were, where it is refused as by `enter` or one cannot be restored.
     """
     me = current_owner()
     interrupt.install()

@@ -28,10 +28,9 @@ class _Finaliser:
 
 
 class Transition:
-    """A context manager around each operation on the stack.
+    """A context manager around each operation on the stack of entries.
 
-    Args:
-        stack: What is being changed; when the main thread has nothing on it, SIGINT goes back to its former handler.
+    When the main thread has nothing on it, SIGINT goes back to its former handler.
     """
 
     def __init__(self, stack: Sequence[ScopeEntry]) -> None:

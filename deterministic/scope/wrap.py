@@ -91,12 +91,7 @@ class Body:
 def decorate(
     function: Callable[..., Any], enter: Callable[[ScopeSite], ScopeEntry], on_conflict: stack.OnConflict
 ) -> Callable[..., Any]:
-    """Return `function` such that each call of it runs in a scope of its own.
-
-    Args:
-        function: What is decorated.
-        enter: Enters the scope, for a step.
-        on_conflict: What another thread's scope means when a body goes on.
+    """Return `function` such that each call of it, or each step of its body, runs in a scope that `enter` opens.
 
     Raises:
         TypeError: It is a class or another thing that cannot be wrapped rightly.
@@ -158,12 +153,9 @@ def _stepwise_call(new_body: Callable[..., Body], drive: Callable[..., Any]) -> 
 
 
 def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:
-    """Run a generator, a coroutine or an awaitable of an async generator, each step inside `body`.
+    """Run what `make` returns (a generator, a coroutine, an awaitable of an async generator), each step inside `body`.
 
-    Args:
-        make: Returns what to run, which has send, throw and close.
-        body: The scope's side of it.
-        is_whole_body: Whether the body is finished when that is (one item of an async generator is not the whole).
+    One item of an async generator is not the whole body, and does not finish it.
     """
     inner = make()
     body.close = inner.close

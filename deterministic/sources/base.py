@@ -54,8 +54,7 @@ _NUMPY_LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1, "
 def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
     """Return a state that was made plain, if it has the fields, lengths and types of the one that a generator has now.
 
-    Raises:
-        ValueError: It has others, or a number is out of its range.
+    A ValueError says which it has not, or which number is out of its range.
     """
     if isinstance(now, dict) and isinstance(plain, dict) and plain.keys() == now.keys():
         return {key: numpy_state(plain[key], now[key], key) for key in now}
