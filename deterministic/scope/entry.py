@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
@@ -38,6 +39,7 @@ DECORATED = 0
 STARTED = -1
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class ScopeEntry:
     """One entry into a scope.
 
@@ -45,30 +47,27 @@ class ScopeEntry:
         request: The object that was entered (one request can have many entries).
         config: What was applied.
         site: Where.
+        owner: Who entered, or has resumed it since.
         saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
-        before: What `saved` was on entering, for the report.
         applied: What each source did, in the order of `before`.
+        before: What `saved` was on entering, for the report.
         part: The suspended part of the stack that this entry is in, if any.
         is_open: False once left.
+        run: The handle that its body has; None once left.
         seeded: What the code seeded while it was on the stack.
     """
 
-    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "seeded", "site")
-
-    def __init__(
-        self, request: object, config: Config, site: ScopeSite, owner: Owner, saved: Snapshot, applied: list[Applied]
-    ) -> None:
-        self.request = request
-        self.config = config
-        self.site = site
-        self.owner = owner
-        self.saved = saved
-        self.before = saved
-        self.applied = applied
-        self.part: SuspendedPart | None = None
-        self.is_open = True
-        self.run: Any = None
-        self.seeded: list[Seeding] = []
+    request: object
+    config: Config
+    site: ScopeSite
+    owner: Owner
+    saved: Snapshot
+    applied: list[Applied]
+    before: Snapshot
+    part: SuspendedPart | None = None
+    is_open: bool = True
+    run: Any = None
+    seeded: list[Seeding] = field(default_factory=list)
 
 
 class SuspendedPart:

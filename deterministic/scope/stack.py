@@ -85,7 +85,7 @@ def enter(
         sources = only if only is not None else (*known, *own)
         saved = snapshot.capture(sources)
         applied = snapshot.apply(saved, config)
-        entry = ScopeEntry(request, config, site, me, saved, applied)
+        entry = ScopeEntry(request, config, site, me, saved, applied, before=saved)
         entry.run = run(entry)
         _entries.append(entry)
     return entry
