@@ -195,5 +195,5 @@ SABOTAGE: dict[str, tuple[object, str, object]] = {
 def test_the_programs_find_a_library_that_is_broken(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*SABOTAGE[broken])
     quick = settings(SETTINGS, max_examples=300, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False)
-    with pytest.raises(Exception):  # noqa: B017, PT011 - an assertion of a program's, or what the break leads to first
+    with pytest.raises(Exception):  # noqa: B017 - an assertion of a program's, or what the break leads to first
         run_state_machine_as_test(Programs, settings=quick)
