@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import cut, explain
-from ..ground.arguments import as_integer
-from ..ground.config import Omitted, validate_num_threads
+from ..ground.arguments import as_integer, count
+from ..ground.config import Omitted
 
 
 def require_compatible(
@@ -65,8 +65,8 @@ def _require_global(
 ) -> None:
     from torch.utils.data import IterableDataset
 
-    count = as_integer(global_batch_size)
-    if count is None or count < 1:
+    size = as_integer(global_batch_size)
+    if size is None or size < 1:
         raise ValueError(
             explain(
                 "global_batch_size is not a positive integer",
@@ -125,16 +125,7 @@ def require_threads(worker_threads: object) -> int:
         TypeError: Not an integer.
         ValueError: Below 1.
     """
-    count = validate_num_threads(worker_threads, name="worker_threads")
-    if count is None:
-        raise TypeError(
-            explain(
-                "worker_threads is not an integer",
-                ("found: None", "expected: an int, 1 or more"),
-                "Pass the number of threads, for example worker_threads=1.",
-            )
-        )
-    return count
+    return count("worker_threads", worker_threads, least=1)
 
 
 def require_choice(name: str, value: object, choices: Mapping[str, str]) -> None:

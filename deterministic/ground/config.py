@@ -78,6 +78,8 @@ def validate_level(deterministic: object) -> Level:
     return choice("deterministic", deterministic, LEVELS, what="no level", error=TypeError)
 
 
-def validate_num_threads(num_threads: object, *, name: str = "num_threads") -> int | None:
-    """Return a number of threads as a positive int, or None; `name` is what the caller calls it. Raises as `count`."""
-    return None if num_threads is None else count(name, num_threads, least=1, remedy="Pass at least 1, or None.")
+def validate_num_threads(num_threads: object) -> int | None:
+    """Return a number of threads as a positive int, or None; raise as `count`."""
+    if num_threads is None:
+        return None
+    return count("num_threads", num_threads, least=1, remedy="Pass at least 1, or None.")
