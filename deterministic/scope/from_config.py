@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -263,8 +263,7 @@ def _refuse_text(form: str, path: Path, before: str, problem: str, error: Except
     ) from error
 
 
-def _refuse_repeated(pairs: Iterable[tuple[Any, Any]], path: Path) -> None:
-    pairs = list(pairs)
+def _refuse_repeated(pairs: Sequence[tuple[Any, Any]], path: Path) -> None:
     for key in KEYS:
         values = [cut(value) for other, value in pairs if other == key]
         if len(values) > 1:
@@ -280,20 +279,13 @@ def _refuse_repeated(pairs: Iterable[tuple[Any, Any]], path: Path) -> None:
 def _refuse_misspelt(mapping: Mapping[Any, Any]) -> None:
     for key in mapping:
         ours = _meant(key, mapping)
-        if ours is None:
-            continue
-        remedy = f"Write {ours}, or rename the key if it is not meant for this library."
-        if ours == _HASH_SEED:
-            remedy = (
-                f"Take it out: {ours} is an environment variable; `deterministic run` sets it before Python starts."
-            )
-        raise ValueError(
-            explain(
-                "a key of the configuration looks misspelt, and would silently do nothing",
-                (f"found: {key}", f"known: {ours}"),
-                remedy,
-            )
-        )
+        if ours is not None:
+            differs = "a key of the configuration looks misspelt, and would silently do nothing"
+            remedy = f"Write {ours}, or rename the key if it is not meant for this library."
+            if ours == _HASH_SEED:
+                setter = "`deterministic run` sets it before Python starts"
+                remedy = f"Take it out: {ours} is an environment variable; {setter}."
+            raise ValueError(explain(differs, (f"found: {key}", f"known: {ours}"), remedy))
 
 
 def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:

@@ -93,7 +93,8 @@ class _Accelerator:
         # Saved before the first use, so nothing had been drawn: what is seeded or queued now is what was then.
         if not plain["initialized"]:
             return None
-        saved, count = len(plain["states"]), self._device_count()
+        module, saved = self._module(), len(plain["states"])
+        count = 0 if module is None else int(module.device_count())
         if saved != count:
             differs = f"{self.name} has another number of devices than the saved state"
             remedy = "Resume where as many devices are visible as there were when it was saved."
@@ -105,7 +106,7 @@ class _Accelerator:
         for state, other in zip(states, like, strict=True):
             if state.dtype is not torch.uint8 or state.dim() != 1 or len(state) != len(other):
                 raise ValueError(f"no state of {self.name}: {state.dtype} of shape {[*state.shape]}")
-        for state, generator in zip(states, getattr(self._module(), "default_generators", ()), strict=False):
+        for state, generator in zip(states, getattr(module, "default_generators", ()), strict=False):
             torch_state(state, generator.device)
         return states
 
@@ -116,10 +117,6 @@ class _Accelerator:
             return False
         (getattr(module, "manual_seed_all", None) or module.manual_seed)(seed)
         return True
-
-    def _device_count(self) -> int:
-        module = self._module()
-        return 0 if module is None else int(module.device_count())
 
 
 class LazyAccelerator(_Accelerator):
