@@ -146,7 +146,12 @@ class Run:
             recorder.observe(name, value)
 
     def note_loader(self, loader: Described, *, made_here: bool = False) -> None:
-        """Let the report tell of a loader that was made (`made_here`) or iterated in this scope; loaders call it."""
+        """Let the report tell of a loader that was made or iterated in this scope; loaders call it.
+
+        Args:
+            loader: What it says of itself.
+            made_here: Whether it was made in this scope.
+        """
         if made_here:
             self._made_here.append(loader)
         if loader not in self._loaders:
