@@ -9,9 +9,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.orders.position import Progress
-from ..data.watching import WatchedLoader
+from ..data.keyed_loader import ReproducibleDataLoader, WatchedLoader
+from ..data.orders.base import Progress
 from ..errors import CheckpointError, explain
 
 

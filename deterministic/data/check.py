@@ -4,68 +4,43 @@ from __future__ import annotations
 
 import copyreg
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from itertools import islice
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
-from ..ground.seeds import as_integer
 from ..values.fingerprint import fingerprint
-from .orders.base import AnyOrder
-from .orders.position import Position
-from .orders.stream_order import StreamOrder
 from .samples.fetch import Fetch, KeyedDataset
 from .samples.isolation import Isolated
-
-if TYPE_CHECKING:
-    from .keyed_loader import ReproducibleDataLoader
 
 _Met: TypeAlias = dict[tuple[int, int], tuple[Any, Any]]
 """The pairs that were come upon before, by id, and kept, lest another gets it: what contains itself ends there."""
 
 
-def check_samples(loader: ReproducibleDataLoader[Any], order: AnyOrder, position: Position, samples: int) -> None:
-    """Make the first samples from `position` on twice, the second time from the last to the first, and compare them.
-
-    Of a stream the first batches of the epoch are made twice, by copies of it.
+def check_samples(keyed: KeyedDataset, places: list[tuple[Fetch, int]], threads: int) -> None:
+    """Make the samples at these places twice, the second time from the last to the first, and compare them.
 
     Raises:
         NotReproducibleError: One differs.
-        DeterministicError: One cannot be compared, or the stream cannot be copied.
-        ValueError: `samples` is no number of at least 1.
+        DeterministicError: One cannot be compared.
     """
-    count = as_integer(samples)
-    if count is None or count < 1:
-        raise ValueError(
-            explain(
-                "samples is no number of samples",
-                (f"found: {cut(samples)}", "expected: an int, 1 or more"),
-                "Check at least one sample, for example check(8).",
-            )
-        )
-    if isinstance(order, StreamOrder):
-        _check_stream(loader, position, -(-count // (loader.batch_size or 1)))
-        return
-    keyed = KeyedDataset(loader.dataset, loader.keying.randomness, loader.seed)
-    fetches = order.look(position, count)
-    wanted = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))][:count]
 
     def make(fetch: Fetch, place: int) -> Any:
-        with Isolated(loader.keying.worker_threads):
+        with Isolated(threads):
             return keyed.one(fetch, place)
 
-    first = [make(*one) for one in wanted]
-    for (fetch, place), before in reversed(list(zip(wanted, first, strict=True))):
+    first = [make(*one) for one in places]
+    for (fetch, place), before in reversed(list(zip(places, first, strict=True))):
         _require_same(before, make(fetch, place), "sample", f"index {cut(fetch.indices[place])}", "it is fetched again")
 
 
-def _check_stream(loader: ReproducibleDataLoader[Any], position: Position, count: int) -> None:
-    first, again = (list(islice(loader._look(Position(position.epoch)), count)) for _ in range(2))
+def check_batches(make: Callable[[], list[Any]]) -> None:
+    """Make the first batches of a stream twice, and compare them; raise what `check_samples` raises."""
+    first, again = make(), make()
     for number, (before, after) in enumerate(zip(first, again, strict=False)):
         _require_same(before, after, "batch", f"batch {number} of the stream", "it is iterated again")
     _require_same(len(first), len(again), "number of batches", "the stream", "it is iterated again")
