@@ -116,8 +116,8 @@ class LoaderIterator:
     Args:
         begin: Returns torch's iterator from where a progress starts.
         progress: Where the batches are counted.
-        order: The loader's, as `epochs` are.
-        epochs: Which say what is under way.
+        order: The loader's.
+        epochs: The loader's.
         threads: With how many threads to fetch in this process; None: worker processes fetch.
         heed: Called before the first batch: it may move the start.
         settle: Called after each batch that is fetched in this process.
@@ -234,11 +234,7 @@ class LoaderIterator:
 
 
 def require_safe_threads(loader: DataLoader[Any], threads: int) -> None:
-    """Refuse several threads in forked workers: OpenMP's pool does not survive a fork, and they would hang.
-
-    Raises:
-        ValueError: The loader asks for it.
-    """
+    """Refuse several threads in forked workers with a ValueError: OpenMP's pool survives no fork, they would hang."""
     if threads > 1 and loader.num_workers and _forks(loader):
         raise ValueError(
             explain(

@@ -38,10 +38,10 @@ class SamplerOrder(IndexOrder):
     What it may remember beside them is judged by the epoch before, which it is to give again, too.
 
     Args:
-        sampler: A sampler of indices, or a batch sampler.
+        sampler: A sampler of indices, or with `is_batched` a batch sampler.
         keying: The loader's.
         is_batched: Whether it gives lists of indices.
-        compared: What of the loader is only compared on resume, by its name in the state; a batch sampler does it.
+        compared: What of the loader is only compared on resume, by its name in the state.
     """
 
     fields: ClassVar[dict[str, type]] = {"digest": int, "generators": list, "sampler": object}

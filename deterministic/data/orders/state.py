@@ -100,11 +100,7 @@ def load(state: object, order: Order) -> Position:
 class LoaderRecord:
     """A loader's line in the report. It outlives the loader, keeps none of its data alive, and stays small.
 
-    Args:
-        made_at: The user's line that made the loader.
-        keying: The loader's.
-        notes: What is not independent of the accidental, one sentence each.
-        facts: What else is said of it: the order, the number of workers.
+    `notes` say what is not independent of the accidental, one sentence each.
     """
 
     def __init__(self, made_at: str, keying: Keying, notes: list[str], **facts: Any) -> None:

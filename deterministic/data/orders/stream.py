@@ -30,7 +30,7 @@ class StreamOrder(Order):
         upstream: The user's, in this process.
         keying: The loader's.
         is_persistent: Whether worker processes outlive an epoch.
-        compared: What else of the loader is only compared on resume, by its name in the state.
+        compared: What else of the loader is compared on resume, by its name in the state.
     """
 
     name = "stream"

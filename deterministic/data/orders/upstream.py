@@ -43,11 +43,7 @@ BEGINNING = Place(0, False, pickle.dumps((None, None)))
 
 
 class Upstream:
-    """The user's stream.
-
-    Args:
-        dataset: Theirs.
-        uses_state: Whether its `state_dict()` is asked where it is.
+    """The user's stream, whose `state_dict()` is asked where it is if the loader `uses_state`.
 
     Attributes:
         can_seek: Whether it says where it is and can be put there.
@@ -65,11 +61,7 @@ class Upstream:
         self._has_begun = False
 
     def copy(self) -> Upstream:
-        """Return one whose passes do not move this one.
-
-        Raises:
-            DeterministicError: The dataset cannot be copied.
-        """
+        """Return one whose passes do not move this one; raise DeterministicError if the dataset cannot be copied."""
         try:
             return copy.deepcopy(self)
         except Exception as error:

@@ -28,12 +28,7 @@ _told: dict[int, _Told] = {}
 
 
 class DatasetEpoch:
-    """The outermost that has a `set_epoch`, of a dataset and those in it.
-
-    Args:
-        dataset: The user's.
-        seed: The loader's.
-    """
+    """The outermost that has a `set_epoch`, of a dataset and those in it; told with draws from the loader's `seed`."""
 
     def __init__(self, dataset: Any, seed: int = 0) -> None:
         self._dataset = dataset

@@ -46,16 +46,10 @@ class SeedWorkerThen:
 
 @dataclass
 class PrepareWorker:
-    """The `worker_init_fn` of a loader with keys. A class, so that it pickles into spawned workers.
-
-    Attributes:
-        threads: How many threads torch uses for one CPU operation.
-        settings: What `capture_settings` returned, for a worker that inherits none; None for a forked one.
-        users: The user's own `worker_init_fn`, called last.
-    """
+    """The `worker_init_fn` of a loader with keys. A class, so that it pickles into spawned workers."""
 
     threads: int
-    settings: dict[str, bytes] | None
+    settings: dict[str, bytes] | None  # what `capture_settings` returned; None for a forked worker, which inherits them
     users: Callable[[int], object] | None
 
     def __call__(self, worker_id: int) -> None:
