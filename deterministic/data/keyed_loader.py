@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import DeterministicError, cut, explain, users_line
+from ..ground.arguments import as_integer
 from ..ground.ranks import ranks_are_said
-from ..ground.seeds import as_integer
 from ..scope import stack
 from .check import check_batches, check_samples
 from .engine import Engines, LoaderIterator, require_safe_threads
@@ -197,7 +197,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         order = self._order.with_indices()
         for name, number in (("epoch", epoch), ("occurrence", occurrence)):
-            if (as_integer(number) or 0) < 0 or as_integer(number) is None:
+            if as_integer(number) is None or number < 0:
                 raise ValueError(
                     explain(f"{name} is no count", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
                 )
@@ -225,8 +225,8 @@ class ReproducibleDataLoader(DataLoader[T]):
             DeterministicError: A field is of a kind that cannot be compared, or the stream cannot be copied.
             ValueError: `samples` is no number of at least 1.
         """
-        count = as_integer(samples)
-        if count is None or count < 1:
+        count = as_integer(samples) or 0
+        if count < 1:
             raise ValueError(
                 explain(
                     "samples is no number of samples",

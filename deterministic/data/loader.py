@@ -9,9 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe, MapDataPipe
 
 from ..errors import SeedError, cut, explain
-from ..ground.config import OMITTED, Omitted, validate_num_threads
+from ..ground.arguments import as_integer, boolean, choice, count
+from ..ground.config import OMITTED, Omitted
 from ..ground.launch import launched
-from ..ground.seeds import as_integer, torch_seed, validate_seed
+from ..ground.seeds import torch_seed, validate_seed
 from ..scope import stack
 from .keyed_loader import ReproducibleDataLoader
 from .orders.upstream import can_seek
@@ -139,8 +140,8 @@ def make_loader(
         >>> first == [batch.tolist() for batch in make_loader(range(4), batch_size=2, shuffle=True, seed=0)]
         True
     """
-    _require_choice("randomness", randomness, _SCHEMES)
-    _require_choice("stream_state", stream_state, _STREAM_STATES)
+    choice("randomness", randomness, _SCHEMES)
+    choice("stream_state", stream_state, _STREAM_STATES)
     if generator is not None and not hasattr(generator, "initial_seed"):
         raise TypeError(
             explain(
@@ -161,10 +162,7 @@ def make_loader(
         dataloader_arguments["sampler"] = sampler
     effective = _effective_seed(seed) if generator is None else None
     samplers = _require_one_order(shuffle, dataloader_arguments, randomness)
-    if not isinstance(shard, bool):
-        raise TypeError(
-            explain("shard is not a bool", (f"found: {cut(shard)}", "expected: True or False"), "Pass shard=False.")
-        )
+    boolean("shard", shard)
     if global_batch_size is not None:
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
     size = 1 if isinstance(batch_size, Omitted) else batch_size
@@ -172,7 +170,6 @@ def make_loader(
         _require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1), stream_state=(stream_state, "use"))
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
     _require_readable(dataset, samplers)
-    threads = _require_threads(worker_threads)
     if stream_state == "refuse":
         _require_place(dataset)
     keying = Keying(
@@ -180,7 +177,7 @@ def make_loader(
         randomness=randomness,
         shard=shard,
         is_global=global_batch_size is not None,
-        worker_threads=threads,
+        worker_threads=count("worker_threads", worker_threads, least=1),
         stream_state=stream_state,
     )
     if generator is not None:
@@ -227,13 +224,6 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     return entry.config.common_seed
 
 
-def _require_choice(name: str, value: object, choices: Mapping[str, str]) -> None:
-    """Refuse what is none of an argument's choices; each has a sentence of what it means."""
-    if not isinstance(value, str) or value not in choices:
-        listed = (f"found: {cut(value)}", *(f"{choice!r}: {text}" for choice, text in choices.items()))
-        raise ValueError(explain(f"{name}= names none of its choices", listed, "Pass one of them."))
-
-
 def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], randomness: str) -> list[str]:
     """Return the names of the samplers; refuse two orders, and one that is accidental."""
     if arguments.get("in_order", True) is not True and randomness != "worker":
@@ -272,8 +262,7 @@ def _require_defaults(**given: tuple[object, object]) -> None:
 def _require_global(
     dataset: object, batch_size: object, global_batch_size: object, samplers: list[str], randomness: str
 ) -> None:
-    count = as_integer(global_batch_size)
-    if count is None or count < 1:
+    if (as_integer(global_batch_size) or 0) < 1:
         raise ValueError(
             explain(
                 "global_batch_size is not a positive integer",
@@ -314,19 +303,6 @@ def _require_readable(dataset: object, samplers: list[str]) -> None:
                 "Give it a __len__(), or pass a sampler.",
             )
         )
-
-
-def _require_threads(worker_threads: object) -> int:
-    count = validate_num_threads(worker_threads, name="worker_threads")
-    if count is None:
-        raise TypeError(
-            explain(
-                "worker_threads is not an integer",
-                ("found: None", "expected: an int, 1 or more"),
-                "Pass the number of threads, for example worker_threads=1.",
-            )
-        )
-    return count
 
 
 def _require_place(dataset: object) -> None:

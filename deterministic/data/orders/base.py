@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from torch.utils.data import DataLoader
 
-from ...errors import ResumeMismatchError, cut, explain
-from ...ground.seeds import as_integer
+from ...errors import ResumeMismatchError, explain
+from ...ground.arguments import count
 from ..samples.fetch import Fetch, KeyedDataset
 from ..samples.keys import Keying
 from ..samples.torch_internals import unwrapped
@@ -143,19 +143,7 @@ class Epochs:
             TypeError: Not an integer.
             ValueError: Negative.
         """
-        number = as_integer(epoch)
-        if number is None:
-            raise TypeError(
-                explain(
-                    "epoch is not an integer",
-                    (f"found: {cut(epoch)} ({type(epoch).__name__})", "expected: 0, 1, 2, ..."),
-                    "Pass the number of the epoch, for example set_epoch(0).",
-                )
-            )
-        if number < 0:
-            raise ValueError(
-                explain("epoch is negative", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
-            )
+        number = count("epoch", epoch)
         latest = self.under_way
         if latest is not None and not latest.asked and not latest.is_dropped:
             if number != latest.start.epoch:
@@ -302,7 +290,7 @@ class IndexOrder(Order):
 
     def peek(self, loader: DataLoader[Any], progress: Progress) -> tuple[Feed, int]:
         first, feed = self.look(progress.start, 1), self.feed(loader)
-        feed.fetches, feed.length = lambda: iter(first), lambda: 1
+        feed.fetches = lambda: iter(first)
         return feed, min(loader.num_workers, 1)
 
 
@@ -315,14 +303,13 @@ class IndexFeed(Feed):
         self._order = order
         self._is_batched = loader.batch_sampler is not None
         self.fetches: Callable[[], Iterator[Fetch]] = lambda: iter(())
-        self.length: Callable[[], int] = order.__len__
 
     def __iter__(self) -> Iterator[Fetch]:
         # torch's multi-process iterator asks twice; what `fetches` returns does nothing before its first `next`.
         return self.fetches()
 
     def __len__(self) -> int:
-        return self.length()
+        return len(self._order)
 
     def arguments(self) -> dict[str, Any]:
         return {"batch_sampler": self} if self._is_batched else {"sampler": self, "batch_size": None}

@@ -7,23 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...errors import ResumeMismatchError, cut, explain
-from ...ground.seeds import as_integer
+from ...ground.arguments import as_integer
 from ..samples.keys import Keying
 from .base import Count, Epochs, Order, Position
 
 _VERSION = 1
 
-_NAMES = {
-    "seed": "seed",
-    "order": "order or sampler",
-    "length": "length of the dataset",
-    "batch": "batch_size",
-    "drop_last": "drop_last",
-    "num_workers": "num_workers",
-    "persistent_workers": "persistent_workers",
-    "rank": "rank",
-    "world_size": "world_size",
-}
+_NAMES = {"order": "order or sampler", "length": "length of the dataset", "batch": "batch_size"}
+"""What entries are called in errors, where they have not the name of an argument."""
 _OMITTED = {"drop_last": False, "persistent_workers": False}
 """What a missing entry means: orders leave it out, to stay small."""
 
@@ -67,7 +58,7 @@ def load(state: object, order: Order) -> Position:
     if keying.given_seed is not None:
         here["seed"] = keying.given_seed
     differences = [
-        f"{_NAMES[name]}: saved {cut(saved)}, here {cut(value)}"
+        f"{_NAMES.get(name, name)}: saved {cut(saved)}, here {cut(value)}"
         for name, value in here.items()
         if (saved := state.get(name, _OMITTED.get(name))) != value
     ]

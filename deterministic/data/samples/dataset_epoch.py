@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
 
-from ...ground.seeds import as_integer
+from ...ground.arguments import as_integer
 from .isolation import Isolated
 from .keys import epoch_key, seed_generators
 
