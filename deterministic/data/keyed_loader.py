@@ -70,6 +70,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             **arguments,
         )
         self.is_stream = is_stream
+        self.is_batched = self.batch_sampler is not None
         self._dataset_epoch = DatasetEpoch(dataset)
         self.collate_fn = Collate(self.collate_fn)
         self._order: Order = self._order_of_others(drop_last) if own is None else own
@@ -204,11 +205,10 @@ class ReproducibleDataLoader(DataLoader[T]):
         keyed = KeyedDataset(self.dataset, self.keying)
         key, again = epoch_key(self.seed, epoch, "samples"), [occurrence] if occurrence else None
         fetch, place = Fetch([index], key, as_integer(epoch) or 0, again), 0
-        is_batched = self.batch_sampler is not None
-        if is_batched and keyed.is_keyed_per_batch:
+        if self.is_batched and keyed.is_keyed_per_batch:
             fetch, place = order.fetch_with(epoch, index, occurrence)
         with keyed.epoch.kept(), Isolated(self.keying.worker_threads):
-            return keyed.one(fetch, place) if is_batched else keyed.first(fetch, 1)[0]
+            return keyed.one(fetch, place) if self.is_batched else keyed.first(fetch, 1)[0]
 
     def check(self, samples: int = 8) -> None:
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
