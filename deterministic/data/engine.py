@@ -227,7 +227,7 @@ class LoaderIterator:
     def _follow(self) -> None:
         """Begin again where the epoch was pinned after `iter()`."""
         if self._progress.start is not self._begun_at:
-            self._order.leave(self._progress)
+            self._order.undo(self._progress)
             self._inner = iter(())  # its workers end before others start
             self._inner = self._begin(self._progress)
             self._begun_at = self._progress.start

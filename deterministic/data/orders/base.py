@@ -258,6 +258,10 @@ class Order(ABC):
         """Go to where an epoch was left, as if nobody had fetched ahead."""
         return None
 
+    def undo(self, progress: Progress) -> None:
+        """Go back to before an epoch that was begun, and will begin as another one."""
+        return None
+
 
 class IndexOrder(Order):
     """The order of a dataset that is asked for indices."""

@@ -145,13 +145,17 @@ class SamplerOrder(IndexOrder):
 
     def leave(self, progress: Progress) -> None:
         memory: SamplerMemory | None = progress.memory
-        if memory is None or progress.superseded or memory.is_left:
-            return
-        if not progress.asked and memory.start.state is not None:
-            self._pending = memory.start.state  # as if nothing had been begun
-        elif memory.is_over or memory.start.done + progress.yielded < memory.batches:
-            self._rewind(memory, progress.yielded)
-        memory.is_left = True
+        if memory is not None and not progress.superseded and not memory.is_left:
+            if memory.is_over or memory.start.done + progress.yielded < memory.batches:
+                self._rewind(memory, progress.yielded)
+            memory.is_left = True
+
+    def undo(self, progress: Progress) -> None:
+        memory: SamplerMemory | None = progress.memory
+        if memory is not None and memory.start.state is not None:
+            self._pending = memory.start.state
+        elif memory is not None:
+            self._rewind(memory, 0)
 
     def users_epoch(self) -> int | None:
         # Other samplers move their epoch themselves (Accelerate's does, at the end of each), so theirs says nothing.
