@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deterministic.ground.source import JSON
 from deterministic.trace.comparing.diff import diff_files
 from deterministic.trace.file.model import NO_OPTIMIZER, Segment, Site, Step, Value
-from deterministic.trace.file.payloads import JSON
 from deterministic.trace.file.store import TraceWriter
 from deterministic.values.value import number_bits
 from deterministic.verification.curves import curves_of
