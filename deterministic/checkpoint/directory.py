@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CheckpointError, explain
@@ -15,8 +16,18 @@ _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")
 _OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*\.safetensors")
 
-FRESH: list[Path] = []
-"""While `verify` repeats a training: where the checkpoints of this repetition go instead, the innermost last."""
+_instead: list[Path] = []
+"""What `checkpoints_in` was entered with, the innermost last. No context variable: the threads of a training, too."""
+
+
+@contextmanager
+def checkpoints_in(folder: Path) -> Iterator[None]:
+    """Let the checkpoints of this process go into a folder, whatever directories it names: those of a repetition."""
+    _instead.append(folder)
+    try:
+        yield
+    finally:
+        _instead.pop()
 
 
 def directory_of(path: str | os.PathLike[str]) -> Path:
@@ -26,9 +37,9 @@ def directory_of(path: str | os.PathLike[str]) -> Path:
         CheckpointError: The operating system refuses.
     """
     directory = Path(os.path.abspath(path))  # wherever the training goes meanwhile
-    if FRESH:
+    if _instead:
         name = hashlib.blake2b(os.path.abspath(path).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        directory = FRESH[-1] / name
+        directory = _instead[-1] / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, explain
+from ..ground.tables import aligned
 from . import bundle
 from .directory import main_file, saved_steps
 
@@ -55,8 +56,7 @@ class Inside:
         rows.append(("tensors", f"{sum(self.sizes.values()):,} bytes"))
         if self.others:
             rows.append(("others", "steps " + ", ".join(f"{step:,}" for step in self.others)))
-        width = max(len(name) for name, _ in rows) + 2
-        return "\n".join(f"{name:<{width}}{value}" for name, value in rows)
+        return "\n".join(aligned(rows, indent=""))
 
 
 def inside(path: Path) -> Inside:

@@ -30,7 +30,7 @@ _X86 = ("x86_64", "amd64")
 
 
 @dataclass(frozen=True)
-class Plan:
+class StartPlan:
     """What a process is started with.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan:
         return os.environ.get(VARIABLE) == self.launch.encode()
 
 
-def plan(launch: Launch, *, portable: bool = False) -> Plan:
+def plan(launch: Launch, *, portable: bool = False) -> StartPlan:
     """Return what is to be set before Python starts, and what the user has set differently.
 
     What an enclosing `deterministic run` has set is not the user's own, and gives way.
@@ -73,7 +73,7 @@ def plan(launch: Launch, *, portable: bool = False) -> Plan:
             variables[name] = value
         else:
             kept.append((name, found, value))
-    return Plan(replace(launch, variables=variables), kept)
+    return StartPlan(replace(launch, variables=variables), kept)
 
 
 def start_again(variables: Mapping[str, str], argv: Sequence[str], *, in_place: bool) -> NoReturn:
@@ -118,7 +118,7 @@ def begin_script() -> None:
     _IN_SCRIPT.append(True)
 
 
-def notes(plan: Plan, *, portable: bool) -> list[str]:
+def notes(plan: StartPlan, *, portable: bool) -> list[str]:
     """Return what the user should know of how this process was started, a line each."""
     told = [f"{name}={found} is left as you set it; this run would have {value}" for name, found, value in plan.kept]
     if plan.missing and plan.was_tried:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..ground.config import Level
+from ..ground.tables import aligned, details, html_table, paragraph
 from ..trace.comparing.verdict import Outcome
-from .markup import details, paragraph, table
-from .memory import ALLOCATED
+from .trials import ALLOCATED
 
 
 class Costlier(NamedTuple):
@@ -104,16 +104,14 @@ class LevelComparison:
         return f"{self.title}: {len(self.results)} levels side by side, {self.runs} runs of each, {self.where}"
 
     def __str__(self) -> str:
-        rows = [self._head(), *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([self.headline, *(f"  {line}" for line in lines), *self._costs(), *self._legend()])
+        table = aligned([self._head(), *map(self._row, self.results)])
+        return "\n".join([self.headline, *table, *self._costs(), *self._legend()])
 
     def _repr_html_(self) -> str:
         return "".join(
             [
                 paragraph(self.headline),
-                table(self._rows(), head=self._head()),
+                html_table([*map(self._row, self.results)], head=self._head()),
                 details("what costs more, and what the numbers are", "\n".join([*self._costs(), *self._legend()])),
                 details("JSON", self.to_json(indent=2)),
             ]
@@ -122,9 +120,6 @@ class LevelComparison:
     def _head(self) -> list[str]:
         cuda = ["CUDA memory"] if self._has_cuda else []
         return ["level", "time", f"of {self.baseline!r}", "memory", *cuda, "bit-exact"]
-
-    def _rows(self) -> list[list[str]]:
-        return [self._row(result) for result in self.results]
 
     def _row(self, result: LevelResult) -> list[str]:
         cuda = [_bytes(result.cuda_peak)] if self._has_cuda else []
@@ -158,14 +153,10 @@ class LevelComparison:
         costly = [result for result in self.results if result.costlier]
         if not costly:
             return []
-        width = max(len(repr(result.level)) for result in costly)
-        lines = [
-            f"costs most more than at {self.baseline!r} (self time on {costly[0].device}, one profiled run of each)"
-        ]
-        for result in costly:
-            operations = ", ".join(f"{name} +{_time(seconds)}" for name, seconds in result.costlier)
-            lines.append(f"  {result.level!r:<{width}}  {operations}")
-        return lines
+        how = f"self time on {costly[0].device}, one profiled run of each"
+        operations = [", ".join(f"{name} +{_time(seconds)}" for name, seconds in one.costlier) for one in costly]
+        levels = [repr(result.level) for result in costly]
+        return [f"costs most more than at {self.baseline!r} ({how})", *aligned([*zip(levels, operations, strict=True)])]
 
     def _legend(self) -> list[str]:
         """Return the lines on what the numbers are."""

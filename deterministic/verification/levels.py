@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import DeterministicError, cut, explain
 from ..ground.config import LEVELS, Level
 from .comparison import Costlier, LevelComparison, LevelResult
-from .memory import Peak
 from .report import Report
 from .tasks import FunctionTask
-from .trials import Profile, Trials, TrialsHere
+from .trials import Peak, Profile, Trials
+from .verify import check_function, check_runs
 
 MOST_OPERATIONS = 5
 """How many operations are named that cost more than at the baseline."""
@@ -67,25 +65,13 @@ def compare_levels(
         >>> [result.outcome for result in found.results]
         ['same', 'same']
     """
-    if not callable(function):
-        raise TypeError(
-            explain(
-                "compare_levels needs a function",
-                (f"found: {cut(function)}",),
-                "Pass the function itself, not its result.",
-            )
-        )
-    check_levels(levels, runs)
-    return compare(TrialsHere(FunctionTask(function, args, kwargs)), levels, runs)
+    check_function(function, "compare_levels")
+    _check_levels(levels)
+    check_runs(runs, "one run has no spread")
+    return compare(Trials(FunctionTask(function, args, kwargs)), levels, runs)
 
 
-def check_levels(levels: Any, runs: Any) -> None:
-    """Refuse what cannot be compared, before anything is run.
-
-    Raises:
-        TypeError: Something is of the wrong type.
-        ValueError: Something has no meaning.
-    """
+def _check_levels(levels: Any) -> None:
     known = tuple(f"{level!r}: {text}" for level, text in LEVELS.items())
     if not isinstance(levels, (list, tuple)):
         raise TypeError(
@@ -98,23 +84,6 @@ def check_levels(levels: Any, runs: Any) -> None:
     if not levels or len(set(levels)) < len(levels):
         what = "names a level twice" if levels else "is empty"
         raise ValueError(explain(f"levels= {what}", (f"found: {cut(levels)}", *known), "Name each level once."))
-    if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many to time, 2 or more."))
-    if runs < 2:
-        raise ValueError(
-            explain("one run has no spread", (f"found: runs={runs}", "expected: 2 or more"), "Pass 2 or more.")
-        )
-
-
-@dataclass
-class _Found:
-    """What is known of a level so far."""
-
-    seconds: list[float] = field(default_factory=list)
-    peak: Peak | None = None
-    profile: Profile | None = None
-    report: Report | None = None
-    error: Exception | None = None
 
 
 def compare(
@@ -131,78 +100,75 @@ def compare(
     Raises:
         Exception: What it raises at every level.
     """
-    found = {level: _Found() for level in levels}
+    timed = ((f"run {number + 1} of {runs}", _AtLevel.time) for number in range(runs))
+    stages = [("warming up", _AtLevel.warm_up), *timed, ("its memory", _AtLevel.measure_memory)]
+    stages += [("profiled", _AtLevel.measure_operations), ("is it bit-exact", _AtLevel.verify)]
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        for what, do in _stages(trials, runs, Path(folder)):
-            for level, so_far in found.items():
-                if so_far.error is None:
-                    progress(f"{level!r}: {what}")
+        of_levels = [_AtLevel(trials, level, runs, Path(folder, str(index))) for index, level in enumerate(levels)]
+        for what, do in stages:
+            for one in of_levels:
+                if one.error is None:
+                    progress(f"{one.level!r}: {what}")
                     try:
-                        do(level, so_far)
+                        do(one)
                     except Exception as error:  # noqa: BLE001 - a level at which it raises is a part of the answer
-                        so_far.error = error
-    errors = [so_far.error for so_far in found.values() if so_far.error is not None]
-    if len(errors) == len(found):
-        raise errors[0]
-    baseline = False if False in found else levels[0]
-    return LevelComparison(
-        title=trials.title,
-        where=trials.where,
-        runs=runs,
-        baseline=baseline,
-        results=[_result(level, so_far, found[baseline]) for level, so_far in found.items()],
-    )
+                        one.error = error
+        errors = [one.error for one in of_levels if one.error is not None]
+        if len(errors) == len(of_levels):
+            raise errors[0]
+        baseline = next((one for one in of_levels if one.level is False), of_levels[0])
+        results = [one.result(baseline) for one in of_levels]
+    return LevelComparison(trials.title, trials.where, runs, baseline.level, results)
 
 
-def _stages(trials: Trials, runs: int, folder: Path) -> Iterator[tuple[str, Callable[[Level, _Found], None]]]:
-    """Yield what is done at each level in turn, and what it is called."""
-    folders = count()
+class _AtLevel:
+    """What is known of a level so far."""
 
-    def warm_up(level: Level, found: _Found) -> None:
-        trials.seconds(level)
+    def __init__(self, trials: Trials, level: Level, runs: int, folder: Path) -> None:
+        self._trials, self._runs, self._folder = trials, runs, folder
+        self.level = level
+        self.error: Exception | None = None
+        self._seconds: list[float] = []
+        self._peak = Peak(None, None, "")
+        self._profile = Profile("", {})
+        self._report: Report | None = None
 
-    def time(level: Level, found: _Found) -> None:
-        found.seconds.append(trials.seconds(level))
+    def warm_up(self) -> None:
+        self._trials.seconds(self.level)
 
-    def peak(level: Level, found: _Found) -> None:
-        found.peak = trials.peak(level)
+    def time(self) -> None:
+        self._seconds.append(self._trials.seconds(self.level))
 
-    def profile(level: Level, found: _Found) -> None:
-        found.profile = trials.profile(level)
+    def measure_memory(self) -> None:
+        self._peak = self._trials.peak(self.level)
 
-    def verify(level: Level, found: _Found) -> None:
-        own = folder / str(next(folders))
-        own.mkdir()
-        found.report = trials.verify(level, runs, own)
+    def measure_operations(self) -> None:
+        self._profile = self._trials.profile(self.level)
 
-    yield "warming up", warm_up
-    for number in range(runs):
-        yield f"run {number + 1} of {runs}", time
-    yield "its memory", peak
-    yield "profiled", profile
-    yield "is it bit-exact", verify
+    def verify(self) -> None:
+        self._folder.mkdir()
+        self._report = self._trials.verify(self.level, self._runs, self._folder)
 
-
-def _result(level: Level, found: _Found, baseline: _Found) -> LevelResult:
-    if found.error is not None:
-        return LevelResult(level, error=_first_line(found.error), operation=_refused(found.error))
-    ratios: list[float] = []
-    if baseline.error is None:
-        ratios = [own / other for own, other in zip(found.seconds, baseline.seconds, strict=True)]
-    peak, report = found.peak, found.report
-    return LevelResult(
-        level,
-        seconds=statistics.median(found.seconds),
-        ratio=statistics.median(ratios) if ratios else None,
-        ratios=ratios,
-        host_peak=peak.host if peak else None,
-        cuda_peak=peak.cuda if peak else None,
-        peak_is=peak.how if peak else "",
-        outcome=None if report is None else report.outcome,  # a report is false unless it is bit-exact
-        difference="" if report is None else _difference(report),
-        device=found.profile.device if found.profile else "",
-        costlier=_costlier(found.profile, baseline.profile),
-    )
+    def result(self, baseline: _AtLevel) -> LevelResult:
+        """Return it for people, beside the level that ratios refer to."""
+        if self.error is not None:
+            return LevelResult(self.level, error=_first_line(self.error), operation=_refused(self.error))
+        timed = zip(self._seconds, baseline._seconds, strict=True) if baseline.error is None else ()
+        ratios = [own / other for own, other in timed]
+        report = self._report
+        return LevelResult(
+            self.level,
+            seconds=statistics.median(self._seconds),
+            ratio=statistics.median(ratios) if ratios else None,
+            ratios=ratios,
+            host_peak=self._peak.host,
+            cuda_peak=self._peak.cuda,
+            peak_is=self._peak.how,
+            outcome=None if report is None else report.outcome,  # a report is false unless it is bit-exact
+            difference="" if report is None else _difference(report),
+            device=self._profile.device,
+            costlier=_costlier(self._profile.seconds, baseline._profile.seconds) if baseline.error is None else [],
+        )
 
 
 def _first_line(error: Exception) -> str:
@@ -229,10 +195,8 @@ def _difference(report: Report) -> str:
     return " ".join(filter(None, ["first", name or moment.site.kind, moment.site.place]))
 
 
-def _costlier(own: Profile | None, baseline: Profile | None) -> list[Costlier]:
-    if own is None or baseline is None:
-        return []
-    least = LEAST_SHARE * sum(baseline.seconds.values())
-    more = [Costlier(name, taken - baseline.seconds.get(name, 0.0)) for name, taken in own.seconds.items()]
+def _costlier(own: Mapping[str, float], baseline: Mapping[str, float]) -> list[Costlier]:
+    least = LEAST_SHARE * sum(baseline.values())
+    more = [Costlier(name, taken - baseline.get(name, 0.0)) for name, taken in own.items()]
     most = sorted(more, key=lambda operation: -operation.seconds)[:MOST_OPERATIONS]
     return [operation for operation in most if operation.seconds >= least and operation.seconds > 0]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 
-from ..checkpoint.directory import FRESH
+from ..checkpoint.directory import checkpoints_in
 from ..scope.reproducible import reproducible
 from ..scope.request import Scope
 from ..trace.file.model import Level
@@ -85,6 +84,18 @@ class Done:
     varied: str = ""
 
 
+class Runner(Protocol):
+    """Runs one repetition, in this process or in one of its own."""
+
+    def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        """Run a repetition, counted from 0; the same number is run under the same conditions."""
+
+
+def in_this_process(task: Task) -> Runner:
+    """Return what runs each repetition of a task here."""
+    return lambda repetition, plan, on_step: perform(task, plan, on_step)
+
+
 class _Enough(BaseException):
     """Ends a replay after the segment that it was for. No Exception, so that the user's code does not handle it."""
 
@@ -115,14 +126,22 @@ def perform(
             raise _Enough
 
     kept = None if plan.keep is None else Kept(*plan.keep)
-    # Each rank verifies for itself, in a folder of its own.
-    how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
-    how["earlier"] = plan.earlier
+    recording = Recording(
+        plan.path,
+        plan.level,
+        said={"controlled": plan.control is not False},
+        by_rank=False,  # each rank verifies for itself, in a folder of its own
+        segment=plan.segment,
+        on_step=after_step,
+        kept=kept,
+        earlier=plan.earlier,
+    )
     noted: list[Seeding] = []
-    with _fresh_checkpoints(plan), scope:
+    # Each run begins without checkpoints, and leaves those of the user alone.
+    with checkpoints_in(Path(f"{plan.path}.checkpoints")), scope:
         seeds = _Seeds()
         try:
-            with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
+            with recording:
                 noted = recording.recorder.seeded
                 on_start(recording, done)
                 result = task.run()
@@ -142,16 +161,6 @@ def perform(
     # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.
     done.children_share = children / (children + own) if children and graphs == graphs_compiled() else 0.0
     return done
-
-
-@contextmanager
-def _fresh_checkpoints(plan: Plan) -> Iterator[None]:
-    """Let each run begin without checkpoints, and leave those of the user alone."""
-    FRESH.append(Path(f"{plan.path}.checkpoints"))
-    try:
-        yield
-    finally:
-        FRESH.pop()
 
 
 class _Seeds:

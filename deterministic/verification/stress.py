@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HASH_SEED = "PYTHONHASHSEED"
+from .processes import HASH_SEED
 
 _HASH_SEEDS = 2**32
 _BALLAST: list[bytearray] = []

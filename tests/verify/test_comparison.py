@@ -6,7 +6,7 @@ from typing import Any
 
 from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
 from deterministic.verification.levels import compare_levels
-from deterministic.verification.memory import ALLOCATED, RESIDENT
+from deterministic.verification.trials import ALLOCATED, RESIDENT
 
 MIB = 2**20
 

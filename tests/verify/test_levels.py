@@ -14,9 +14,8 @@ from deterministic.ground.config import LEVEL_NAMES, Level
 from deterministic.verification import levels
 from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
 from deterministic.verification.levels import compare, compare_levels
-from deterministic.verification.memory import RESIDENT, Peak
 from deterministic.verification.report import Report
-from deterministic.verification.trials import Profile
+from deterministic.verification.trials import RESIDENT, Peak, Profile, Trials
 from deterministic.verification.verify import verify
 
 ALL: tuple[Level, ...] = (False, "cudnn", True, "warn")
@@ -31,7 +30,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-class Recorded:
+class Recorded(Trials):
     """Trials that only say what they were asked, and take as long as they are told."""
 
     title, where = "train", "nowhere"

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from deterministic.trace.comparing.reasons import Cause, Reason
-from deterministic.verification.curves import Curves
 from deterministic.verification.report import Report
 from deterministic.verification.verify import verify
 from tests.verify.written import two_runs
@@ -88,7 +87,7 @@ def test_the_html_escapes_all_that_comes_from_outside(tmp_path: Path) -> None:
     report = different(tmp_path)
     assert report.verdict is not None
     verdict = replace(report.verdict, cause=Cause(Reason.UNKNOWN, evil, evil), notes=[evil])
-    report = replace(report, title=evil, notes=[evil], reasons=[evil], verdict=verdict, curves=Curves())
+    report = replace(report, title=evil, notes=[evil], reasons=[evil], verdict=verdict, traces={})
     assert "<script" not in report._repr_html_()
     assert "<script" not in replace(report, outcome="could not tell")._repr_html_()
 
@@ -100,7 +99,7 @@ def test_the_html_has_the_picture_and_the_json(tmp_path: Path) -> None:
     assert picture is not None
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG\r\n\x1a\n")
     assert "<details><summary>JSON</summary>" in page
-    assert "<img" not in replace(report, curves=Curves())._repr_html_()
+    assert "<img" not in replace(report, traces={})._repr_html_()
 
 
 def test_the_html_of_what_could_not_be_told_highlights_why() -> None:
@@ -114,7 +113,7 @@ def test_the_html_of_what_could_not_be_told_highlights_why() -> None:
 
 @pytest.mark.parametrize(("outcome", "truth", "code"), [("same", True, 0), ("different", False, 1)])
 def test_only_what_is_bit_exact_is_true(outcome: Any, truth: bool, code: int) -> None:
-    report = Report("train", outcome, 2, 3, [1.0, 1.0], None, [], [], Curves())
+    report = Report("train", outcome, 2, 3, [1.0, 1.0], None, [], [])
     assert bool(report) is truth
     assert report.exit_code == code
     assert str(report)
