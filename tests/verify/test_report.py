@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,3 +119,17 @@ def test_only_what_is_bit_exact_is_true(outcome: Any, truth: bool, code: int) ->
     assert bool(report) is truth
     assert report.exit_code == code
     assert str(report)
+
+
+def test_the_traces_lie_in_a_folder_as_long_as_the_report_and_a_copy_elsewhere_has_the_curves() -> None:
+    report = verify(lambda: torch.rand(()).item(), runs=2)
+    folder = report.traces["run 1"].parent
+    renamed = replace(report, title="again")
+    elsewhere = pickle.loads(pickle.dumps(report))
+    del report
+    gc.collect()
+    assert renamed.curves.numbers[0].apart == [0]
+    del renamed
+    gc.collect()
+    assert not folder.exists()
+    assert elsewhere.curves.numbers[0].apart == [0]
