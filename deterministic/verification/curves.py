@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -89,12 +89,10 @@ class Curves:
 
 
 def curves_of(traces: Mapping[str, Path]) -> Curves:
-    """Return the curves of traces of the level "values" or above.
+    """Return the curves of traces of the level "values" or above, by the names of the runs.
 
     Every trace is read once, a segment at a time; of those after the first, only the segments that differ from its.
-
-    Args:
-        traces: By the names of the runs. The last is compared with the first: no run follows one that differs.
+    The last is compared with the first: no run follows one that differs.
     """
     numbers: dict[str, list[_Point]] = {}
     counts: list[tuple[int, Counter[str], int]] = []
@@ -192,15 +190,8 @@ def _differing(one: _Values, other: _Values) -> Counter[str]:
     """Return how many values differ, by kind; a value that only one has is different."""
     if np.array_equal(one.keys, other.keys):
         return Counter(one.kinds[one.hashes != other.hashes].tolist())
-    a, b = _distinct(one), _distinct(other)
-    return Counter(kind for kind, *_ in a - b) | Counter(kind for kind, *_ in b - a)
-
-
-def _distinct(values: _Values) -> set[tuple[str, int, int, int]]:
-    """Return each value with its kind, its key, and the how-manieth of that key it is."""
-    nth: dict[int, Iterator[int]] = defaultdict(count)
-    columns = zip(values.kinds.tolist(), values.keys.tolist(), values.hashes.tolist(), strict=True)
-    return {(kind, key, next(nth[key]), bits) for kind, key, bits in columns}
+    a, b = (Counter(zip(v.kinds.tolist(), v.keys.tolist(), v.hashes.tolist(), strict=True)) for v in (one, other))
+    return Counter(kind for kind, *_ in (a - b).elements()) | Counter(kind for kind, *_ in (b - a).elements())
 
 
 def _curve(name: str, points: Sequence[_Point]) -> Curve:

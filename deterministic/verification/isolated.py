@@ -23,10 +23,9 @@ from ..scope.stack import innermost
 from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
 from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, signal_name, started
-from .runs import Control, Done, Plan
+from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import ScriptTask
 from .stress import Conditions
-from .tasks import FunctionTask, Task
 
 _POLL = 0.05
 
@@ -64,15 +63,7 @@ class IsolatedRuns:
         self._show_output = show_output
 
     def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
-        """Run a repetition to its end, and leave nothing running.
-
-        Args:
-            repetition: Which, from 0: with stress its conditions depend on it.
-            plan: How.
-            on_step: Called now and then with the number of optimizer steps.
-
-        Returns:
-            What is known of it; `error` is what the first run failed with.
+        """Run a repetition to its end, and leave nothing running; see `Runner`.
 
         Raises:
             TypeError: The plan's scope cannot be made in another process.

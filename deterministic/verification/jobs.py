@@ -17,10 +17,9 @@ from typing import Any, NoReturn
 from ..scope.request import Scope
 from ..trace.recording.record import Recording
 from .processes import leave_answer
-from .runs import Done, Plan, perform
+from .runs import Done, FunctionTask, Plan, Task, perform
 from .scripts import ScriptTask, show
 from .stress import Conditions
-from .tasks import FunctionTask, Task
 
 STEPS = "steps"
 """The name of the file that says how many optimizer steps were made, now and then."""

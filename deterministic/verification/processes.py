@@ -70,15 +70,7 @@ class Job(Protocol):
 def started(
     job: Job, folder: Path, environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a fresh interpreter, and leave nothing of it running, whatever comes.
-
-    Args:
-        job: What it is to do.
-        folder: Where the two processes leave files for each other; empty.
-        environment: Its variables.
-        stdout: Where what it prints goes.
-        stderr: And its errors.
-    """
+    """Start a fresh interpreter with a job in an empty folder, and leave nothing of it running, whatever comes."""
     (folder / _JOB).write_bytes(pickle.dumps((os.getpid(), job)))
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     library = str(Path(__file__).parents[2])

@@ -35,14 +35,7 @@ _BEFORE = 30
 
 
 def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) -> Verdict:
-    """Blame what was not the same when two runs began, where no better reason is known.
-
-    Args:
-        verdict: On the two.
-        one: The first of them.
-        other: The one that differs from it.
-        fresh: See `Verification`.
-    """
+    """Blame what was not the same when two runs began, where no better reason is known; `fresh`: see `Verification`."""
     if verdict.cause is None or verdict.cause.reason not in _MAY_BE_CARRIED:
         return verdict
     before, after = one.carried, other.carried

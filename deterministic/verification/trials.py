@@ -26,9 +26,8 @@ from ..scope.reproducible import reproducible
 from .isolated import IsolatedRuns
 from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, leave_answer, started
 from .report import Report
-from .runs import in_this_process
+from .runs import Task, in_this_process
 from .scripts import ScriptTask, show
-from .tasks import Task
 from .verification import Verification
 
 try:

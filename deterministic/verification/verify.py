@@ -14,8 +14,7 @@ from typing import Any
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..scope.request import Scope
 from .report import Report
-from .runs import Control, Runner, in_this_process
-from .tasks import FunctionTask
+from .runs import Control, FunctionTask, Runner, in_this_process
 from .verification import Verification
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from deterministic.cli import main
 from deterministic.verification import levels
-from deterministic.verification.comparison import LevelComparison, LevelResult
+from deterministic.verification.levels import LevelComparison, LevelResult
 from deterministic.verification.processes import RunFailedError
 from deterministic.verification.scripts import ScriptTask
 from deterministic.verification.trials import RESIDENT, FreshTrials

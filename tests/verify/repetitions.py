@@ -8,9 +8,8 @@ from typing import Any
 
 from deterministic.trace.file.store import TraceReader
 from deterministic.verification.isolated import IsolatedRuns
-from deterministic.verification.runs import Done, Plan
+from deterministic.verification.runs import Done, FunctionTask, Plan
 from deterministic.verification.scripts import ScriptTask
-from deterministic.verification.tasks import FunctionTask
 
 
 def run_once(

@@ -13,9 +13,8 @@ import pytest
 
 from deterministic.trace.file.store import TraceReader
 from deterministic.verification.processes import RunFailedError
-from deterministic.verification.runs import Done, Plan, perform
+from deterministic.verification.runs import Done, FunctionTask, Plan, perform
 from deterministic.verification.scripts import ScriptTask
-from deterministic.verification.tasks import FunctionTask
 from deterministic.verification.verification import Verification
 
 from ..compiling import needs_a_compiler, run_inductor

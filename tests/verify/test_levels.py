@@ -12,8 +12,7 @@ import torch
 from deterministic import reproducible
 from deterministic.ground.config import LEVEL_NAMES, Level
 from deterministic.verification import levels
-from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
-from deterministic.verification.levels import compare, compare_levels
+from deterministic.verification.levels import Costlier, LevelComparison, LevelResult, compare, compare_levels
 from deterministic.verification.report import Report
 from deterministic.verification.trials import RESIDENT, Peak, Profile, Trials
 from deterministic.verification.verify import verify

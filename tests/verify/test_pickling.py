@@ -16,7 +16,7 @@ from deterministic import reproducible
 from deterministic.errors import DeterministicError
 from deterministic.verification.isolated import IsolatedRuns, control_for_job
 from deterministic.verification.processes import RunFailedError
-from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.runs import FunctionTask
 from deterministic.verification.verification import Verification
 
 from ..processes import run_python
@@ -74,7 +74,7 @@ with open(here / "names", "a") as file:
 if __name__ == "__main__":
     from deterministic.verification.isolated import IsolatedRuns, _preparation
     from deterministic.verification.runs import Plan
-    from deterministic.verification.tasks import FunctionTask
+    from deterministic.verification.runs import FunctionTask
 
     assert "authkey" not in _preparation()
     assert multiprocessing.get_start_method(allow_none=True) is None  # asking has not settled it

@@ -17,9 +17,8 @@ from deterministic.data.loader import make_loader
 from deterministic.verification import stress
 from deterministic.verification.isolated import IsolatedRuns, _environment
 from deterministic.verification.processes import HASH_SEED
-from deterministic.verification.runs import Plan
+from deterministic.verification.runs import FunctionTask, Plan
 from deterministic.verification.stress import Conditions, other_number
-from deterministic.verification.tasks import FunctionTask
 
 from . import functions
 
