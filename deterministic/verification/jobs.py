@@ -72,13 +72,12 @@ class RepetitionJob:
             task = self.task if isinstance(self.task, ScriptTask) else self._function(self.task)
         except Exception as error:  # noqa: BLE001 - the user's modules are imported here, and may raise anything
             return Done(raised=type(error).__name__, error=error)
-        steps = _StepsFile(folder)
-        exits = _Exits(folder, steps)
+        telling = _Telling(folder)
         try:
-            return perform(task, replace(self.plan, control=control), steps.made, exits.finish_first)
+            return perform(task, replace(self.plan, control=control), telling.made, telling.finish_before_exit)
         finally:
-            exits.leave_alone()
-            steps.write()
+            telling.leave_exit_alone()
+            telling.write_steps()
 
     def _function(self, pickled: bytes) -> Task:
         """Return the function, with the main module imported again as `multiprocessing` does it."""
@@ -101,52 +100,44 @@ def _leave(folder: Path, done: Done) -> None:
     leave_answer(folder, (replace(done, error=None), error))
 
 
-class _Exits:
-    """Lets `os._exit`, which skips everything, first end the recording.
+class _Telling:
+    """Tells the parent how many steps have been made, and lets `os._exit`, which skips everything, first end the run.
 
     Only in this process and thread: forked workers end by it, too, and a recording ends where it began.
     """
 
-    def __init__(self, folder: Path, steps: _StepsFile) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._steps = steps
+        self._next = 0.0
+        self._steps = 0
         self._exit: Callable[[int], NoReturn] = os._exit
         self._own = (os.getpid(), threading.get_ident())
         self._under_way: tuple[Recording, Done, float] | None = None
-
-    def finish_first(self, recording: Recording, done: Done) -> None:
-        self._under_way = recording, done, time.monotonic()
-        os._exit = self._finish
-
-    def leave_alone(self) -> None:
-        self._under_way = None  # a script may have kept the function
-        os._exit = self._exit  # type: ignore[assignment]
-
-    def _finish(self, status: int) -> NoReturn:
-        if self._under_way is not None and (os.getpid(), threading.get_ident()) == self._own:
-            recording, done, began = self._under_way
-            self.leave_alone()
-            recording.__exit__(SystemExit if status else None, None, None)
-            done.raised, done.seconds = "SystemExit" if status else None, time.monotonic() - began
-            self._steps.write()
-            _leave(self._folder, done)
-        self._exit(status)
-
-
-class _StepsFile:
-    """Tells the parent how many steps have been made."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / STEPS
-        self._next = 0.0
-        self._steps = 0
 
     def made(self, steps: int) -> None:
         self._steps = steps
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN_STEPS
-            self.write()
+            self.write_steps()
 
-    def write(self) -> None:
-        self._path.write_bytes(b"%d" % self._steps)
+    def write_steps(self) -> None:
+        (self._folder / STEPS).write_bytes(b"%d" % self._steps)
+
+    def finish_before_exit(self, recording: Recording, done: Done) -> None:
+        self._under_way = recording, done, time.monotonic()
+        os._exit = self._finish
+
+    def leave_exit_alone(self) -> None:
+        self._under_way = None  # a script may have kept the function
+        os._exit = self._exit  # type: ignore[assignment]
+
+    def _finish(self, status: int) -> NoReturn:
+        if self._under_way is not None and (os.getpid(), threading.get_ident()) == self._own:
+            recording, done, began = self._under_way
+            self.leave_exit_alone()
+            recording.__exit__(SystemExit if status else None, None, None)
+            done.raised, done.seconds = "SystemExit" if status else None, time.monotonic() - began
+            self.write_steps()
+            _leave(self._folder, done)
+        self._exit(status)

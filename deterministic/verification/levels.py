@@ -16,7 +16,7 @@ from ..ground.tables import aligned, details, html_table, paragraph
 from ..trace.comparing.verdict import Outcome
 from .report import Report
 from .runs import FunctionTask
-from .trials import ALLOCATED, Peak, Profile, Trials
+from .trials import ALLOCATED, Trials
 from .verify import check_function, check_runs
 
 MOST_OPERATIONS = 5
@@ -97,87 +97,68 @@ def compare(
     Raises:
         Exception: What it raises at every level.
     """
-    timed = ((f"run {number + 1} of {runs}", _AtLevel.time) for number in range(runs))
-    stages = [("warming up", _AtLevel.warm_up), *timed, ("its memory", _AtLevel.measure_memory)]
-    stages += [("profiled", _AtLevel.measure_operations), ("is it bit-exact", _AtLevel.verify)]
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        of_levels = [_AtLevel(trials, level, runs, Path(folder, str(index))) for index, level in enumerate(levels)]
-        for what, do in stages:
-            for one in of_levels:
-                if one.error is None:
-                    progress(f"{one.level!r}: {what}")
+
+        def verify(level: Level) -> Report:
+            return trials.verify(level, runs, Path(tempfile.mkdtemp(dir=folder)))
+
+        timed = ((f"run {number + 1} of {runs}", trials.seconds) for number in range(runs))
+        stages: list[tuple[str, Callable[[Level], Any]]] = [("warming up", trials.seconds), *timed]
+        stages += [("its memory", trials.peak), ("profiled", trials.profile), ("is it bit-exact", verify)]
+        measured: dict[Level, list[Any]] = {level: [] for level in levels}
+        errors: dict[Level, Exception] = {}
+        for what, measure in stages:
+            for level, so_far in measured.items():
+                if level not in errors:
+                    progress(f"{level!r}: {what}")
                     try:
-                        do(one)
+                        so_far.append(measure(level))
                     except Exception as error:  # noqa: BLE001 - a level at which it raises is a part of the answer
-                        one.error = error
-        errors = [one.error for one in of_levels if one.error is not None]
-        if len(errors) == len(of_levels):
-            raise errors[0]
-        baseline = next((one for one in of_levels if one.level is False), of_levels[0])
-        results = [one.result(baseline) for one in of_levels]
-    return LevelComparison(trials.title, trials.where, runs, baseline.level, results)
+                        errors[level] = error
+    if len(errors) == len(measured):
+        raise errors[levels[0]]
+    baseline = False if False in measured else levels[0]
+    beside = measured[baseline] if baseline not in errors else None
+    results = [
+        _refusal(level, errors[level]) if level in errors else _result(level, so_far, beside)
+        for level, so_far in measured.items()
+    ]
+    return LevelComparison(trials.title, trials.where, runs, baseline, results)
 
 
-class _AtLevel:
-    """What is known of a level so far."""
-
-    def __init__(self, trials: Trials, level: Level, runs: int, folder: Path) -> None:
-        self._trials, self._runs, self._folder = trials, runs, folder
-        self.level = level
-        self.error: Exception | None = None
-        self._seconds: list[float] = []
-        self._peak = Peak(None, None, "")
-        self._profile = Profile("", {})
-        self._report: Report | None = None
-
-    def warm_up(self) -> None:
-        self._trials.seconds(self.level)
-
-    def time(self) -> None:
-        self._seconds.append(self._trials.seconds(self.level))
-
-    def measure_memory(self) -> None:
-        self._peak = self._trials.peak(self.level)
-
-    def measure_operations(self) -> None:
-        self._profile = self._trials.profile(self.level)
-
-    def verify(self) -> None:
-        self._folder.mkdir()
-        self._report = self._trials.verify(self.level, self._runs, self._folder)
-
-    def result(self, baseline: _AtLevel) -> LevelResult:
-        """Return it for people, beside the level that ratios refer to."""
-        if self.error is not None:
-            return LevelResult(self.level, error=_first_line(self.error), operation=_refused(self.error))
-        timed = zip(self._seconds, baseline._seconds, strict=True) if baseline.error is None else ()
-        ratios = [own / other for own, other in timed]
-        report = self._report
-        return LevelResult(
-            self.level,
-            seconds=statistics.median(self._seconds),
-            ratio=statistics.median(ratios) if ratios else None,
-            ratios=ratios,
-            host_peak=self._peak.host,
-            cuda_peak=self._peak.cuda,
-            peak_is=self._peak.how,
-            outcome=None if report is None else report.outcome,  # a report is false unless it is bit-exact
-            difference="" if report is None else _difference(report),
-            device=self._profile.device,
-            costlier=_costlier(self._profile.seconds, baseline._profile.seconds) if baseline.error is None else [],
-        )
+def _result(level: Level, measured: Sequence[Any], baseline: Sequence[Any] | None) -> LevelResult:
+    """Return what a level cost, beside the level that ratios refer to."""
+    _, *seconds, peak, profile, report = measured
+    ratios: list[float] = []
+    costlier: list[Costlier] = []
+    if baseline is not None:
+        _, *others, _, profile_of_baseline, _ = baseline
+        ratios = [own / other for own, other in zip(seconds, others, strict=True)]
+        costlier = _costlier(profile.seconds, profile_of_baseline.seconds)
+    return LevelResult(
+        level,
+        seconds=statistics.median(seconds),
+        ratio=statistics.median(ratios) if ratios else None,
+        ratios=ratios,
+        host_peak=peak.host,
+        cuda_peak=peak.cuda,
+        peak_is=peak.how,
+        outcome=report.outcome,
+        difference=_difference(report),
+        device=profile.device,
+        costlier=costlier,
+    )
 
 
-def _first_line(error: Exception) -> str:
-    """Return what was raised; an error of this library tells of the one that a script raised elsewhere."""
+def _refusal(level: Level, error: Exception) -> LevelResult:
+    """Return what a level raised; an error of this library tells of the one that a script raised elsewhere."""
     line = next(iter(str(error).splitlines()), "")
-    return line if isinstance(error, DeterministicError) else f"{type(error).__name__}: {line}"
-
-
-def _refused(error: Exception) -> str:
-    """Return the operation that has no deterministic implementation, if that is what torch says."""
     name, said, _ = str(error).partition(" does not have a deterministic implementation")
-    return name.split()[-1] if said and name.split() else ""
+    return LevelResult(
+        level,
+        error=line if isinstance(error, DeterministicError) else f"{type(error).__name__}: {line}",
+        operation=name.split()[-1] if said and name.split() else "",
+    )
 
 
 def _difference(report: Report) -> str:

@@ -132,8 +132,13 @@ def perform(
     graphs = graphs_compiled()
     started, own, children = time.monotonic(), time.process_time(), _children_seconds()
 
+    def look_at_seed() -> None:
+        seed = torch.default_generator.initial_seed()
+        if seed != scope_seed and plan.control is not False:
+            done.own_seed = seed
+
     def after_step(steps: int) -> None:
-        seeds.look()
+        look_at_seed()
         on_step(steps)
         if plan.segment is not None and steps > plan.segment:
             raise _Enough
@@ -152,7 +157,7 @@ def perform(
     noted: list[Seeding] = []
     # Each run begins without checkpoints, and leaves those of the user alone.
     with checkpoints_in(Path(f"{plan.path}.checkpoints")), scope:
-        seeds = _Seeds()
+        scope_seed = torch.default_generator.initial_seed()
         try:
             with recording:
                 noted = recording.recorder.seeded
@@ -164,29 +169,15 @@ def perform(
             done.stopped = True
         except (Exception, SystemExit) as error:  # noqa: BLE001 - which exception ends it is a part of what is compared
             done.raised, done.error = type(error).__name__, error
-        seeds.look()
+        look_at_seed()
     if kept is not None and kept.tensor is not None:
         torch.save(kept.tensor, f"{plan.path}.pt")
-    done.own_seed = seeds.other if plan.control is not False else None
     done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
     done.seconds = time.monotonic() - started
     children, own = _children_seconds() - children, time.process_time() - own
     # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.
     done.children_share = children / (children + own) if children and graphs == graphs_compiled() else 0.0
     return done
-
-
-class _Seeds:
-    """Notices that the code seeds torch itself."""
-
-    def __init__(self) -> None:
-        self._given = torch.default_generator.initial_seed()
-        self.other: int | None = None
-
-    def look(self) -> None:
-        seed = torch.default_generator.initial_seed()
-        if seed != self._given:
-            self.other = seed
 
 
 def _children_seconds() -> float:
