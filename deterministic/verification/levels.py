@@ -6,7 +6,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -215,24 +215,20 @@ class LevelResult:
     level: Level
     seconds: float | None = None
     ratio: float | None = None
-    ratios: Sequence[float] = ()
+    ratios: Sequence[float] = field(default_factory=list)
     host_peak: int | None = None
     cuda_peak: int | None = None
     peak_is: str = ""
     outcome: Outcome | None = None
     difference: str = ""
     device: str = ""
-    costlier: Sequence[Costlier] = ()
+    costlier: Sequence[Costlier] = field(default_factory=list)
     error: str | None = None
     operation: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""
-        return {
-            **vars(self),
-            "ratios": list(self.ratios),
-            "costlier": [operation._asdict() for operation in self.costlier],
-        }
+        return {**vars(self), "costlier": [operation._asdict() for operation in self.costlier]}
 
 
 @dataclass(frozen=True)
@@ -290,20 +286,14 @@ class LevelComparison:
 
     def _row(self, result: LevelResult) -> list[str]:
         cuda = [_bytes(result.cuda_peak)] if self._has_cuda else []
-        said = {"same": "yes", "different": "no", "could not tell": "could not tell"}
-        if result.error is not None:
-            told = f"raised: {result.operation} has no deterministic implementation"
-            verdict = told if result.operation else f"raised {result.error}"
-        else:
-            verdict = ", ".join(filter(None, [said[result.outcome or "could not tell"], result.difference]))
-        return [
-            repr(result.level),
-            _time(result.seconds),
-            self._ratio(result),
-            _bytes(result.host_peak),
-            *cuda,
-            verdict,
-        ]
+        verdict = {"same": "yes", "different": "no"}.get(result.outcome or "", "could not tell")
+        verdict += f", {result.difference}" if result.difference else ""
+        if result.operation:
+            verdict = f"raised: {result.operation} has no deterministic implementation"
+        elif result.error is not None:
+            verdict = f"raised {result.error}"
+        measured = [_time(result.seconds), self._ratio(result), _bytes(result.host_peak), *cuda]
+        return [repr(result.level), *measured, verdict]
 
     def _ratio(self, result: LevelResult) -> str:
         if result.ratio is None:
