@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,26 +78,24 @@ def verify(
         from .isolated import IsolatedRuns
 
         run, fresh = IsolatedRuns(task, stress=stress, timeout=timeout), None
-    folder = _Folder()
-    try:
-        report = Verification(task.title, run, runs, folder.path, control, fresh=fresh).report()
-    except BaseException:
-        folder.remove()
-        raise
-    return replace(report, folder=folder)
+    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
+        report = Verification(task.title, run, runs, Path(folder), control, fresh=fresh).report()
+        kept = _KeptTraces(report.traces)
+    return replace(report, traces=kept.paths, folder=kept)
 
 
-class _Folder:
-    """A temporary folder that is there as long as a report that reads its traces when it is asked to draw them."""
+class _KeptTraces:
+    """Traces in a temporary folder that is there as long as a report that reads them when it is to be drawn."""
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="deterministic-"))
-        self.remove = weakref.finalize(self, _remove, self.path, os.getpid())
+    def __init__(self, traces: Mapping[str, Path]) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="deterministic-"))
+        weakref.finalize(self, _remove, folder, os.getpid())
+        self.paths = {name: Path(shutil.move(path, folder)) for name, path in traces.items()}
 
 
-def _remove(path: Path, process: int) -> None:
+def _remove(folder: Path, process: int) -> None:
     if os.getpid() == process:  # else a copy of the process ends, and the report is in the original
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

@@ -124,6 +124,7 @@ def test_only_what_is_bit_exact_is_true(outcome: Any, truth: bool, code: int) ->
 def test_the_traces_lie_in_a_folder_as_long_as_the_report_and_a_copy_elsewhere_has_the_curves() -> None:
     report = verify(lambda: torch.rand(()).item(), runs=2)
     folder = report.traces["run 1"].parent
+    assert sorted(path.name for path in folder.iterdir()) == ["run1.trace", "run2.trace"]
     renamed = replace(report, title="again")
     elsewhere = pickle.loads(pickle.dumps(report))
     del report
