@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
-from ..trace.recording.active import ACTIVE
+from ..trace.recording.seeding import ACTIVE
 from .orders.position import Epochs, Progress
 from .orders.sampler import SamplerMemory
 from .orders.stream import Shipped

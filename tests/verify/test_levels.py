@@ -132,7 +132,7 @@ def test_arguments_are_passed_on() -> None:
 
 
 def test_the_timed_runs_are_not_recorded() -> None:
-    from deterministic.trace.recording.active import ACTIVE
+    from deterministic.trace.recording.seeding import ACTIVE
 
     recorded: list[bool] = []
 

@@ -6,11 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .modules import OUTSIDE, ModuleName, Modules
 from .places import Places, Spot
-from .torch_internals import current_node, next_sequence_number
+from .torch_internals import current_node, next_sequence_number, sequence_number
 
 GENERATIONS, LONGEST_GENERATION = 8, 1 << 15
 """How many steps' forward operations are remembered for a backward pass that has not come yet, and at most how many of
@@ -26,7 +26,7 @@ class Where(NamedTuple):
     node: str = ""
 
 
-_Remembered = tuple[ModuleName, "Spot | None"]
+_Remembered: TypeAlias = tuple[ModuleName, Spot | None]
 
 
 class Attribution:
@@ -104,13 +104,12 @@ class Attribution:
         self._modules_at.setdefault(_line(spot), set()).add(module)
 
     def _forward_of(self, node: Any) -> _Remembered:
-        number = node._sequence_nr()
+        number = sequence_number(node)
         # A thread of autograd's has numbers of its own for what it recomputed; everything else is the main one's.
         for thread in dict.fromkeys((threading.get_ident(), self._thread)):
             for generation in reversed(self._forward):
-                found = generation.get((thread, number))
-                if found is not None:
-                    return found
+                if (remembered := generation.get((thread, number))) is not None:
+                    return remembered
         parameter = getattr(node, "variable", None)  # what adds up the gradients of a leaf
         return (OUTSIDE if parameter is None else self._owner_of(parameter)), None
 

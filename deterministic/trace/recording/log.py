@@ -71,6 +71,7 @@ class Log:
 
     Attributes:
         failed: Whether the writer has failed.
+        part: How many segments were cut off the running step because they grew too long.
         total: How many records there were, in all segments.
     """
 
@@ -86,15 +87,10 @@ class Log:
         self._records: list[tuple[int, Sequence[Hash]]] = []
         self._later: list[tuple[int, Sequence[Hash]]] = []
         self._steps = 0
-        self._part = 0
+        self.part = 0
         self.total = 0
         self._lock = threading.RLock()
         self.failed = False
-
-    @property
-    def part(self) -> int:
-        """How many segments were cut off the running step because they grew too long."""
-        return self._part
 
     def __len__(self) -> int:
         """Return how many records the running segment has."""
@@ -120,8 +116,8 @@ class Log:
             self._records.append((site, hashes))
             self.total += 1
             if len(self._records) >= LONGEST_SEGMENT:
-                self._part += 1
-                self._write(Step(NO_OPTIMIZER, self._steps, self._part))
+                self.part += 1
+                self._write(Step(NO_OPTIMIZER, self._steps, self.part))
 
     def set_aside(self, count: int) -> None:
         """Leave to the next segment all records but the first `count` of the whole trace."""
@@ -135,7 +131,7 @@ class Log:
             self._write(Step(optimizer, count))
             self._records, self._later = self._later, []
             self._steps += 1
-            self._part = 0
+            self.part = 0
 
     def end(self) -> None:
         """Write what followed the last step."""
@@ -148,10 +144,13 @@ class Log:
             return
         records = array("I", [site for site, _ in collected])
         hashes = array("Q", collect([one for _, some in collected for one in some]))
-        keys = np.frombuffer(self._keys, np.uint64)[records] if records else np.empty(0, np.uint64)
-        digest = values_digest = digest_of(keys, np.frombuffer(hashes, np.uint64))
-        if self._level not in ("digest", "values"):
-            values_digest = self._digest_of_values(records, keys, hashes)
+        sites = np.frombuffer(records, np.uint32)
+        keys, is_value = np.frombuffer(self._keys, np.uint64)[sites], np.frombuffer(self._is_value, np.bool_)[sites]
+        plain = np.frombuffer(hashes, np.uint64)
+        digest = values_digest = digest_of(keys, plain)
+        if not is_value.all():
+            lengths = np.frombuffer(self._lengths, np.uint32)[sites]
+            values_digest = digest_of(keys[is_value], plain[np.repeat(is_value, lengths)])
         if self._level == "digest":
             records, hashes = array("I"), array("Q")
         new, self._new = ([], self._new) if self._level == "digest" else (self._new, [])
@@ -160,12 +159,6 @@ class Log:
         except BaseException:
             self.failed = True
             raise
-
-    def _digest_of_values(self, records: array[int], keys: np.ndarray, hashes: array[int]) -> bytes:
-        indexes = np.frombuffer(records, np.uint32) if records else np.empty(0, np.uint32)
-        is_value = np.frombuffer(self._is_value, np.bool_)[indexes] if records else np.empty(0, np.bool_)
-        lengths = np.frombuffer(self._lengths, np.uint32)[indexes] if records else np.empty(0, np.uint32)
-        return digest_of(keys[is_value], np.frombuffer(hashes, np.uint64)[np.repeat(is_value, lengths)])
 
 
 def key_of(site: Site) -> int:

@@ -1,4 +1,4 @@
-"""What an operation's schema says: what it writes, whether it draws, whether it is only a view."""
+"""What an operation's schema says: what it writes, whether it draws, whether it is only a view; and from what."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import xxhash
+
+from .torch_internals import default_generator, is_one_generator, schema_of
 
 _LEAVES_MEMORY_AS_IT_IS = re.compile(
     r"(new_)?empty(_like|_permuted|_quantized|_strided)?|resize_(as_)?|_empty_(per_channel_)?affine_quantized"
@@ -114,7 +117,7 @@ class Operation:
     )
 
     def __init__(self, function: Any) -> None:
-        schema = function._schema
+        schema = schema_of(function)
         namespace, name = schema.name.split("::")
         arguments = schema.arguments
         is_written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
@@ -200,3 +203,35 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from tensors_in(item)
+
+
+class Watched:
+    """The generator that an operation with these arguments may draw from, and its state before."""
+
+    def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.generator, self.name = generator_of(args, kwargs)
+        self.state = None if self.generator is None else state_hash(self.generator)
+
+    def has_moved(self) -> bool:
+        """Return whether it was drawn from."""
+        return self.generator is not None and state_hash(self.generator) != self.state
+
+
+def generator_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[torch.Generator | None, str]:
+    """Return the generator that an operation with these arguments draws from, and what to call it.
+
+    Returns:
+        It, and "default cpu" or "own cuda:0"; None where a device has none yet.
+    """
+    for value in (kwargs.get("generator"), *args):
+        if isinstance(value, torch.Generator):
+            is_default = is_one_generator(value, default_generator(value.device))
+            return value, f"{'default' if is_default else 'own'} {value.device}"
+    device = kwargs.get("device") or next((tensor.device for tensor in tensors_in([*args])), torch.device("cpu"))
+    device = torch.device(device)
+    return default_generator(device), f"default {device}"
+
+
+def state_hash(generator: torch.Generator) -> int:
+    """Return 64 bits of a generator's state; waits for no device."""
+    return xxhash.xxh3_64_intdigest(generator.get_state().numpy().data)

@@ -18,8 +18,7 @@ from ...sources.registry import describe
 from ...values.hashes import DEVICE, HOST
 from ..file.model import LEVELS, Level
 from ..file.store import TraceWriter
-from .generators import global_states
-from .recorder import Recorder
+from .recorder import Recorder, global_states
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,4 +1,4 @@
-"""Who seeds the process's generators while a scope or a recording is open: each call is noted, with its line.
+"""Which recorders are at work; and who seeds the process's generators meanwhile, or while a scope is open.
 
 Importing it does not import torch.
 """
@@ -9,9 +9,23 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from .active import ACTIVE
+
+class Active(Protocol):
+    """What scopes and loaders know of a recorder that is at work."""
+
+    seeded: list[Seeding]
+
+    def observe(self, name: str, value: Any) -> None: ...
+
+    def batch(self, epoch: int, start: int, number: int, batch: Any) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+ACTIVE: list[Active] = []
+"""The recorders that are at work, the innermost last."""
 
 HOLDERS: list[Sequence[Any]] = [ACTIVE]
 """What is open: each has a list `seeded` for notes. The stack adds its entries."""
