@@ -9,9 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from ..errors import clipped
+from ..trace.comparing.divergence import and_more
 from ..trace.comparing.reasons import BUILD_IT, Cause, Reason
 from ..trace.comparing.verdict import Verdict
-from ..trace.comparing.wording import and_more
 from .runs import Done
 
 MOST_WORK_ELSEWHERE = 0.5

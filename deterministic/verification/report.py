@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ground.tables import details, html_table, paragraph
-from ..trace.comparing.compare import Divergence
+from ..trace.comparing.divergence import Divergence
 from ..trace.comparing.verdict import EXIT_CODES, Outcome, Verdict, when
 from .curves import Curves, curves_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ..trace.comparing.compare import Moment
 from ..trace.comparing.diff import diff_files
+from ..trace.comparing.divergence import Moment
 from ..trace.comparing.verdict import Outcome, Verdict
 from ..values.distance import distance_of
 from ..values.hashes import collect, hash_on_device, hash_on_host

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from deterministic.trace.comparing.compare import Comparison, Divergence, Moment
+from deterministic.trace.comparing.divergence import Comparison, Divergence, Moment
 from deterministic.trace.comparing.verdict import Verdict
 from deterministic.trace.file.model import Site, Step
 from deterministic.verification.plot import Picture, draw

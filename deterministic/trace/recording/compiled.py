@@ -19,7 +19,7 @@ from ...ground.imports import once_imported
 from ...values.value import is_plain
 from .attribution import Attribution, Where
 from .operations import Watched, tensors_in
-from .records import Draft, Pause, Records
+from .records import Draft, Records
 from .storages import THREAD
 from .torch_internals import DYNAMO, INDUCTORS_CODE, INDUCTORS_GRAPH, RUNS_COMPILED, works_for
 
@@ -83,18 +83,11 @@ _code, _eager = _Patch(INDUCTORS_CODE, _watch_code), _Patch(DYNAMO, _force_eager
 
 
 class CompiledRegions:
-    """Records the generated code that runs on this thread, and on autograd's.
+    """Records the generated code that runs on this thread, and on autograd's."""
 
-    Args:
-        records: Where records are put together.
-        attribution: Tells where a region belongs.
-        pause: Entered while a region runs: of its operations torch shows only some.
-    """
-
-    def __init__(self, records: Records, attribution: Attribution, pause: Pause) -> None:
+    def __init__(self, records: Records, attribution: Attribution) -> None:
         self._records = records
         self._attribution = attribution
-        self._pause = pause
         self._is_on = False
         self._thread = threading.get_ident()
 
@@ -116,7 +109,7 @@ class CompiledRegions:
         """Return what runs a graph and records it."""
 
         def recorded(inputs: Any) -> Any:
-            if self._pause.depth or not self._is_on:
+            if self._records.pause.depth or not self._is_on:
                 return run(inputs)
             if not works_for(self._thread):
                 return self._unrecorded(run(inputs))
@@ -125,7 +118,7 @@ class CompiledRegions:
                 draft.input(tensor, "input", index)
             mutated = _mutated(graph, inputs)
             watched = Watched(inputs, {})
-            with self._pause:
+            with self._records.pause:
                 outputs = run(inputs)  # which empties the list of inputs
             draft.drew(watched)
             for tensor in mutated:
@@ -133,7 +126,7 @@ class CompiledRegions:
             for tensor in tensors_in(outputs):
                 draft.made(tensor)
             where = self._attribution.here()
-            self._records.add(draft, _name(where), where)
+            self._records.add_operation(draft, _name(where), where)
             return outputs
 
         return recorded

@@ -11,7 +11,7 @@ from ...values.bits import undispatched
 from ...values.value import dispatches, is_number, is_plain
 from .attribution import Attribution, Where
 from .operations import Argument, Operation, Watched, tensors_in
-from .records import Draft, Pause, Records
+from .records import Draft, Records
 from .storages import COLLECTIVE, UNINITIALISED
 from .torch_internals import DispatchMode, is_only_described, schema_of
 
@@ -23,26 +23,19 @@ _COPIES = ("aten.clone.default", "aten.copy_.default", "aten.new_empty_strided.d
 
 
 class OperationMode(DispatchMode):
-    """Records the operations that run while it is entered and `is_on`, on this thread and on autograd's.
+    """Records the operations that run while it is entered and `is_on`, on this thread and on autograd's."""
 
-    Args:
-        records: Where records are put together.
-        attribution: Tells where an operation belongs.
-        pause: Entered while the recorder itself runs operations.
-    """
-
-    def __init__(self, records: Records, attribution: Attribution, pause: Pause) -> None:
+    def __init__(self, records: Records, attribution: Attribution) -> None:
         super().__init__()
         self._records = records
         self._storages = records.storages
         self._attribution = attribution
-        self._pause = pause
         self._operations: dict[int, tuple[Any, Operation]] = {}
         self.is_on = False
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self.is_on or self._pause.depth or is_only_described():
+        if not self.is_on or self._records.pause.depth or is_only_described():
             return function(*args, **kwargs)
         for kind in types:
             if kind not in _PLAIN and dispatches(kind):
@@ -69,7 +62,7 @@ class OperationMode(DispatchMode):
         if not operation.is_view:
             self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
         if where[2:] != _TAKING_A_GRADIENT or operation.name not in _COPIES:
-            self._records.add(draft, operation.name, where)
+            self._records.add_operation(draft, operation.name, where)
         return result
 
     def _read_before(self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft) -> None:
@@ -152,7 +145,7 @@ class OperationMode(DispatchMode):
             for tensor in writes:
                 draft.wrote(tensor, wholly=True)
                 self._storages.is_seen(tensor)  # some backends put it there again, from memory of their own
-        self._records.add(draft, operation.name, where)
+        self._records.add_operation(draft, operation.name, where)
         return result
 
     def _higher_order(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -163,5 +156,5 @@ class OperationMode(DispatchMode):
         result = function(*args, **kwargs)
         for tensor in tensors_in(result):
             draft.made(tensor)
-        self._records.add(draft, str(function), self._attribution.here())
+        self._records.add_operation(draft, str(function), self._attribution.here())
         return result

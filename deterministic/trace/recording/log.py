@@ -29,22 +29,13 @@ class Writer(Protocol):
 
 
 class Kept:
-    """One value of one record, kept as it is: to measure how far apart two runs are.
-
-    Args:
-        record: The number of the record in its segment.
-        value: The index of the value among the record's.
-
-    Attributes:
-        is_on: Whether the running segment is the one.
-        tensor: A copy of it on the CPU, once it has come by.
-    """
+    """One value of one record of a segment, kept as it is: to measure how far apart two runs are."""
 
     def __init__(self, record: int, value: int) -> None:
         self.record = record
         self.value = value
-        self.is_on = False
-        self.tensor: torch.Tensor | None = None
+        self.is_on = False  # whether the running segment is the one
+        self.tensor: torch.Tensor | None = None  # a copy of it on the CPU, once it has come by
 
     def wants(self, record: int) -> bool:
         """Return whether this is its record."""
@@ -52,27 +43,17 @@ class Kept:
 
     def offer(self, record: int, tensors: Sequence[torch.Tensor | None]) -> None:
         """Take the value, if this is its record."""
-        if self.wants(record) and self.value < len(tensors):
-            tensor = tensors[self.value]
-            if tensor is not None:
-                with undispatched():
-                    self.tensor = tensor.detach().cpu().clone()
+        tensor = tensors[self.value] if self.wants(record) and self.value < len(tensors) else None
+        if tensor is not None:
+            with undispatched():
+                self.tensor = tensor.detach().cpu().clone()
 
 
 class Log:
     """Collects records, and writes a segment when one ends.
 
     Records may come from several threads: autograd has one for each device. When the writer fails, what it raises is
-    raised once, and nothing more is collected.
-
-    Args:
-        writer: Where to.
-        level: At "digest" the records themselves are not written.
-
-    Attributes:
-        failed: Whether the writer has failed.
-        part: How many segments were cut off the running step because they grew too long.
-        total: How many records there were, in all segments.
+    raised once, `failed` is true from then on, and nothing more is collected.
     """
 
     def __init__(self, writer: Writer, level: Level) -> None:
@@ -87,8 +68,8 @@ class Log:
         self._records: list[tuple[int, Sequence[Hash]]] = []
         self._later: list[tuple[int, Sequence[Hash]]] = []
         self._steps = 0
-        self.part = 0
-        self.total = 0
+        self.part = 0  # how many segments were cut off the running step because they grew too long
+        self.total = 0  # how many records there were, in all segments
         self._lock = threading.RLock()
         self.failed = False
 

@@ -18,24 +18,22 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from .torch_internals import GENERATED_GRAPH, MODULE_CALL, MODULE_HOOKS, frame_of_module_call, is_only_described
-
-COMPILED = "_orig_mod"
-"""What `torch.compile` puts between the path of a module and that of its parts."""
+from .torch_internals import (
+    COMPILED,
+    GENERATED_GRAPH,
+    MODULE_CALL,
+    MODULE_HOOKS,
+    frame_of_module_call,
+    is_only_described,
+)
 
 
 class ModuleName(NamedTuple):
-    """What a module is called in a trace.
+    """What a module is called in a trace."""
 
-    Attributes:
-        path: Below the outermost module, "b.3.o".
-        own: Its class, "Linear".
-        root: The class of the outermost one.
-    """
-
-    path: str = ""
-    own: str = ""
-    root: str = ""
+    path: str = ""  # below the outermost module, "b.3.o"
+    own: str = ""  # its class, "Linear"
+    root: str = ""  # the class of the outermost one
 
 
 OUTSIDE = ModuleName()

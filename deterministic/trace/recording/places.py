@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -42,27 +43,19 @@ _TORCHS, _OTHERS, _OWN, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(7)
 _LONGEST_TEXT = 160
 
 
+@dataclass(frozen=True, eq=False)  # to hash a code object is to hash all that is in it
 class Spot:
-    """A place in the code while the program runs, and what led there: made readable by `Places.lines`.
+    """A place in the code while the program runs, and what led there: made readable by `Places.lines`."""
 
-    Attributes:
-        code: The code object of the innermost function.
-        instruction: Which of its instructions is running.
-        callers: The same of those that called it, at most `MOST_CALLERS`.
-        own: Which of all these lines is the innermost of the user's own, from 0; -1 if none is.
-        innermost: What all spots have in common that are at the same line, whatever led there.
-    """
+    code: CodeType  # of the innermost function,
+    instruction: int  # which of its instructions is running
+    callers: Sequence[tuple[CodeType, int]] = ()  # the same of those that called it, at most `MOST_CALLERS`
+    own: int = -1  # which of all these lines is the innermost of the user's own, from 0; -1 if none is
 
-    __slots__ = ("callers", "code", "innermost", "instruction", "own")
-
-    def __init__(
-        self, code: CodeType, instruction: int, callers: Sequence[tuple[CodeType, int]] = (), own: int = -1
-    ) -> None:
-        self.code = code
-        self.instruction = instruction
-        self.callers = callers
-        self.own = own
-        self.innermost = (id(code), instruction)  # to hash a code object is to hash all that is in it
+    @property
+    def innermost(self) -> tuple[int, int]:
+        """What all spots have in common that are at the same line, whatever led there."""
+        return id(self.code), self.instruction
 
 
 class Places:

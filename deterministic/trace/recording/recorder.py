@@ -22,7 +22,7 @@ from .dispatch import OperationMode
 from .log import Kept, Log, Writer
 from .modules import OUTSIDE, ModuleName, Modules
 from .places import Places
-from .records import Observations, Pause, Records, leaves
+from .records import Records, leaves
 from .seeding import ACTIVE, Seeding, watch
 from .states import States
 from .steps import ByHand, Steps
@@ -65,22 +65,19 @@ class Recorder:
         self._earlier = earlier
         self._segment = segment
         self._on_step = on_step
-        self._kept = kept
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages(self._log.__len__)
-        self._pause = Pause()
         first_seed = None if segment is None else torch.default_generator.initial_seed()
         self._records = Records(self._log, self._places, self._storages, self._has("ops+inputs"), kept, first_seed)
-        self._observations = Observations(self._records, self._pause)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
-        self._states = States(self._observations, self._modules.name_of)
+        self._states = States(self._records, self._modules.name_of)
         self._attribution = Attribution(self._modules, self._places, self._states.owner)
-        self._steps = Steps(self._observations, self._states, self._on_optimizer, self._on_optimizer_done)
-        self._by_hand = ByHand(self._observations.read, self._on_backward, self._on_step_by_hand)
+        self._steps = Steps(self._records, self._states, self._on_optimizer, self._on_optimizer_done)
+        self._by_hand = ByHand(self._records.read, self._on_backward, self._on_step_by_hand)
         self._threads = ThreadWatch(self._storages, self._places)
-        self._compiled = CompiledRegions(self._records, self._attribution, self._pause)
+        self._compiled = CompiledRegions(self._records, self._attribution)
         self._mode: OperationMode | None = None
         self._steps_in_backward: bool | None = None
         self._thread = threading.get_ident()
@@ -104,7 +101,7 @@ class Recorder:
         return {
             "steps": self.steps,
             "compared": self.compared,
-            **self._observations.missed,
+            **self._records.missed,
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
             "overwritten": self._overwritten,
@@ -166,14 +163,7 @@ class Recorder:
             self._add("returned", "", value)
 
     def batch(self, epoch: int, start: int, number: int, batch: Any) -> None:
-        """Record what a loader yielded.
-
-        Args:
-            epoch: Of which epoch.
-            start: Where in the epoch the iterator started.
-            number: How many batches it had yielded before.
-            batch: The batch.
-        """
+        """Record what a loader's iterator yielded: it started there in the epoch, and had yielded so many before."""
         values = {"epoch": epoch, "start within the epoch": start, "number": number, "content": batch}
         self._add("batch", "of a loader", values, beside=3, spot=self._places.here())
 
@@ -181,7 +171,7 @@ class Recorder:
         """Add a record; `beside`: how many of its values say nothing of what was computed."""
         if threading.get_ident() == self._thread:
             self._by_hand.look()
-            self.compared += self._observations.add(kind, title, [("", value)], **where) > beside
+            self.compared += self._records.add(kind, title, [("", value)], **where) > beside
 
     def _has(self, level: Level) -> bool:
         return LEVELS.index(self._level) >= LEVELS.index(level)
@@ -200,7 +190,7 @@ class Recorder:
         if current_node() is None:
             keywords = keyword_arguments()
             given = [*arguments, keywords] if keywords else arguments
-            self._observations.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
+            self._records.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
 
     def _on_return(self, name: ModuleName, result: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -222,7 +212,7 @@ class Recorder:
         def record(gradient: torch.Tensor) -> None:
             if self in ACTIVE and self._is_in_window() and works_for(self._thread):
                 title = f"gradient of output {index}"
-                self._observations.add("module", title, [("", gradient)], phase="backward", module=name)
+                self._records.add("module", title, [("", gradient)], phase="backward", module=name)
 
         tensor.register_hook(record)
 
@@ -231,7 +221,7 @@ class Recorder:
     def _on_backward(self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]) -> None:
         named = self._steps.named(leaves)
         values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
-        self.compared += self._observations.add("gradient", "a backward pass", values) > 0
+        self.compared += self._records.add("gradient", "a backward pass", values) > 0
         self._records.leaves, self._records.leaves_until = {*map(storage_key, leaves)}, 0
         self._open_window()
 
@@ -280,14 +270,14 @@ class Recorder:
 
     def _open_window(self) -> None:
         is_open = self._is_in_window()
-        if self._kept is not None:
-            self._kept.is_on = self._segment in (None, self.steps)
+        if self._records.kept is not None:
+            self._records.kept.is_on = self._segment in (None, self.steps)
         if not self._has("ops"):
             return
         # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the
         # mode has to be there all the time. Whether they do the first step tells.
         if self._mode is None and (is_open or self._steps_in_backward is not False) and current_node() is None:
-            self._mode = OperationMode(self._records, self._attribution, self._pause)
+            self._mode = OperationMode(self._records, self._attribution)
             self._mode.enter()
         self._turn(on=is_open)
 
@@ -313,9 +303,9 @@ def global_states() -> dict[str, str]:
 @cache
 def _prepare_process() -> None:
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_abandon_all)
+        os.register_at_fork(after_in_child=_stop_all)
 
 
-def _abandon_all() -> None:
+def _stop_all() -> None:
     for recorder in [*ACTIVE]:
         recorder.stop()

@@ -101,13 +101,23 @@ class Draft:
             self.tensors.append(tensor)
 
 
+class Pause:
+    """While it is entered, operations are the recorder's own and are not recorded."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.depth -= 1
+
+
 class Records:
-    """Makes sites of drafts, and adds both to the trace.
+    """Makes sites of drafts and of named values, and adds both to the trace.
 
     Args:
-        log: Where they go.
-        places: Writes lines.
-        storages: Remembers where memory got its content.
         inputs: Hash whatever an operation reads; otherwise only what no recorded operation has written.
         kept: A value to keep.
         first_seed: torch's seed when it began; None: do not note seeds, for each makes a site of its own.
@@ -121,11 +131,14 @@ class Records:
         self.storages = storages
         self.inputs = inputs
         self.kept = kept
+        self.pause = Pause()
         self.leaves: Container[Any] = ()
         self.leaves_until = 0
         """How many records there were when the memory of `leaves` was last written."""
+        self.missed: dict[str, list[str]] = {"not_compared": [], "unreadable": []}
+        """Texts for the footer: what has no fingerprint or no values, and what has values that cannot be read."""
         self._first_seed = first_seed
-        self._sites: dict[Any, int] = {}
+        self._sites: dict[Any, tuple[int, int]] = {}
 
     def seed_by_code(self, generator: torch.Generator, name: str) -> str:
         """Return "seed 7" if the code gave a generator that seed, "seed" if it gave none; empty if nobody asks."""
@@ -142,15 +155,15 @@ class Records:
         with undispatched():
             return tensor.detach().clone()
 
-    def add(self, draft: Draft, name: str, where: Where) -> None:
+    def add_operation(self, draft: Draft, name: str, where: Where) -> None:
         """Add the record of an operation."""
         if self.kept is not None:
             self.kept.offer(len(self.log), draft.tensors)
         key = (name, where, *draft.parts)
-        site = self._sites.get(key)
-        if site is None:
-            site = self._sites[key] = self.log.site(self._site(draft, name, where))
-        self.log.add(site, draft.hashes)
+        known = self._sites.get(key)
+        if known is None:
+            known = self._sites[key] = self.log.site(self._site(draft, name, where)), 0
+        self.log.add(known[0], draft.hashes)
 
     def _site(self, draft: Draft, name: str, where: Where) -> Site:
         constants = [part for part in draft.parts if len(part) == _LENGTH_OF_CONSTANT]
@@ -179,53 +192,9 @@ class Records:
         origin = f"{origin} {self.places.place(spot)}".rstrip()
         return Value(role, str(kind), " ".join(filter(None, [argument, name])), origin)
 
-
-def constant(value: Any) -> Any:
-    """Return what stands in a site for an argument that is no tensor and no number: the same each time."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(constant, value))
-    if value is None or is_number(value):
-        return value
-    if isinstance(value, (str, torch.dtype, torch.device, torch.layout, torch.memory_format)):
-        return value
-    return type(value).__name__  # the text of anything else may have its address in it
-
-
-class Pause:
-    """While it is entered, operations are the recorder's own and are not recorded."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-
-    def __enter__(self) -> None:
-        self.depth += 1
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.depth -= 1
-
-
-class Observations:
-    """Adds a record for a whole set of named values: parameters, gradients, states, batches, what was observed.
-
-    Args:
-        records: What has the log and the rest.
-        pause: Entered while values are read.
-    """
-
-    def __init__(self, records: Records, pause: Pause) -> None:
-        self._records = records
-        self._pause = pause
-        self._sites: dict[Any, tuple[int, int]] = {}
-        self.missed: dict[str, list[str]] = {"not_compared": [], "unreadable": []}
-        """Texts for the footer: what has no fingerprint or no values, and what has values that cannot be read."""
-
-    def here(self) -> Spot | None:
-        """Return the innermost spot outside of torch."""
-        return self._records.places.here()
-
     def read(self, tensors: Sequence[torch.Tensor]) -> list[int]:
         """Return the hashes that a record of tensors would have."""
-        with self._pause, torch.no_grad():
+        with self.pause, torch.no_grad():
             return collect([read(tensor)[1] for tensor in tensors])
 
     def add(
@@ -246,29 +215,28 @@ class Observations:
         Returns:
             How many of them can be compared.
         """
-        records = self._records
         parts: list[tuple[Type | str, str]] = []
         hashes: list[Hash] = []
         tensors: list[torch.Tensor | None] = []
-        with self._pause, torch.no_grad():
+        with self.pause, torch.no_grad():
             for path, leaf in (leaf for name, value in values for leaf in leaves(name, value)):
                 type_, bits = _read(leaf)
                 parts.append((type_, path))
                 hashes.append(bits)
                 tensors.append(leaf if isinstance(leaf, torch.Tensor) else None)
                 if isinstance(leaf, torch.Tensor):
-                    records.storages.is_seen(leaf)
+                    self.storages.is_seen(leaf)
                     if seen is not None:
                         seen[leaf] = bits
-            if records.kept is not None:
-                records.kept.offer(len(records.log), tensors)
+            if self.kept is not None:
+                self.kept.offer(len(self.log), tensors)
         key = kind, title, phase, module, spot, tuple(parts)
         known = self._sites.get(key)
         if known is None:
             written = tuple(Value("output", str(of), name) for of, name in parts)
-            site = Site(kind, title, phase, *module, values=written, **records.places.lines(spot))
-            known = self._sites[key] = records.log.site(site), self._note(kind, title, written)
-        records.log.add(known[0], hashes)
+            site = Site(kind, title, phase, *module, values=written, **self.places.lines(spot))
+            known = self._sites[key] = self.log.site(site), self._note(kind, title, written)
+        self.log.add(known[0], hashes)
         return known[1]
 
     def _note(self, kind: Kind, title: str, values: Sequence[Value]) -> int:
@@ -282,6 +250,17 @@ class Observations:
             if text not in noted and len(noted) < 20:
                 noted.append(text)
         return len(values) - len(missed)
+
+
+def constant(value: Any) -> Any:
+    """Return what stands in a site for an argument that is no tensor and no number: the same each time."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(constant, value))
+    if value is None or is_number(value):
+        return value
+    if isinstance(value, (str, torch.dtype, torch.device, torch.layout, torch.memory_format)):
+        return value
+    return type(value).__name__  # the text of anything else may have its address in it
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -14,10 +14,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ...values.hashes import collect
 from ..file.model import Kind
-from .modules import COMPILED, OUTSIDE, ModuleName
+from .modules import OUTSIDE, ModuleName
 from .places import Spot
-from .records import Observations
-from .torch_internals import storage_key, version_of
+from .records import Records
+from .torch_internals import COMPILED, storage_key, version_of
 
 NamedTensors: TypeAlias = Sequence[tuple[str, torch.Tensor]]
 
@@ -31,15 +31,10 @@ class _Named(NamedTuple):
 
 
 class States:
-    """Names and records the state of outermost modules, and what else has changed than by steps. Keeps none alive.
+    """Names and records the state of outermost modules, and what else has changed than by steps. Keeps none alive."""
 
-    Args:
-        observations: Where records go.
-        name_of: Tells what a module is called.
-    """
-
-    def __init__(self, observations: Observations, name_of: Callable[[torch.nn.Module], ModuleName]) -> None:
-        self._observations = observations
+    def __init__(self, records: Records, name_of: Callable[[torch.nn.Module], ModuleName]) -> None:
+        self._records = records
         self._name_of = name_of
         self._roots: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
         self._names: dict[int, _Named] = {}  # by id: tensors compare element by element
@@ -80,7 +75,7 @@ class States:
     def step(self, title: str, parameters: NamedTensors) -> int:
         """Record parameters as a step left them, and return how many can be compared."""
         self._marks.update((parameter, _STEPPED) for _, parameter in parameters)
-        return self._observations.add("parameter", title, parameters, seen=self._hashes)
+        return self._records.add("parameter", title, parameters, seen=self._hashes)
 
     def look(self, *, is_end: bool = False) -> int:
         """Record what else has been written or is new; at the end also what `.data` changed, which counts no versions.
@@ -104,7 +99,7 @@ class States:
         self._marks.update((tensor, _mark_of(tensor)) for _, tensor in state)
         name = self._name_of(module)
         title = f"{name.own} {when}"
-        return self._observations.add(kind, title, state, module=name, spot=spot, seen=self._hashes)
+        return self._records.add(kind, title, state, module=name, spot=spot, seen=self._hashes)
 
     def _moved(self, module: torch.nn.Module) -> Iterator[torch.Tensor]:
         for part in module.modules():
@@ -117,7 +112,7 @@ class States:
     def _changed(self, module: torch.nn.Module) -> Iterator[torch.Tensor]:
         state = [*module.parameters(), *module.buffers()]
         before = collect([self._hashes.get(tensor, 0) for tensor in state])
-        return compress(state, map(ne, before, self._observations.read(state)))
+        return compress(state, map(ne, before, self._records.read(state)))
 
 
 _UNKNOWN = _Named(lambda: None)

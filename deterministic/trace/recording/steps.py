@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from .records import Observations
+from .records import Records
 from .states import NamedTensors, States
 from .torch_internals import autograd, current_node, engine, is_only_described, is_transformed, works_for
 
@@ -25,20 +25,18 @@ class Steps:
     """Watches every optimizer, through torch's global hooks.
 
     Args:
-        observations: Where records go.
-        states: Where those of parameters go; it tells what they are called.
         on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
         on_end: Called after a step with the optimizer's number, the step's, and whether it can be compared.
     """
 
     def __init__(
         self,
-        observations: Observations,
+        records: Records,
         states: States,
         on_start: Callable[[Any], Any],
         on_end: Callable[[int, int, bool], None],
     ) -> None:
-        self._observations = observations
+        self._records = records
         self._states = states
         self._on_start = on_start
         self._on_end = on_end
@@ -72,7 +70,7 @@ class Steps:
             self._numbers[optimizer] = self._new()
             title = f"{type(optimizer).__name__} before its first step"
             state = _state(optimizer, self._parameters(optimizer))
-            self._observations.add("state", title, state, spot=self._observations.here())
+            self._records.add("state", title, state, spot=self._records.places.here())
         # The arguments begin with the optimizer itself.
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         wrapped = self._on_start(closure)
@@ -87,9 +85,9 @@ class Steps:
             parameters = self._parameters(optimizer)
             title = type(optimizer).__name__
             gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
-            compared = self._observations.add("gradient", title, gradients)
+            compared = self._records.add("gradient", title, gradients)
             compared += self._states.step(title, parameters)
-            self._observations.add("optimizer state", title, _state(optimizer, parameters))
+            self._records.add("optimizer state", title, _state(optimizer, parameters))
             self._end(self._numbers[optimizer], compared)
 
     def by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
@@ -133,7 +131,6 @@ class ByHand:
     """Watches the backward passes of this thread; stop it when an optimizer steps.
 
     Args:
-        read: Returns the hashes of tensors.
         on_backward: Called after a backward pass with the leaves that it reached, and a gradient of each.
         on_step: Called when the leaves have changed, with them.
     """

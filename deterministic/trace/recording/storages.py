@@ -193,22 +193,18 @@ class ThreadWatch:
         self.storages = storages
         self.places = places
         self._previous: Any = None
-        self._is_there = False
         self.is_on = False
 
     def start(self) -> None:
         """Watch the threads that start from now on."""
-        if not self._is_there:
-            self._previous = threading.getprofile()
-            self._is_there = self.is_on = True
-            threading.setprofile(self._begin)
+        self._previous, self.is_on = threading.getprofile(), True
+        threading.setprofile(self._begin)
 
     def stop(self) -> None:
         """Watch no more; a thread that goes on runs a mode that does nothing."""
-        self.is_on = False
-        if self._is_there and threading.getprofile() == self._begin:
+        if self.is_on and threading.getprofile() == self._begin:
             threading.setprofile(self._previous)
-        self._is_there = False
+        self.is_on = False
 
     def _begin(self, frame: FrameType, event: str, argument: Any) -> None:
         sys.setprofile(self._previous)

@@ -28,6 +28,9 @@ MODULE_CALL: CodeType = torch.nn.Module._call_impl.__code__
 GENERATED_GRAPH: Any = getattr(_lazy_graph_module, "_LazyGraphModule", ())
 """What dynamo puts graphs into: called as a module the first time, and past that later."""
 
+COMPILED = "_orig_mod"
+"""What `torch.compile` puts between the path of a module and that of its parts."""
+
 _step_wrapper = getattr(torch.optim.Optimizer, "profile_hook_step", None)
 
 OPTIMIZER_STEP: CodeType | None = getattr(_step_wrapper and _step_wrapper(lambda self: None), "__code__", None)
