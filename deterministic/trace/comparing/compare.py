@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain, zip_longest
 
 import numpy as np
@@ -42,8 +43,7 @@ class _Comparer:
     def __init__(self, a: TraceReader, b: TraceReader, level: Level) -> None:
         self._level = level
         self._sides = Side(a, level), Side(b, level)
-        # Which values of two sites are compared, and whether some are of other types: by the numbers of both sites.
-        self._columns: dict[int, tuple[np.ndarray, np.ndarray, bool]] = {}
+        self._columns = cache(self._columns_of)
         self._parted: tuple[Moment, Moment, int] | None = None
         self._step: Step | None = None
         self._overwritten: Divergence | None = None
@@ -83,18 +83,19 @@ class _Comparer:
         if one is not None and other is not None:
             if self._are_equal(one, other):
                 return None
-            if _is_hole(one.step, other.step):
-                one, other = (one, None) if one.step.number < other.step.number else (None, other)
+            a, b = one.step, other.step
+            if a.optimizer == b.optimizer != NO_OPTIMIZER and a.number != b.number:  # one trace lacks a step
+                one, other = (one, None) if a.number < b.number else (None, other)
         groups = [group for group in (one, other) if group is not None]
         step = self._step = max(groups, key=lambda group: group.ends_step).step
         divergence = Divergence(step, self._level)
         if self._level == "digest":
             return divergence
-        a, b = self._cursors(one, other)
-        a.unread, b.unread = (side.overwritten(group) for side, group in zip(self._sides, (one, other), strict=True))
-        self._walk(divergence, a, b)
-        divergence.has_operations = a.has_operations or b.has_operations
-        divergence.optimizer = (a if one is not None and one.step == step else b).optimizer
+        first, second = self._cursors(one, other)
+        first.unread, second.unread = self._sides[0].overwritten(one), self._sides[1].overwritten(other)
+        self._walk(divergence, first, second)
+        divergence.has_operations = first.has_operations or second.has_operations
+        divergence.optimizer = (first if one is not None and one.step == step else second).optimizer
         # The digests may differ because the levels do; and a trace may lack what has no records.
         only_digests = one is not None and other is not None and one.step == other.step
         return None if not divergence.is_there and (only_digests or step.optimizer == NO_OPTIMIZER) else divergence
@@ -231,7 +232,7 @@ class _Comparer:
         in_a, in_b = a.at + in_a, b.at + in_b
         pairs = a.part.sites[in_a].astype(np.uint64) << np.uint64(32) | b.part.sites[in_b]
         distinct, which = np.unique(pairs, return_inverse=True)
-        columns = [self._columns.get(pair) or self._columns_of(pair) for pair in distinct.tolist()]
+        columns = [*map(self._columns, distinct.tolist())]
         lengths = np.array([len(first) for first, *_ in columns])
         ends, of_each = np.cumsum(lengths), lengths[which]
         # The columns of all pairs in a row, and for each value that is compared its place in there.
@@ -263,11 +264,11 @@ class _Comparer:
         return unequal[keep]
 
     def _columns_of(self, pair: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return which values are compared of two sites (32 bits each), and whether some are of other types."""
         one, other = self._sides[0].reader.sites[pair >> 32], self._sides[1].reader.sites[pair & (1 << 32) - 1]
         both = np.array(corresponding(one, other), np.intp).reshape(-1, 2)
         types_differ = any(one.values[i].type != other.values[j].type for i, j in both)
-        self._columns[pair] = both[:, 0], both[:, 1], types_differ
-        return self._columns[pair]
+        return both[:, 0], both[:, 1], types_differ
 
     # The steps after the first difference
 
@@ -317,11 +318,6 @@ def _same_values(one: Group, other: Group) -> bool | None:
     """Return whether two steps have the same at the level "values"; None where one was cut: digests do not tell it."""
     is_whole = len(one.entries) == len(other.entries) == 1
     return one.entries[0].values_digest == other.entries[0].values_digest if is_whole else None
-
-
-def _is_hole(one: Step, other: Step) -> bool:
-    """Return whether one of two steps is missing in the trace that has the other."""
-    return one.optimizer == other.optimizer != NO_OPTIMIZER and one.number != other.number
 
 
 def _in_turn(*sources: Iterator[Group | None]) -> Iterator[tuple[int, Group | None]]:

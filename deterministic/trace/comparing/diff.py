@@ -101,13 +101,9 @@ def diff_files(a: Path, b: Path, names: tuple[str, str]) -> Verdict:
     """Return the verdict on two files, called by these names."""
     with TraceReader(a) as one, TraceReader(b) as other:
         if one.header.get("hashes") != other.header.get("hashes"):
-            raise TraceError(
-                explain(
-                    "these traces have different hashes, which are never comparable",
-                    (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}"),
-                    "Record both with the same version of this library.",
-                )
-            )
+            values = (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}")
+            remedy = "Record both with the same version of this library."
+            raise TraceError(explain("these traces have different hashes, which are never comparable", values, remedy))
         comparison = compare(one, other)
         return judge(comparison, names, (one.header, other.header), (one.footer, other.footer))
 

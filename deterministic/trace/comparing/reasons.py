@@ -244,11 +244,7 @@ _ORIGINS = {
         "{it} was there before the run began, and had changed{apart}",
         f"{BUILD_IT}.",
     ),
-    storages.OUTSIDE: (
-        Reason.OUTSIDE,
-        "{it} came from outside torch, and differed when it arrived{apart}",
-        _FIND_DATA,
-    ),
+    storages.OUTSIDE: (Reason.OUTSIDE, "{it} came from outside torch, and differed when it arrived{apart}", _FIND_DATA),
 }
 """Why an input differed, by where it came from."""
 

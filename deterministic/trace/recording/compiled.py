@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 import torch
 
 from ...ground.imports import once_imported
-from ...values.value import is_plain
 from .attribution import Attribution, Where
 from .operations import Watched, tensors_in
 from .records import Draft, Records
@@ -112,7 +111,9 @@ class CompiledRegions:
             if self._records.pause.depth or not self._is_on:
                 return run(inputs)
             if not works_for(self._thread):
-                return self._unrecorded(run(inputs))
+                outputs = run(inputs)
+                self._records.storages.mark_all(tensors_in(outputs), THREAD, self._attribution.here().spot)
+                return outputs
             draft = Draft(self._records)
             for index, tensor in enumerate(sorted(tensors_in(inputs), key=self._name_and_shape)):
                 draft.input(tensor, "input", index)
@@ -134,13 +135,6 @@ class CompiledRegions:
     def _name_and_shape(self, tensor: torch.Tensor) -> tuple[str, str, tuple[int, ...]]:
         """Return what inputs are sorted by: their order is not the same each time the same code is compiled."""
         return self._records.storages.name(tensor), str(tensor.dtype), tuple(tensor.shape)
-
-    def _unrecorded(self, outputs: Any) -> Any:
-        spot = self._attribution.here().spot
-        for tensor in tensors_in(outputs):
-            if is_plain(tensor):
-                self._records.storages.mark(tensor, THREAD, spot)
-        return outputs
 
 
 def _mutated(graph: Any, inputs: Any) -> list[Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ...values.bits import undispatched
-from ...values.value import dispatches, is_number, is_plain
+from ...values.value import dispatches, is_number
 from .attribution import Attribution, Where
 from .operations import Argument, Operation, Watched, tensors_in
 from .records import Draft, Records
@@ -29,13 +29,14 @@ class OperationMode(DispatchMode):
         super().__init__()
         self._records = records
         self._storages = records.storages
+        self._pause = records.pause
         self._attribution = attribution
         self._operations: dict[int, tuple[Any, Operation]] = {}
         self.is_on = False
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not self.is_on or self._records.pause.depth or is_only_described():
+        if not self.is_on or self._pause.depth or is_only_described():
             return function(*args, **kwargs)
         for kind in types:
             if kind not in _PLAIN and dispatches(kind):
@@ -101,7 +102,7 @@ class OperationMode(DispatchMode):
         self, operation: Operation, result: Any, writes: Sequence[torch.Tensor], where: Where, draft: Draft
     ) -> None:
         if operation.is_uninitialised:
-            self._mark((*writes, *tensors_in(result)), UNINITIALISED, where)
+            self._storages.mark_all((*writes, *tensors_in(result)), UNINITIALISED, where.spot)
             return
         for tensor in writes:
             draft.wrote(tensor, wholly=operation.overwrites)
@@ -111,18 +112,14 @@ class OperationMode(DispatchMode):
         if operation.scratch is not None and isinstance(result, tuple):
             scratch = result[operation.scratch]
             result = tuple(tensor for tensor in result if tensor is not scratch)
-            self._mark(tensors_in(scratch), UNINITIALISED, where)  # none of it is needed without gradients
+            # None of it is needed without gradients.
+            self._storages.mark_all(tensors_in(scratch), UNINITIALISED, where.spot)
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
             if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
                     with undispatched():
                         draft.number("number", tensor.item(), "data")
                 draft.made(tensor)
-
-    def _mark(self, tensors: Iterable[torch.Tensor], origin: str, where: Where) -> None:
-        for tensor in tensors:
-            if is_plain(tensor):
-                self._storages.mark(tensor, origin, where.spot)
 
     def _collective(self, operation: Operation, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Record a collective: what it writes is hashed once it is there, at the latest where it is first read."""
@@ -137,7 +134,7 @@ class OperationMode(DispatchMode):
             for tensor in tensors_in(result):
                 draft.input(tensor, "result")  # not its own: a collective's, that it waited for
         elif operation.is_under_way(args, kwargs):
-            self._mark((*writes, *tensors_in(result)), COLLECTIVE, where)
+            self._storages.mark_all((*writes, *tensors_in(result)), COLLECTIVE, where.spot)
         else:
             work = result[-1] if isinstance(result, tuple) else result
             if work is not None:  # some backends have waited by then, and return none

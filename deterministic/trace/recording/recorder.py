@@ -294,9 +294,14 @@ class Recorder:
             self._compiled.turn(on=on)
 
 
+def in_effect(kind: str) -> dict[str, Any]:
+    """Return what the sources of a kind, "rng" or "setting", are at, by name. Initialises no device."""
+    return {source.name: dict(source.describe(source.capture())) for source in SOURCES if source.kind == kind}
+
+
 def global_states() -> dict[str, str]:
-    """Return a digest of the state of each process-global generator, by name. Initialises no device."""
-    states = {source.name: source.describe(source.capture()) for source in SOURCES if source.kind == "rng"}
+    """Return a digest of the state of each process-global generator, by name."""
+    states = in_effect("rng")
     return {name: f"{hash_of_text(json.dumps(state, sort_keys=True)):016x}" for name, state in states.items()}
 
 

@@ -86,7 +86,8 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
     def seed(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
-        if holders and not _is_own(sys._getframe(1).f_globals.get("__name__")):
+        caller = str(sys._getframe(1).f_globals.get("__name__"))
+        if holders and caller.partition(".")[0] != __name__.partition(".")[0]:
             given = next(iter([*args[is_method:], *kwargs.values(), result]))
             note = Seeding(generator, str(given)[:_LONGEST_SEED], _users_line())
             for holder in holders:
@@ -95,10 +96,6 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
 
     seed.__module__, seed.__qualname__ = path, name  # where pickle finds it, also in another process
     return original, MethodType(seed, original.__self__) if is_method else seed
-
-
-def _is_own(module: Any) -> bool:
-    return str(module).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _users_line() -> str:

@@ -30,11 +30,7 @@ class Steps:
     """
 
     def __init__(
-        self,
-        records: Records,
-        states: States,
-        on_start: Callable[[Any], Any],
-        on_end: Callable[[int, int, bool], None],
+        self, records: Records, states: States, on_start: Callable[[Any], Any], on_end: Callable[[int, int, bool], None]
     ) -> None:
         self._records = records
         self._states = states

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -17,21 +17,11 @@ from .operations import Operation, tensors_in
 from .places import Places, Spot
 from .torch_internals import DispatchMode, schema_of, storage_key, without_overrides
 
-OUTSIDE = "outside"
-"""No traced operation wrote it, and none has read it before: it came from numpy, a file, another process."""
-
-EARLIER = "earlier"
-"""It was there before the recording began, whoever holds it."""
-
-UNINITIALISED = "uninitialised"
-"""It was allocated and not, or not wholly, written since."""
-
-THREAD = "thread"
-"""Another thread wrote it."""
-
-COLLECTIVE = "collective"
-"""A collective that was still under way wrote it."""
-
+OUTSIDE = "outside"  # no traced operation wrote it, and none has read it before: from numpy, a file, another process
+EARLIER = "earlier"  # it was there before the recording began, whoever holds it
+UNINITIALISED = "uninitialised"  # it was allocated and not, or not wholly, written since
+THREAD = "thread"  # another thread wrote it
+COLLECTIVE = "collective"  # a collective that was still under way wrote it
 SEEN = ""
 
 FEWEST = 1 << 12
@@ -149,6 +139,12 @@ class Storages:
             known = _Storage(StorageWeakRef(tensor.untyped_storage()), origin, spot, "")
         self._known[key] = _Storage(known.reference, origin, spot, known.name if name is None else name)
 
+    def mark_all(self, tensors: Iterable[torch.Tensor], origin: str, spot: Spot | None) -> None:
+        """Mark those of some tensors that have memory of their own."""
+        for tensor in tensors:
+            if is_plain(tensor):
+                self.mark(tensor, origin, spot)
+
     def call(self, tensor: torch.Tensor, name: str) -> None:
         """Let memory that a tensor has for itself be called `name` in records."""
         if storage_key(tensor) is not None and _is_whole(tensor):
@@ -225,12 +221,8 @@ class _WriteMode(DispatchMode):
             known = self._operations.get(id(function)) or (function, Operation(function))
             self._operations[id(function)] = known
             if not known[1].is_view:
-                self._mark(known[1].writes(args, kwargs), result)
+                spot = self._watch.places.here()
+                # Without a line of the user's it is a thread of torch's own, as a loader has: what it makes is data.
+                made = () if spot is None else tensors_in(result)
+                self._watch.storages.mark_all((*known[1].writes(args, kwargs), *made), THREAD, spot)
         return result
-
-    def _mark(self, writes: list[torch.Tensor], result: Any) -> None:
-        spot = self._watch.places.here()
-        # Without a line of the user's it is a thread of torch's own, as a loader has: what it makes is just data.
-        for tensor in (*writes, *(() if spot is None else tensors_in(result))):
-            if is_plain(tensor):
-                self._watch.storages.mark(tensor, THREAD, spot)
