@@ -91,11 +91,9 @@ class CompiledRegions:
         self._thread = threading.get_ident()
 
     def start(self) -> None:
-        """Watch generated code."""
         _code.add(self)
 
     def stop(self) -> None:
-        """Watch it no more."""
         _code.remove(self)
 
     def turn(self, *, on: bool) -> None:

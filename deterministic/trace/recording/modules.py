@@ -68,7 +68,6 @@ class Modules:
         self._stacks: dict[int, list[_Call]] = {}
 
     def start(self) -> None:
-        """Put the hooks in place."""
         _listening.append(self)
         # In each call of a compiled module torch warns that hooks are called for it, too. These are made for it.
         warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]

@@ -184,7 +184,6 @@ class Watched:
         self.state = None if self.generator is None else state_hash(self.generator)
 
     def has_moved(self) -> bool:
-        """Return whether it was drawn from."""
         return self.generator is not None and state_hash(self.generator) != self.state
 
 

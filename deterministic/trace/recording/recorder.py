@@ -88,7 +88,6 @@ class Recorder:
 
     @property
     def steps(self) -> int:
-        """How many optimizer steps there were."""
         return self._steps.total
 
     @property
@@ -109,7 +108,6 @@ class Recorder:
         }
 
     def start(self) -> None:
-        """Begin to record."""
         _prepare_process()
         if self._earlier:
             self._storages.mark_alive()

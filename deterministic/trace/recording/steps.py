@@ -45,18 +45,15 @@ class Steps:
         """Steps that other threads made: they are not recorded."""
 
     def start(self) -> None:
-        """Put the hooks in place."""
         self._handles.append(torch_optimizer.register_optimizer_step_pre_hook(self._before))
         self._handles.append(torch_optimizer.register_optimizer_step_post_hook(self._after))
 
     def stop(self) -> None:
-        """Take the hooks away."""
         while self._handles:
             self._handles.pop().remove()
 
     @property
     def total(self) -> int:
-        """The number of steps so far, of all optimizers."""
         return sum(self._counts)
 
     def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
@@ -146,13 +143,11 @@ class ByHand:
         """What the last backward pass reached, with hashes: kept alive until it has changed or another pass begins."""
 
     def start(self) -> None:
-        """Watch the engine."""
         _watching.append(self)
         if autograd._engine_run_backward is engine:
             autograd._engine_run_backward = _run
 
     def stop(self) -> None:
-        """Watch it no more."""
         self.waiting = ()
         if self in _watching:
             _watching.remove(self)
@@ -181,7 +176,6 @@ class ByHand:
             self._on_step(leaves)
 
     def after(self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]) -> None:
-        """Note that it is over."""
         self.waiting = [pair for pair in zip(leaves, self._read(leaves), strict=True) if pair[1] != _FREED]
         self._on_backward(leaves, gradients)
 

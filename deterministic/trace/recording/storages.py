@@ -53,7 +53,6 @@ class Storages:
         self._overwritten: list[int] = []
 
     def __len__(self) -> int:
-        """Return how many storages are remembered."""
         return len(self._known)
 
     def is_seen(self, tensor: torch.Tensor) -> bool:
@@ -161,7 +160,6 @@ class Storages:
                         self.mark(thing.grad, EARLIER)
 
     def clear(self) -> None:
-        """Remember nothing."""
         self._known.clear()
         self._unread.clear()
 
@@ -192,7 +190,6 @@ class ThreadWatch:
         self.is_on = False
 
     def start(self) -> None:
-        """Watch the threads that start from now on."""
         self._previous, self.is_on = threading.getprofile(), True
         threading.setprofile(self._begin)
 

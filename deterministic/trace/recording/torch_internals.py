@@ -88,7 +88,6 @@ class DispatchMode(_python_dispatch.TorchDispatchMode):
         return True
 
     def enter(self) -> None:
-        """Put it in place on this thread."""
         users = _take_modes()
         for mode in (self, *users):
             torch._C._push_on_torch_dispatch_stack(mode)
