@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import explain
-from ..trace.comparing.compare import Divergence
+from ..trace.comparing.divergence import Divergence
 from ..trace.comparing.verdict import when
 from .curves import Curve, Curves
 
