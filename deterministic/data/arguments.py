@@ -157,9 +157,9 @@ def require_stream_state(stream_state: object, dataset: object) -> None:
     if stream_state == "refuse":
         from torch.utils.data import IterableDataset
 
-        from .orders.upstream import can_seek
+        from ..values.stateful import is_stateful
 
-        if isinstance(dataset, IterableDataset) and not can_seek(dataset):
+        if isinstance(dataset, IterableDataset) and not is_stateful(dataset):
             raise TypeError(
                 explain(
                     "this stream cannot say where it is",

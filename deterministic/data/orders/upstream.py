@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from ...values.leaves import leaves, light_copy, long_ones, merged
-from ..samples.dataset_epoch import DatasetEpoch, takes
+from ...values.stateful import is_stateful
+from ..samples.dataset_epoch import DatasetEpoch
 from .shown import shown
 
 
@@ -48,7 +49,7 @@ class Upstream:
     def __init__(self, dataset: Any, *, uses_state: bool) -> None:
         self.dataset = dataset
         self.uses_state = uses_state
-        self.can_seek = uses_state and can_seek(dataset)
+        self.can_seek = uses_state and is_stateful(dataset)
         self.has_given = False
         # What is told its epoch need not remember it, and may count whatever it likes.
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
@@ -98,7 +99,7 @@ class Upstream:
         if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
             self.put(place)  # it has begun anew in __iter__(); others take there what was loaded before
         if of_iterator is not None and self.uses_state:
-            if not can_seek(iterator):
+            if not is_stateful(iterator):
                 raise ResumeMismatchError(
                     explain(
                         "the state says where the dataset's iterator was, and this one cannot be put there",
@@ -162,7 +163,7 @@ class Upstream:
     def place(self, iterator: Any, fetched: int, *, ended: bool) -> Place | None:
         """Return where it is after the samples made so far; None if it cannot say."""
         of_dataset = self.dataset.state_dict() if self.can_seek else None
-        has_own = self.uses_state and iterator is not self.dataset and can_seek(iterator)
+        has_own = self.uses_state and iterator is not self.dataset and is_stateful(iterator)
         of_iterator = iterator.state_dict() if has_own else None
         if of_dataset is None and of_iterator is None:
             return None
@@ -248,14 +249,6 @@ def stated(place: Place | None) -> tuple[Any, Any, dict[str, Any]]:
         return None, None, {}
     of_dataset, of_iterator, *changed = pickle.loads(place.state)
     return of_dataset, of_iterator, changed[0] if changed else {}
-
-
-def can_seek(dataset: Any) -> bool:
-    """Return whether it says where it is and can be put there: torchdata's Stateful protocol.
-
-    One whose methods want other arguments (litdata's and mosaicml-streaming's do) does not speak it.
-    """
-    return takes(dataset, "state_dict") and takes(dataset, "load_state_dict", None)
 
 
 def has_buffer(dataset: Any) -> bool:
