@@ -8,23 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import CheckpointError, explain, users_line
+from ..errors import CheckpointError, cut, explain, users_line
 from ..ground.seeds import as_integer
-from .arguments import check_choice, counts, out_of_range, require_stateful, warn_of_parameters
-from .conditions import ON_MISMATCH
-from .directory import directory_of, main_file, saved_steps, sweep
-from .generators import innermost_run, put_back
-from .lock import DirectoryLock
+from .conditions import Mismatch, conditions, generator_states, innermost_run, put_back, require_choice
+from .directory import DirectoryLock, directory_of, main_file, saved_steps, sweep
+from .load import resume
 from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
-from .resume import Resumed, resume
-from .save import Mismatch
-from .store import Moment, store
+from .save import TrainingState, save_state
+from .stateful import require_stateful, states_of, warn_of_parameters
 
 _logger = logging.getLogger("deterministic.checkpoint")
-
-_RESUME = ("auto", "never", "must")
-_ON_DAMAGE = ("raise", "previous")
 
 
 class Checkpoint:
@@ -95,12 +89,13 @@ class Checkpoint:
         resume: Literal["auto", "never", "must"] = "auto",
         **stateful: Any,
     ) -> None:
-        check_choice("on_mismatch", on_mismatch, ON_MISMATCH)
-        check_choice("on_damage", on_damage, _ON_DAMAGE)
-        check_choice("resume", resume, _RESUME)
-        self._every, self._keep, self._keep_every = counts(every=every, keep=keep, keep_every=keep_every)
+        require_choice("on_mismatch", on_mismatch)
+        require_choice("on_damage", on_damage, ("raise", "previous"))
+        require_choice("resume", resume, ("auto", "never", "must"))
+        self._every, self._keep = _count("every", every), _count("keep", keep)
+        self._keep_every = _count("keep_every", keep_every)
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
-            raise ValueError(out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds"))
+            raise _out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds")
         self._every_seconds = every_seconds
         require_stateful(stateful)
         self._stateful = stateful
@@ -111,7 +106,7 @@ class Checkpoint:
         self.epoch = 0
         self._is_in_epoch = False
         self._is_due = False
-        self._pending: Resumed | None = None
+        self._pending: TrainingState | None = None
         self._saved_at = time.monotonic()
         warn_of_buckets(stateful)
         warn_of_parameters(stateful)
@@ -144,7 +139,7 @@ class Checkpoint:
         """
         number = as_integer(count)
         if number is None or number < 0:
-            raise ValueError(out_of_range("count", count, "0, 1, 2, ... epochs"))
+            raise _out_of_range("count", count, "0, 1, 2, ... epochs")
         if self.epoch >= number:
             _logger.info("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
         while self.epoch < number:
@@ -157,7 +152,7 @@ class Checkpoint:
             finally:
                 self._is_in_epoch = False
             self._put_back()  # if no loader was asked
-            self._loops.end_epoch()
+            self._loops.step(is_in_epoch=False)
             self.epoch += 1
             if self._is_due or self.epoch == number:
                 self._store([])
@@ -228,8 +223,16 @@ class Checkpoint:
                 )
             )
         self._loops.leave()
-        moment = Moment(self.steps, self.epoch, loaders, self._stateful, self.values, self._run)
-        store(self.directory, moment, keep=self._keep, keep_every=self._keep_every)
+        state = TrainingState(
+            conditions(),
+            generator_states(self._run),
+            states_of(self._stateful),
+            dict(self.values),
+            self.steps,
+            self.epoch,
+            loaders,
+        )
+        save_state(self.directory, state, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
         self._saved_at = time.monotonic()
         _logger.info("saved step %d in %s", self.steps, self.directory)
@@ -277,3 +280,16 @@ class Checkpoint:
     def _is_time(self, seconds: float) -> bool:
         is_time = time.monotonic() - self._saved_at >= seconds
         return gather(is_time)[0] if self._ranks > 1 else is_time
+
+
+def _count(name: str, value: object) -> int | None:
+    """Return an argument that is a number from 1 on, or None; raise ValueError for any other."""
+    number = as_integer(value)
+    if value is not None and (number is None or number < 1):
+        raise _out_of_range(name, value, "1, 2, 3, ... or None")
+    return number
+
+
+def _out_of_range(name: str, value: object, expected: str) -> ValueError:
+    values = (f"found: {cut(value)}", f"expected: {expected}")
+    return ValueError(explain(f"{name}= is out of range", values, "Pass such a number."))

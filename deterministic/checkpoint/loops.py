@@ -53,8 +53,7 @@ class Loops:
 
     def under_way(self) -> dict[str, Progress]:
         """Return the loops that somebody is in the middle of, by the loader's name."""
-        found = ((name, loader.under_way) for name, loader in self._loaders.items())
-        return {name: progress for name, progress in found if progress is not None}
+        return {name: at for name, loader in self._loaders.items() if (at := loader.under_way) is not None}
 
     def can_go_on(self, loops: Mapping[str, Progress]) -> bool:
         """Return whether a training that ends here can be gone on with: after a step, in the only loop with steps."""
@@ -64,13 +63,8 @@ class Loops:
         """Note that an epoch begins."""
         self._stepped.clear()
 
-    def end_epoch(self) -> None:
-        """Note that an epoch is over."""
-        self._fetched.clear()
-        self._resumed.clear()
-
     def step(self, *, is_in_epoch: bool) -> None:
-        """Note a step of the training."""
+        """Note a step of the training, or outside of an epoch the end of one."""
         if is_in_epoch:
             self._stepped.update(self.under_way().values())
         self._fetched.clear()

@@ -6,7 +6,6 @@ JSON's own values stand for themselves. A mapping with one key that begins with 
 from __future__ import annotations
 
 import base64
-import collections
 import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -17,8 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, cut, explain
-from .storages import DTYPES, LoadedStorages, Storages, device_named
-from .tensors import decode_tensor, encode_tensor
+from .tensors import DTYPES, LoadedTensors, StoredTensors, device_named
 
 _FACTORIES: Mapping[str, Callable[[], Any]] = {
     kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)
@@ -37,7 +35,7 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 """Two halves of a character, which JSON makes one of."""
 
 
-def encode(value: Any, path: str, storages: Storages) -> Any:
+def encode(value: Any, path: str, tensors: StoredTensors) -> Any:
     """Return a value as JSON; the memory of its tensors and arrays is added to the storages.
 
     Args:
@@ -45,17 +43,17 @@ def encode(value: Any, path: str, storages: Storages) -> Any:
             type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
             arrays and scalars of numbers. A subclass of these is something else.
         path: What it is called in an error.
-        storages: Where memory goes.
+        tensors: Where memory goes.
 
     Raises:
         CheckpointError: It is, or contains, anything else.
     """
-    return _Encoder(storages).encode(value, path)
+    return _Encoder(tensors).encode(value, path)
 
 
 class _Encoder:
-    def __init__(self, storages: Storages) -> None:
-        self._storages = storages
+    def __init__(self, tensors: StoredTensors) -> None:
+        self.tensors = tensors
         self._depth = 0
 
     def encode(self, value: Any, path: str) -> Any:
@@ -67,7 +65,7 @@ class _Encoder:
             return value
         if isinstance(value, torch.Tensor):
             try:
-                return {"$tensor": encode_tensor(value, path, self._storages)}
+                return {"$tensor": self.tensors.describe(value, path)}
             except (TypeError, RuntimeError, NotImplementedError) as error:
                 raise _refused(value, path, str(error).splitlines()[0]) from error
         write = _WRITERS.get(type(value))
@@ -129,7 +127,7 @@ class _Encoder:
         order: Any = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
         data = bytearray(value.tobytes(order))
         plain = np.frombuffer(data, np.uint8) if value.nbytes else np.empty(0, np.uint8)
-        held = encode_tensor(torch.from_numpy(plain), path, self._storages)
+        held = self.tensors.describe(torch.from_numpy(plain), path)
         return {"$array": [value.dtype.str, list(value.shape), order, held]}
 
 
@@ -155,25 +153,25 @@ _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
 }
 
 
-def decode(plain: Any, storages: LoadedStorages) -> Any:
+def decode(plain: Any, tensors: LoadedTensors) -> Any:
     """Return the value that `encode` wrote.
 
     Raises:
         ValueError, KeyError, TypeError, RuntimeError, RecursionError: It is none.
     """
     if isinstance(plain, list):
-        return [decode(item, storages) for item in plain]
+        return [decode(item, tensors) for item in plain]
     if not isinstance(plain, dict):
         return plain
     tag = next(iter(plain), "")
     if not tag.startswith("$"):
-        return {key: decode(item, storages) for key, item in plain.items()}
+        return {key: decode(item, tensors) for key, item in plain.items()}
     if tag == "$tensor":
-        return decode_tensor(plain[tag], storages)
+        return tensors.tensor(plain[tag])
     if tag == "$array":
         dtype, shape, order, held = plain[tag]
-        return decode_tensor(held, storages).numpy().view(_numbers(dtype)).reshape(shape, order=order)
-    return _READERS[tag](decode(plain[tag], storages))
+        return tensors.tensor(held).numpy().view(_numbers(dtype)).reshape(shape, order=order)
+    return _READERS[tag](decode(plain[tag], tensors))
 
 
 def _are_alike(keys: Iterable[Any]) -> bool:
@@ -229,7 +227,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$state": _state,
     "$Counter": lambda pairs: Counter(_mapping(pairs)),
     "$defaultdict": lambda parts: defaultdict(_FACTORIES[parts[0]] if parts[0] else None, _mapping(parts[1])),
-    "$deque": lambda parts: collections.deque(parts[0], parts[1]),
+    "$deque": lambda parts: deque(parts[0], parts[1]),
     "$range": lambda parts: range(*parts),
     "$slice": lambda parts: slice(*parts),
     "$scalar": lambda parts: np.frombuffer(base64.b64decode(parts[1]), _numbers(parts[0]))[0],

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             write_state(now, sys.stdout)
         return OK
-    from ..checkpoint.inside import inside
+    from ..checkpoint.load import inside
     from ..errors import CheckpointError
 
     if not arguments.checkpoint.exists():

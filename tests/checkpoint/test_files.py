@@ -16,9 +16,8 @@ import pytest
 import torch
 
 from deterministic import load_checkpoint, save_checkpoint
-from deterministic.checkpoint import container, files
-from deterministic.checkpoint.directory import main_file, set_aside
-from deterministic.checkpoint.files import Staged
+from deterministic.checkpoint import container, directory
+from deterministic.checkpoint.directory import Staged, main_file, set_aside
 from deterministic.errors import CheckpointError
 
 FAILURES = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "broken"), KeyboardInterrupt()]
@@ -146,7 +145,7 @@ def test_what_is_staged_is_nowhere_until_it_is_committed(tmp_path: Path) -> None
     staged = Staged(tmp_path / "a", lambda file: file.write(b"new"))
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".a.")
-    assert left.name.endswith(files.TEMPORARY)
+    assert left.name.endswith(directory.TEMPORARY)
     staged.commit()
     assert [*tmp_path.iterdir()] == [tmp_path / "a"]
     assert (tmp_path / "a").read_bytes() == b"new"
@@ -241,7 +240,7 @@ def test_a_damaged_checkpoint_is_not_set_aside_in_place_of_a_pipe(tmp_path: Path
 
 def test_a_link_that_waits_under_the_temporary_name_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"other")
-    (tmp_path / f".a.{os.getpid()}{files.TEMPORARY}").symlink_to("other")
+    (tmp_path / f".a.{os.getpid()}{directory.TEMPORARY}").symlink_to("other")
     save_checkpoint(tmp_path / "a", value=1)
     assert (tmp_path / "other").read_bytes() == b"other"
     assert load_checkpoint(tmp_path / "a", value=None) == {"value": 1}
@@ -261,14 +260,14 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_file_that_was_there
     code = """
 import os, sys, torch
 from deterministic import save_checkpoint
-from deterministic.checkpoint import files
-files.os.fsync = lambda descriptor: os._exit(9)
+from deterministic.checkpoint import directory
+directory.os.fsync = lambda descriptor: os._exit(9)
 save_checkpoint(sys.argv[1], value=torch.arange(1000.0))
 """
     finished = subprocess.run([sys.executable, "-c", code, str(before)], check=False, timeout=120)
     assert finished.returncode == 9
     (left,) = (path for path in before.parent.iterdir() if path != before)
-    assert left.name.endswith(files.TEMPORARY)
+    assert left.name.endswith(directory.TEMPORARY)
     assert load_checkpoint(before, value=None) == {"value": "before"}
 
 

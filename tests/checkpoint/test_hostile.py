@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import save_checkpoint
-from deterministic.checkpoint import bundle
+from deterministic.checkpoint.container import Prepared, read
 from deterministic.errors import CheckpointError, ResumeMismatchError
 
 from .written import SETTINGS, Forgery, assert_refused, forged, load_value
@@ -268,7 +268,7 @@ def test_anything_in_the_place_of_anything_is_read_or_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
-    bundle.Prepared({"x": RICH}).stage(path, {"conditions": {}, "a": [1]}).commit()
+    Prepared({"x": RICH}).stage(path, {"conditions": {}, "a": [1]}).commit()
     forgery = Forgery(path)
     name = data.draw(st.sampled_from(["values", "values", "values", "storages", "head"]))
     plain = copy.deepcopy({"": forgery.text(name)})
@@ -279,7 +279,7 @@ def test_anything_in_the_place_of_anything_is_read_or_refused(
             break
     forgery.replace_text(name, json.dumps(plain[""]))
     try:
-        found = bundle.read(path)
+        found = read(path)
     except CheckpointError:
         return
     repr(found.values)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from deterministic import load_checkpoint, save_checkpoint
-from deterministic.checkpoint.stateful import first_difference, is_stateful, state_of
+from deterministic.checkpoint.stateful import first_difference, state_of
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
+from deterministic.values.stateful import is_stateful
 
 from .written import Plain, assert_same_tensor
 

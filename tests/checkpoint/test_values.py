@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import save_checkpoint
-from deterministic.checkpoint.bundle import Prepared, read
+from deterministic.checkpoint.container import Prepared, read
 from deterministic.errors import CheckpointError
 
 from .written import SETTINGS, assert_same, there_and_back
