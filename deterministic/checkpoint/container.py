@@ -17,6 +17,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -26,7 +27,7 @@ from xxhash import xxh3_128
 
 from ..errors import CheckpointError, explain
 from ..values.bits import feed, undispatched
-from .directory import Staged
+from .directory import replacing
 from .tensors import LoadedTensors, StoredTensors
 from .values import decode, encode
 
@@ -60,66 +61,51 @@ class Content(NamedTuple):
     sizes: Mapping[str, int]
 
 
-class Prepared:
-    """Values that are ready to be written: all that can be wrong with them was found.
-
-    The tensors are not copied: write them before they change.
+def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Write a file, which is there as a whole or not at all, and return its checksum.
 
     Args:
-        values: By name.
+        path: Where it shall be; a link there is replaced, not followed.
+        head: JSON.
+        values: By name; the tensors are not copied.
 
     Raises:
-        CheckpointError: One of them cannot be stored; its path and its class are named.
+        CheckpointError: A value cannot be stored, and its path and its class are named; there is too much beside the
+            tensors; or the operating system refuses.
     """
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._tensors = StoredTensors()
-        self._values = {name: encode(value, name, self._tensors) for name, value in values.items()}
-        self.checksum = ""
-
-    def stage(self, path: Path, head: Mapping[str, Any]) -> Staged:
-        """Write a file under a temporary name.
-
-        Args:
-            path: Where it shall be.
-            head: JSON.
-
-        Raises:
-            CheckpointError: The operating system refuses, or there is too much beside the tensors.
-        """
-        parts = self._tensors.parts()
-        header: dict[str, Any] = {
-            "__metadata__": {
-                "checksum": _NO_CHECKSUM.decode(),
-                "format": FORMAT,
-                "head": json.dumps(head),
-                "storages": json.dumps(self._tensors.table()),
-                "values": json.dumps(self._values, allow_nan=False),
-            }
-        }
-        end = 0
-        for part, _ in parts:
-            start, end = end, end + part.nbytes
-            header[part.name] = {"dtype": part.dtype, "shape": part.shape, "data_offsets": [start, end]}
-        text = json.dumps(header, separators=(",", ":")).encode("ascii")
-        text += b" " * (-len(text) % 8)
-        if len(text) > HEADER_LIMIT:
-            raise CheckpointError(
-                explain(
-                    f"the checkpoint {path} cannot hold this",
-                    (f"found: {len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be",),
-                    "Keep large data in tensors or arrays, not in lists or texts.",
-                )
+    tensors = StoredTensors()
+    encoded = {name: encode(value, name, tensors) for name, value in values.items()}
+    parts = tensors.parts()
+    texts = {
+        "checksum": _NO_CHECKSUM.decode(),
+        "format": FORMAT,
+        "head": json.dumps(head),
+        "storages": json.dumps([[part.name, part.start] for part in parts]),
+        "values": json.dumps(encoded, allow_nan=False),
+    }
+    # The widest dtypes first: so each is aligned, as safetensors' readers want.
+    parts.sort(key=lambda part: part.memory.nbytes // max(1, prod(part.shape)), reverse=True)
+    header: dict[str, Any] = {"__metadata__": texts}
+    end = 0
+    for part in parts:
+        start, end = end, end + part.memory.nbytes
+        header[part.name] = {"dtype": part.dtype, "shape": part.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    if len(text) > HEADER_LIMIT:
+        raise CheckpointError(
+            explain(
+                f"the checkpoint {path} cannot hold this",
+                (f"found: {len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be",),
+                "Keep large data in tensors or arrays, not in lists or texts.",
             )
-
-        def write_all(file: BinaryIO) -> None:
-            self.checksum = write(file, text, [memory for _, memory in parts])
-
-        return Staged(path, write_all)
+        )
+    with replacing(path) as file:
+        return write_pieces(file, text, [part.memory for part in parts])
 
 
-def write(file: BinaryIO, header: bytes, parts: Sequence[Tensor]) -> str:
-    """Write a file that is open for writing and can be seeked, and return its checksum."""
+def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> str:
+    """Write all of a file, its checksum last, and return that."""
     hashing = xxh3_128()
 
     def take(piece: Any) -> None:
@@ -127,7 +113,7 @@ def write(file: BinaryIO, header: bytes, parts: Sequence[Tensor]) -> str:
         file.write(piece)
 
     take(_LENGTH.pack(len(header)) + header)
-    for memory in parts:
+    for memory in memories:
         feed(memory, take)
     file.seek(_LENGTH.size + _CHECKSUM.start)
     file.write(hashing.hexdigest().encode("ascii"))

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -111,57 +111,38 @@ def prune(directory: Path, keep: int | None, keep_every: int | None, world_size:
                 file_of_rank(directory, steps, rank).unlink(missing_ok=True)
 
 
-class Staged:
-    """A file that is on the disk under a temporary name: in place it is there as a whole, or not at all.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A `with` block that writes a file: at any instant there is the old one, whole, or the new one, whole.
 
-    Args:
-        path: Where it shall be; a link there is replaced, not followed.
-        write: Writes it.
+    It is written under a temporary name, and survives a loss of power when the block is left. A link is replaced, not
+    followed. After any exception what was there is as it was.
 
     Raises:
-        CheckpointError: What is there is no file, or the operating system refuses; the temporary file is gone then, as
-            after any exception.
+        CheckpointError: What is there is no file, or the operating system refuses.
     """
-
-    def __init__(self, path: Path, write: Callable[[BinaryIO], object]) -> None:
-        self.path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-        _require_replaceable(path)
-        self.discard()  # what a process with this number left
-        with self._or_discarded(), open(self._temporary, "xb") as file:
-            write(file)
+    _require_replaceable(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with suppress(OSError):
+            os.unlink(temporary)  # what a process with this number left
+        with open(temporary, "xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-
-    def commit(self) -> None:
-        """Put it in place of what is there. It survives a loss of power when this returns.
-
-        Raises:
-            CheckpointError: The operating system refuses.
-        """
-        with self._or_discarded():
-            os.replace(self._temporary, self.path)
-            if hasattr(os, "O_DIRECTORY"):  # where there is none, the system has names on the disk by itself
-                descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-
-    def discard(self) -> None:
-        """Delete it, if it is not in place."""
+        os.replace(temporary, path)
+        if hasattr(os, "O_DIRECTORY"):  # where there is none, the system has names on the disk by itself
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except BaseException as error:
         with suppress(OSError):
-            os.unlink(self._temporary)
-
-    @contextmanager
-    def _or_discarded(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self.discard()
-            if isinstance(error, OSError):
-                raise _unwritten(self.path, error.strerror or str(error)) from error
-            raise
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _unwritten(path, error.strerror or str(error)) from error
+        raise
 
 
 def _require_replaceable(path: Path) -> None:

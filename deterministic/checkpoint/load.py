@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import CheckpointError, ResumeMismatchError, cut, explain
 from ..scope.run import Run
 from ..values.stateful import is_stateful
+from . import container
 from .conditions import Mismatch, compare, complain, innermost_run, put_back, require_choice, require_same_place
-from .container import Content, read
 from .directory import file_of_rank, main_file, saved_steps, set_aside
 from .ranks import the_ranks, together, with_own_parts
 from .save import TrainingState
@@ -47,7 +47,7 @@ def load_checkpoint(
     """
     require_choice("on_mismatch", on_mismatch)
     run = innermost_run()
-    saved = _state_in(read(path), path)
+    saved = _state_in(container.read(path), path)
     _require_fit(path, saved, stateful, run, on_mismatch)
     _load_objects(path, saved.objects, stateful, on_mismatch)
     put_back(saved.generators, run)
@@ -99,7 +99,7 @@ def resume(
     return None
 
 
-def _state_in(content: Content, path: object) -> TrainingState:
+def _state_in(content: container.Content, path: object) -> TrainingState:
     """Return what a file contains, if that is the state of a training."""
     values = content.values
     if not (
@@ -121,7 +121,7 @@ def _state_in(content: Content, path: object) -> TrainingState:
 def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
     """Read a checkpoint as this rank saved it."""
     path = main_file(directory, step)
-    content = read(path)
+    content = container.read(path)
     state, head = _state_in(content, path), content.head
     wrong = [name for name in ("steps", "epoch") if type(head.get(name)) is not int or head[name] < 0]
     wrong += [name for name in ("loaders", "ranks") if not isinstance(head.get(name), list)]
@@ -136,7 +136,7 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
         )
     rank = the_ranks().rank
     if 0 < rank < len(head["ranks"]):
-        own = read(file_of_rank(directory, step, rank))
+        own = container.read(file_of_rank(directory, step, rank))
         if own.checksum != head["ranks"][rank]:
             raise CheckpointError(
                 explain(
@@ -269,7 +269,7 @@ def inside(path: Path) -> Inside:
             values, remedy = ("found: no file step-*.safetensors",), "Pass where a Checkpoint is."
             raise CheckpointError(explain(f"{path} has no checkpoint", values, remedy))
         path = main_file(path, last)
-    content = read(path, with_values=False)
+    content = container.read(path, with_values=False)
     sizes: dict[str, int] = {}
     for name, size in content.sizes.items():
         first, *rest = name.split(".")

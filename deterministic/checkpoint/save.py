@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import container
 from .conditions import conditions, generator_states, innermost_run
-from .container import Prepared
 from .directory import file_of_rank, main_file, prune
 from .ranks import gather, own_parts, the_ranks, together
 from .stateful import states_of
@@ -42,7 +42,7 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
         {'step': 3}
     """
     values = {"generators": generator_states(innermost_run()), "objects": states_of(stateful)}
-    Prepared(values).stage(Path(os.path.realpath(path)), {"conditions": conditions()}).commit()
+    container.write(Path(os.path.realpath(path)), {"conditions": conditions()}, values)
 
 
 class TrainingState(NamedTuple):
@@ -82,17 +82,17 @@ def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_
     def save_own() -> str:
         if rank == 0:
             return ""
-        prepared = Prepared({"generators": state.generators, "own": own})
-        path = file_of_rank(directory, state.steps, rank)
-        prepared.stage(path, {"steps": state.steps, "rank": rank}).commit()
-        return prepared.checksum
+        head = {"steps": state.steps, "rank": rank}
+        return container.write(
+            file_of_rank(directory, state.steps, rank), head, {"generators": state.generators, "own": own}
+        )
 
     def save_main() -> None:
         if rank == 0:
             content = {"generators": state.generators, "objects": state.objects, "values": state.values}
             where = {"steps": state.steps, "epoch": state.epoch, "loaders": state.loaders}
             head = {**where, "ranks": checksums, "conditions": state.conditions}
-            Prepared(content).stage(main_file(directory, state.steps), head).commit()
+            container.write(main_file(directory, state.steps), head, content)
             prune(directory, keep, keep_every, world_size)
 
     checksums = gather(together(save_own))

@@ -48,13 +48,22 @@ _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
 """Whose values are one integer each."""
 
 
-class TensorInfo(NamedTuple):
-    """What a file says of one of its parts: a name, a dtype as safetensors calls it ("F32"), a shape, and the bytes."""
+class StoredPart(NamedTuple):
+    """One of the parts of a file: the bytes of a storage that tensors use.
+
+    Attributes:
+        name: Unique in the file.
+        dtype: As safetensors calls it, "F32".
+        shape: Its product, times the size of the dtype, is that of the memory.
+        memory: The bytes.
+        start: Where in the storage they begin.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    nbytes: int
+    memory: Tensor
+    start: int
 
 
 @dataclass
@@ -94,25 +103,15 @@ class StoredTensors:
             described = self._describe(readable(tensor).detach(), path)
         return {**described, "requires_grad": True} if tensor.requires_grad else described
 
-    def table(self) -> list[list[Any]]:
-        """Return for each storage the name of its part, and where in the storage the part begins; as JSON."""
-        return [[name, held.first - held.first % _ALIGNMENT] for name, held in self._named()]
-
-    def parts(self) -> list[tuple[TensorInfo, Tensor]]:
-        """Return what goes into the file, the widest dtypes first: so each is aligned, as safetensors' readers want."""
-        with undispatched():
-            found = [_part(name, held) for name, held in self._named()]
-        return sorted(found, key=lambda part: part[0].nbytes // max(1, prod(part[0].shape)), reverse=True)
-
-    def _named(self) -> list[tuple[str, _Range]]:
-        """Return the ranges, each with a name of its own."""
-        named: dict[str, _Range] = {}
-        for held in self._ranges.values():
+    def parts(self) -> list[StoredPart]:
+        """Return what goes into the file: what each description calls a storage's number is an index of these."""
+        found: dict[str, StoredPart] = {}
+        for number, held in enumerate(self._ranges.values()):
             name = held.name
-            while name in named or name == "__metadata__":
-                name += f" ({held.number})"
-            named[name] = held
-        return [*named.items()]
+            while name in found or name == "__metadata__":
+                name += f" ({number})"
+            found[name] = _part(name, held)
+        return [*found.values()]
 
     def _describe(self, tensor: Tensor, path: str) -> dict[str, Any]:
         def parts(**tensors: Tensor) -> dict[str, Any]:
@@ -177,23 +176,23 @@ def _describe_quantized(tensor: Tensor, parts: Callable[..., dict[str, Any]]) ->
     return {**described, **held, "axis": tensor.q_per_channel_axis()}
 
 
-def _part(name: str, held: _Range) -> tuple[TensorInfo, Tensor]:
-    """Return a part of the file and its memory: a tensor that has the range for itself is stored as what it is."""
-    tensor, first = held.owner, held.first - held.first % _ALIGNMENT
-    nbytes = held.last - first
-    memory = torch.empty(0, dtype=torch.uint8, device=tensor.device)
-    memory.set_(tensor.untyped_storage(), first, (nbytes,), (1,))
+def _part(name: str, held: _Range) -> StoredPart:
+    """Return the part for a range; a tensor that has it for itself is stored as what it is."""
+    tensor, start = held.owner, held.first - held.first % _ALIGNMENT
+    with undispatched():
+        memory = torch.empty(0, dtype=torch.uint8, device=tensor.device)
+        memory.set_(tensor.untyped_storage(), start, (held.last - start,), (1,))
     dtype = _SAFETENSORS.get(_name(tensor.dtype))
-    if dtype and tensor.is_contiguous() and tensor.nbytes == nbytes:
-        return TensorInfo(name, dtype, tuple(tensor.shape), nbytes), memory
-    return TensorInfo(name, "U8", (nbytes,), nbytes), memory
+    if dtype and tensor.is_contiguous() and tensor.nbytes == memory.nbytes:
+        return StoredPart(name, dtype, tuple(tensor.shape), memory, start)
+    return StoredPart(name, "U8", tuple(memory.shape), memory, start)
 
 
 class LoadedTensors:
     """The tensors that come out of a file.
 
     Args:
-        table: What `StoredTensors.table` returned.
+        table: For each storage the name of its part, and where in the storage it begins.
         data: The bytes of each part, by name.
 
     Raises:
@@ -251,7 +250,7 @@ class LoadedTensors:
         dtype = DTYPES.get(described["dtype"])
         if len(shape) > _MOST_DIMENSIONS:
             raise ValueError(f"a tensor of {len(shape)} dimensions")
-        stride = described.get("stride") or _contiguous(shape)
+        stride = described.get("stride") or torch.empty(shape, device="meta").stride()
         if dtype is None or not _is_storable(dtype) or not _is_count(number) or number >= len(self._data):
             raise ValueError(f"a tensor of dtype {described['dtype']!r} in storage {number!r}")
         if len(shape) != len(stride) or not all(map(_is_count, [*shape, *stride, described["offset"]])):
@@ -330,14 +329,6 @@ def _is_storable(dtype: torch.dtype) -> bool:
 def _reach(shape: Sequence[int], stride: Sequence[int]) -> int:
     """Return how many elements the last one is behind the first."""
     return int(sum((length - 1) * step for length, step in zip(shape, stride, strict=True)))
-
-
-def _contiguous(shape: Sequence[int]) -> list[int]:
-    strides, step = [], 1
-    for length in reversed(shape):
-        strides.append(step)
-        step *= max(1, length)
-    return strides[::-1]
 
 
 def _is_count(number: Any) -> bool:

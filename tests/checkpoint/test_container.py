@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from deterministic import load_checkpoint, save_checkpoint
 from deterministic.checkpoint import container
-from deterministic.checkpoint.container import Prepared
+from deterministic.checkpoint.container import write
 from deterministic.errors import CheckpointError
 
 from .written import NO_CHECKSUM, SETTINGS, sealed
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(folder: Path) -> bytes:
-    Prepared(VALUES).stage(folder / "small", {"a": 1}).commit()
+    write(folder / "small", {"a": 1}, VALUES)
     return (folder / "small").read_bytes()
 
 
@@ -133,7 +133,7 @@ def test_these_tests_notice_a_reader_that_checks_nothing(
             return NO_CHECKSUM
 
     monkeypatch.setattr(container, "xxh3_128", Nothing)
-    Prepared(VALUES).stage(folder / "unchecked", {"a": 1}).commit()
+    write(folder / "unchecked", {"a": 1}, VALUES)
     unchecked = (folder / "unchecked").read_bytes()
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         test_every_changed_bit_of_a_file_is_noticed(folder, unchecked)
@@ -248,7 +248,7 @@ def test_a_file_for_which_there_is_no_memory_is_refused(
 def test_a_long_file_is_checked_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container, "PIECE", 64)
     tensor = torch.arange(100_003, dtype=torch.int64)
-    Prepared({"x": tensor, "y": tensor[:0].clone(), "z": tensor[:9].clone()}).stage(tmp_path / "a", {"a": 1}).commit()
+    write(tmp_path / "a", {"a": 1}, {"x": tensor, "y": tensor[:0].clone(), "z": tensor[:9].clone()})
     found = container.read(tmp_path / "a")
     assert torch.equal(found.values["x"], tensor)
     assert container.read(tmp_path / "a", with_values=False)[::2] == ({"a": 1}, found.checksum)
