@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..errors import CheckpointError, cut, explain, users_line
 from ..ground.seeds import as_integer
 from .conditions import Mismatch, conditions, generator_states, innermost_run, put_back, require_choice
-from .directory import DirectoryLock, directory_of, main_file, saved_steps, sweep
+from .directory import DirectoryLock, directory_of, main_file, refusal, saved_steps, sweep
 from .load import resume
 from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
@@ -100,7 +100,6 @@ class Checkpoint:
         require_stateful(stateful)
         self._stateful = stateful
         self._run = innermost_run()
-        self._ranks = the_ranks().world_size
         self.values: dict[str, Any] = {}
         self.steps = 0
         self.epoch = 0
@@ -192,12 +191,10 @@ class Checkpoint:
         elif self._is_in_epoch or loops:
             self._is_due = True
         else:
-            raise CheckpointError(
-                explain(
-                    "a training that is saved here could not be continued from here",
-                    ("found: no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",),
-                    "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
-                )
+            raise refusal(
+                "a training that is saved here could not be continued from here",
+                "no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",
+                "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
             )
 
     def close(self) -> None:
@@ -215,23 +212,14 @@ class Checkpoint:
                 )
             )
         if innermost_run() is not self._run:
-            raise CheckpointError(
-                explain(
-                    "the state of the generators outside of an inner scope cannot be saved inside of it",
-                    ("found: another reproducible() scope is open than where the Checkpoint was made",),
-                    "Save before it or after it.",
-                )
+            raise refusal(
+                "the state of the generators outside of an inner scope cannot be saved inside of it",
+                "another reproducible() scope is open than where the Checkpoint was made",
+                "Save before it or after it.",
             )
         self._loops.leave()
-        state = TrainingState(
-            conditions(),
-            generator_states(self._run),
-            states_of(self._stateful),
-            dict(self.values),
-            self.steps,
-            self.epoch,
-            loaders,
-        )
+        generators, objects = generator_states(self._run), states_of(self._stateful)
+        state = TrainingState(conditions(), generators, objects, self.values, self.steps, self.epoch, loaders)
         save_state(self.directory, state, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
         self._saved_at = time.monotonic()
@@ -246,23 +234,20 @@ class Checkpoint:
     def _resume(self, wanted: str, on_mismatch: Mismatch, on_damage: str) -> None:
         steps = gather(saved_steps(self.directory))[0]
         if bool(steps) != (wanted == "must") and wanted != "auto":
-            there = f"checkpoints up to step {steps[-1]}" if steps else "no checkpoint"
-            raise CheckpointError(
-                explain(
-                    f"{self.directory} is not as resume={wanted!r} wants it",
-                    (f"found: {there}",),
-                    'Take another directory, or resume="auto".',
-                )
+            raise refusal(
+                f"{self.directory} is not as resume={wanted!r} wants it",
+                f"checkpoints up to step {steps[-1]}" if steps else "no checkpoint",
+                'Take another directory, or resume="auto".',
             )
         if steps:
             self._loops.require_none_begun()
-        found = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
-        if found is None:
+        saved = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
+        if saved is None:
             return
         # Only what is put back again later: all of it would take as much memory as the training.
-        self._pending = found._replace(objects={name: found.objects[name] for name in self._loops.names})
-        self.steps, self.epoch = found.steps, found.epoch
-        self.values.update(found.values)
+        self._pending = saved._replace(objects={name: saved.objects[name] for name in self._loops.names})
+        self.steps, self.epoch = saved.steps, saved.epoch
+        self.values.update(saved.values)
         _logger.info("resumed at step %d from %s", self.steps, main_file(self.directory, self.steps))
 
     def _about_to_fetch(self, name: str) -> None:
@@ -278,8 +263,7 @@ class Checkpoint:
             put_back(pending.generators, self._run)
 
     def _is_time(self, seconds: float) -> bool:
-        is_time = time.monotonic() - self._saved_at >= seconds
-        return gather(is_time)[0] if self._ranks > 1 else is_time
+        return gather(time.monotonic() - self._saved_at >= seconds)[0]
 
 
 def _count(name: str, value: object) -> int | None:

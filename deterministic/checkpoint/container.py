@@ -27,7 +27,7 @@ from xxhash import xxh3_128
 
 from ..errors import CheckpointError, explain
 from ..values.bits import feed, undispatched
-from .directory import replacing
+from .directory import refusal, replacing
 from .tensors import LoadedTensors, StoredTensors
 from .values import decode, encode
 
@@ -46,14 +46,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Content(NamedTuple):
-    """What a file contains.
-
-    Attributes:
-        head: JSON.
-        values: By name; empty if only the head was read.
-        checksum: Of the whole file, 32 hexadecimal digits.
-        sizes: How many bytes the tensors have, by the name of their part.
-    """
+    """What a file contains; no values if only the head was read, and how many bytes each of its parts has."""
 
     head: Mapping[str, Any]
     values: Mapping[str, Any]
@@ -62,12 +55,7 @@ class Content(NamedTuple):
 
 
 def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Write a file, which is there as a whole or not at all, and return its checksum.
-
-    Args:
-        path: Where it shall be; a link there is replaced, not followed.
-        head: JSON.
-        values: By name; the tensors are not copied.
+    """Write a file, which is there as a whole or not at all, and return its checksum: a head of JSON, and any values.
 
     Raises:
         CheckpointError: A value cannot be stored, and its path and its class are named; there is too much beside the
@@ -93,12 +81,10 @@ def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
     if len(text) > HEADER_LIMIT:
-        raise CheckpointError(
-            explain(
-                f"the checkpoint {path} cannot hold this",
-                (f"found: {len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be",),
-                "Keep large data in tensors or arrays, not in lists or texts.",
-            )
+        raise refusal(
+            f"the checkpoint {path} cannot hold this",
+            f"{len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be",
+            "Keep large data in tensors or arrays, not in lists or texts.",
         )
     with replacing(path) as file:
         return write_pieces(file, text, [part.memory for part in parts])
@@ -123,9 +109,7 @@ def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> s
 def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
     """Read a file in one pass; nothing is made of it before its checksum is found right.
 
-    Args:
-        path: Of a regular file; a pipe or a device is refused.
-        with_values: Whether to return the values; else no tensor is made, and `PIECE` bytes of memory suffice.
+    Without values no tensor is made, and `PIECE` bytes of memory suffice.
 
     Raises:
         CheckpointError: It cannot be read, is no checkpoint, is damaged, or a newer version wrote it.
@@ -137,12 +121,10 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
             texts, sizes, data, checksum = _read(file, path, with_values)
         return Content(*_decoded(path, texts, data if with_values else None), checksum, sizes)
     except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's for a lack of memory
-        raise CheckpointError(
-            explain(
-                f"the checkpoint {os.fspath(path)} cannot be read",
-                (f"found: {getattr(error, 'strerror', None) or error}",),
-                "Pass the path of a file that save_checkpoint or Checkpoint wrote.",
-            )
+        raise refusal(
+            f"the checkpoint {os.fspath(path)} cannot be read",
+            getattr(error, "strerror", None) or error,
+            "Pass the path of a file that save_checkpoint or Checkpoint wrote.",
         ) from error
 
 
@@ -168,12 +150,10 @@ def _decoded(
     except torch.OutOfMemoryError:
         raise
     except (ValueError, LookupError, TypeError, OverflowError, RuntimeError) as error:
-        raise CheckpointError(
-            explain(
-                f"the checkpoint {os.fspath(path)} holds what no version has written",
-                (f"found: {type(error).__name__}: {error}",),
-                "Its checksum is right, so it was made by hand, or this is a fault of the library: report it then.",
-            )
+        raise refusal(
+            f"the checkpoint {os.fspath(path)} holds what no version has written",
+            f"{type(error).__name__}: {error}",
+            "Its checksum is right, so it was made by hand, or this is a fault of the library: report it then.",
         ) from error
 
 
@@ -250,10 +230,8 @@ def _foreign(path: Any, found: str) -> CheckpointError:
 
 
 def _damaged(path: Any, found: str) -> CheckpointError:
-    return CheckpointError(
-        explain(
-            f"the checkpoint {os.fspath(path)} is damaged",
-            (f"found: {found}",),
-            'Copy it again from where it was written, or take an earlier one: Checkpoint(..., on_damage="previous").',
-        )
+    return refusal(
+        f"the checkpoint {os.fspath(path)} is damaged",
+        found,
+        'Copy it again from where it was written, or take an earlier one: Checkpoint(..., on_damage="previous").',
     )

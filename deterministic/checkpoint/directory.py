@@ -45,6 +45,11 @@ _held: dict[str, DirectoryLock] = {}
 """The locks of this process, by directory, which are the operating system's; a forked child has the table alone."""
 
 
+def refusal(differs: str, found: object, remedy: str) -> CheckpointError:
+    """Return the error for what cannot be written or read: what is wrong, what was found, what to do."""
+    return CheckpointError(explain(differs, (f"found: {found}",), remedy))
+
+
 def directory_of(path: str | os.PathLike[str]) -> Path:
     """Return where the checkpoints of a directory go, and make it.
 
@@ -58,12 +63,10 @@ def directory_of(path: str | os.PathLike[str]) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(
-            explain(
-                f"{directory} cannot be the directory of checkpoints",
-                (f"found: {error.strerror or error}",),
-                "Pass a directory, or the path of one that can be made.",
-            )
+        raise refusal(
+            f"{directory} cannot be the directory of checkpoints",
+            error.strerror or error,
+            "Pass a directory, or the path of one that can be made.",
         ) from error
     return directory
 
@@ -156,12 +159,10 @@ def _require_replaceable(path: Path) -> None:
 
 
 def _unwritten(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        explain(
-            f"the checkpoint {path} could not be written",
-            (f"found: {reason}",),
-            "Make room, or write to another place; checkpoints that were there before are as they were.",
-        )
+    return refusal(
+        f"the checkpoint {path} could not be written",
+        reason,
+        "Make room, or write to another place; checkpoints that were there before are as they were.",
     )
 
 
@@ -206,12 +207,10 @@ def _locked(directory: Path) -> int:
     try:  # a link is not followed: what is in the file is overwritten
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     except OSError as error:
-        raise CheckpointError(
-            explain(
-                f"the directory {directory} cannot be locked",
-                (f"found: {LOCK}: {error.strerror or error}",),
-                "Take a directory in which files can be written.",
-            )
+        raise refusal(
+            f"the directory {directory} cannot be locked",
+            f"{LOCK}: {error.strerror or error}",
+            "Take a directory in which files can be written.",
         ) from error
     try:
         if sys.platform == "win32":
@@ -221,12 +220,10 @@ def _locked(directory: Path) -> int:
     except OSError as error:
         holder = os.read(descriptor, 200).decode(errors="replace").strip("\0 \n")
         os.close(descriptor)
-        raise CheckpointError(
-            explain(
-                f"the directory {directory} is in use",
-                (f"found: {holder or 'another process has it'}",),
-                "Wait until it has ended or end it, call close() on its Checkpoint, or take another directory.",
-            )
+        raise refusal(
+            f"the directory {directory} is in use",
+            holder or "another process has it",
+            "Wait until it has ended or end it, call close() on its Checkpoint, or take another directory.",
         ) from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f" process {os.getpid()} on {socket.gethostname()} has it\n".encode())

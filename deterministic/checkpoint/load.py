@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from ..scope.run import Run
 from ..values.stateful import is_stateful
 from . import container
 from .conditions import Mismatch, compare, complain, innermost_run, put_back, require_choice, require_same_place
-from .directory import file_of_rank, main_file, saved_steps, set_aside
+from .directory import file_of_rank, main_file, refusal, saved_steps, set_aside
 from .ranks import the_ranks, together, with_own_parts
 from .save import TrainingState
-from .stateful import digest, first_difference, is_state, load, problems, state_of, trained
+from .stateful import fingerprint_if_any, first_difference, is_state, load, problems, state_of, trained
 
 _logger = logging.getLogger("deterministic.checkpoint")
 
@@ -62,18 +61,9 @@ def resume(
     on_mismatch: Mismatch,
     on_damage: str,
 ) -> TrainingState | None:
-    """Load the objects from the last checkpoint; the generators are put back later.
+    """Load the objects from the last of the checkpoints with these steps; None if there is none.
 
-    Args:
-        directory: Where the checkpoints are.
-        steps: Which there are, in order.
-        stateful: The objects, by name.
-        run: Whose generators are to go on.
-        on_mismatch: As of `Checkpoint`.
-        on_damage: As of `Checkpoint`.
-
-    Returns:
-        Where the training goes on; None if there is no checkpoint.
+    The generators, those of a run or the process's, are put back later: only whether they fit is looked at.
 
     Raises:
         CheckpointError: It is damaged, and the previous one is not asked for, or there is no whole one.
@@ -108,12 +98,10 @@ def _state_in(content: container.Content, path: object) -> TrainingState:
         and all(map(is_state, values["objects"].values()))
         and isinstance(content.head.get("conditions", {}), dict)
     ):
-        raise CheckpointError(
-            explain(
-                f"the checkpoint {path} has not the generators and objects of a training",
-                (f"found: {sorted(values)}",),
-                "Pass a file that save_checkpoint wrote, or the main file of a Checkpoint.",
-            )
+        raise refusal(
+            f"the checkpoint {path} has not the generators and objects of a training",
+            sorted(values),
+            "Pass a file that save_checkpoint wrote, or the main file of a Checkpoint.",
         )
     return TrainingState(content.head.get("conditions", {}), values["generators"], values["objects"])
 
@@ -155,21 +143,21 @@ def _require_fit(
     path: object, saved: TrainingState, stateful: Mapping[str, Any], run: Run | None, on_mismatch: str
 ) -> None:
     """Raise ResumeMismatchError if objects or generators cannot be put where they were saved; touches none."""
-    found = [f"{name}: saved, and not passed" for name in saved.objects if name not in stateful]
+    misfits = [f"{name}: saved, and not passed" for name in saved.objects if name not in stateful]
     for name, value in stateful.items():
         state = saved.objects.get(name)
         if state is None:
-            found.append(f"{name}: passed, and not saved")
+            misfits.append(f"{name}: passed, and not saved")
         elif is_stateful(value) != ("state" in state):
             words = ("a value", "an object with a state_dict")
-            found.append(f"{name}: saved as {words['state' in state]}, here {words[is_stateful(value)]}")
+            misfits.append(f"{name}: saved as {words['state' in state]}, here {words[is_stateful(value)]}")
         elif is_stateful(value):
-            found += problems(name, value, state)
-    if found:
+            misfits += problems(name, value, state)
+    if misfits:
         raise ResumeMismatchError(
             explain(
                 f"{path} does not fit what is to be loaded; nothing was changed",
-                tuple(found),
+                tuple(misfits),
                 "Pass the same names, and make the objects as they were when it was saved.",
             )
         )
@@ -180,7 +168,7 @@ def _require_fit(
 def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, Any], on_mismatch: str) -> None:
     """Load the objects, and raise ResumeMismatchError unless each is now what was saved."""
     objects = {name: value for name, value in stateful.items() if is_stateful(value)}
-    digests = {name: digest(saved[name]) for name in objects}
+    digests = {name: fingerprint_if_any(saved[name]) for name in objects}
     parameters = trained(objects)
     loaded: list[str] = []
     for name, value in objects.items():
@@ -198,9 +186,9 @@ def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str,
     left = trained(objects)
     for name, value in objects.items():
         state, difference = state_of(value), None
-        if digests[name] is None or digest(state) != digests[name]:
+        if digests[name] is None or fingerprint_if_any(state) != digests[name]:
             difference = first_difference(saved[name], state, name)
-            if difference is None and digest(saved[name]) != digests[name]:
+            if difference is None and fingerprint_if_any(saved[name]) != digests[name]:
                 difference = f"{name}: the tensors that it was given were changed in place while everything was loaded"
         if difference is None and left.get(name) != parameters.get(name):
             difference = f"{name}: the modules had {parameters[name]} of its parameters, and have {left[name]} now"
@@ -214,50 +202,8 @@ def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str,
             )
 
 
-@dataclass(frozen=True)
-class Inside:
-    """What a file says of itself, for people.
-
-    Attributes:
-        path: The file.
-        head: Step, epoch, conditions.
-        sizes: Bytes of tensors, by the name of the object that they belong to.
-        checksum: Of the whole file; it was right.
-        others: The steps of the other checkpoints of its directory.
-    """
-
-    path: Path
-    head: Mapping[str, Any]
-    sizes: Mapping[str, int]
-    checksum: str
-    others: Sequence[int] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        about = {"path": str(self.path), "checksum": self.checksum}
-        return {**about, **self.head, "bytes": dict(self.sizes), "other_checkpoints": [*self.others]}
-
-    def __str__(self) -> str:
-        conditions = self.head.get("conditions", {})
-        rows = {"file": str(self.path), "checksum": f"{self.checksum}, of all of it: ok"}
-        if "steps" in self.head:
-            within = ", ".join(self.head.get("loaders", []))
-            rows["step"] = f"{self.head['steps']:,}"
-            rows["epoch"] = f"{self.head['epoch']}" + (f", within it: {within}" if within else ", at its start")
-            rows["ranks"] = str(len(self.head.get("ranks", [""])))
-        rows["seed"] = f"{conditions.get('seed')}, deterministic={conditions.get('deterministic')!r}"
-        versions = conditions.get("versions", {}).items()
-        rows["versions"] = ", ".join(f"{name} {value}" for name, value in versions if value is not None)
-        rows |= {f"  {name}": f"{size:,} bytes" for name, size in self.sizes.items()}
-        rows["tensors"] = f"{sum(self.sizes.values()):,} bytes"
-        if self.others:
-            rows["others"] = "steps " + ", ".join(f"{step:,}" for step in self.others)
-        width = max(map(len, rows)) + 2
-        return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
-
-
-def inside(path: Path) -> Inside:
-    """Return what is inside of a checkpoint, or of the last one of a directory; no tensor is made.
+def inside(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint, or the last one of a directory, says of itself, as JSON; no tensor is made.
 
     Raises:
         CheckpointError: It is damaged, is none, or the directory has none.
@@ -266,8 +212,7 @@ def inside(path: Path) -> Inside:
     if path.is_dir():
         *others, last = saved_steps(path) or [-1]
         if last < 0:
-            values, remedy = ("found: no file step-*.safetensors",), "Pass where a Checkpoint is."
-            raise CheckpointError(explain(f"{path} has no checkpoint", values, remedy))
+            raise refusal(f"{path} has no checkpoint", "no file step-*.safetensors", "Pass where a Checkpoint is.")
         path = main_file(path, last)
     content = container.read(path, with_values=False)
     sizes: dict[str, int] = {}
@@ -275,4 +220,25 @@ def inside(path: Path) -> Inside:
         first, *rest = name.split(".")
         owner = rest[0] if first == "objects" and rest else first
         sizes[owner] = sizes.get(owner, 0) + size
-    return Inside(path, content.head, sizes, content.checksum, others)
+    about = {"path": str(path), "checksum": content.checksum}
+    return {**about, **content.head, "bytes": sizes, "other_checkpoints": others}
+
+
+def shown(about: Mapping[str, Any]) -> str:
+    """Return what `inside` returned as people read it."""
+    conditions = about.get("conditions", {})
+    rows = {"file": about["path"], "checksum": f"{about['checksum']}, of all of it: ok"}
+    if "steps" in about:
+        within = ", ".join(about.get("loaders", []))
+        rows["step"] = f"{about['steps']:,}"
+        rows["epoch"] = f"{about['epoch']}" + (f", within it: {within}" if within else ", at its start")
+        rows["ranks"] = str(len(about.get("ranks", [""])))
+    rows["seed"] = f"{conditions.get('seed')}, deterministic={conditions.get('deterministic')!r}"
+    versions = conditions.get("versions", {}).items()
+    rows["versions"] = ", ".join(f"{name} {value}" for name, value in versions if value is not None)
+    rows |= {f"  {name}": f"{size:,} bytes" for name, size in about["bytes"].items()}
+    rows["tensors"] = f"{sum(about['bytes'].values()):,} bytes"
+    if about["other_checkpoints"]:
+        rows["others"] = "steps " + ", ".join(f"{step:,}" for step in about["other_checkpoints"])
+    width = max(map(len, rows)) + 2
+    return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())

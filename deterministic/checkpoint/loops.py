@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..data.keyed_loader import ReproducibleDataLoader
 from ..data.orders.position import Progress
 from ..data.watching import WatchedLoader
-from ..errors import CheckpointError, explain
+from .directory import refusal
 
 
 def is_loader(value: object) -> bool:
@@ -28,12 +28,7 @@ def is_loader(value: object) -> bool:
 
 
 class Loops:
-    """Watches the loaders of a training.
-
-    Args:
-        objects: The training's, by name; those that `make_loader` made are watched.
-        tell: Called with a loader's name before it fetches a batch, or says that there are no more.
-    """
+    """Watches a training's loaders that `make_loader` made, and tells the name of each before it fetches or ends."""
 
     def __init__(self, objects: Mapping[str, Any], tell: Callable[[str], None]) -> None:
         self._tell = tell
@@ -77,12 +72,10 @@ class Loops:
     def require_none_begun(self) -> None:
         """Raise CheckpointError if there is an iterator: what is loaded would not move it."""
         if held := [name for name, loader in self._loaders.items() if loader.is_held]:
-            raise CheckpointError(
-                explain(
-                    "a loop that has begun cannot go on where another one was interrupted",
-                    (f"found: iter() was called on {', '.join(held)} before the Checkpoint was made",),
-                    "Make the Checkpoint first, and then the iterators.",
-                )
+            raise refusal(
+                "a loop that has begun cannot go on where another one was interrupted",
+                f"iter() was called on {', '.join(held)} before the Checkpoint was made",
+                "Make the Checkpoint first, and then the iterators.",
             )
 
     def leave(self) -> None:
@@ -102,11 +95,9 @@ class Loops:
             return
         before, now = self._resumed[name], self._loaders[name].under_way
         if before is not None and before is not now and not before.ended:
-            raise CheckpointError(
-                explain(
-                    f"{name} was asked for batches before the loop that was to go on with its epoch",
-                    ("found: a second loop over it, and no step() since the training was resumed",),
-                    f"Look at a batch with {name}.peek(), which moves nothing.",
-                )
+            raise refusal(
+                f"{name} was asked for batches before the loop that was to go on with its epoch",
+                "a second loop over it, and no step() since the training was resumed",
+                f"Look at a batch with {name}.peek(), which moves nothing.",
             )
         self._resumed[name] = now

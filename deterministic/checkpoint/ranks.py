@@ -9,7 +9,7 @@ import torch.distributed
 
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
 from ..ground.ranks import Ranks, current_ranks, process_group_exists
-from .stateful import digest
+from .stateful import fingerprint_if_any
 
 T = TypeVar("T")
 
@@ -33,10 +33,7 @@ def gather(value: T) -> list[T]:
 
 
 def together(work: Callable[[], T]) -> T:
-    """Do something on every rank, and go on only if it succeeded on all of them.
-
-    Returns:
-        What `work` returned on this rank.
+    """Do something on every rank and return its result, but only if it succeeded on all of them.
 
     Raises:
         CheckpointError: It raised on another rank; on the rank on which it raised, what it raised.
@@ -85,15 +82,10 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
 
 
 def own_parts(objects: Mapping[str, Any]) -> list[Any]:
-    """Return, of the states of objects, what any rank has otherwise than rank 0: each rank saves that for itself.
+    """Return what this rank saves for itself: of its objects' states, what any rank has otherwise than rank 0.
 
-    The running statistics of batch norm are such, and the place of a loader that shares its data out by itself.
-
-    Args:
-        objects: What `states_of` returned, on this rank.
-
-    Returns:
-        Pairs of (object, part, name) and a value; the name is None for a part that is no dict of names.
+    The running statistics of batch norm are such, and the place of a loader that shares its data out by itself. Each
+    stands with (object, part, name); the name is None for a part that is no dict of names.
     """
     if the_ranks().world_size == 1:
         return []
@@ -102,11 +94,12 @@ def own_parts(objects: Mapping[str, Any]) -> list[Any]:
         for part, value in parts.items():
             has_names = isinstance(value, dict) and value and all(isinstance(key, str) for key in value)
             flat.update({(name, part, key): item for key, item in (value if has_names else {None: value}).items()})
-    mine = {key: digest(item) or repr(item) for key, item in flat.items()}
-    everyones = gather(mine)
-    differing = {key for digests in everyones for key, one in digests.items() if one != everyones[0].get(key)}
-    differing |= {key for digests in everyones for key in everyones[0].keys() - digests.keys()}
-    return [[list(key), item] for key, item in flat.items() if key in differing]
+    everyones = gather({key: fingerprint_if_any(item) or repr(item) for key, item in flat.items()})
+    return [
+        [list(key), item]
+        for key, item in flat.items()
+        if any(digests.get(key) != everyones[0].get(key) for digests in everyones)
+    ]
 
 
 def with_own_parts(objects: Mapping[str, Any], own: list[Any]) -> Mapping[str, Any]:

@@ -46,16 +46,10 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
 
 
 class TrainingState(NamedTuple):
-    """A moment of a training.
+    """A moment of a training, and the conditions under which it ran.
 
-    Attributes:
-        conditions: Under which it ran.
-        generators: The state of every generator.
-        objects: The state of each object, by name.
-        values: The user's, by name.
-        steps: How many steps it had made.
-        epoch: The epoch that was under way or, between two, came next.
-        loaders: The names of the loaders whose epoch was under way; none between two epochs.
+    Between two epochs it names no loaders, and the epoch that comes next; else the one that is under way, and the
+    loaders that it goes over.
     """
 
     conditions: Mapping[str, Any]
@@ -82,10 +76,8 @@ def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_
     def save_own() -> str:
         if rank == 0:
             return ""
-        head = {"steps": state.steps, "rank": rank}
-        return container.write(
-            file_of_rank(directory, state.steps, rank), head, {"generators": state.generators, "own": own}
-        )
+        path, head = file_of_rank(directory, state.steps, rank), {"steps": state.steps, "rank": rank}
+        return container.write(path, head, {"generators": state.generators, "own": own})
 
     def save_main() -> None:
         if rank == 0:

@@ -174,7 +174,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def digest(value: Any) -> str | None:
+def fingerprint_if_any(value: Any) -> str | None:
     """Return the fingerprint of a value; None if something in it has none, as a class has."""
     with suppress(TypeError, ValueError):
         return fingerprint(value)
@@ -189,14 +189,11 @@ def first_difference(saved: Any, here: Any, path: str = "") -> str | None:
         pairs = [(f"{path}.{key}", item, here[key]) for key, item in saved.items()]
     elif isinstance(saved, (list, tuple)) and isinstance(here, (list, tuple)) and len(saved) == len(here):
         pairs = [(f"{path}[{index}]", *two) for index, two in enumerate(zip(saved, here, strict=True))]
+    elif (fingerprint_if_any(saved) or saved) == (fingerprint_if_any(here) or here):
+        return None
     else:
-        return None if _same(saved, here) else f"{path}: saved {_short(saved)}, here {_short(here)}"
+        return f"{path}: saved {_short(saved)}, here {_short(here)}"
     return next((found for name, one, other in pairs if (found := first_difference(one, other, name))), None)
-
-
-def _same(one: Any, other: Any) -> bool:
-    digests = digest(one), digest(other)
-    return type(one) is type(other) and bool(one == other) if None in digests else digests[0] == digests[1]
 
 
 def _kind(value: Any) -> str:

@@ -49,14 +49,9 @@ _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
 
 
 class StoredPart(NamedTuple):
-    """One of the parts of a file: the bytes of a storage that tensors use.
+    """One of the parts of a file: the bytes of a storage that tensors use, and where in it they begin.
 
-    Attributes:
-        name: Unique in the file.
-        dtype: As safetensors calls it, "F32".
-        shape: Its product, times the size of the dtype, is that of the memory.
-        memory: The bytes.
-        start: Where in the storage they begin.
+    Its dtype is as safetensors calls it ("F32"), and its shape that of the memory in that dtype.
     """
 
     name: str
@@ -68,7 +63,7 @@ class StoredPart(NamedTuple):
 
 @dataclass
 class _Range:
-    """The bytes of a storage that tensors use."""
+    """The bytes of a storage that the tensors so far use; one of them holds it until the file is written."""
 
     number: int
     owner: Tensor
@@ -78,21 +73,13 @@ class _Range:
 
 
 class StoredTensors:
-    """The tensors that go into a file, and their storages.
-
-    A storage is held by one of its tensors until the file is written. Of a large one in which small tensors lie, the
-    range that they use is stored.
-    """
+    """The tensors that go into a file; of a large storage in which small ones lie, the range that they use goes in."""
 
     def __init__(self) -> None:
         self._ranges: dict[tuple[torch.device, int], _Range] = {}
 
     def describe(self, tensor: Tensor, path: str) -> dict[str, Any]:
-        """Return what stands for a tensor, as JSON; its memory is added to the storages.
-
-        Args:
-            tensor: Of any layout.
-            path: What a storage is called, if it is new.
+        """Return what stands for a tensor, as JSON; its memory is added to the storages, under this path if it is new.
 
         Raises:
             TypeError: It has no values, or is of a class of its own, or of a kind that torch itself cannot make.
@@ -105,13 +92,13 @@ class StoredTensors:
 
     def parts(self) -> list[StoredPart]:
         """Return what goes into the file: what each description calls a storage's number is an index of these."""
-        found: dict[str, StoredPart] = {}
+        named: dict[str, StoredPart] = {}
         for number, held in enumerate(self._ranges.values()):
             name = held.name
-            while name in found or name == "__metadata__":
+            while name in named or name == "__metadata__":
                 name += f" ({number})"
-            found[name] = _part(name, held)
-        return [*found.values()]
+            named[name] = _part(name, held)
+        return [*named.values()]
 
     def _describe(self, tensor: Tensor, path: str) -> dict[str, Any]:
         def parts(**tensors: Tensor) -> dict[str, Any]:
@@ -189,11 +176,7 @@ def _part(name: str, held: _Range) -> StoredPart:
 
 
 class LoadedTensors:
-    """The tensors that come out of a file.
-
-    Args:
-        table: For each storage the name of its part, and where in the storage it begins.
-        data: The bytes of each part, by name.
+    """The tensors that come out of a file: of a table of storages (the part's name, its start), and each part's bytes.
 
     Raises:
         ValueError: The table does not fit the data.

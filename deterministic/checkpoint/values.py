@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import re
-import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -100,16 +99,14 @@ class _Encoder:
         pairs, more = self.pairs(value, path), vars(value)
         if more.keys() - {"_metadata"}:
             raise _refused(value, path, f"an OrderedDict with attributes: {', '.join(more)}")
+        if not more:
+            return {"$OrderedDict": pairs}
         # Where a Module and a TensorDict say what their state does not.
-        return (
-            {"$state": [pairs, self.encode(more["_metadata"], f"{path}._metadata")]}
-            if more
-            else {"$OrderedDict": pairs}
-        )
+        return {"$state": [pairs, self.encode(more["_metadata"], f"{path}._metadata")]}
 
     def number(self, value: float) -> Any:
         # Whatever is not finite has no word in JSON; a NaN has bits of its own, too.
-        return value if abs(value) < float("inf") else {"$float": struct.pack("<d", value).hex()}
+        return value if abs(value) < float("inf") else {"$float": np.array(value, "<f8").tobytes().hex()}
 
     def default(self, value: defaultdict[Any, Any], path: str) -> Any:
         factory = value.default_factory
@@ -206,16 +203,8 @@ def _numbers(text: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _float(text: str) -> float:
-    data = bytes.fromhex(text)
-    if len(data) != 8:
-        raise ValueError(f"the number {text!r}")
-    value: float = struct.unpack("<d", data)[0]
-    return value
-
-
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "$float": _float,
+    "$float": lambda text: np.frombuffer(bytes.fromhex(text), "<f8").item(),
     "$int": lambda text: int(text, 16),
     "$complex": lambda parts: complex(*parts),
     "$bytes": base64.b64decode,
@@ -242,10 +231,7 @@ def _refused(value: Any, path: str, found: str = "") -> CheckpointError:
     return CheckpointError(
         explain(
             f"{path} cannot be stored in a checkpoint; nothing was written",
-            (
-                f"found: {found or f'a value of {kind}'}",
-                "expected: tensors, numbers, text, containers of these",
-            ),
+            (f"found: {found or f'a value of {kind}'}", "expected: tensors, numbers, text, containers of these"),
             "Give its owner a state_dict() of such values, or convert it: str(), int(), a list.",
         )
     )
