@@ -29,7 +29,7 @@ from ..errors import CheckpointError, explain
 from ..values.bits import feed, undispatched
 from .directory import refusal, replacing
 from .tensors import LoadedTensors, StoredTensors
-from .values import decode, encode
+from .values import ValueEncoder, decode
 
 FORMAT = "deterministic checkpoint 1"
 
@@ -62,7 +62,8 @@ def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str
             tensors; or the operating system refuses.
     """
     tensors = StoredTensors()
-    encoded = {name: encode(value, name, tensors) for name, value in values.items()}
+    encoder = ValueEncoder(tensors)
+    encoded = {name: encoder.encode(value, name) for name, value in values.items()}
     parts = tensors.parts()
     texts = {
         "checksum": _NO_CHECKSUM.decode(),

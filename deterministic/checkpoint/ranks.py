@@ -13,9 +13,6 @@ from .stateful import fingerprint_if_any
 
 T = TypeVar("T")
 
-_SUMS_COMMUTE = 2
-"""The ranks whose numbers have one sum, in whichever order they are added."""
-
 
 def the_ranks() -> Ranks:
     """Return this process's rank and how many there are: those that can wait for each other."""
@@ -70,7 +67,7 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
         for name, value in objects.items()
         if isinstance(value, torch.nn.parallel.DistributedDataParallel) and not value.find_unused_parameters
     ]
-    if names and the_ranks().world_size > _SUMS_COMMUTE:
+    if names and the_ranks().world_size > 2:  # two numbers have one sum
         warn(
             NondeterminismWarning,
             explain(

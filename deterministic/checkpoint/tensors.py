@@ -38,7 +38,8 @@ _SAFETENSORS = {
 _MOST_DIMENSIONS = 64
 """As many as torch's and numpy's operations take; the product of a million lengths would take hours."""
 
-_COMPRESSED = {
+_INDICES = {
+    "sparse_coo": ("indices",),
     "sparse_csr": ("crow_indices", "col_indices"),
     "sparse_csc": ("ccol_indices", "row_indices"),
     "sparse_bsr": ("crow_indices", "col_indices"),
@@ -107,12 +108,11 @@ class StoredTensors:
         layout = str(tensor.layout).removeprefix("torch.")
         if tensor.is_nested:
             return _describe_nested(tensor, parts)
-        if layout == "sparse_coo":
-            held = parts(indices=tensor._indices(), values=tensor._values())
-            return {"layout": layout, **held, "shape": list(tensor.shape), "coalesced": tensor.is_coalesced()}
-        if layout in _COMPRESSED:
-            held = parts(**{name: getattr(tensor, name)() for name in (*_COMPRESSED[layout], "values")})
-            return {"layout": layout, **held, "shape": list(tensor.shape)}
+        if layout in _INDICES:
+            is_coo = layout == "sparse_coo"  # whose public names refuse one that is not coalesced
+            held = parts(**{name: getattr(tensor, "_" * is_coo + name)() for name in (*_INDICES[layout], "values")})
+            more = {"coalesced": tensor.is_coalesced()} if is_coo else {}
+            return {"layout": layout, **held, "shape": list(tensor.shape), **more}
         if tensor.is_quantized:
             return _describe_quantized(tensor, parts)
         if tensor.layout is not torch.strided:
@@ -210,15 +210,13 @@ class LoadedTensors:
         layout = described.get("layout")
         if layout is None:
             return self._strided(described)
-        checked: Any = {"check_invariants": True}
-        if layout == "sparse_coo":
-            checked["is_coalesced"] = described["coalesced"] is True
-            return torch.sparse_coo_tensor(part("indices"), part("values"), tuple(described["shape"]), **checked)
-        if layout in _COMPRESSED:
-            checked["layout"] = getattr(torch, layout)
-            indices = (part(name) for name in _COMPRESSED[layout])
-            make: Any = torch.sparse_compressed_tensor  # whose types say too little
-            made: Tensor = make(*indices, part("values"), tuple(described["shape"]), **checked)
+        if layout in _INDICES:
+            make: Any = torch.sparse_compressed_tensor
+            more = {"layout": getattr(torch, layout)}
+            if layout == "sparse_coo":
+                make, more = torch.sparse_coo_tensor, {"is_coalesced": described["coalesced"] is True}
+            held = (part(name) for name in (*_INDICES[layout], "values"))
+            made: Tensor = make(*held, tuple(described["shape"]), check_invariants=True, **more)
             return made
         if layout == "quantized":
             return _quantized(described, part)

@@ -34,28 +34,25 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 """Two halves of a character, which JSON makes one of."""
 
 
-def encode(value: Any, path: str, tensors: StoredTensors) -> Any:
-    """Return a value as JSON; the memory of its tensors and arrays is added to the storages.
+class ValueEncoder:
+    """Writes values as JSON; the memory of their tensors and arrays is added to the storages."""
 
-    Args:
-        value: None, bool, int, float, complex, str, bytes; list, tuple, dict, OrderedDict, defaultdict of a builtin
-            type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
-            arrays and scalars of numbers. A subclass of these is something else.
-        path: What it is called in an error.
-        tensors: Where memory goes.
-
-    Raises:
-        CheckpointError: It is, or contains, anything else.
-    """
-    return _Encoder(tensors).encode(value, path)
-
-
-class _Encoder:
     def __init__(self, tensors: StoredTensors) -> None:
         self.tensors = tensors
         self._depth = 0
 
     def encode(self, value: Any, path: str) -> Any:
+        """Return a value as JSON.
+
+        Args:
+            value: None, bool, int, float, complex, str, bytes; list, tuple, dict, OrderedDict, defaultdict of a builtin
+                type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
+                arrays and scalars of numbers. A subclass of these is something else.
+            path: What it is called in an error.
+
+        Raises:
+            CheckpointError: It is, or contains, anything else.
+        """
         if type(value) is str and not value.isascii() and _PAIR.search(value):
             raise _refused(value, path, "a text with surrogates that are a pair")
         if type(value) is int and abs(value) >= _LONG:
@@ -128,12 +125,12 @@ class _Encoder:
         return {"$array": [value.dtype.str, list(value.shape), order, held]}
 
 
-_WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
+_WRITERS: Mapping[type, Callable[[ValueEncoder, Any, str], Any]] = {
     float: lambda encoder, value, path: encoder.number(value),
     complex: lambda encoder, value, path: {"$complex": [encoder.number(value.real), encoder.number(value.imag)]},
     bytes: lambda encoder, value, path: {"$bytes": base64.b64encode(value).decode("ascii")},
-    list: _Encoder.items,
-    dict: _Encoder.mapping,
+    list: ValueEncoder.items,
+    dict: ValueEncoder.mapping,
     tuple: lambda encoder, value, path: {"$tuple": encoder.items(value, path)},
     set: lambda encoder, value, path: {"$set": encoder.set(value, path)},
     frozenset: lambda encoder, value, path: {"$frozenset": encoder.set(value, path)},
@@ -141,9 +138,9 @@ _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
     range: lambda encoder, value, path: {"$range": encoder.items((value.start, value.stop, value.step), path)},
     slice: lambda encoder, value, path: {"$slice": encoder.items((value.start, value.stop, value.step), path)},
     Counter: lambda encoder, value, path: {"$Counter": encoder.pairs(value, path)},
-    OrderedDict: _Encoder.ordered,
-    defaultdict: _Encoder.default,
-    np.ndarray: _Encoder.array,
+    OrderedDict: ValueEncoder.ordered,
+    defaultdict: ValueEncoder.default,
+    np.ndarray: ValueEncoder.array,
     torch.Size: lambda encoder, value, path: {"$size": list(value)},
     torch.dtype: lambda encoder, value, path: {"$dtype": str(value).removeprefix("torch.")},
     torch.device: lambda encoder, value, path: {"$device": str(value)},
@@ -151,7 +148,7 @@ _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
 
 
 def decode(plain: Any, tensors: LoadedTensors) -> Any:
-    """Return the value that `encode` wrote.
+    """Return the value that `ValueEncoder.encode` wrote.
 
     Raises:
         ValueError, KeyError, TypeError, RuntimeError, RecursionError: It is none.
