@@ -19,7 +19,7 @@ from ..trace.comparing.cursor import Side, groups_of
 from ..trace.file.model import Site
 from ..trace.file.store import Entry, TraceReader
 from ..values.distance import ulps_apart
-from ..values.value import number_from
+from ..values.hashes import number_from
 
 MOST_NAMES = 32
 """Names of numbers that are kept; of those after them only one that is the first to differ."""

@@ -23,8 +23,8 @@ from ..trace.recording.log import Kept
 from ..trace.recording.record import Recording
 from ..trace.recording.seeding import Seeding
 from ..trace.recording.torch_internals import graphs_compiled
-from ..values.encodings import encoders_for
 from ..values.fingerprint import fingerprint
+from ..values.kinds import takers
 
 try:
     from resource import RUSAGE_CHILDREN, getrusage
@@ -250,7 +250,7 @@ def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, thing in things.items():
-        if encoders_for(type(thing)):
+        if takers(type(thing))[0]:
             found[name] = thing
             continue
         is_code = inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing)

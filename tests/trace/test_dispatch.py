@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deterministic.trace.recording.records import constant
 from deterministic.trace.recording.torch_internals import DispatchMode
-from deterministic.values.value import read
+from deterministic.values.hashes import read
 
 from .recorded import line_of, recorded
 

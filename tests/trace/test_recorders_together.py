@@ -16,7 +16,7 @@ from deterministic import reproducible
 from deterministic.trace.recording.log import Kept
 from deterministic.trace.recording.recorder import Recorder
 from deterministic.trace.recording.seeding import ACTIVE
-from deterministic.values.value import read
+from deterministic.values.hashes import read
 
 from .recorded import Memory, recorded, state_of_process
 

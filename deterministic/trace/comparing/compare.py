@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from ...values.value import NOT_COMPARED
+from ...values.hashes import NOT_COMPARED
 from ..file.model import LEVELS, NO_OPTIMIZER, Level, Site, Step
 from ..file.store import TraceReader
 from .cursor import Cursor, Group, Side, aligned, common_prefix, common_subsequence, groups_of

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import clipped
-from ...values.value import number_from
+from ...values.hashes import number_from
 from ..file.model import Level, Site, Step, Value
 
 _BETWEEN_ARGUMENTS = re.compile(r", (?=[A-Za-z_]\w*=)")

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ...values.bits import undispatched
-from ...values.value import dispatches, is_number
+from ...values.bits import dispatches, undispatched
+from ...values.hashes import is_number
 from .attribution import Attribution, Where
 from .operations import Argument, Operation, Watched, tensors_in
 from .records import Draft, Records

@@ -13,8 +13,7 @@ import torch
 import xxhash
 
 from ...values.bits import undispatched
-from ...values.hashes import collect
-from ...values.value import Hash
+from ...values.hashes import Hash, collect
 from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Level, Segment, Site, Step
 
 LONGEST_SEGMENT = 1 << 16

@@ -9,21 +9,19 @@ from typing import Any
 import torch
 
 from ...errors import clipped
-from ...values.bits import undispatched
-from ...values.encodings import fields_of, has_state
-from ...values.hashes import collect
-from ...values.value import (
+from ...values.bits import is_plain, undispatched
+from ...values.hashes import (
     NOT_COMPARED,
     UNREADABLE,
     Hash,
     Type,
+    collect,
     is_number,
-    is_plain,
     number_bits,
     number_type,
     read,
-    read_any,
 )
+from ...values.kinds import fields_of, has_state
 from ..file.model import Kind, Role, Site, Value
 from .attribution import Where
 from .log import Kept, Log
@@ -220,7 +218,7 @@ class Records:
         tensors: list[torch.Tensor | None] = []
         with self.pause, torch.no_grad():
             for path, leaf in (leaf for name, value in values for leaf in leaves(name, value)):
-                type_, bits = _read(leaf)
+                type_, bits = read(leaf)
                 parts.append((type_, path))
                 hashes.append(bits)
                 tensors.append(leaf if isinstance(leaf, torch.Tensor) else None)
@@ -282,11 +280,3 @@ def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from inside(f"{name}.{field}", item, depth + 1)
 
     return inside(name, value, 0)
-
-
-def _read(value: Any) -> tuple[Type | str, Hash]:
-    if isinstance(value, torch.Tensor):
-        return read(value)
-    if is_number(value):
-        return number_type(value), number_bits(value)
-    return read_any(value)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ...values.value import is_plain
+from ...values.bits import is_plain
 from .operations import Operation, tensors_in
 from .places import Places, Spot
 from .torch_internals import DispatchMode, schema_of, storage_key, without_overrides
