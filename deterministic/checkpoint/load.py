@@ -11,13 +11,14 @@ from typing import Any
 
 from ..errors import CheckpointError, ResumeMismatchError, cut, explain
 from ..scope.run import Run
+from ..values.fingerprint import fingerprint_if_any
 from ..values.stateful import is_stateful
 from . import container
 from .conditions import Mismatch, compare, complain, innermost_run, put_back, require_choice, require_same_place
 from .directory import file_of_rank, main_file, refusal, saved_steps, set_aside
 from .ranks import the_ranks, together, with_own_parts
 from .save import TrainingState
-from .stateful import fingerprint_if_any, first_difference, is_state, load, problems, state_of, trained
+from .stateful import first_difference, is_state, load, problems, state_of, trained
 
 _logger = logging.getLogger("deterministic.checkpoint")
 

@@ -9,7 +9,7 @@ import torch.distributed
 
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
 from ..ground.ranks import Ranks, current_ranks, process_group_exists
-from .stateful import fingerprint_if_any
+from ..values.fingerprint import fingerprint_if_any
 
 T = TypeVar("T")
 

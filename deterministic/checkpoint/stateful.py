@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from ..errors import NondeterminismWarning, explain, warn
 from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
-from ..values.fingerprint import fingerprint
+from ..values.fingerprint import fingerprint, fingerprint_if_any
 from ..values.stateful import is_stateful
 
 
@@ -172,13 +171,6 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def fingerprint_if_any(value: Any) -> str | None:
-    """Return the fingerprint of a value; None if something in it has none, as a class has."""
-    with suppress(TypeError, ValueError):
-        return fingerprint(value)
-    return None
 
 
 def first_difference(saved: Any, here: Any, path: str = "") -> str | None:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ..errors import DeterministicError, NondeterminismWarning, NotReproducibleError, ReplayWarning, cut, explain
 from ..scope.reproducible import reproducible
-from .check import difference
+from ..values.difference import difference
 from .loader import make_loader
 
 _Epochs: TypeAlias = list[list[Any]]

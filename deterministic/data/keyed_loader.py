@@ -245,7 +245,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         self._heed()
         with self._dataset_epoch.kept():
-            check_samples(self, self._order, self._epochs.next, samples)
+            check_samples(self, self.keying, self._look, self._order, self._epochs.next, samples)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from xxhash import xxh3_128_digest
@@ -64,6 +65,13 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
         False
     """
     return _Walk(layout).digest(obj).hex()
+
+
+def fingerprint_if_any(obj: object) -> str | None:
+    """Return the fingerprint; None if something in the object has none, as a class has, or contains itself."""
+    with suppress(TypeError, ValueError):
+        return fingerprint(obj)
+    return None
 
 
 class _Walk:
