@@ -29,15 +29,7 @@ def check_samples(
 ) -> None:
     """Make the first samples from `position` on twice, the second time from the last to the first, and compare them.
 
-    Of a stream the first batches of the epoch are made twice, by copies of it.
-
-    Args:
-        loader: The loader, whose dataset is asked.
-        keying: What keys its samples.
-        look: Returns an iterator from a position on, which costs no epoch.
-        order: The loader's.
-        position: Where to begin.
-        samples: How many samples.
+    Of a stream the first batches of the epoch are made twice, by copies of it: `look` iterates from a position on.
 
     Raises:
         NotReproducibleError: One differs.

@@ -13,7 +13,7 @@ from .bits import Unreadable
 from .kinds import Child, Node, layout_of, takers
 
 _DEEPEST = 100
-"""Values in values; to write one takes up to five of the thousand calls that Python allows."""
+"""Values in values; to write one takes up to six of the thousand calls that Python allows."""
 
 _LONGEST_KEY = 40
 _EXPECTED = (

@@ -1,8 +1,8 @@
 """What a trace says of a value: its type, and 64 bits.
 
 There are two hashes of tensors: one for the host, and one that a device computes without being waited for. Both are of
-the bits alone (`bits.integers`): dtype and shape are for the caller to record. Hashes of different
-algorithms are never comparable, so a trace says which it has.
+the bits alone (`bits.integers`): dtype and shape are for the caller to record. Hashes of different algorithms are never
+comparable, so a trace says which it has.
 """
 
 from __future__ import annotations
@@ -52,14 +52,8 @@ _NUMBERS = (bool, int, float, complex)
 _MASK = (1 << 64) - 1
 
 
-def _signed(number: int) -> int:
-    number &= _MASK
-    return number - (1 << 64) if number >> 63 else number
-
-
-_GOLDEN, _FIRST, _SECOND = (_signed(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-_FOR_LENGTH = _signed(0xD6E8FEB86659FD93)
-_FOR_PARTS = _signed(0xA0761D6478BD642F)
+_GOLDEN, _FIRST, _SECOND = (n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_FOR_LENGTH, _FOR_PARTS = (n - (1 << 64) for n in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 
 _weights: dict[torch.device, Tensor] = {}
 _lock = threading.Lock()
@@ -82,16 +76,12 @@ def hash_on_host(tensor: Tensor) -> int:
         return xxh3_64_intdigest(found)
     hashing = xxh3_64()
     with undispatched():
-        _update(hashing, tensor)
-    return hashing.intdigest()
-
-
-def _update(hashing: xxh3_64, tensor: Tensor) -> None:
-    """Hash the bits of a tensor; of one with several components a hash of each."""
-    if row_of_values(tensor) is not None:
-        return feed(tensor, hashing.update)
-    for part in _tensors(tensor):
-        hashing.update(hash_on_host(part).to_bytes(8, "little"))
+        if row_of_values(tensor) is not None:
+            feed(tensor, hashing.update)
+            return hashing.intdigest()
+        for part in _tensors(tensor):
+            hashing.update(hash_on_host(part).to_bytes(8, "little"))
+        return hashing.intdigest()
 
 
 def _tensors(tensor: Tensor) -> list[Tensor]:
@@ -132,7 +122,7 @@ def _hash(flat: Tensor) -> Tensor:
         flat = _mixed(_sums(flat, weights))
     words = _words(flat)
     total = (words * weights[: words.numel()]).sum()
-    return total.add_(_signed(length * _FOR_LENGTH))
+    return total.add_(_signed(length * _FOR_LENGTH & _MASK))
 
 
 def _sums(flat: Tensor, weights: Tensor) -> Tensor:
@@ -291,11 +281,9 @@ def is_number(value: Any) -> bool:
 
 def number_type(value: Any) -> str:
     """Return how a record calls the type of a number: "float", "int", "bool", "complex"; "text" for anything else."""
-    return (
-        type(value).__name__
-        if type(value) in _NUMBERS
-        else next((kind.__name__ for kind in _NUMBERS if isinstance(value, kind)), "text")
-    )
+    if type(value) in _NUMBERS:
+        return type(value).__name__
+    return next((kind.__name__ for kind in _NUMBERS if isinstance(value, kind)), "text")
 
 
 def number_bits(value: Any) -> int:
@@ -307,12 +295,16 @@ def number_bits(value: Any) -> int:
     return xxh3_64_intdigest(struct.pack("<dd", value.real, value.imag))
 
 
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
 def number_from(kind: str, bits: int) -> int | float | bool | None:
     """Return the number that `number_bits` was given; None where its bits do not tell it."""
     if kind == "bool":
         return bool(bits)
     if kind == "int":
-        return bits - (1 << 64) if bits >> 63 else bits
+        return _signed(bits)
     if kind == "float":
         value: float = struct.unpack("<d", bits.to_bytes(8, "little"))[0]
         return value

@@ -55,8 +55,6 @@ Taker = Callable[[Any], "Node | Child"]
 _ARRAYS = {np.ndarray, np.memmap, np.recarray, np.matrix}
 """Other subclasses may hold more than their values: a mask, a unit."""
 
-_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, type)
-
 
 def _text(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
@@ -155,11 +153,7 @@ def _tuple(values: tuple[Any, ...]) -> Node:
 
 
 def _object(value: object, attributes: Mapping[str, Any], *own: Node | Child) -> Node:
-    return Node("object", (_class(value), *own, *_named("attribute", attributes)))
-
-
-def _class(value: object) -> bytes:
-    return _text(type(value).__qualname__)
+    return Node("object", (_text(type(value).__qualname__), *own, *_named("attribute", attributes)))
 
 
 def _dataclass(value: Any) -> Node:
@@ -176,19 +170,22 @@ def fields_of(value: Any) -> dict[str, Any]:
 def _enum(member: enum.Enum) -> Node:
     # What the name of a combination of flags is depends on the version of Python.
     name = "" if isinstance(member, enum.Flag) else member.name
-    return Node("enum", (_class(member), _text(name), Child("attribute", "value", member.value)))
+    return Node("enum", (_text(type(member).__qualname__), _text(name), Child("attribute", "value", member.value)))
 
 
 def _partial(value: functools.partial[Any]) -> Node:
-    name = f"{getattr(value.func, '__module__', '')}.{getattr(value.func, '__qualname__', '')}"
-    owner = value.func.__self__ if isinstance(value.func, types.BuiltinFunctionType) else None
-    function: Node | Child = Child("attribute", "func", value.func)
+    function = value.func
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    owner = function.__self__ if isinstance(function, types.BuiltinFunctionType) else None
+    is_named = isinstance(function, (types.FunctionType, types.BuiltinFunctionType, type)) and "<" not in name
+    part: Node | Child = Child("attribute", "func", function)
     if not isinstance(owner, (type(None), type, types.ModuleType)):  # a method, bound to a value
-        function = Node("method", (_text(name), Child("attribute", "func.__self__", owner)))
-    elif isinstance(value.func, _FUNCTIONS) and "<" not in name:  # the name of a lambda says nothing
-        function = Node("function", (_text(name),))
-    arguments = Child("attribute", "args", value.args), Child("attribute", "keywords", value.keywords)
-    return Node("partial", (function, *arguments))
+        part = Node("method", (_text(name), Child("attribute", "func.__self__", owner)))
+    elif is_named:  # as a lambda is not
+        part = Node("function", (_text(name),))
+    return Node(
+        "partial", (part, Child("attribute", "args", value.args), Child("attribute", "keywords", value.keywords))
+    )
 
 
 def _state_dict(value: Any) -> Any:
@@ -220,10 +217,8 @@ def _plain(kind: str, write: Callable[[Any], bytes]) -> Taker:
 
 
 def _range(value: range | slice) -> Node:
-    return Node(type(value).__name__, [Child("attribute", name, getattr(value, name)) for name in _RANGE])
-
-
-_RANGE = ("start", "stop", "step")
+    names = ("start", "stop", "step")
+    return Node(type(value).__name__, [Child("attribute", name, getattr(value, name)) for name in names])
 
 
 def has_state(kind: type) -> bool:

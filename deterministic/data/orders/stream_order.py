@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ...errors import NondeterminismWarning, ResumeMismatchError, explain, warn
 from ...ground.ranks import Ranks, current_ranks
-from ...values.outline import outline
+from ...values.leaves import outline
 from ..samples.keying import LoaderSeed
 from ..samples.keys import epoch_key
 from .position import Position, Progress
