@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from deterministic import Checkpoint, load_checkpoint, save_checkpoint
 from deterministic.checkpoint import load
-from deterministic.checkpoint.stateful import fingerprint_if_any, first_difference, state_of
+from deterministic.checkpoint.stateful import first_difference, state_of
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
+from deterministic.values.fingerprint import fingerprint_if_any
 from deterministic.values.stateful import is_stateful
 
 from .written import Plain, assert_same_tensor
