@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import DeterministicError, ResumeMismatchError, explain
-from ..trace.recording.active import ACTIVE
+from ..trace.recording.seeding import ACTIVE
 from .orders.base import Epochs, Feed, Order, Progress
 from .samples.dataset_epoch import DatasetEpoch
 from .samples.isolation import Isolated

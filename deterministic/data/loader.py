@@ -14,8 +14,8 @@ from ..ground.config import OMITTED, Omitted
 from ..ground.launch import launched
 from ..ground.seeds import torch_seed, validate_seed
 from ..scope import stack
+from ..values.stateful import is_stateful
 from .keyed_loader import ReproducibleDataLoader
-from .orders.upstream import can_seek
 from .samples.keys import Keying, StreamState, draw_seed
 from .samples.worker import SeedWorkerThen, seed_worker
 
@@ -307,7 +307,7 @@ def _require_readable(dataset: object, samplers: list[str]) -> None:
 
 def _require_place(dataset: object) -> None:
     """Refuse a stream that cannot say where it is."""
-    if isinstance(dataset, IterableDataset) and not can_seek(dataset):
+    if isinstance(dataset, IterableDataset) and not is_stateful(dataset):
         raise TypeError(
             explain(
                 "this stream cannot say where it is",

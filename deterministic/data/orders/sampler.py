@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
-from ..samples.dataset_epoch import takes, tell_one, users_epoch
+from ...values.stateful import is_stateful, takes
+from ..samples.dataset_epoch import tell_one, users_epoch
 from ..samples.fetch import Fetch
 from ..samples.generators import GLOBAL, SamplerPass, generator_kinds, generator_states, restore_generators
 from ..samples.isolation import Isolated
 from ..samples.keys import Keying, epoch_key
 from .base import IndexOrder, Position, Progress, mismatch
-from .upstream import can_seek
 
 _PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed")
 """Samplers of these modules remember nothing: a pass depends on their generators, the global ones, the epoch, and on
@@ -298,7 +298,7 @@ class SamplerOrder(IndexOrder):
         return [one for one in self._parts() if isinstance(one, DistributedSampler)]
 
     def _stateful(self) -> Any:
-        return next((one for one in self._parts() if can_seek(one)), None)
+        return next((one for one in self._parts() if is_stateful(one)), None)
 
     def _own_state(self) -> Any:
         stateful = self._stateful()

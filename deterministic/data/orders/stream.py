@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from ...errors import NondeterminismWarning, ReplayWarning, explain, warn
 from ...ground.ranks import Ranks, current_ranks
-from ...values.outline import outline
+from ...values.leaves import outline
 from ..samples.keys import Keying, epoch_key
 from ..samples.torch_internals import unwrapped
 from .base import Feed, Order, Position, Progress, mismatch

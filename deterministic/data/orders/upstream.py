@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from ...values.leaves import leaves, light_copy, long_ones, merged
-from ..samples.dataset_epoch import DatasetEpoch, takes
+from ...values.stateful import is_stateful
+from ..samples.dataset_epoch import DatasetEpoch
 from .base import mismatch
 from .shown import shown
 
@@ -53,7 +54,7 @@ class Upstream:
     def __init__(self, dataset: Any, *, uses_state: bool) -> None:
         self.dataset = dataset
         self.uses_state = uses_state
-        self.can_seek = uses_state and can_seek(dataset)
+        self.can_seek = uses_state and is_stateful(dataset)
         self.has_given = False
         # What is told its epoch need not remember it, and may count whatever it likes.
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
@@ -99,7 +100,7 @@ class Upstream:
         if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
             self.put(place)  # it has begun anew in __iter__(); others take there what was loaded before
         if of_iterator is not None and self.uses_state:
-            if not can_seek(iterator):
+            if not is_stateful(iterator):
                 raise mismatch(
                     "the state says where the dataset's iterator was, and this one cannot be put there",
                     "with a state_dict()",
@@ -157,7 +158,7 @@ class Upstream:
     def place(self, iterator: Any, fetched: int, *, ended: bool) -> Place | None:
         """Return where it is after the samples made so far; None if it cannot say."""
         of_dataset = self.dataset.state_dict() if self.can_seek else None
-        has_own = self.uses_state and iterator is not self.dataset and can_seek(iterator)
+        has_own = self.uses_state and iterator is not self.dataset and is_stateful(iterator)
         of_iterator = iterator.state_dict() if has_own else None
         if of_dataset is None and of_iterator is None:
             return None
@@ -234,14 +235,6 @@ def _warn_of_more(dataset: object, before: Mapping[Any, bytes], here: Mapping[An
                 "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
             ),
         )
-
-
-def can_seek(dataset: Any) -> bool:
-    """Return whether it says where it is and can be put there: torchdata's Stateful protocol.
-
-    One whose methods want other arguments (litdata's and mosaicml-streaming's do) does not speak it.
-    """
-    return takes(dataset, "state_dict") and takes(dataset, "load_state_dict", None)
 
 
 def has_buffer(dataset: Any) -> bool:

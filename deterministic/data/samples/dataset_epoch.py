@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
 
-from ...ground.arguments import as_integer
+from ...ground.seeds import as_integer
+from ...values.stateful import takes
 from .isolation import Isolated
 from .keys import epoch_key, seed_generators
 
@@ -101,20 +101,6 @@ def users_epoch(told: Iterable[Any]) -> int | None:
             _note(one, None, shown)
             return shown
     return None
-
-
-def takes(value: Any, name: str, *arguments: Any) -> bool:
-    """Return whether it has a method that can be called with these arguments."""
-    method = getattr(value, name, None)
-    if not callable(method):
-        return False
-    try:
-        inspect.signature(method).bind(*arguments)
-    except TypeError:
-        return False
-    except ValueError:  # a built-in one that has no signature
-        return True
-    return True
 
 
 def _note(one: Any, epoch: int | None, shown: int | None) -> None:
