@@ -6,6 +6,8 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+from ..ground.tables import aligned
+
 STYLES = {"good": "green", "bad": "bold red", "": ""}
 """What a row is, and its colour on a terminal."""
 
@@ -50,12 +52,7 @@ def write_table(
     if is_rich(file):
         _draw(columns, rows, file, kinds or [""] * len(rows), title)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    if title:
-        file.write(f"{title}\n")
-    for row in (columns, *rows):
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        file.write(f"  {'  '.join(cells).rstrip()}\n")
+    file.writelines(f"{line}\n" for line in [*filter(None, [title]), *aligned([columns, *rows])])
 
 
 def _draw(

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             write_state(now, sys.stdout)
         return OK
-    from ..checkpoint.inside import inside
+    from ..checkpoint.load import inside, shown
     from ..errors import CheckpointError
 
     if not arguments.checkpoint.exists():
@@ -54,5 +54,5 @@ def run(arguments: argparse.Namespace) -> int:
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
-    sys.stdout.write(f"{json.dumps(found.as_json(), indent=2) if arguments.json else found}\n")
+    sys.stdout.write(f"{json.dumps(found, indent=2) if arguments.json else shown(found)}\n")
     return OK

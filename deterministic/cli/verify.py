@@ -83,13 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(task: ScriptTask, control: Control, folder: Path, arguments: argparse.Namespace) -> Report:
-    from ..verification.curves import Curves
-    from ..verification.isolated import Isolated, RunFailedError
+    from ..verification.isolated import IsolatedRuns
+    from ..verification.processes import RunFailedError
     from ..verification.report import Report
     from ..verification.verification import Verification
     from ._progress import progress
 
-    run = Isolated(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
+    run = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     try:
         with progress(arguments.runs, plain=arguments.show_output) as tell:
             verification = Verification(task.title, run, arguments.runs, folder, control, tell)
@@ -97,7 +97,7 @@ def _verify(task: ScriptTask, control: Control, folder: Path, arguments: argpars
             return verification.report()
     except RunFailedError as error:
         reasons = [line.removeprefix("  ") for line in str(error).splitlines()]
-        return Report(task.title, "could not tell", 0, 0, [], None, reasons, [], Curves())
+        return Report(task.title, "could not tell", 0, 0, [], None, reasons, [])
 
 
 def _refusal(arguments: argparse.Namespace) -> str | None:

@@ -10,7 +10,7 @@ from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
 from ..ground import snapshot
 from ..ground.config import Config, Level
 from ..ground.seeds import derive_seed
-from ..trace.recording.active import ACTIVE
+from ..trace.recording.seeding import ACTIVE
 from . import stack
 from .entry import ScopeEntry, ScopeSite
 from .interrupt import indivisible

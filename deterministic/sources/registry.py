@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -58,12 +58,12 @@ def describe() -> dict[str, dict[str, JSON]]:
         >>> describe()["torch.cudnn"]["deterministic"]
         False
     """
-    return _said_by(SOURCES)
+    return described()
 
 
 def in_effect() -> dict[str, Mapping[str, Any]]:
     """Return what bits depend on beside the states of generators: the versions and the hardware, every setting."""
-    return {"versions": versions(), "settings": _said_by(source for source in SOURCES if source.kind == "setting")}
+    return {"versions": versions(), "settings": described("setting")}
 
 
 def versions() -> dict[str, JSON]:
@@ -88,8 +88,9 @@ def versions() -> dict[str, JSON]:
     }
 
 
-def _said_by(sources: Iterable[Source]) -> dict[str, dict[str, JSON]]:
-    return {source.name: dict(source.describe(source.capture())) for source in sources}
+def described(kind: str | None = None) -> dict[str, dict[str, JSON]]:
+    """Return what the sources of a kind, "rng" or "setting", are at, by name; None for all of them."""
+    return {one.name: dict(one.describe(one.capture())) for one in SOURCES if kind in (None, one.kind)}
 
 
 def check_source(source: Source) -> None:

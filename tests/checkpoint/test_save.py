@@ -13,7 +13,7 @@ import torch
 
 from deterministic import Run, load_checkpoint, reproducible, save_checkpoint
 from deterministic.checkpoint import save
-from deterministic.checkpoint.generators import generator_states
+from deterministic.checkpoint.conditions import generator_states
 from deterministic.errors import CheckpointError, NondeterminismWarning, ResumeMismatchError
 
 from ..processes import run_python

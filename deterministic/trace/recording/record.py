@@ -17,8 +17,7 @@ from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
 from ..file.model import LEVELS, Level
 from ..file.store import TraceWriter
-from .generators import global_states
-from .recorder import Recorder
+from .recorder import Recorder, global_states
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,13 +36,7 @@ class Recording:
     """
 
     def __init__(
-        self,
-        path: StrPath,
-        level: Level,
-        *,
-        said: Mapping[str, Any] | None = None,
-        by_rank: bool = True,
-        **how: Any,
+        self, path: StrPath, level: Level, *, said: Mapping[str, Any] | None = None, by_rank: bool = True, **how: Any
     ) -> None:
         self.path = Path(path)
         self._level = level
@@ -65,9 +58,8 @@ class Recording:
             DeterministicError: The block is not entered.
         """
         if self._recorder is None:
-            raise DeterministicError(
-                explain("nothing is being recorded", (f"found: {self!r}, outside of its block",), "Enter it first.")
-            )
+            found = f"found: {self!r}, outside of its block"
+            raise DeterministicError(explain("nothing is being recorded", (found,), "Enter it first."))
         return self._recorder
 
     def observe(self, name: str, value: Any) -> None:
@@ -84,13 +76,9 @@ class Recording:
 
     def __enter__(self) -> Recording:
         if self._recorder is not None:
-            raise DeterministicError(
-                explain(
-                    "this trace is being recorded already",
-                    (f"found: {self!r}, entered twice",),
-                    "Use another record() with another path inside.",
-                )
-            )
+            found = f"found: {self!r}, entered twice"
+            remedy = "Use another record() with another path inside."
+            raise DeterministicError(explain("this trace is being recorded already", (found,), remedy))
         ranks = current_ranks()
         path = path_of_rank(self.path, ranks.rank) if self._by_rank and ranks.world_size > 1 else self.path
         self.header = {
@@ -102,13 +90,11 @@ class Recording:
             "generators": global_states(),
             **self._said,
         }
-        writer = TraceWriter(path, self.header).__enter__()
-        try:
+        with ExitStack() as undo:
+            writer = undo.enter_context(TraceWriter(path, self.header))
             recorder = Recorder(writer, self._level, **self._how)
             recorder.start()
-        except BaseException:
-            writer.__exit__()
-            raise
+            undo.pop_all()
         self._writer, self._recorder = writer, recorder
         return self
 
@@ -140,9 +126,8 @@ class Recording:
         kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
         if any(is_kind(function) for is_kind in kinds):
             found = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
-            raise TypeError(
-                explain("a call of this function computes nothing yet", (found,), "Use `with record(...)` in its body.")
-            )
+            remedy = "Use `with record(...)` in its body."
+            raise TypeError(explain("a call of this function computes nothing yet", (found,), remedy))
 
         @wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
