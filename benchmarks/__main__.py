@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deterministic.ground.versions import versions
+from deterministic.sources.registry import versions
 
 from . import checkpoints, command_line, fingerprints, loaders, memory, resume, scopes, startup, traces
 from .timing import Timing, fresh_processes, interleaved

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .checkpoint import load_checkpoint as load_checkpoint
     from .checkpoint import save_checkpoint as save_checkpoint
     from .data.loader import make_loader as make_loader
-    from .data.samples.sample import sample_rng as sample_rng
+    from .data.samples.keys import sample_rng as sample_rng
     from .data.samples.worker import seed_worker as seed_worker
     from .ground.seeds import derive_seed as derive_seed
     from .ground.seeds import spawn_seeds as spawn_seeds
@@ -70,7 +70,7 @@ _HOMES = {
     "record": ".trace.recording.record",
     "register_source": ".sources.registry",
     "reproducible": ".scope.reproducible",
-    "sample_rng": ".data.samples.sample",
+    "sample_rng": ".data.samples.keys",
     "save_checkpoint": ".checkpoint",
     "seed_everything": ".scope.reproducible",
     "seed_worker": ".data.samples.worker",

@@ -133,11 +133,9 @@ def warn(category: type[Warning], text: str) -> None:
 
 
 def annotate(error: BaseException, note: str) -> None:
-    """Add a note to an error, once; Python 3.10 has no notes, so there an error that is a text alone gets a longer one.
+    """Add a note to somebody else's error, once.
 
-    Args:
-        error: Somebody else's, on its way to the user.
-        note: What they can do with it.
+    Python 3.10 has no notes: there an error that is a text alone gets a longer one.
     """
     if sys.version_info >= (3, 11):
         if note not in getattr(error, "__notes__", ()):
@@ -153,12 +151,7 @@ def users_line() -> str:
 
 
 def place(filename: str, line: int) -> str:
-    """Return a line as its reader finds it: "file.py:12", or in a notebook "Cell In[3]:12".
-
-    Args:
-        filename: What the code says; for a cell a name that nobody has seen.
-        line: Which line.
-    """
+    """Return a line as its reader finds it: "file.py:12", or in a notebook "Cell In[3]:12"."""
     return f"{cell(filename) or filename}:{line}"
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .data.conformance import check_dataset, check_sampler, check_stream
-from .sources.conformance import check_source
+from .sources.registry import check_source
 
 __all__ = ["check_dataset", "check_sampler", "check_source", "check_stream"]

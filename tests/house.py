@@ -35,7 +35,7 @@ LEVELS: dict[str, int] = {
 """The level of each module and package; an import points to the same level or a lower one."""
 
 COMMON_SOURCES = {"base"}
-SOURCES_OF_SOURCES = {"", "registry", "conformance"}
+SOURCES_OF_SOURCES = {"", "registry"}
 LONGEST_FILE = 400
 
 

@@ -16,7 +16,7 @@ from deterministic.errors import ScopeOrderWarning
 from deterministic.ground import snapshot
 from deterministic.ground.config import OMITTED
 from deterministic.scope import interrupt, stack
-from deterministic.scope.entry import Entry
+from deterministic.scope.entry import ScopeEntry
 from deterministic.scope.request import Scope
 from deterministic.sources import ALGORITHMS, SOURCES
 
@@ -57,7 +57,7 @@ class Opened:
         self.request, self.line = request, line
         self.driver: Any = None
         self.world: Any = None
-        self.entry: Entry | None = None
+        self.entry: ScopeEntry | None = None
         self.part: list[World] = []
         self.runs = False
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from deterministic.scope.entry import Part, SuspendedParts
+from deterministic.scope.entry import SuspendedPart, SuspendedParts
 
 
 def test_a_part_is_known_until_it_is_back_or_nobody_can_put_it_back() -> None:
     parts = SuspendedParts()
-    first, second = Part([], {}), Part([], {})
+    first, second = SuspendedPart([], {}), SuspendedPart([], {})
     parts.add(first)
     parts.add(second)
     assert set(parts) == {first, second}
@@ -19,7 +19,7 @@ def test_a_part_is_known_until_it_is_back_or_nobody_can_put_it_back() -> None:
 
 def test_a_part_may_be_collected_while_somebody_looks_through_them() -> None:
     parts = SuspendedParts()
-    held = [Part([], {}) for _ in range(4)]
+    held = [SuspendedPart([], {}) for _ in range(4)]
     for part in held:
         parts.add(part)
     del part

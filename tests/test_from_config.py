@@ -169,7 +169,7 @@ def test_overrides_win() -> None:
     assert asked({}, seed=5) == (5, False, True)
     assert asked({}, deterministic="warn") == (None, "warn", True)
     assert asked({"seed": 3}, enabled=False) == (3, False, False)
-    assert reproducible.from_config({"seed": 3}, num_threads=1)._config().num_threads == 1
+    assert reproducible.from_config({"seed": 3}, num_threads=1).config().num_threads == 1
 
 
 def test_an_override_that_enables_wins_over_a_config_without_our_keys() -> None:

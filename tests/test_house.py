@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,9 @@ def test_a_heavy_import_is_noticed() -> None:
         ("deterministic.errors", "def f():\n    from deterministic.scope.run import Run"),
         ("deterministic.errors", "import numpy"),
         ("deterministic.ground.seeds", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch.nn"),
-        ("deterministic.ground.snapshot", "from ..sources.base import Flag"),
-        ("deterministic.sources.cudnn", "from ..scope.stack import enter"),
-        ("deterministic.sources.cudnn", "from ..cli import main"),
+        ("deterministic.ground.snapshot", "from ..sources.base import digest"),
+        ("deterministic.sources.inductor", "from ..scope.stack import enter"),
+        ("deterministic.sources.inductor", "from ..cli import main"),
         ("deterministic.trace.file.store", "from ..recording.record import record"),
         ("deterministic.trace.recording.record", "from ..comparing import diff"),
         ("deterministic.scope.run", "from ..cli import main"),
@@ -146,8 +147,8 @@ def test_an_upward_import_is_noticed(module: str, text: str) -> None:
     [
         ("deterministic.errors", "import sys\nfrom __future__ import annotations"),
         ("deterministic.ground.seeds", "from ..errors import explain"),
-        ("deterministic.ground.versions", "def versions():\n    import torch"),
-        ("deterministic.sources.cudnn", "from ..ground.config import Config\nfrom .base import Flag"),
+        ("deterministic.ground.ranks", "def ranks():\n    import torch"),
+        ("deterministic.sources.inductor", "from ..ground.config import Config\nfrom .base import digest"),
         ("deterministic.cli._demo.runs", "from ... import describe\nfrom ...ground.seeds import derive_seed"),
         ("deterministic.scope.reproducible", "from . import stack"),
         ("deterministic.trace.comparing.diff", "from ..recording.log import Log"),
@@ -160,16 +161,16 @@ def test_a_downward_import_is_none(module: str, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "from .mkldnn import Mkldnn",
-        "from . import mkldnn",
+        "from .settings import Mkldnn",
+        "from . import settings",
         "from . import SOURCES",
         "from ..sources.registry import register_source",
-        "import deterministic.sources.mkldnn",
-        "def f():\n    from .conformance import check_source",
+        "import deterministic.sources.settings",
+        "def f():\n    from .registry import check_source",
     ],
 )
 def test_a_source_that_imports_another_is_noticed(text: str) -> None:
-    assert len(house.sibling_imports("deterministic.sources.cudnn", text, LIBRARY)) == 1
+    assert len(house.sibling_imports("deterministic.sources.inductor", text, LIBRARY)) == 1
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_source_that_imports_another_is_noticed(text: str) -> None:
 def test_what_stands_on_the_sources_may_import_them(module: str) -> None:
     prefix = "." if module.startswith("deterministic.sources") else "..sources."
     assert house.sibling_imports(module, f"from {prefix}base import Source", LIBRARY) == []
-    assert house.sibling_imports(module, "import deterministic.sources.mkldnn", LIBRARY) == []
+    assert house.sibling_imports(module, "import deterministic.sources.settings", LIBRARY) == []
 
 
 @pytest.mark.parametrize(("names", "broken"), [('["a", "b"]', 0), ('["b", "a"]', 1), ('["a", "a"]', 1)])
@@ -257,3 +258,9 @@ def test_the_rules_see_every_file() -> None:
     assert {"deterministic", "deterministic.scope.run", "deterministic.sources.base"} <= LIBRARY.keys()
     assert {"deterministic/scope/run.py", "tests/test_house.py", "tests/sources/test_settings.py"} <= FILES.keys()
     assert sys.modules["deterministic"] is deterministic
+
+
+def test_what_the_reference_names_is_there() -> None:
+    names = re.findall(r"^\.\. auto[a-z]+:: ([\w.]+)", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
+    assert "deterministic.sources.base.Source" in names
+    run_python(f"import pkgutil\nfor name in {names}: pkgutil.resolve_name(name)")

@@ -99,7 +99,7 @@ def test_another_thread_may_import_it(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "first", ["torch", "deterministic.sources", "deterministic.scope.moments", "deterministic.testing"]
+    "first", ["torch", "deterministic.sources", "deterministic.sources.settings", "deterministic.testing"]
 )
 def test_whichever_is_imported_first_the_sources_are_complete(first: str) -> None:
     code = (

@@ -23,10 +23,10 @@ NOT_ON_A_CLASS = {
     "_local_tensor": "DTensor's, asked for by hasattr",
     "_ragged_idx": "of each jagged tensor, tests/checkpoint/test_tensors",
     "_rcvd_idx": "of each iterator of a loader's, data/torch_internals",
-    "_schema": "of each operator, asked for by hasattr where the first is seen",
+    "_sequence_nr": "of each node of autograd's",
 }
 TOLD_ELSEWHERE = {
-    "torch._C._get_tracing_state": "scope.moments, a moment at which nothing was touched yet",
+    "torch._C._get_tracing_state": "scope.refusals, a moment at which nothing was touched yet",
     "torch.utils.data": "data/torch_internals, when loaders are imported",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .checkpoint import Checkpoint
-from .save import load_checkpoint, save_checkpoint
+from .load import load_checkpoint
+from .save import save_checkpoint
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]

@@ -8,23 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import CheckpointError, explain, users_line
-from ..ground.seeds import as_integer
-from .arguments import check_choice, counts, out_of_range, require_stateful, warn_of_parameters
-from .conditions import ON_MISMATCH
-from .directory import directory_of, main_file, saved_steps, sweep
-from .generators import innermost_run, put_back
-from .lock import DirectoryLock
+from ..errors import CheckpointError, cut, explain, users_line
+from ..ground.arguments import as_integer
+from .conditions import Mismatch, conditions, generator_states, innermost_run, put_back, require_choice
+from .directory import DirectoryLock, directory_of, main_file, refusal, saved_steps, sweep
+from .load import resume
 from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
-from .resume import Resumed, resume
-from .save import Mismatch
-from .store import Moment, store
+from .save import TrainingState, save_state
+from .stateful import require_stateful, states_of, warn_of_parameters
 
 _logger = logging.getLogger("deterministic.checkpoint")
-
-_RESUME = ("auto", "never", "must")
-_ON_DAMAGE = ("raise", "previous")
 
 
 class Checkpoint:
@@ -95,23 +89,23 @@ class Checkpoint:
         resume: Literal["auto", "never", "must"] = "auto",
         **stateful: Any,
     ) -> None:
-        check_choice("on_mismatch", on_mismatch, ON_MISMATCH)
-        check_choice("on_damage", on_damage, _ON_DAMAGE)
-        check_choice("resume", resume, _RESUME)
-        self._every, self._keep, self._keep_every = counts(every=every, keep=keep, keep_every=keep_every)
+        require_choice("on_mismatch", on_mismatch)
+        require_choice("on_damage", on_damage, ("raise", "previous"))
+        require_choice("resume", resume, ("auto", "never", "must"))
+        self._every, self._keep = _count("every", every), _count("keep", keep)
+        self._keep_every = _count("keep_every", keep_every)
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
-            raise ValueError(out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds"))
+            raise _out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds")
         self._every_seconds = every_seconds
         require_stateful(stateful)
         self._stateful = stateful
         self._run = innermost_run()
-        self._ranks = the_ranks().world_size
         self.values: dict[str, Any] = {}
         self.steps = 0
         self.epoch = 0
         self._is_in_epoch = False
         self._is_due = False
-        self._pending: Resumed | None = None
+        self._pending: TrainingState | None = None
         self._saved_at = time.monotonic()
         warn_of_buckets(stateful)
         warn_of_parameters(stateful)
@@ -144,7 +138,7 @@ class Checkpoint:
         """
         number = as_integer(count)
         if number is None or number < 0:
-            raise ValueError(out_of_range("count", count, "0, 1, 2, ... epochs"))
+            raise _out_of_range("count", count, "0, 1, 2, ... epochs")
         if self.epoch >= number:
             _logger.info("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
         while self.epoch < number:
@@ -157,7 +151,7 @@ class Checkpoint:
             finally:
                 self._is_in_epoch = False
             self._put_back()  # if no loader was asked
-            self._loops.end_epoch()
+            self._loops.step(is_in_epoch=False)
             self.epoch += 1
             if self._is_due or self.epoch == number:
                 self._store([])
@@ -197,12 +191,10 @@ class Checkpoint:
         elif self._is_in_epoch or loops:
             self._is_due = True
         else:
-            raise CheckpointError(
-                explain(
-                    "a training that is saved here could not be continued from here",
-                    ("found: no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",),
-                    "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
-                )
+            raise refusal(
+                "a training that is saved here could not be continued from here",
+                "no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",
+                "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
             )
 
     def close(self) -> None:
@@ -220,16 +212,15 @@ class Checkpoint:
                 )
             )
         if innermost_run() is not self._run:
-            raise CheckpointError(
-                explain(
-                    "the state of the generators outside of an inner scope cannot be saved inside of it",
-                    ("found: another reproducible() scope is open than where the Checkpoint was made",),
-                    "Save before it or after it.",
-                )
+            raise refusal(
+                "the state of the generators outside of an inner scope cannot be saved inside of it",
+                "another reproducible() scope is open than where the Checkpoint was made",
+                "Save before it or after it.",
             )
         self._loops.leave()
-        moment = Moment(self.steps, self.epoch, loaders, self._stateful, self.values, self._run)
-        store(self.directory, moment, keep=self._keep, keep_every=self._keep_every)
+        generators, objects = generator_states(self._run), states_of(self._stateful)
+        state = TrainingState(conditions(), generators, objects, self.values, self.steps, self.epoch, loaders)
+        save_state(self.directory, state, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
         self._saved_at = time.monotonic()
         _logger.info("saved step %d in %s", self.steps, self.directory)
@@ -243,23 +234,20 @@ class Checkpoint:
     def _resume(self, wanted: str, on_mismatch: Mismatch, on_damage: str) -> None:
         steps = gather(saved_steps(self.directory))[0]
         if bool(steps) != (wanted == "must") and wanted != "auto":
-            there = f"checkpoints up to step {steps[-1]}" if steps else "no checkpoint"
-            raise CheckpointError(
-                explain(
-                    f"{self.directory} is not as resume={wanted!r} wants it",
-                    (f"found: {there}",),
-                    'Take another directory, or resume="auto".',
-                )
+            raise refusal(
+                f"{self.directory} is not as resume={wanted!r} wants it",
+                f"checkpoints up to step {steps[-1]}" if steps else "no checkpoint",
+                'Take another directory, or resume="auto".',
             )
         if steps:
             self._loops.require_none_begun()
-        found = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
-        if found is None:
+        saved = resume(self.directory, steps, self._stateful, self._run, on_mismatch, on_damage)
+        if saved is None:
             return
         # Only what is put back again later: all of it would take as much memory as the training.
-        self._pending = found._replace(objects={name: found.objects[name] for name in self._loops.names})
-        self.steps, self.epoch = found.steps, found.epoch
-        self.values.update(found.values)
+        self._pending = saved._replace(objects={name: saved.objects[name] for name in self._loops.names})
+        self.steps, self.epoch = saved.steps, saved.epoch
+        self.values.update(saved.values)
         _logger.info("resumed at step %d from %s", self.steps, main_file(self.directory, self.steps))
 
     def _about_to_fetch(self, name: str) -> None:
@@ -275,5 +263,17 @@ class Checkpoint:
             put_back(pending.generators, self._run)
 
     def _is_time(self, seconds: float) -> bool:
-        is_time = time.monotonic() - self._saved_at >= seconds
-        return gather(is_time)[0] if self._ranks > 1 else is_time
+        return gather(time.monotonic() - self._saved_at >= seconds)[0]
+
+
+def _count(name: str, value: object) -> int | None:
+    """Return an argument that is a number from 1 on, or None; raise ValueError for any other."""
+    number = as_integer(value)
+    if value is not None and (number is None or number < 1):
+        raise _out_of_range(name, value, "1, 2, 3, ... or None")
+    return number
+
+
+def _out_of_range(name: str, value: object, expected: str) -> ValueError:
+    values = (f"found: {cut(value)}", f"expected: {expected}")
+    return ValueError(explain(f"{name}= is out of range", values, "Pass such a number."))

@@ -1,44 +1,92 @@
-"""What a run's bits depend on beside its state: compared when it is resumed, and never overwritten."""
+"""What a run's bits depend on beside its objects: generators, which are put back, and conditions, which are compared.
+
+Conditions (versions, hardware, settings, ranks, the seed) are never overwritten.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
+from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ..ground import snapshot
 from ..ground.ranks import current_ranks
-from ..ground.versions import versions
+from ..ground.source import RngSource
 from ..scope import stack
+from ..scope.run import Run, decoded
 from ..sources import SOURCES
+from ..sources.registry import in_effect
 
-ON_MISMATCH = ("raise", "warn")
+Mismatch: TypeAlias = Literal["raise", "warn"]
 
 _NO_MATTER = {"python", "num_threads"}
 """Versions that are not compared: Python's own arithmetic is the same in all, and threads are a setting as well."""
 
 
+def require_choice(name: str, value: object, choices: tuple[str, ...] = ("raise", "warn")) -> None:
+    """Raise ValueError if an argument is none of its choices, which are those of `on_mismatch` if none are given."""
+    if value not in choices:
+        values = (f"found: {cut(value)}", f"expected: {choices}")
+        raise ValueError(explain(f"{name}= is none of its choices", values, "Pass one of them."))
+
+
+def innermost_run() -> Run | None:
+    """Return the run of the innermost open scope, None if no scope is open."""
+    entry = stack.innermost()
+    run: Run | None = None if entry is None else entry.run
+    return run
+
+
+def generator_states(run: Run | None) -> dict[str, Any]:
+    """Return the state of every generator: of a run, with its streams, or with none, of the process."""
+    if run is not None:
+        return {"run": run.state_dict()}
+    return {"process": {source.name: source.encode(source.capture()) for source in _generators()}}
+
+
+def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
+    """Raise ResumeMismatchError if they were saved in a scope and there is none here, or do not fit; moves none."""
+    if (run is not None) != ("run" in saved):
+        words = ("outside of reproducible()", "inside of reproducible()")
+        raise ResumeMismatchError(
+            explain(
+                "the generators were saved in another place",
+                (f"saved: {words['run' in saved]}", f"here: {words[run is not None]}"),
+                "Load it as it was saved: inside `with reproducible(...)`, or outside.",
+            )
+        )
+    if run is not None:
+        decoded(run, saved["run"])
+    else:
+        snapshot.decode(saved["process"], _generators())
+
+
+def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
+    """Put every generator where `generator_states` found it.
+
+    Raises:
+        ResumeMismatchError: The states do not fit this process.
+    """
+    if run is not None:
+        run.load_state_dict(saved["run"])
+    else:
+        snapshot.move(snapshot.decode(saved["process"], _generators()))
+
+
+def _generators() -> list[RngSource]:
+    return [source for source in SOURCES if source.kind == "rng" and isinstance(source, RngSource)]
+
+
 def conditions() -> dict[str, Any]:
     """Return the versions, hardware, settings, ranks and the seed that are in effect now, as JSON."""
-    entry = stack.innermost()
+    entry, now = stack.innermost(), in_effect()
     return {
         "seed": None if entry is None else entry.config.common_seed,  # each rank may have one of its own
         "deterministic": None if entry is None else entry.config.deterministic,
         "world_size": current_ranks().world_size,
-        "versions": {name: value for name, value in versions().items() if name not in _NO_MATTER},
-        "settings": {
-            source.name: dict(source.describe(source.capture())) for source in SOURCES if source.kind == "setting"
-        },
+        "versions": {name: value for name, value in now["versions"].items() if name not in _NO_MATTER},
+        "settings": now["settings"],
     }
-
-
-def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return what differs, one line each, with both values."""
-    one, other = dict(_flat(saved)), dict(_flat(here))
-    return [
-        f"{name}: saved {one.get(name)!r}, here {other.get(name)!r}"
-        for name in dict.fromkeys([*one, *other])
-        if one.get(name) != other.get(name)
-    ]
 
 
 def compare(path: object, saved: Mapping[str, Any], on_mismatch: str) -> None:
@@ -47,15 +95,25 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str) -> None:
     Raises:
         ResumeMismatchError: Something differs, and `on_mismatch` is "raise".
     """
-    found = differences(saved, conditions())
-    if not found:
-        return
-    text = explain(
-        f"{path} was saved under other conditions, under which the bits may differ",
-        tuple(found),
-        "Resume under the same ones: versions, hardware, number of threads, flags. To go on all the same, and not "
-        'bit for bit: on_mismatch="warn".',
+    before, here = dict(_flat(saved)), dict(_flat(conditions()))
+    differences = tuple(
+        f"{name}: saved {before.get(name)!r}, here {here.get(name)!r}"
+        for name in dict.fromkeys([*before, *here])
+        if before.get(name) != here.get(name)
     )
+    if differences:
+        complain(
+            on_mismatch,
+            f"{path} was saved under other conditions, under which the bits may differ",
+            differences,
+            "Resume under the same ones: versions, hardware, number of threads, flags. To go on all the same, and not "
+            'bit for bit: on_mismatch="warn".',
+        )
+
+
+def complain(on_mismatch: str, differs: str, values: tuple[str, ...], remedy: str) -> None:
+    """Raise ResumeMismatchError, or warn if that is asked for."""
+    text = explain(differs, values, remedy)
     if on_mismatch == "raise":
         raise ResumeMismatchError(text)
     warn(NondeterminismWarning, text)

@@ -6,7 +6,9 @@
     data                  the parts, one after the other
 
 So every tool that reads safetensors finds the tensors. The first of the texts is the checksum: xxh3, 128 bits, of the
-whole file with zeros in that place. The package safetensors is not used: it knows no checksum.
+whole file with zeros in that place. The others are JSON: a head that can be read alone, and the values, in which the
+tensors are parts. The package safetensors is not used: it knows no checksum, and takes no part piece by piece, as one
+comes from a device.
 """
 
 from __future__ import annotations
@@ -14,14 +16,22 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
+from torch import Tensor
 from xxhash import xxh3_128
 
 from ..errors import CheckpointError, explain
-from ..values.bits import undispatched
+from ..values.bits import feed, undispatched
+from .directory import refusal, replacing
+from .tensors import LoadedTensors, StoredTensors
+from .values import ValueEncoder, decode
+
+FORMAT = "deterministic checkpoint 1"
 
 PIECE = 1 << 24
 """Bytes that are read at once."""
@@ -29,174 +39,185 @@ PIECE = 1 << 24
 HEADER_LIMIT = 10**8
 """Bytes of a header: as many as safetensors allows."""
 
-_BEFORE_CHECKSUM = '{"__metadata__":{"checksum":"'
-_CHECKSUM_AT = 8 + len(_BEFORE_CHECKSUM)
-_NO_CHECKSUM = "0" * 32
+_BEFORE_CHECKSUM = b'{"__metadata__":{"checksum":"'
+_NO_CHECKSUM = b"0" * 32
+_CHECKSUM = slice(len(_BEFORE_CHECKSUM), len(_BEFORE_CHECKSUM + _NO_CHECKSUM))
 _LENGTH = struct.Struct("<Q")
 
 
-class Part(NamedTuple):
-    """What stands in the data.
+class Content(NamedTuple):
+    """What a file contains; no values if only the head was read, and how many bytes each of its parts has."""
 
-    Attributes:
-        name: Unique in the file.
-        dtype: As safetensors calls it, "F32".
-        shape: Its product, times the size of the dtype, is `nbytes`.
-        nbytes: How many bytes.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-
-
-class Found(NamedTuple):
-    """What a file contains.
-
-    Attributes:
-        texts: By name.
-        parts: In their order.
-        data: The bytes of each part, by name; empty if they were not asked for.
-        checksum: Of the whole file, 32 hexadecimal digits.
-    """
-
-    texts: Mapping[str, str]
-    parts: Sequence[Part]
-    data: Mapping[str, torch.Tensor]
+    head: Mapping[str, Any]
+    values: Mapping[str, Any]
     checksum: str
+    sizes: Mapping[str, int]
 
 
-def write(
-    file: BinaryIO,
-    texts: Mapping[str, str],
-    parts: Sequence[Part],
-    feed: Callable[[Part, Callable[[Any], None]], None],
-) -> str:
-    """Write a file from its beginning.
-
-    Args:
-        file: Open for writing, seekable.
-        texts: By name.
-        parts: In the order in which they shall stand.
-        feed: Called for each part, with what takes its bytes piece by piece.
-
-    Returns:
-        The checksum.
+def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Write a file, which is there as a whole or not at all, and return its checksum: a head of JSON, and any values.
 
     Raises:
-        ValueError: The header would be too long.
-        OSError: The operating system refuses.
+        CheckpointError: A value cannot be stored, and its path and its class are named; there is too much beside the
+            tensors; or the operating system refuses.
     """
-    header: dict[str, Any] = {"__metadata__": {"checksum": _NO_CHECKSUM, **texts}}
+    tensors = StoredTensors()
+    encoder = ValueEncoder(tensors)
+    encoded = {name: encoder.encode(value, name) for name, value in values.items()}
+    parts = tensors.parts()
+    texts = {
+        "checksum": _NO_CHECKSUM.decode(),
+        "format": FORMAT,
+        "head": json.dumps(head),
+        "storages": json.dumps([[part.name, part.start] for part in parts]),
+        "values": json.dumps(encoded, allow_nan=False),
+    }
+    # The widest dtypes first: so each is aligned, as safetensors' readers want.
+    parts.sort(key=lambda part: part.memory.nbytes // max(1, prod(part.shape)), reverse=True)
+    header: dict[str, Any] = {"__metadata__": texts}
     end = 0
     for part in parts:
-        start, end = end, end + part.nbytes
-        header[part.name] = {"dtype": part.dtype, "shape": list(part.shape), "data_offsets": [start, end]}
+        start, end = end, end + part.memory.nbytes
+        header[part.name] = {"dtype": part.dtype, "shape": part.shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
     if len(text) > HEADER_LIMIT:
-        raise ValueError(f"{len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be")
-    head = _LENGTH.pack(len(text)) + text
-    file.write(head)
-    hashing = xxh3_128(head)
+        raise refusal(
+            f"the checkpoint {path} cannot hold this",
+            f"{len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be",
+            "Keep large data in tensors or arrays, not in lists or texts.",
+        )
+    with replacing(path) as file:
+        return write_pieces(file, text, [part.memory for part in parts])
+
+
+def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> str:
+    """Write all of a file, its checksum last, and return that."""
+    hashing = xxh3_128()
 
     def take(piece: Any) -> None:
         hashing.update(piece)
         file.write(piece)
 
-    for part in parts:
-        feed(part, take)
-    file.seek(_CHECKSUM_AT)
+    take(_LENGTH.pack(len(header)) + header)
+    for memory in memories:
+        feed(memory, take)
+    file.seek(_LENGTH.size + _CHECKSUM.start)
     file.write(hashing.hexdigest().encode("ascii"))
     return hashing.hexdigest()
 
 
-def read(path: str | os.PathLike[str], *, with_data: bool) -> Found:
-    """Read a file and check it, in one pass; nothing is returned before the checksum is.
+def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
+    """Read a file in one pass; nothing is made of it before its checksum is found right.
 
-    Args:
-        path: Of a regular file; a pipe or a device is refused.
-        with_data: Whether to keep the bytes of the parts, else `PIECE` bytes of memory suffice.
+    Without values no tensor is made, and `PIECE` bytes of memory suffice.
 
     Raises:
-        CheckpointError: It cannot be read, is no checkpoint, or is damaged.
+        CheckpointError: It cannot be read, is no checkpoint, is damaged, or a newer version wrote it.
     """
     try:
         # A pipe is opened without waiting for somebody to write into it, and then refused.
         no_wait = getattr(os, "O_NONBLOCK", 0)
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file, undispatched():
-            return _read(file, path, with_data)
+            texts, sizes, data, checksum = _read(file, path, with_values)
+        return Content(*_decoded(path, texts, data if with_values else None), checksum, sizes)
     except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's for a lack of memory
-        raise CheckpointError(
-            explain(
-                f"the checkpoint {os.fspath(path)} cannot be read",
-                (f"found: {getattr(error, 'strerror', None) or error}",),
-                "Pass the path of a file that save_checkpoint or Checkpoint wrote.",
-            )
+        raise refusal(
+            f"the checkpoint {os.fspath(path)} cannot be read",
+            getattr(error, "strerror", None) or error,
+            "Pass the path of a file that save_checkpoint or Checkpoint wrote.",
         ) from error
 
 
-def _read(file: BinaryIO, path: Any, with_data: bool) -> Found:
+def _decoded(
+    path: Any, texts: Mapping[str, str], data: Mapping[str, Tensor] | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the head and the values that a file's texts say; without data there are no values."""
+    if texts.get("format") != FORMAT:
+        raise CheckpointError(
+            explain(
+                f"{os.fspath(path)} is in a format that this version does not read",
+                (f"found: {texts.get('format', '')!r}", f"expected: {FORMAT!r}"),
+                "Read it with the version that wrote it, or a later one.",
+            )
+        )
+    try:
+        head = json.loads(texts["head"])
+        values = {} if data is None else json.loads(texts["values"])
+        if not isinstance(head, dict) or not isinstance(values, dict):
+            raise ValueError("a head or values that are no mapping")
+        tensors = LoadedTensors([] if data is None else json.loads(texts["storages"]), data or {})
+        return head, {name: decode(value, tensors) for name, value in values.items()}
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, LookupError, TypeError, OverflowError, RuntimeError) as error:
+        raise refusal(
+            f"the checkpoint {os.fspath(path)} holds what no version has written",
+            f"{type(error).__name__}: {error}",
+            "Its checksum is right, so it was made by hand, or this is a fault of the library: report it then.",
+        ) from error
+
+
+def _read(
+    file: BinaryIO, path: Any, with_data: bool
+) -> tuple[Mapping[str, str], Mapping[str, int], Mapping[str, Tensor], str]:
+    """Return a file's texts, the size of each part, its bytes if they are asked for, and the checksum, found right."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(_LENGTH.size)
     length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
     if not len(_BEFORE_CHECKSUM) < length <= min(HEADER_LIMIT, size - _LENGTH.size):
         raise _foreign(path, f"{size:,} bytes with no header")
     text = file.read(length)
-    if not text.startswith(_BEFORE_CHECKSUM.encode("ascii")):
+    if not text.startswith(_BEFORE_CHECKSUM):
         raise _foreign(path, f"a file that begins with {text[:20]!r}")
-    place = _CHECKSUM_AT - _LENGTH.size
-    checksum = text[place : place + len(_NO_CHECKSUM)]
-    hashing = xxh3_128(head + text[:place] + _NO_CHECKSUM.encode("ascii") + text[place + len(checksum) :])
+    hashing = xxh3_128(head + _BEFORE_CHECKSUM + _NO_CHECKSUM + text[_CHECKSUM.stop :])
     try:
-        texts, parts = _parse(text, size - _LENGTH.size - length)
+        texts, sizes = _parse(text, size - _LENGTH.size - length)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, f"a header that is wrong: {error}") from error
     data = {}
-    scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
-    for part in parts:
+    scratch = torch.empty(0 if with_data else min(PIECE, size), dtype=torch.uint8, device="cpu")
+    for name, nbytes in sizes.items():
         if with_data:
-            scratch = data[part.name] = torch.empty(part.nbytes, dtype=torch.uint8, device="cpu")
-        elif not len(scratch):
-            scratch = torch.empty(PIECE, dtype=torch.uint8, device="cpu")
-        _fill(file, scratch, part.nbytes, hashing, path, keep=with_data)
-    if hashing.hexdigest().encode("ascii") != checksum:
-        raise _damaged(path, f"bytes with the checksum {hashing.hexdigest()}, and {checksum!r} in the header")
-    return Found(texts, parts, data, hashing.hexdigest())
+            scratch = data[name] = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
+        _fill(file, scratch, nbytes, hashing, path)
+    if hashing.hexdigest().encode("ascii") != text[_CHECKSUM]:
+        raise _damaged(path, f"bytes with the checksum {hashing.hexdigest()}, and {text[_CHECKSUM]!r} in the header")
+    return texts, sizes, data, hashing.hexdigest()
 
 
-def _fill(file: BinaryIO, target: torch.Tensor, count: int, hashing: Any, path: Any, *, keep: bool) -> None:
+def _fill(file: BinaryIO, target: Tensor, count: int, hashing: Any, path: Any) -> None:
+    """Read so many bytes into memory, again and again if it has fewer."""
     view: Any = memoryview(target.numpy())  # type: ignore[arg-type]
     done = 0
     while done < count:
-        start = done if keep else 0
-        piece = view[start : start + min(PIECE, count - done)]
-        got = file.readinto(piece)  # type: ignore[attr-defined]
+        start = done % len(view)
+        got = file.readinto(view[start : start + min(PIECE, count - done)])  # type: ignore[attr-defined]
         if not got:
             raise _damaged(path, "an end that came too soon: it is still written, or was copied in part")
-        hashing.update(piece[:got])
+        hashing.update(view[start : start + got])
         done += got
 
 
-def _parse(text: bytes, size: int) -> tuple[Mapping[str, str], Sequence[Part]]:
+def _parse(text: bytes, size: int) -> tuple[Mapping[str, str], Mapping[str, int]]:
     """Return what a header says; raise ValueError, or what a wrong type raises, if the data cannot be as it says."""
     header = json.loads(text.decode("ascii"))
     texts = header.pop("__metadata__")
     if not all(isinstance(value, str) for value in texts.values()):
         raise ValueError("metadata that is no text")
-    parts = []
+    sizes = {}
     end = 0
     for name, entry in header.items():
         start, stop = entry["data_offsets"]
         if type(start) is not int or type(stop) is not int or start != end or stop < start:
             raise ValueError(f"the part {name!r} is at {start!r} to {stop!r}, after {end}")
-        shape = tuple(int(length) for length in entry["shape"])
-        parts.append(Part(name, str(entry["dtype"]), shape, stop - start))
+        if not isinstance(entry["dtype"], str) or not all(type(length) is int for length in entry["shape"]):
+            raise ValueError(f"the part {name!r} has no dtype and shape")
+        sizes[name] = stop - start
         end = stop
     if end != size:
         raise ValueError(f"{size:,} bytes of data, where the header has {end:,}")
-    return texts, parts
+    return texts, sizes
 
 
 def _foreign(path: Any, found: str) -> CheckpointError:
@@ -210,10 +231,8 @@ def _foreign(path: Any, found: str) -> CheckpointError:
 
 
 def _damaged(path: Any, found: str) -> CheckpointError:
-    return CheckpointError(
-        explain(
-            f"the checkpoint {os.fspath(path)} is damaged",
-            (f"found: {found}",),
-            'Copy it again from where it was written, or take an earlier one: Checkpoint(..., on_damage="previous").',
-        )
+    return refusal(
+        f"the checkpoint {os.fspath(path)} is damaged",
+        found,
+        'Copy it again from where it was written, or take an earlier one: Checkpoint(..., on_damage="previous").',
     )

@@ -1,22 +1,53 @@
-"""The checkpoints of one training in a directory: what they are called, which are kept, where a repetition's go."""
+"""The directory of one training: its lock, what its checkpoints are called, which are kept, how a file gets in."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import CheckpointError, explain
-from .files import TEMPORARY, require_replaceable
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+LOCK = ".lock"
+TEMPORARY = ".tmp"
+"""Ends the name of a file that is not in place yet; what a killed process left of one can be deleted."""
 
 _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")
 _OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*\.safetensors")
 
-FRESH: list[Path] = []
-"""While `verify` repeats a training: where the checkpoints of this repetition go instead, the innermost last."""
+_instead: list[Path] = []
+"""What `checkpoints_in` was entered with, the innermost last. No context variable: the threads of a training, too."""
+
+
+@contextmanager
+def checkpoints_in(folder: Path) -> Iterator[None]:
+    """Let the checkpoints of this process go into a folder, whatever directories it names: those of a repetition."""
+    _instead.append(folder)
+    try:
+        yield
+    finally:
+        _instead.pop()
+
+
+_held: dict[str, DirectoryLock] = {}
+"""The locks of this process, by directory, which are the operating system's; a forked child has the table alone."""
+
+
+def refusal(differs: str, found: object, remedy: str) -> CheckpointError:
+    """Return the error for what cannot be written or read: what is wrong, what was found, what to do."""
+    return CheckpointError(explain(differs, (f"found: {found}",), remedy))
 
 
 def directory_of(path: str | os.PathLike[str]) -> Path:
@@ -26,40 +57,34 @@ def directory_of(path: str | os.PathLike[str]) -> Path:
         CheckpointError: The operating system refuses.
     """
     directory = Path(os.path.abspath(path))  # wherever the training goes meanwhile
-    if FRESH:
+    if _instead:
         name = hashlib.blake2b(os.path.abspath(path).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        directory = FRESH[-1] / name
+        directory = _instead[-1] / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(
-            explain(
-                f"{directory} cannot be the directory of checkpoints",
-                (f"found: {error.strerror or error}",),
-                "Pass a directory, or the path of one that can be made.",
-            )
+        raise refusal(
+            f"{directory} cannot be the directory of checkpoints",
+            error.strerror or error,
+            "Pass a directory, or the path of one that can be made.",
         ) from error
     return directory
 
 
 def main_file(directory: Path, steps: int) -> Path:
     """Return the file that a checkpoint has: it exists if and only if the checkpoint is whole."""
-    return directory / f"step-{steps:08d}.safetensors"
+    return file_of_rank(directory, steps, 0)
 
 
 def file_of_rank(directory: Path, steps: int, rank: int) -> Path:
     """Return the file in which a rank keeps what is its own; rank 0's is the main file."""
-    return directory / f"step-{steps:08d}.rank{rank}.safetensors" if rank else main_file(directory, steps)
+    return directory / f"step-{steps:08d}{f'.rank{rank}' if rank else ''}.safetensors"
 
 
 def saved_steps(directory: Path) -> list[int]:
     """Return the steps of the checkpoints, in order. Links count for nothing: they may lead anywhere."""
-    found = [
-        int(match[1])
-        for entry in os.scandir(directory)
-        if (match := _MAIN.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
-    ]
-    return sorted(found)
+    files = (entry.name for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False))
+    return sorted(int(match[1]) for name in files if (match := _MAIN.fullmatch(name)))
 
 
 def sweep(directory: Path) -> None:
@@ -77,18 +102,129 @@ def set_aside(directory: Path, steps: int) -> None:
     """Let a damaged checkpoint be none, and leave its file there: else it would be kept in place of a whole one."""
     path = main_file(directory, steps)
     aside = path.with_name(f"{path.name}.damaged")
-    require_replaceable(aside)
+    _require_replaceable(aside)
     os.replace(path, aside)
 
 
 def prune(directory: Path, keep: int | None, keep_every: int | None, world_size: int) -> None:
     """Delete all checkpoints but the last ones, and those of every so many steps."""
-    if keep is None:
-        return
-    for steps in _superfluous(saved_steps(directory), keep, keep_every):
-        for rank in range(world_size):  # the main file first: from then on there is no such checkpoint
-            file_of_rank(directory, steps, rank).unlink(missing_ok=True)
+    for steps in saved_steps(directory)[:-keep] if keep else ():
+        if not keep_every or steps % keep_every:
+            for rank in range(world_size):  # the main file first: from then on there is no such checkpoint
+                file_of_rank(directory, steps, rank).unlink(missing_ok=True)
 
 
-def _superfluous(steps: Sequence[int], keep: int, keep_every: int | None) -> list[int]:
-    return [step for step in steps[: max(0, len(steps) - keep)] if not (keep_every and step % keep_every == 0)]
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A `with` block that writes a file: at any instant there is the old one, whole, or the new one, whole.
+
+    It is written under a temporary name, and survives a loss of power when the block is left. A link is replaced, not
+    followed. After any exception what was there is as it was.
+
+    Raises:
+        CheckpointError: What is there is no file, or the operating system refuses.
+    """
+    _require_replaceable(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with suppress(OSError):
+            os.unlink(temporary)  # what a process with this number left
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if hasattr(os, "O_DIRECTORY"):  # where there is none, the system has names on the disk by itself
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _unwritten(path, error.strerror or str(error)) from error
+        raise
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raise CheckpointError if something is there that a file must not take the place of: a device, a pipe, a folder.
+
+    Whoever may make files beside a device may put one in its place, for every program of the machine.
+    """
+    if os.path.lexists(path) and not path.is_symlink() and not path.is_file():
+        what = "Is a directory" if path.is_dir() else "no regular file, such as a device or a pipe"
+        raise _unwritten(path, what)
+
+
+def _unwritten(path: Path, reason: str) -> CheckpointError:
+    return refusal(
+        f"the checkpoint {path} could not be written",
+        reason,
+        "Make room, or write to another place; checkpoints that were there before are as they were.",
+    )
+
+
+class DirectoryLock:
+    """A lock that the operating system keeps for the process, and gives back when it ends, however it ends.
+
+    It is the process's own (`fcntl.lockf`): worker processes that outlive a killed parent do not hold it, as they
+    would a lock of the file's (`flock`). In the process itself the last one has it: a notebook's cell that is run again
+    takes the directory over.
+
+    Args:
+        directory: It must exist.
+        rank: Of a distributed training, rank 0 alone keeps others out; the others have a lock that is none.
+
+    Raises:
+        CheckpointError: Another process has it.
+    """
+
+    def __init__(self, directory: Path, rank: int = 0) -> None:
+        self._name = f"{os.path.realpath(directory)}:{rank}"
+        self._pid = os.getpid()
+        if (before := _held.get(self._name)) is not None:
+            before.release()
+        self._descriptor = None if rank else _locked(directory)
+        _held[self._name] = self
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process still has it."""
+        return _held.get(self._name) is self and self._pid == os.getpid()
+
+    def release(self) -> None:
+        """Give it back; again it does nothing, and so it does in a forked child."""
+        if self.is_held:
+            del _held[self._name]
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+
+
+def _locked(directory: Path) -> int:
+    """Return the descriptor of the lock's file, which says for others who has it."""
+    try:  # a link is not followed: what is in the file is overwritten
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as error:
+        raise refusal(
+            f"the directory {directory} cannot be locked",
+            f"{LOCK}: {error.strerror or error}",
+            "Take a directory in which files can be written.",
+        ) from error
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 200).decode(errors="replace").strip("\0 \n")
+        os.close(descriptor)
+        raise refusal(
+            f"the directory {directory} is in use",
+            holder or "another process has it",
+            "Wait until it has ended or end it, call close() on its Checkpoint, or take another directory.",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f" process {os.getpid()} on {socket.gethostname()} has it\n".encode())
+    return descriptor

@@ -9,10 +9,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.orders.position import Progress
-from ..data.watching import WatchedLoader
-from ..errors import CheckpointError, explain
+from ..data.keyed_loader import ReproducibleDataLoader, WatchedLoader
+from ..data.orders.base import Progress
+from .directory import refusal
 
 
 def is_loader(value: object) -> bool:
@@ -28,12 +27,7 @@ def is_loader(value: object) -> bool:
 
 
 class Loops:
-    """Watches the loaders of a training.
-
-    Args:
-        objects: The training's, by name; those that `make_loader` made are watched.
-        tell: Called with a loader's name before it fetches a batch, or says that there are no more.
-    """
+    """Watches a training's loaders that `make_loader` made, and tells the name of each before it fetches or ends."""
 
     def __init__(self, objects: Mapping[str, Any], tell: Callable[[str], None]) -> None:
         self._tell = tell
@@ -53,8 +47,7 @@ class Loops:
 
     def under_way(self) -> dict[str, Progress]:
         """Return the loops that somebody is in the middle of, by the loader's name."""
-        found = ((name, loader.under_way) for name, loader in self._loaders.items())
-        return {name: progress for name, progress in found if progress is not None}
+        return {name: at for name, loader in self._loaders.items() if (at := loader.under_way) is not None}
 
     def can_go_on(self, loops: Mapping[str, Progress]) -> bool:
         """Return whether a training that ends here can be gone on with: after a step, in the only loop with steps."""
@@ -64,13 +57,8 @@ class Loops:
         """Note that an epoch begins."""
         self._stepped.clear()
 
-    def end_epoch(self) -> None:
-        """Note that an epoch is over."""
-        self._fetched.clear()
-        self._resumed.clear()
-
     def step(self, *, is_in_epoch: bool) -> None:
-        """Note a step of the training."""
+        """Note a step of the training, or outside of an epoch the end of one."""
         if is_in_epoch:
             self._stepped.update(self.under_way().values())
         self._fetched.clear()
@@ -83,12 +71,10 @@ class Loops:
     def require_none_begun(self) -> None:
         """Raise CheckpointError if there is an iterator: what is loaded would not move it."""
         if held := [name for name, loader in self._loaders.items() if loader.is_held]:
-            raise CheckpointError(
-                explain(
-                    "a loop that has begun cannot go on where another one was interrupted",
-                    (f"found: iter() was called on {', '.join(held)} before the Checkpoint was made",),
-                    "Make the Checkpoint first, and then the iterators.",
-                )
+            raise refusal(
+                "a loop that has begun cannot go on where another one was interrupted",
+                f"iter() was called on {', '.join(held)} before the Checkpoint was made",
+                "Make the Checkpoint first, and then the iterators.",
             )
 
     def leave(self) -> None:
@@ -108,11 +94,9 @@ class Loops:
             return
         before, now = self._resumed[name], self._loaders[name].under_way
         if before is not None and before is not now and not before.ended:
-            raise CheckpointError(
-                explain(
-                    f"{name} was asked for batches before the loop that was to go on with its epoch",
-                    ("found: a second loop over it, and no step() since the training was resumed",),
-                    f"Look at a batch with {name}.peek(), which moves nothing.",
-                )
+            raise refusal(
+                f"{name} was asked for batches before the loop that was to go on with its epoch",
+                "a second loop over it, and no step() since the training was resumed",
+                f"Look at a batch with {name}.peek(), which moves nothing.",
             )
         self._resumed[name] = now

@@ -9,12 +9,9 @@ import torch.distributed
 
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
 from ..ground.ranks import Ranks, current_ranks, process_group_exists
-from ..values.fingerprint import fingerprint
+from ..values.fingerprint import fingerprint_if_any
 
 T = TypeVar("T")
-
-_SUMS_COMMUTE = 2
-"""The ranks whose numbers have one sum, in whichever order they are added."""
 
 
 def the_ranks() -> Ranks:
@@ -33,10 +30,7 @@ def gather(value: T) -> list[T]:
 
 
 def together(work: Callable[[], T]) -> T:
-    """Do something on every rank, and go on only if it succeeded on all of them.
-
-    Returns:
-        What `work` returned on this rank.
+    """Do something on every rank and return its result, but only if it succeeded on all of them.
 
     Raises:
         CheckpointError: It raised on another rank; on the rank on which it raised, what it raised.
@@ -73,7 +67,7 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
         for name, value in objects.items()
         if isinstance(value, torch.nn.parallel.DistributedDataParallel) and not value.find_unused_parameters
     ]
-    if names and the_ranks().world_size > _SUMS_COMMUTE:
+    if names and the_ranks().world_size > 2:  # two numbers have one sum
         warn(
             NondeterminismWarning,
             explain(
@@ -84,29 +78,28 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
         )
 
 
-def own_parts(objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Return, of the states of objects, what any rank has otherwise than rank 0: each rank saves that for itself.
+def own_parts(objects: Mapping[str, Any]) -> list[Any]:
+    """Return what this rank saves for itself: of its objects' states, what any rank has otherwise than rank 0.
 
-    The running statistics of batch norm are such, and the place of a loader that shares its data out by itself.
-
-    Args:
-        objects: What `save.states_of` returned, on this rank.
-
-    Returns:
-        The values by (object, part, name), as a list for JSON's sake.
+    The running statistics of batch norm are such, and the place of a loader that shares its data out by itself. Each
+    stands with (object, part, name); the name is None for a part that is no dict of names.
     """
-    flat = {(name, part, key): item for name, parts in objects.items() for part, key, item in _flat(parts)}
-    everyones = gather({key: _digest(item) for key, item in flat.items()})
-    differing = {
-        key
-        for digests in everyones[1:]
-        for key in {*digests, *everyones[0]}
-        if digests.get(key) != everyones[0].get(key)
-    }
-    return {"own": [[list(key), item] for key, item in flat.items() if key in differing]}
+    if the_ranks().world_size == 1:
+        return []
+    flat: dict[tuple[str, str, str | None], Any] = {}
+    for name, parts in objects.items():
+        for part, value in parts.items():
+            has_names = isinstance(value, dict) and value and all(isinstance(key, str) for key in value)
+            flat.update({(name, part, key): item for key, item in (value if has_names else {None: value}).items()})
+    everyones = gather({key: fingerprint_if_any(item) or repr(item) for key, item in flat.items()})
+    return [
+        [list(key), item]
+        for key, item in flat.items()
+        if any(digests.get(key) != everyones[0].get(key) for digests in everyones)
+    ]
 
 
-def with_own_parts(objects: dict[str, Any], own: list[Any]) -> dict[str, Any]:
+def with_own_parts(objects: Mapping[str, Any], own: list[Any]) -> Mapping[str, Any]:
     """Return the states of objects as a rank had them: what rank 0 saved, but for what was this rank's own."""
     for (name, part, key), item in own:
         if key is None:
@@ -114,20 +107,3 @@ def with_own_parts(objects: dict[str, Any], own: list[Any]) -> dict[str, Any]:
         else:
             objects[name][part][key] = item
     return objects
-
-
-def _flat(parts: Mapping[str, Any]) -> list[tuple[str, str | None, Any]]:
-    found: list[tuple[str, str | None, Any]] = []
-    for part, value in parts.items():
-        if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
-            found += [(part, key, item) for key, item in value.items()]
-        else:
-            found.append((part, None, value))
-    return found
-
-
-def _digest(value: Any) -> str:
-    try:
-        return fingerprint(value)
-    except (TypeError, ValueError):
-        return repr(value)

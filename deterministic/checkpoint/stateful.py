@@ -5,20 +5,55 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from ..errors import NondeterminismWarning, explain, warn
 from ..trace.recording.operations import tensors_in
-from ..values.fingerprint import fingerprint
+from ..trace.recording.torch_internals import storage_key
+from ..values.fingerprint import fingerprint, fingerprint_if_any
+from ..values.stateful import is_stateful
 
 
-def is_stateful(value: object) -> bool:
-    """Return whether it has `state_dict` and `load_state_dict`, as torchdata's Stateful protocol says."""
-    return all(callable(getattr(value, name, None)) for name in ("state_dict", "load_state_dict"))
+def require_stateful(stateful: Mapping[str, Any]) -> None:
+    """Raise TypeError if one of the objects has no state."""
+    for name, value in stateful.items():
+        if not is_stateful(value):
+            raise TypeError(
+                explain(
+                    f"{name}= has no state_dict() and load_state_dict(state)",
+                    (f"found: {type(value).__name__}",),
+                    f"Put a plain value into values[{name!r}]; make a DataLoader with make_loader; pass generators to "
+                    "reproducible(generators=[...]).",
+                )
+            )
+
+
+def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
+    """Warn of parameters that an optimizer has and no object saves."""
+    optimizers = {name: value for name, value in stateful.items() if isinstance(value, torch.optim.Optimizer)}
+    others = (state_of(value) for name, value in stateful.items() if name not in optimizers)
+    saved = {storage_key(tensor) for state in others for tensor in tensors_in(state)} if optimizers else set()
+    for name, optimizer in optimizers.items():
+        parameters = _parameters(optimizer)
+        count = sum(not is_lazy(parameter) and storage_key(parameter) not in saved for parameter in parameters)
+        if count:
+            warn(
+                NondeterminismWarning,
+                explain(
+                    f"{name} has parameters that are not saved",
+                    (f"found: {count} of {len(parameters)} are in none of the objects that were passed",),
+                    "Pass the module that has them, too.",
+                ),
+            )
+
+
+def states_of(stateful: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the state of each object, and each value."""
+    return {name: state_of(value) if is_stateful(value) else {"value": value} for name, value in stateful.items()}
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -81,12 +116,12 @@ def load(value: Any, saved: Mapping[str, Any]) -> None:
     """Put an object back to where its state was taken."""
     if isinstance(value, nn.Module):
         _load_module(value, saved)
-    else:
-        state = saved["state"]
-        # Some take entries out of it, as CyclicLR does, or keep its lists. Copies of the tensors would be too large.
-        value.load_state_dict(copy.deepcopy(state, {id(tensor): tensor for tensor in tensors_in(state)}))
-        if isinstance(value, torch.optim.Optimizer):
-            _undo_casts(value, saved["state"])
+        return
+    state = saved["state"]
+    # Some take entries out of it, as CyclicLR does, or keep its lists. Copies of the tensors would be too large.
+    value.load_state_dict(copy.deepcopy(state, {id(tensor): tensor for tensor in tensors_in(state)}))
+    if isinstance(value, torch.optim.Optimizer):
+        _undo_casts(value, state)
 
 
 def trained(stateful: Mapping[str, Any]) -> dict[str, int]:
@@ -94,7 +129,7 @@ def trained(stateful: Mapping[str, Any]) -> dict[str, int]:
     modules = [value for value in stateful.values() if isinstance(value, nn.Module)]
     own = {id(parameter) for module in modules for parameter in module.parameters()}
     return {
-        name: sum(id(parameter) in own for group in value.param_groups for parameter in group["params"])
+        name: sum(id(parameter) in own for parameter in _parameters(value))
         for name, value in stateful.items()
         if isinstance(value, torch.optim.Optimizer)
     }
@@ -126,8 +161,7 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
     if "param_groups" not in saved:
         return
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for number, parameter in zip(numbers, parameters, strict=True):
+    for number, parameter in zip(numbers, _parameters(optimizer), strict=True):
         here = optimizer.state.get(parameter, {})
         for key, item in saved["state"].get(number, {}).items():
             loaded = here.get(key)
@@ -135,11 +169,8 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
                 here[key] = item.to(loaded.device)
 
 
-def digest(saved: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of a saved state; None if something in it has none, as a class has."""
-    with suppress(TypeError, ValueError):
-        return fingerprint(saved)
-    return None
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def first_difference(saved: Any, here: Any, path: str = "") -> str | None:
@@ -150,16 +181,11 @@ def first_difference(saved: Any, here: Any, path: str = "") -> str | None:
         pairs = [(f"{path}.{key}", item, here[key]) for key, item in saved.items()]
     elif isinstance(saved, (list, tuple)) and isinstance(here, (list, tuple)) and len(saved) == len(here):
         pairs = [(f"{path}[{index}]", *two) for index, two in enumerate(zip(saved, here, strict=True))]
+    elif (fingerprint_if_any(saved) or saved) == (fingerprint_if_any(here) or here):
+        return None
     else:
-        return None if _same(saved, here) else f"{path}: saved {_short(saved)}, here {_short(here)}"
+        return f"{path}: saved {_short(saved)}, here {_short(here)}"
     return next((found for name, one, other in pairs if (found := first_difference(one, other, name))), None)
-
-
-def _same(one: Any, other: Any) -> bool:
-    try:
-        return fingerprint(one) == fingerprint(other)
-    except (TypeError, ValueError):
-        return type(one) is type(other) and bool(one == other)
 
 
 def _kind(value: Any) -> str:

@@ -1,21 +1,45 @@
-"""What stands for a tensor in a checkpoint, of whatever layout: JSON, and storages."""
+"""What stands for a tensor in a checkpoint, of whatever layout: JSON, and storages, each once however many share it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..ground.torch_names import require
 from ..values.bits import readable, undispatched
-from .storages import LoadedStorages, Storages
 
 require("checkpoint")
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-_COMPRESSED = {
+DTYPES: Mapping[str, torch.dtype] = {
+    str(dtype).removeprefix("torch."): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)
+}
+
+_ALIGNMENT = 16
+"""Bytes: the size of the largest dtype, so that what is stored begins where any of them may."""
+
+_SAFETENSORS = {
+    "bfloat16": "BF16",
+    "bool": "BOOL",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
+}
+"""Of what other dtypes take, the bytes are stored."""
+
+_MOST_DIMENSIONS = 64
+"""As many as torch's and numpy's operations take; the product of a million lengths would take hours."""
+
+_INDICES = {
+    "sparse_coo": ("indices",),
     "sparse_csr": ("crow_indices", "col_indices"),
     "sparse_csc": ("ccol_indices", "row_indices"),
     "sparse_bsr": ("crow_indices", "col_indices"),
@@ -25,121 +49,268 @@ _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
 """Whose values are one integer each."""
 
 
-def encode_tensor(tensor: Tensor, path: str, storages: Storages) -> dict[str, Any]:
-    """Return what stands for a tensor; its memory is added to the storages.
+class StoredPart(NamedTuple):
+    """One of the parts of a file: the bytes of a storage that tensors use, and where in it they begin.
 
-    Raises:
-        TypeError: It has no values, or is of a class of its own.
+    Its dtype is as safetensors calls it ("F32"), and its shape that of the memory in that dtype.
     """
-    with undispatched():
-        if type(tensor) not in _PLAIN and not tensor.is_nested:
-            raise TypeError(f"a tensor of the class {type(tensor).__name__}")
-        plain = readable(tensor).detach()
-        described = _encode(plain, path, storages)
-    return {**described, "requires_grad": True} if tensor.requires_grad else described
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    memory: Tensor
+    start: int
 
 
-def _encode(tensor: Tensor, path: str, storages: Storages) -> dict[str, Any]:
-    def part(name: str, of: Tensor) -> dict[str, Any]:
-        return _encode(of, f"{path}.{name}", storages)
+@dataclass
+class _Range:
+    """The bytes of a storage that the tensors so far use; one of them holds it until the file is written."""
 
-    layout = str(tensor.layout).removeprefix("torch.")
-    if tensor.is_nested:
-        return _encode_nested(tensor, part)
-    if layout == "sparse_coo":
-        held = {"indices": part("indices", tensor._indices()), "values": part("values", tensor._values())}
-        return {"layout": layout, **held, "shape": list(tensor.shape), "coalesced": tensor.is_coalesced()}
-    if layout in _COMPRESSED:
-        names = (*_COMPRESSED[layout], "values")
-        held = {name: part(name, getattr(tensor, name)()) for name in names}
-        return {"layout": layout, **held, "shape": list(tensor.shape)}
-    if tensor.is_quantized:
-        return _encode_quantized(tensor, part)
-    if tensor.layout is not torch.strided:
-        raise TypeError(f"a tensor of the layout {layout}")
-    if tensor._is_zerotensor():  # it has no memory
-        tensor = tensor.clone()
-    return storages.add(tensor.resolve_conj().resolve_neg(), path)
+    number: int
+    owner: Tensor
+    name: str
+    first: int
+    last: int
 
 
-def _encode_nested(tensor: Any, part: Callable[[str, Tensor], dict[str, Any]]) -> dict[str, Any]:
+class StoredTensors:
+    """The tensors that go into a file; of a large storage in which small ones lie, the range that they use goes in."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[tuple[torch.device, int], _Range] = {}
+
+    def describe(self, tensor: Tensor, path: str) -> dict[str, Any]:
+        """Return what stands for a tensor, as JSON; its memory is added to the storages, under this path if it is new.
+
+        Raises:
+            TypeError: It has no values, or is of a class of its own, or of a kind that torch itself cannot make.
+        """
+        with undispatched():
+            if type(tensor) not in (Tensor, torch.nn.Parameter) and not tensor.is_nested:
+                raise TypeError(f"a tensor of the class {type(tensor).__name__}")
+            described = self._describe(readable(tensor).detach(), path)
+        return {**described, "requires_grad": True} if tensor.requires_grad else described
+
+    def parts(self) -> list[StoredPart]:
+        """Return what goes into the file: what each description calls a storage's number is an index of these."""
+        named: dict[str, StoredPart] = {}
+        for number, held in enumerate(self._ranges.values()):
+            name = held.name
+            while name in named or name == "__metadata__":
+                name += f" ({number})"
+            named[name] = _part(name, held)
+        return [*named.values()]
+
+    def _describe(self, tensor: Tensor, path: str) -> dict[str, Any]:
+        def parts(**tensors: Tensor) -> dict[str, Any]:
+            return {name: self._describe(of, f"{path}.{name}") for name, of in tensors.items()}
+
+        layout = str(tensor.layout).removeprefix("torch.")
+        if tensor.is_nested:
+            return _describe_nested(tensor, parts)
+        if layout in _INDICES:
+            is_coo = layout == "sparse_coo"  # whose public names refuse one that is not coalesced
+            held = parts(**{name: getattr(tensor, "_" * is_coo + name)() for name in (*_INDICES[layout], "values")})
+            more = {"coalesced": tensor.is_coalesced()} if is_coo else {}
+            return {"layout": layout, **held, "shape": list(tensor.shape), **more}
+        if tensor.is_quantized:
+            return _describe_quantized(tensor, parts)
+        if tensor.layout is not torch.strided:
+            raise TypeError(f"a tensor of the layout {layout}")
+        if tensor._is_zerotensor():  # it has no memory
+            tensor = tensor.clone()
+        return self._describe_strided(tensor.resolve_conj().resolve_neg(), path)
+
+    def _describe_strided(self, tensor: Tensor, path: str) -> dict[str, Any]:
+        if tensor.dim() > _MOST_DIMENSIONS or not _is_storable(tensor.dtype):
+            raise TypeError(f"a tensor of {tensor.dim()} dimensions and dtype {_name(tensor.dtype)}")
+        size = tensor.element_size()
+        reach = _reach(tensor.shape, tensor.stride())
+        if tensor.numel() > reach + 1:  # elements that share memory, as `expand` makes them
+            tensor = tensor.contiguous()
+            reach = tensor.numel() - 1
+        first = int(tensor.storage_offset()) * size
+        last = first + (reach + 1) * size if tensor.numel() else first
+        key = tensor.device, tensor.untyped_storage()._cdata
+        held = self._ranges.setdefault(key, _Range(len(self._ranges), tensor, path, first, last))
+        held.first, held.last = min(first, held.first), max(last, held.last)
+        described = {"storage": held.number, "dtype": _name(tensor.dtype), "shape": list(tensor.shape)}
+        if not tensor.is_contiguous():
+            described["stride"] = list(tensor.stride())
+        return {**described, "offset": first, "device": str(tensor.device)}
+
+
+def _describe_nested(tensor: Any, parts: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     if tensor.layout is torch.strided and not tensor.size(0):
         raise TypeError("a nested tensor of nothing")
     if tensor.layout is torch.strided:
-        return {"layout": "nested", "tensors": [part(str(i), one) for i, one in enumerate(tensor.unbind())]}
+        held = parts(**{str(place): one for place, one in enumerate(tensor.unbind())})
+        return {"layout": "nested", "tensors": [*held.values()]}
     if tensor._ragged_idx != 1:
         raise TypeError("a jagged tensor that is transposed")
+    held = parts(values=tensor.values(), offsets=tensor.offsets())
     lengths = tensor.lengths()
-    held = {"values": part("values", tensor.values()), "offsets": part("offsets", tensor.offsets())}
-    return {"layout": "jagged", **held, "lengths": None if lengths is None else part("lengths", lengths)}
+    return {"layout": "jagged", **held, **({"lengths": None} if lengths is None else parts(lengths=lengths))}
 
 
-def _encode_quantized(tensor: Tensor, part: Callable[[str, Tensor], dict[str, Any]]) -> dict[str, Any]:
+def _describe_quantized(tensor: Tensor, parts: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     if tensor.dtype not in _QUANTIZED:
-        raise TypeError(f"a tensor of dtype {str(tensor.dtype).removeprefix('torch.')}")
-    described = {"layout": "quantized", "values": part("values", tensor.int_repr())}
+        raise TypeError(f"a tensor of dtype {_name(tensor.dtype)}")
+    described = {"layout": "quantized", **parts(values=tensor.int_repr())}
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return {**described, "scale": tensor.q_scale().hex(), "zero_point": tensor.q_zero_point()}
-    scales, zero_points = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
-    axis = tensor.q_per_channel_axis()
-    return {**described, "scales": part("scales", scales), "zero_points": part("zeros", zero_points), "axis": axis}
+    held = parts(scales=tensor.q_per_channel_scales(), zero_points=tensor.q_per_channel_zero_points())
+    return {**described, **held, "axis": tensor.q_per_channel_axis()}
 
 
-def decode_tensor(described: Mapping[str, Any], storages: LoadedStorages) -> Tensor:
-    """Return the tensor that `encode_tensor` described.
+def _part(name: str, held: _Range) -> StoredPart:
+    """Return the part for a range; a tensor that has it for itself is stored as what it is."""
+    tensor, start = held.owner, held.first - held.first % _ALIGNMENT
+    with undispatched():
+        memory = torch.empty(0, dtype=torch.uint8, device=tensor.device)
+        memory.set_(tensor.untyped_storage(), start, (held.last - start,), (1,))
+    dtype = _SAFETENSORS.get(_name(tensor.dtype))
+    if dtype and tensor.is_contiguous() and tensor.nbytes == memory.nbytes:
+        return StoredPart(name, dtype, tuple(tensor.shape), memory, start)
+    return StoredPart(name, "U8", tuple(memory.shape), memory, start)
+
+
+class LoadedTensors:
+    """The tensors that come out of a file: of a table of storages (the part's name, its start), and each part's bytes.
 
     Raises:
-        ValueError: It is not described.
-        RuntimeError: torch refuses it.
+        ValueError: The table does not fit the data.
     """
-    with undispatched():
-        tensor = _decode(described, storages)
-        return tensor.requires_grad_() if described.get("requires_grad") is True else tensor
+
+    def __init__(self, table: Any, data: Mapping[str, Tensor]) -> None:
+        self._data: list[tuple[Tensor, int]] = []
+        self._moved: dict[tuple[int, torch.device], torch.UntypedStorage] = {}
+        for name, start in table:
+            if name not in data or not _is_count(start) or start % _ALIGNMENT:
+                raise ValueError(f"a storage {name!r} at {start!r}")
+            self._data.append((data[name], start))
+
+    def tensor(self, described: Any) -> Tensor:
+        """Return the tensor that `StoredTensors.describe` described.
+
+        Raises:
+            ValueError, LookupError, TypeError: It is not described.
+            RuntimeError: torch refuses it.
+        """
+        with undispatched():
+            tensor = self._tensor(described)
+            return tensor.requires_grad_() if described.get("requires_grad") is True else tensor
+
+    def _tensor(self, described: Any) -> Tensor:
+        def part(name: str) -> Tensor:
+            return self._tensor(described[name])
+
+        if not isinstance(described, dict):
+            raise TypeError(f"a {type(described).__name__} in the place of a tensor")
+        layout = described.get("layout")
+        if layout is None:
+            return self._strided(described)
+        if layout in _INDICES:
+            make: Any = torch.sparse_compressed_tensor
+            more = {"layout": getattr(torch, layout)}
+            if layout == "sparse_coo":
+                make, more = torch.sparse_coo_tensor, {"is_coalesced": described["coalesced"] is True}
+            held = (part(name) for name in (*_INDICES[layout], "values"))
+            made: Tensor = make(*held, tuple(described["shape"]), check_invariants=True, **more)
+            return made
+        if layout == "quantized":
+            return _quantized(described, part)
+        if layout == "nested":
+            return torch.nested.as_nested_tensor([self._tensor(one) for one in described["tensors"]])
+        if layout == "jagged":
+            return _jagged(part("values"), part("offsets"), None if described["lengths"] is None else part("lengths"))
+        raise ValueError(f"a tensor of the layout {layout!r}")
+
+    def _strided(self, described: Mapping[str, Any]) -> Tensor:
+        number, shape = described["storage"], described["shape"]
+        dtype = DTYPES.get(described["dtype"])
+        if len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"a tensor of {len(shape)} dimensions")
+        stride = described.get("stride") or torch.empty(shape, device="meta").stride()
+        if dtype is None or not _is_storable(dtype) or not _is_count(number) or number >= len(self._data):
+            raise ValueError(f"a tensor of dtype {described['dtype']!r} in storage {number!r}")
+        if len(shape) != len(stride) or not all(map(_is_count, [*shape, *stride, described["offset"]])):
+            raise ValueError(f"a tensor of shape {shape!r} and stride {stride!r}")
+        data, start = self._data[number]
+        size = dtype.itemsize
+        offset = described["offset"] - start
+        reach = _reach(shape, stride)
+        end = offset + (reach + 1) * size if prod(shape) else offset
+        if offset < 0 or offset % size or end > len(data) or prod(shape) > max(reach + 1, 0):
+            raise ValueError(f"a tensor of shape {shape!r} that is not within its storage")
+        device = home_of(device_named(described["device"]))
+        if (number, device) not in self._moved:
+            self._moved[number, device] = data.to(device).untyped_storage()
+        tensor = torch.empty(0, dtype=dtype, device=device)
+        return tensor.set_(self._moved[number, device], offset // size, tuple(shape), tuple(stride))
 
 
-def _decode(described: Mapping[str, Any], storages: LoadedStorages) -> Tensor:
-    def part(name: str) -> Tensor:
-        return _decode(described[name], storages)
-
-    layout = described.get("layout")
-    if layout is None:
-        return storages.tensor(described)
-    checked: Any = {"check_invariants": True}
-    if layout == "sparse_coo":
-        checked["is_coalesced"] = described["coalesced"] is True
-        return torch.sparse_coo_tensor(part("indices"), part("values"), tuple(described["shape"]), **checked)
-    if layout in _COMPRESSED:
-        checked["layout"] = getattr(torch, layout)
-        indices = (part(name) for name in _COMPRESSED[layout])
-        make: Any = torch.sparse_compressed_tensor  # whose types say too little
-        made: Tensor = make(*indices, part("values"), tuple(described["shape"]), **checked)
-        return made
-    if layout == "quantized":
-        return _decode_quantized(described, part)
-    if layout == "nested":
-        return torch.nested.as_nested_tensor([_decode(one, storages) for one in described["tensors"]])
-    if layout == "jagged":
-        lengths = None if described["lengths"] is None else part("lengths")
-        return _decode_jagged(part("values"), part("offsets"), lengths)
-    raise ValueError(f"a tensor of the layout {layout!r}")
-
-
-def _decode_jagged(values: Tensor, offsets: Tensor, lengths: Tensor | None) -> Tensor:
-    ends = offsets[1:] if lengths is None else offsets[:-1] + lengths  # which torch does not check
+def _jagged(values: Tensor, offsets: Tensor, lengths: Tensor | None) -> Tensor:
+    """Make a jagged tensor of offsets that are within its values, which torch does not check."""
     starts = offsets[:-1]
-    if values.dim() < 1 or bool((starts < 0).any() or (ends < starts).any() or (ends > len(values)).any()):
+    ends = offsets[1:] if lengths is None else starts + lengths
+    are_wrong = (starts < 0) | (ends < starts) | (ends > len(values))
+    if values.dim() < 1 or offsets.dim() != 1 or bool(are_wrong.any()):
         raise ValueError("a jagged tensor whose offsets are not within its values")
     return torch.nested.nested_tensor_from_jagged(values, offsets, lengths)
 
 
-def _decode_quantized(described: Mapping[str, Any], part: Callable[[str], Tensor]) -> Tensor:
+def _quantized(described: Mapping[str, Any], part: Callable[[str], Tensor]) -> Tensor:
     make: Any = torch
+    made: Tensor
     if "axis" not in described:
         scale = float.fromhex(described["scale"])
-        made: Tensor = make._make_per_tensor_quantized_tensor(part("values"), scale, described["zero_point"])
+        made = make._make_per_tensor_quantized_tensor(part("values"), scale, described["zero_point"])
         return made
     values, scales, axis = part("values"), part("scales"), described["axis"]
     if type(axis) is not int or not 0 <= axis < values.dim() or scales.shape != (values.shape[axis],):
         raise ValueError(f"scales of shape {[*scales.shape]} for the dimension {axis!r} of {[*values.shape]}")
     made = make._make_per_channel_quantized_tensor(values, scales, part("zero_points"), axis)
     return made
+
+
+def device_named(text: Any) -> torch.device:
+    """Return the device that a file names; torch takes a number, too, from 2.14 on without an accelerator."""
+    if type(text) is not str:
+        raise TypeError(f"the device {text!r}")
+    return torch.device(text)
+
+
+def home_of(device: torch.device) -> torch.device:
+    """Return where to put tensors that were on a device: there, else on the CPU.
+
+    With several ranks, each has the accelerator that is its own where rank 0, which wrote the file, had another.
+    """
+    if device.type != "cpu" and torch.accelerator.is_available():  # torch 2.6 raises where it finds none
+        accelerator = torch.accelerator.current_accelerator()
+        if accelerator is not None and accelerator.type == device.type:
+            several = torch.distributed.is_available() and torch.distributed.is_initialized()
+            if not several and (device.index or 0) < torch.accelerator.device_count():
+                return device
+            # torch 2.6 calls it otherwise.
+            current = getattr(torch.accelerator, "current_device_index", None) or torch.accelerator.current_device_idx
+            return torch.device(device.type, current())
+    return torch.device("cpu")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _is_storable(dtype: torch.dtype) -> bool:
+    """Return whether a dtype's values are no more than their memory."""
+    return not _name(dtype).startswith(("qint", "quint"))
+
+
+def _reach(shape: Sequence[int], stride: Sequence[int]) -> int:
+    """Return how many elements the last one is behind the first."""
+    return int(sum((length - 1) * step for length, step in zip(shape, stride, strict=True)))
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 1 << 62

@@ -6,9 +6,7 @@ JSON's own values stand for themselves. A mapping with one key that begins with 
 from __future__ import annotations
 
 import base64
-import collections
 import re
-import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,8 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, cut, explain
-from .storages import DTYPES, LoadedStorages, Storages, device_named
-from .tensors import decode_tensor, encode_tensor
+from .tensors import DTYPES, LoadedTensors, StoredTensors, device_named
 
 _FACTORIES: Mapping[str, Callable[[], Any]] = {
     kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)
@@ -37,28 +34,25 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 """Two halves of a character, which JSON makes one of."""
 
 
-def encode(value: Any, path: str, storages: Storages) -> Any:
-    """Return a value as JSON; the memory of its tensors and arrays is added to the storages.
+class ValueEncoder:
+    """Writes values as JSON; the memory of their tensors and arrays is added to the storages."""
 
-    Args:
-        value: None, bool, int, float, complex, str, bytes; list, tuple, dict, OrderedDict, defaultdict of a builtin
-            type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
-            arrays and scalars of numbers. A subclass of these is something else.
-        path: What it is called in an error.
-        storages: Where memory goes.
-
-    Raises:
-        CheckpointError: It is, or contains, anything else.
-    """
-    return _Encoder(storages).encode(value, path)
-
-
-class _Encoder:
-    def __init__(self, storages: Storages) -> None:
-        self._storages = storages
+    def __init__(self, tensors: StoredTensors) -> None:
+        self.tensors = tensors
         self._depth = 0
 
     def encode(self, value: Any, path: str) -> Any:
+        """Return a value as JSON.
+
+        Args:
+            value: None, bool, int, float, complex, str, bytes; list, tuple, dict, OrderedDict, defaultdict of a builtin
+                type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
+                arrays and scalars of numbers. A subclass of these is something else.
+            path: What it is called in an error.
+
+        Raises:
+            CheckpointError: It is, or contains, anything else.
+        """
         if type(value) is str and not value.isascii() and _PAIR.search(value):
             raise _refused(value, path, "a text with surrogates that are a pair")
         if type(value) is int and abs(value) >= _LONG:
@@ -67,7 +61,7 @@ class _Encoder:
             return value
         if isinstance(value, torch.Tensor):
             try:
-                return {"$tensor": encode_tensor(value, path, self._storages)}
+                return {"$tensor": self.tensors.describe(value, path)}
             except (TypeError, RuntimeError, NotImplementedError) as error:
                 raise _refused(value, path, str(error).splitlines()[0]) from error
         write = _WRITERS.get(type(value))
@@ -102,16 +96,14 @@ class _Encoder:
         pairs, more = self.pairs(value, path), vars(value)
         if more.keys() - {"_metadata"}:
             raise _refused(value, path, f"an OrderedDict with attributes: {', '.join(more)}")
+        if not more:
+            return {"$OrderedDict": pairs}
         # Where a Module and a TensorDict say what their state does not.
-        return (
-            {"$state": [pairs, self.encode(more["_metadata"], f"{path}._metadata")]}
-            if more
-            else {"$OrderedDict": pairs}
-        )
+        return {"$state": [pairs, self.encode(more["_metadata"], f"{path}._metadata")]}
 
     def number(self, value: float) -> Any:
         # Whatever is not finite has no word in JSON; a NaN has bits of its own, too.
-        return value if abs(value) < float("inf") else {"$float": struct.pack("<d", value).hex()}
+        return value if abs(value) < float("inf") else {"$float": np.array(value, "<f8").tobytes().hex()}
 
     def default(self, value: defaultdict[Any, Any], path: str) -> Any:
         factory = value.default_factory
@@ -129,16 +121,16 @@ class _Encoder:
         order: Any = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
         data = bytearray(value.tobytes(order))
         plain = np.frombuffer(data, np.uint8) if value.nbytes else np.empty(0, np.uint8)
-        held = encode_tensor(torch.from_numpy(plain), path, self._storages)
+        held = self.tensors.describe(torch.from_numpy(plain), path)
         return {"$array": [value.dtype.str, list(value.shape), order, held]}
 
 
-_WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
+_WRITERS: Mapping[type, Callable[[ValueEncoder, Any, str], Any]] = {
     float: lambda encoder, value, path: encoder.number(value),
     complex: lambda encoder, value, path: {"$complex": [encoder.number(value.real), encoder.number(value.imag)]},
     bytes: lambda encoder, value, path: {"$bytes": base64.b64encode(value).decode("ascii")},
-    list: _Encoder.items,
-    dict: _Encoder.mapping,
+    list: ValueEncoder.items,
+    dict: ValueEncoder.mapping,
     tuple: lambda encoder, value, path: {"$tuple": encoder.items(value, path)},
     set: lambda encoder, value, path: {"$set": encoder.set(value, path)},
     frozenset: lambda encoder, value, path: {"$frozenset": encoder.set(value, path)},
@@ -146,34 +138,34 @@ _WRITERS: Mapping[type, Callable[[_Encoder, Any, str], Any]] = {
     range: lambda encoder, value, path: {"$range": encoder.items((value.start, value.stop, value.step), path)},
     slice: lambda encoder, value, path: {"$slice": encoder.items((value.start, value.stop, value.step), path)},
     Counter: lambda encoder, value, path: {"$Counter": encoder.pairs(value, path)},
-    OrderedDict: _Encoder.ordered,
-    defaultdict: _Encoder.default,
-    np.ndarray: _Encoder.array,
+    OrderedDict: ValueEncoder.ordered,
+    defaultdict: ValueEncoder.default,
+    np.ndarray: ValueEncoder.array,
     torch.Size: lambda encoder, value, path: {"$size": list(value)},
     torch.dtype: lambda encoder, value, path: {"$dtype": str(value).removeprefix("torch.")},
     torch.device: lambda encoder, value, path: {"$device": str(value)},
 }
 
 
-def decode(plain: Any, storages: LoadedStorages) -> Any:
-    """Return the value that `encode` wrote.
+def decode(plain: Any, tensors: LoadedTensors) -> Any:
+    """Return the value that `ValueEncoder.encode` wrote.
 
     Raises:
         ValueError, KeyError, TypeError, RuntimeError, RecursionError: It is none.
     """
     if isinstance(plain, list):
-        return [decode(item, storages) for item in plain]
+        return [decode(item, tensors) for item in plain]
     if not isinstance(plain, dict):
         return plain
     tag = next(iter(plain), "")
     if not tag.startswith("$"):
-        return {key: decode(item, storages) for key, item in plain.items()}
+        return {key: decode(item, tensors) for key, item in plain.items()}
     if tag == "$tensor":
-        return decode_tensor(plain[tag], storages)
+        return tensors.tensor(plain[tag])
     if tag == "$array":
         dtype, shape, order, held = plain[tag]
-        return decode_tensor(held, storages).numpy().view(_numbers(dtype)).reshape(shape, order=order)
-    return _READERS[tag](decode(plain[tag], storages))
+        return tensors.tensor(held).numpy().view(_numbers(dtype)).reshape(shape, order=order)
+    return _READERS[tag](decode(plain[tag], tensors))
 
 
 def _are_alike(keys: Iterable[Any]) -> bool:
@@ -208,16 +200,8 @@ def _numbers(text: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _float(text: str) -> float:
-    data = bytes.fromhex(text)
-    if len(data) != 8:
-        raise ValueError(f"the number {text!r}")
-    value: float = struct.unpack("<d", data)[0]
-    return value
-
-
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "$float": _float,
+    "$float": lambda text: np.frombuffer(bytes.fromhex(text), "<f8").item(),
     "$int": lambda text: int(text, 16),
     "$complex": lambda parts: complex(*parts),
     "$bytes": base64.b64decode,
@@ -229,7 +213,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$state": _state,
     "$Counter": lambda pairs: Counter(_mapping(pairs)),
     "$defaultdict": lambda parts: defaultdict(_FACTORIES[parts[0]] if parts[0] else None, _mapping(parts[1])),
-    "$deque": lambda parts: collections.deque(parts[0], parts[1]),
+    "$deque": lambda parts: deque(parts[0], parts[1]),
     "$range": lambda parts: range(*parts),
     "$slice": lambda parts: slice(*parts),
     "$scalar": lambda parts: np.frombuffer(base64.b64decode(parts[1]), _numbers(parts[0]))[0],
@@ -244,10 +228,7 @@ def _refused(value: Any, path: str, found: str = "") -> CheckpointError:
     return CheckpointError(
         explain(
             f"{path} cannot be stored in a checkpoint; nothing was written",
-            (
-                f"found: {found or f'a value of {kind}'}",
-                "expected: tensors, numbers, text, containers of these",
-            ),
+            (f"found: {found or f'a value of {kind}'}", "expected: tensors, numbers, text, containers of these"),
             "Give its owner a state_dict() of such values, or convert it: str(), int(), a list.",
         )
     )

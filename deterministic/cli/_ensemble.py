@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
+from ..verification.processes import signal_name
 from ._environment import command_with
 from ._look import write_table
 from ._options import FAILED, INTERRUPTED, OK
@@ -28,8 +28,7 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, which ends this process alone unless it is passed on."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class SeedOutcome(NamedTuple):
     """How the run of one seed ended.
 
     Attributes:
@@ -41,31 +40,19 @@ class Outcome:
 
     seed: int
     status: int | None
-    seconds: float
-    used: tuple[Any, ...] | None
+    seconds: float = 0.0
+    used: tuple[Any, ...] | None = None
 
     @property
     def ending(self) -> str:
         """The status in words."""
         if self.status is None:
             return "not run"
-        if self.status >= 0:
-            return str(self.status)
-        try:
-            return signal.Signals(-self.status).name
-        except ValueError:  # a real-time signal has no name
-            return f"signal {-self.status}"
+        return str(self.status) if self.status >= 0 else signal_name(-self.status)
 
 
 def run_ensemble(arguments: argparse.Namespace) -> int:
-    """Run the script once for each seed, and show how each ended on stderr.
-
-    Args:
-        arguments: Those of `deterministic run`.
-
-    Returns:
-        0 if every run exited with 0, 1 if one did not, 130 if interrupted.
-    """
+    """Run the script once for each seed, and show how each ended; 0: all well, 1: one was not, 130: interrupted."""
     from concurrent.futures import ThreadPoolExecutor  # brings logging with it, which one run has no use for
 
     ensemble = _Ensemble(arguments)
@@ -96,7 +83,7 @@ class _Ensemble:
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
 
-    def run_seed(self, seed: int) -> Outcome:
+    def run_seed(self, seed: int) -> SeedOutcome:
         """Run one, in a thread of the pool."""
         import tempfile
 
@@ -107,23 +94,21 @@ class _Ensemble:
             started = time.monotonic()
             with self._lock:
                 if self._is_ending:
-                    return Outcome(seed, None, 0.0, None)
+                    return SeedOutcome(seed, None)
                 process = subprocess.Popen(self._command(seed, told), stdout=pipe, stderr=pipe)
                 self._processes.add(process)
             self._tell(f"seed {seed}: started")
             status = _pass_on(process, seed) if several else process.wait()
             with self._lock:
                 self._processes.discard(process)
-            outcome = Outcome(seed, status, time.monotonic() - started, _used(told))
+            outcome = SeedOutcome(seed, status, time.monotonic() - started, _used(told))
         self._tell(f"seed {seed}: exit status {outcome.ending}, {outcome.seconds:.1f} s")
         return outcome
 
     def end(self, *, is_told: bool) -> None:
         """Begin nothing more, and wait until what runs has cleaned up; a second interrupt kills it.
 
-        Args:
-            is_told: Whether the runs have got the interrupt themselves, as those of a terminal have. A second one
-                would break off what they do about the first.
+        Runs of a terminal have got the interrupt themselves (`is_told`); another would break off what they do about it.
         """
         with self._lock:
             self._is_ending = True
@@ -157,11 +142,8 @@ class _Ensemble:
 
 def _pass_on(process: subprocess.Popen[bytes], seed: int) -> int:
     """Let the output of one of several through, each line with its seed before it; return the exit status."""
-    readers = [
-        _Reader(source, sink, f"{seed} | ".encode())
-        for source, sink in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
-        if source is not None
-    ]
+    pipes = (process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)
+    readers = [_Reader(source, sink, f"{seed} | ".encode()) for source, sink in pipes if source is not None]
     for reader in readers:
         reader.start()
     status = process.wait()
@@ -171,13 +153,7 @@ def _pass_on(process: subprocess.Popen[bytes], seed: int) -> int:
 
 
 class _Reader(threading.Thread):
-    """Lets one pipe through, line by line.
-
-    Args:
-        source: The pipe.
-        sink: Where to.
-        prefix: What comes before each line.
-    """
+    """Lets one pipe through, line by line, with a prefix before each."""
 
     def __init__(self, source: IO[bytes], sink: BinaryIO, prefix: bytes) -> None:
         super().__init__(daemon=True)
@@ -210,7 +186,7 @@ def _used(told: Path) -> tuple[Any, ...] | None:
     return ("scopes", *found["scopes"]) if found["scopes"] else ("torch", found["torch"])
 
 
-def _show(outcomes: Sequence[Outcome]) -> None:
+def _show(outcomes: Sequence[SeedOutcome]) -> None:
     rows = [(str(one.seed), one.ending, f"{one.seconds:.1f} s" if one.status is not None else "") for one in outcomes]
     kinds = ["good" if one.status == 0 else "bad" for one in outcomes]
     write_table(("seed", "exit", "time"), rows, sys.stderr, kinds=kinds)

@@ -30,7 +30,7 @@ _X86 = ("x86_64", "amd64")
 
 
 @dataclass(frozen=True)
-class Plan:
+class StartPlan:
     """What a process is started with.
 
     Attributes:
@@ -55,14 +55,10 @@ class Plan:
         return os.environ.get(VARIABLE) == self.launch.encode()
 
 
-def plan(launch: Launch, *, portable: bool = False) -> Plan:
+def plan(launch: Launch, *, portable: bool = False) -> StartPlan:
     """Return what is to be set before Python starts, and what the user has set differently.
 
     What an enclosing `deterministic run` has set is not the user's own, and gives way.
-
-    Args:
-        launch: What was asked for, without variables.
-        portable: Whether the bits are to be the same on other CPUs.
     """
     above = launched()
     theirs = {} if above is None else above.variables
@@ -73,19 +69,13 @@ def plan(launch: Launch, *, portable: bool = False) -> Plan:
             variables[name] = value
         else:
             kept.append((name, found, value))
-    return Plan(replace(launch, variables=variables), kept)
+    return StartPlan(replace(launch, variables=variables), kept)
 
 
 def start_again(variables: Mapping[str, str], argv: Sequence[str], *, in_place: bool) -> NoReturn:
-    """Start this command again in an environment with these variables; it keeps its process id, where it can.
+    """Start this command again with these variables: in place of this process, or as its child, whose status it has.
 
-    Args:
-        variables: What to add to the environment.
-        argv: The arguments after the program's name.
-        in_place: Replace this process. Otherwise, and on Windows, the new one is its child.
-
-    Raises:
-        SystemExit: With the status of the child.
+    Windows has children alone.
     """
     command, environment = command_with(argv), {**os.environ, **variables}
     if in_place and os.name != "nt":
@@ -98,11 +88,7 @@ def start_again(variables: Mapping[str, str], argv: Sequence[str], *, in_place: 
 
 
 def command_with(argv: Sequence[str]) -> list[str]:
-    """Return the command that starts this program as it was started, options of Python included.
-
-    Args:
-        argv: The arguments after the program's name.
-    """
+    """Return the command that starts this program as it was started, options of Python included."""
     end = len(sys.orig_argv) - len(sys.argv) + 1
     if not _IN_SCRIPT and sys.argv[1:] == sys.orig_argv[end:]:
         return [sys.executable, *sys.orig_argv[1:end], *argv]
@@ -118,7 +104,7 @@ def begin_script() -> None:
     _IN_SCRIPT.append(True)
 
 
-def notes(plan: Plan, *, portable: bool) -> list[str]:
+def notes(plan: StartPlan, *, portable: bool) -> list[str]:
     """Return what the user should know of how this process was started, a line each."""
     told = [f"{name}={found} is left as you set it; this run would have {value}" for name, found, value in plan.kept]
     if plan.missing and plan.was_tried:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
 
+from ..ground.tables import aligned
+
 STYLES = {"good": "green", "bad": "bold red", "": ""}
 """What a row is, and its colour on a terminal."""
 
@@ -46,10 +48,7 @@ def write_table(
     """Write a table; `columns` are its heads, and `kinds` has a key of `STYLES` for each row."""
     rows = list(rows)
     if not _is_rich(file):
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        for row in (columns, *rows):
-            cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-            file.write(f"  {'  '.join(cells).rstrip()}\n")
+        file.writelines(f"{line}\n" for line in aligned([columns, *rows]))
         return
     from rich import box
     from rich.console import Console

@@ -46,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return refuse(str(error))
 
-    from ..verification.fresh import FreshTrials
     from ..verification.levels import compare
+    from ..verification.trials import FreshTrials
     from ._progress import progress
 
     try:

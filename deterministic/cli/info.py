@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             _write(in_effect, sys.stdout)
         return OK
-    from ..checkpoint.inside import inside
+    from ..checkpoint.load import inside, shown
     from ..errors import CheckpointError
 
     if not arguments.checkpoint.exists():
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
-    sys.stdout.write(f"{json.dumps(checkpoint.as_json(), indent=2) if arguments.json else checkpoint}\n")
+    sys.stdout.write(f"{json.dumps(checkpoint, indent=2) if arguments.json else shown(checkpoint)}\n")
     return OK
 
 

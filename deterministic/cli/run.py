@@ -203,7 +203,7 @@ def _end_by_interrupt(interrupted: list[bool]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def _tell(plan: _environment.Plan, arguments: argparse.Namespace) -> None:
+def _tell(plan: _environment.StartPlan, arguments: argparse.Namespace) -> None:
     """Say on stderr what is in effect, and what is not as it was asked for."""
     launch = plan.launch
     if launch == Launch():

@@ -56,13 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.keep_traces is not None:
         options.require_writable(arguments.keep_traces / "run1.trace")
 
-    from ..verification.curves import Curves
-    from ..verification.isolated import Isolated, RunFailedError
+    from ..verification.isolated import IsolatedRuns
+    from ..verification.processes import RunFailedError
     from ..verification.report import Report
     from ..verification.verification import Verification
     from ._progress import progress
 
-    isolated = Isolated(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
+    isolated = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     with _folder(arguments.keep_traces) as folder:
         try:
             with progress(arguments.runs, plain=arguments.show_output) as tell:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
                 report = verification.report()
         except RunFailedError as error:
             reasons = [line.removeprefix("  ") for line in str(error).splitlines()]
-            report = Report(task.title, "could not tell", 0, 0, [], None, reasons, [], Curves())
+            report = Report(task.title, "could not tell", 0, 0, [], None, reasons, [])
         write_report(report, as_json=arguments.json)
         with options.written("report"):
             _write_files(report, arguments)

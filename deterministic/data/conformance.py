@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ..errors import DeterministicError, NondeterminismWarning, NotReproducibleError, ReplayWarning, cut, explain
 from ..scope.reproducible import reproducible
-from .check import difference
+from ..values.difference import difference
 from .loader import make_loader
 
 _Epochs: TypeAlias = list[list[Any]]
@@ -55,12 +55,11 @@ def check_sampler(make: Callable[[], Any], *, is_batched: bool = False, **loader
         []
     """
 
-    def loader(**arguments: Any) -> Any:
-        with reproducible(seed=0, deterministic=False):
-            order = {"batch_sampler": make()} if is_batched else {"sampler": make(), "batch_size": 2}
-        return make_loader(_Echo(), **{"seed": 0, "collate_fn": list, **order, **arguments})
+    def order(sampler: Any) -> dict[str, Any]:
+        return {"batch_sampler": sampler} if is_batched else {"sampler": sampler, "batch_size": 2}
 
-    return _interrupted(loader, loader_arguments, "draw from generators that it holds, or from global ones")
+    remedy = "draw from generators that it holds, or from global ones"
+    return _interrupted(lambda: {"dataset": _Echo(), **order(make())}, loader_arguments, remedy)
 
 
 def check_stream(make: Callable[[], Any], **loader_arguments: Any) -> list[str]:
@@ -77,13 +76,8 @@ def check_stream(make: Callable[[], Any], **loader_arguments: Any) -> list[str]:
         >>> check_stream(Numbers, num_workers=0)
         []
     """
-
-    def loader(**arguments: Any) -> Any:
-        with reproducible(seed=0, deterministic=False):
-            dataset = make()
-        return make_loader(dataset, **{"seed": 0, "batch_size": 2, "collate_fn": list, **arguments})
-
-    return _interrupted(loader, loader_arguments, "leave both out, and let what was seen be loaded again")
+    remedy = "leave both out, and let what was seen be loaded again"
+    return _interrupted(lambda: {"dataset": make(), "batch_size": 2}, loader_arguments, remedy)
 
 
 def check_dataset(make: Callable[[], Any]) -> None:
@@ -163,10 +157,15 @@ _CASES: dict[str, tuple[tuple[int, int, Callable[[Any, Callable[[], Any]], Any]]
 """The epoch, how many of its batches were seen (-1: all, and not that there are no more), and what is done there."""
 
 
-def _interrupted(loader: Callable[..., Any], arguments: dict[str, Any], remedy: str) -> list[str]:
+def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], remedy: str) -> list[str]:
+    def loader(**workers: Any) -> Any:
+        with reproducible(seed=0, deterministic=False):
+            made = own()
+        return make_loader(**{"seed": 0, "collate_fn": list, **made, **workers, **arguments})
+
     told = []
     for kind, workers in ({"": {}} if "num_workers" in arguments else _WORKERS).items():
-        make = partial(loader, **workers, **arguments)
+        make = partial(loader, **workers)
         reference = _epochs(make, [])
         lengths = [len(batches) for batches in reference]
         if min(lengths) < 3:

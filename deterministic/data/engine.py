@@ -1,148 +1,69 @@
-"""The plain torch DataLoader that does the work behind a `ReproducibleDataLoader`, with keys in what it fetches."""
+"""What works behind a `ReproducibleDataLoader`: a DataLoader of torch's over what carries keys, and its iterator."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from ..errors import ReplayWarning, explain, warn
-from .orders.base import AnyOrder
-from .orders.position import Progress
-from .orders.stream import CollateStream, KeyedStream
-from .orders.stream_order import StreamOrder
-from .orders.upstream import BEGINNING, Place, Upstream
+from ..errors import DeterministicError, ResumeMismatchError, explain
+from ..trace.recording.seeding import ACTIVE
+from .orders.base import Epochs, Feed, Order, Progress
 from .samples.dataset_epoch import DatasetEpoch
-from .samples.fetch import Fetch, KeyedDataset
-from .samples.keys import epoch_key
-from .samples.torch_internals import disown_in_forked_children
+from .samples.isolation import Isolated
+from .samples.keys import Keying, epoch_key
+from .samples.torch_internals import disown_in_forked_children, retired, share_asked_length, unwrapped
 from .samples.worker import PrepareWorker, capture_settings
 
-if TYPE_CHECKING:
-    from .keyed_loader import ReproducibleDataLoader
-
-
-class Feed:
-    """What torch takes for the sampler or batch sampler: the fetches of the epoch that is begun next."""
-
-    def __init__(self) -> None:
-        self.begin: Callable[[], Iterator[Fetch]] = lambda: iter(())
-        self.length: Callable[[], int] = lambda: 0
-
-    def __iter__(self) -> Iterator[Fetch]:
-        # torch's multi-process iterator asks twice; what `begin` returns does nothing before its first `next`.
-        return self.begin()
-
-    def __len__(self) -> int:
-        return self.length()
+_logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """One torch DataLoader over what carries the keys.
-
-    Args:
-        loader: Whose dataset and arguments it takes; no reference to it is kept.
-        base_seed: Of the workers, before the keys: what a `worker_init_fn` sees as `torch.initial_seed()`.
-        is_lasting: Whether the workers outlive an iterator.
-        upstream: The user's stream; None: the dataset has indices.
+    """One torch DataLoader over what carries the keys, with the loader's arguments; no reference to it is kept.
 
     Attributes:
-        workers: How many worker processes it has.
-        settings: The process's settings when they start; None where nobody asks.
-        collate_fn: The user's.
+        feed: What it works on.
+        kind: What those workers were started with that outlive an iterator: settings, their number, `collate_fn`.
     """
 
     def __init__(
-        self,
-        loader: ReproducibleDataLoader[Any],
-        base_seed: int,
-        *,
-        workers: int,
-        is_lasting: bool,
-        settings: dict[str, bytes] | None,
-        upstream: Upstream | None = None,
+        self, loader: DataLoader[Any], keying: Keying, feed: Feed, *, epoch: int, workers: int, kind: Any = None
     ) -> None:
-        self.settings = settings
-        self.workers = workers
-        self.collate_fn = loader.users_collate_fn
-        # No way back to the loader: in a cycle it would be collected late and in no order, and its workers with it.
-        self._feed = Feed()
-        self._stream: KeyedStream | None = None
-        keying = loader.keying
-        if upstream is not None:
-            source: dict[str, Any] = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
-            self._stream = KeyedStream(upstream, keying.randomness, loader.seed, is_persistent=is_lasting, **source)
-            collate: Any = CollateStream(self.collate_fn, self._stream)
-        else:
-            collate = self.collate_fn
-            source = {"batch_sampler": self._feed} if loader.is_batched else {"sampler": self._feed, "batch_size": None}
+        self.feed = feed
+        self.kind = kind
+        arguments = feed.arguments()
         if workers:
-            source |= {
+            settings = None if _forks(loader) else capture_settings()
+            arguments |= {
                 "prefetch_factor": loader.prefetch_factor,
-                "persistent_workers": is_lasting,
+                "persistent_workers": kind is not None,
                 "multiprocessing_context": loader.multiprocessing_context,
-                "worker_init_fn": PrepareWorker(
-                    keying.worker_threads, None if _forks(loader) else settings, loader.worker_init_fn
-                ),
+                "worker_init_fn": PrepareWorker(keying.worker_threads, settings, loader.worker_init_fn),
             }
         if loader.pin_memory_device:
-            source["pin_memory_device"] = loader.pin_memory_device
-        self._torch: DataLoader[Any] = DataLoader(
-            KeyedDataset(loader.dataset, keying.randomness, loader.seed) if self._stream is None else self._stream,
+            arguments["pin_memory_device"] = loader.pin_memory_device
+        self.torch: DataLoader[Any] = DataLoader(
+            feed.dataset,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=feed.collate_fn,
             pin_memory=loader.pin_memory,
             timeout=loader.timeout if workers else 0,
-            generator=_base_generator(base_seed),
-            **source,
+            generator=_base_generator(epoch_key(keying.seed, epoch, "workers")),
+            **arguments,
         )
+        if not loader.persistent_workers:  # whose last batches, which are none, would count
+            share_asked_length(loader, self.torch)
 
-    def start(self, fetches: Callable[[], Iterator[Fetch]], length: Callable[[], int]) -> Iterator[Any]:
-        """Return torch's iterator, of the length of an epoch, over what `fetches` gives; it asks for it twice."""
-        self._feed.begin, self._feed.length = fetches, length
-        return self._iterator()
-
-    def start_stream(self, key: int, epoch: int, places: Mapping[int, Place], turn: int) -> Iterator[Any]:
-        """Return torch's iterator over an epoch of the stream.
-
-        Args:
-            key: The epoch's.
-            epoch: Its number.
-            places: Where each worker goes on; one without a place begins where its stream is.
-            turn: The worker whose turn it is.
-        """
-        if self._stream is not None:
-            self._stream.begin_epoch(key, epoch, places, turn)
-        return self._iterator()
-
-    @property
-    def iterator(self) -> Any:
-        """The iterator of torch's loader, where it keeps one."""
-        return self._torch._iterator
-
-    def expect_length(self) -> None:
-        """Let torch warn when the stream gives more than its length says, as a DataLoader does once that was asked."""
-        len(self._torch)
-
-    def _iterator(self) -> Iterator[Any]:
-        inner = iter(self._torch)
-        disown_in_forked_children(inner)
-        return inner
-
-
-class Begun(NamedTuple):
-    """An epoch that is begun.
-
-    Attributes:
-        batches: torch's iterator.
-        skip: How many of its batches were seen before and are to be left out.
-    """
-
-    batches: Iterator[Any]
-    skip: int = 0
+    def __iter__(self) -> Iterator[Any]:
+        iterator = iter(self.torch)
+        disown_in_forked_children(iterator)
+        return iterator
 
 
 class Engines:
@@ -155,125 +76,176 @@ class Engines:
     @property
     def iterator(self) -> Any:
         """The iterator of torch's over the workers that outlive an epoch; None where there are none."""
-        return None if self._kept is None else self._kept.iterator
+        return None if self._kept is None else self._kept.torch._iterator
 
-    def begin(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
-        """Return torch's iterator over an epoch from where `progress` starts."""
-        DatasetEpoch(loader.dataset, loader.seed).tell(progress.start.epoch)
-        if isinstance(order, StreamOrder):
-            return self._begin_stream(loader, order, progress, is_peek=False)
-        engine, _ = self._lasting(loader, progress)
-        return Begun(engine.start(lambda: order.fetches(progress), order.__len__))
+    def begin(self, loader: DataLoader[Any], order: Order, progress: Progress) -> Iterator[Any]:
+        """Return torch's iterator over an epoch from where `progress` starts.
 
-    def peek(self, loader: ReproducibleDataLoader[Any], order: AnyOrder, progress: Progress) -> Begun:
-        """Return torch's iterator over the first batch alone (of a stream: and more), from workers of its own."""
-        if isinstance(order, StreamOrder):
-            return self._begin_stream(loader, order, progress, is_peek=True)
-        first = order.look(progress.start, 1)
-        engine = self._passing(loader, progress, min(loader.num_workers, 1))
-        return Begun(engine.start(lambda: iter(first), lambda: 1))
-
-    def _begin_stream(
-        self, loader: ReproducibleDataLoader[Any], order: StreamOrder, progress: Progress, *, is_peek: bool
-    ) -> Begun:
-        memory = order.begin(progress, is_peek=is_peek)
-        if memory.skip:
-            _announce_replay(loader, memory.skip)
-        is_loaded, workers = progress.start.state is not None, loader.num_workers
-        if is_peek:
-            upstream = order.upstream if workers else order.upstream.copy()
-            engine, is_new = self._passing(loader, progress, workers, upstream), workers > 0
-        else:
-            engine, is_new = self._lasting(loader, progress, order.upstream, renew=is_loaded)
-        # A stream that has lived on is where it is; only a new or a loaded one has to be put there.
-        places = dict(memory.places) if is_loaded or (is_new and workers) else {}
-        if is_loaded and not workers:
-            places = places or {0: BEGINNING}
-        epoch = progress.start.epoch
-        if loader.length_was_asked and not loader.persistent_workers:  # whose last batches, which are none, would count
-            engine.expect_length()
-        return Begun(engine.start_stream(order.key(epoch), epoch, places, memory.turn), memory.skip)
-
-    def _lasting(
-        self,
-        loader: ReproducibleDataLoader[Any],
-        progress: Progress,
-        upstream: Upstream | None = None,
-        *,
-        renew: bool = False,
-    ) -> tuple[Engine, bool]:
-        """Return the engine for a whole epoch, and whether it is new.
-
-        With persistent workers it is that of the epoch before, whose iterator ends. Its workers have the settings of
-        the process as they were when they started. When those have changed since, new workers are started, so that a
-        sample does not depend on when they were; so are they with `renew`.
+        With persistent workers, that of the epoch before ends. Their workers have the settings of the process as they
+        were when they started. When those have changed since, new workers are started, so that a sample does not depend
+        on when they were; so they are where a stream is put elsewhere.
         """
-        workers = loader.num_workers
+        keying, epoch, workers = order.keying, progress.start.epoch, loader.num_workers
+        DatasetEpoch(loader.dataset, keying.seed).tell(epoch)
+        order.begin(progress)
         if not (loader.persistent_workers and workers):
-            return self._passing(loader, progress, workers, upstream), True
-        settings = capture_settings()
-        wanted = settings, workers, loader.users_collate_fn
-        kept = self._kept
-        is_new = renew or kept is None or (kept.settings, kept.workers, kept.collate_fn) != wanted
-        if kept is None or is_new:
-            kept = self._kept = Engine(
-                loader,
-                _base_seed(loader, progress),
-                workers=workers,
-                is_lasting=True,
-                settings=settings,
-                upstream=upstream,
-            )
-        elif self._latest is not None and self._latest is not progress:
-            self._latest.superseded = True
-        self._latest = progress
-        return kept, is_new
+            feed, is_new = order.feed(loader, is_lasting=False), True
+            engine = Engine(loader, keying, feed, epoch=epoch, workers=workers)
+        else:
+            kind = capture_settings(), workers, unwrapped(loader.collate_fn)
+            is_put = progress.start.state is not None and not order.has_indices
+            is_new = is_put or self._kept is None or self._kept.kind != kind
+            if self._kept is None or is_new:
+                feed = order.feed(loader, is_lasting=True)
+                self._kept = Engine(loader, keying, feed, epoch=epoch, workers=workers, kind=kind)
+            elif self._latest is not None and self._latest is not progress:
+                self._latest.superseded = True
+            engine, self._latest = self._kept, progress
+        engine.feed.begin(progress, is_new=is_new)
+        return iter(engine)
 
-    def _passing(
-        self,
-        loader: ReproducibleDataLoader[Any],
-        progress: Progress,
-        workers: int,
-        upstream: Upstream | None = None,
-    ) -> Engine:
-        """Return an engine for one use, whose workers end with its iterator."""
-        settings = capture_settings() if workers and not _forks(loader) else None
-        base_seed = _base_seed(loader, progress)
-        return Engine(loader, base_seed, workers=workers, is_lasting=False, settings=settings, upstream=upstream)
+    def peek(self, loader: DataLoader[Any], order: Order, progress: Progress) -> Iterator[Any]:
+        """Return torch's iterator over the first batch alone (of a stream: and more), from workers of its own."""
+        feed, workers = order.peek(loader, progress)
+        return iter(Engine(loader, order.keying, feed, epoch=progress.start.epoch, workers=workers))
 
 
-def require_safe_threads(loader: ReproducibleDataLoader[Any]) -> None:
-    """Refuse several threads in forked workers: OpenMP's pool does not survive a fork, and they would hang.
+class LoaderIterator:
+    """What `iter(loader)` returns: torch's iterator, with the caller's generators left alone and the batches counted.
 
-    Raises:
-        ValueError: The loader asks for it.
+    Args:
+        begin: Returns torch's iterator from where a progress starts.
+        progress: Where the batches are counted.
+        order: The loader's.
+        epochs: The loader's.
+        threads: With how many threads to fetch in this process; None: worker processes fetch.
+        heed: Called before the first batch: it may move the start.
+        settle: Called after each batch that is fetched in this process.
     """
-    if loader.keying.worker_threads > 1 and loader.num_workers and _forks(loader):
+
+    def __init__(
+        self,
+        begin: Callable[[Progress], Iterator[Any]],
+        progress: Progress,
+        order: Order,
+        epochs: Epochs,
+        *,
+        threads: int | None,
+        heed: Callable[[], None],
+        settle: Callable[[], None] | None,
+    ) -> None:
+        self._begin = begin
+        self._progress = progress
+        self._order = order
+        self._epochs = epochs
+        self._threads = threads
+        self._heed = heed
+        self._settle = settle
+        self._before = 0
+        self._begun_at = progress.start
+        self._inner = begin(progress)
+        progress.iterator = weakref.ref(self)
+
+    def __iter__(self) -> LoaderIterator:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what torch's iterator has: its workers, and how to end them."""
+        if name.startswith("__") or "_inner" not in self.__dict__:  # copying asks before there is anything
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._inner, name)
+
+    def __len__(self) -> int:
+        return len(self._inner)  # type: ignore[arg-type]  # torch's iterators have the length of their sampler
+
+    def __next__(self) -> Any:
+        progress = self._progress
+        if progress.superseded:
+            raise DeterministicError(
+                explain(
+                    "this iterator's workers serve a later one now",
+                    ("found: persistent_workers=True, and iter() was called again",),
+                    "Use one iterator at a time, or persistent_workers=False.",
+                )
+            )
+        if not progress.asked:
+            self._heed()
+            self._follow()
+            self._epochs.ask(progress)
+        if progress is self._epochs.under_way:
+            for tell in self._epochs.watchers:
+                tell()
+        try:
+            with Isolated(self._threads) if self._threads is not None else contextlib.nullcontext():
+                batch = self._fetch()
+        except StopIteration:
+            progress.count.ended = True
+            raise
+        except BaseException:
+            # A batch that raised is behind, once the caller goes on to another; a worker that is late loses nothing.
+            is_stream_here = self._threads is not None and not self._order.has_indices
+            if is_stream_here or self._consumed() != self._before:
+                progress.lost += 1
+            raise
+        finally:
+            if self._settle is not None:
+                self._settle()
+        progress.give()
+        for recorder in ACTIVE:
+            recorder.batch(progress.start.epoch, progress.start.done, progress.count.batches - 1, batch)
+        return batch
+
+    def _fetch(self) -> Any:
+        if self._progress.skip:
+            self._load_again()
+        while True:
+            self._before = self._consumed()
+            is_batch, batch = self._order.received(self._progress, next(self._inner))
+            if is_batch:
+                return batch
+
+    def _load_again(self) -> None:
+        """Leave out what was seen before, if it is what it was."""
+        progress = self._progress
+        while progress.skip:
+            try:
+                progress.skip -= self._order.received(progress, next(self._inner))[0]
+            except StopIteration:
+                progress.skip = 0
+            except ResumeMismatchError:
+                raise
+            except Exception:
+                # It raised when it was seen first, too, and was counted.
+                _logger.debug("a batch that is loaded again raised", exc_info=True)
+                progress.skip -= 1
+        self._order.caught_up(progress)
+
+    def _consumed(self) -> int:
+        """Return how many batches are used up, whether they were yielded or raised."""
+        return retired(self._inner) if self._threads is None else self._progress.taken
+
+    def _follow(self) -> None:
+        """Begin again where the epoch was pinned after `iter()`."""
+        if self._progress.start is not self._begun_at:
+            self._order.undo(self._progress)
+            self._inner = iter(())  # its workers end before others start
+            self._inner = self._begin(self._progress)
+            self._begun_at = self._progress.start
+
+
+def require_safe_threads(loader: DataLoader[Any], threads: int) -> None:
+    """Refuse several threads in forked workers with a ValueError: OpenMP's pool survives no fork, they would hang."""
+    if threads > 1 and loader.num_workers and _forks(loader):
         raise ValueError(
             explain(
                 "forked workers would hang with several threads: OpenMP's pool does not survive a fork",
-                (f"worker_threads: {loader.keying.worker_threads}", f"num_workers: {loader.num_workers}, by fork"),
+                (f"worker_threads: {threads}", f"num_workers: {loader.num_workers}, by fork"),
                 'Pass multiprocessing_context="forkserver" or "spawn", or leave worker_threads at 1.',
             )
         )
 
 
-def _announce_replay(loader: ReproducibleDataLoader[Any], skip: int) -> None:
-    warn(
-        ReplayWarning,
-        explain(
-            "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
-            (f"found: {type(loader.dataset).__name__} without state_dict()", f"batches to load again: {skip}"),
-            "Give the dataset state_dict() and load_state_dict() to resume at once.",
-        ),
-    )
-
-
-def _base_seed(loader: ReproducibleDataLoader[Any], progress: Progress) -> int:
-    return epoch_key(loader.seed, progress.start.epoch, "workers")
-
-
-def _forks(loader: ReproducibleDataLoader[Any]) -> bool:
+def _forks(loader: DataLoader[Any]) -> bool:
     """Return whether worker processes are copies of this one, which have its settings already."""
     context: Any = loader.multiprocessing_context or multiprocessing
     # Asking without allow_none would fix the default method for the process. The first of all is the default.

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import DeterministicError, explain, users_line
+from ..errors import DeterministicError, cut, explain, users_line
+from ..ground.arguments import as_integer
 from ..ground.ranks import ranks_are_said
 from ..scope import stack
-from .check import check_samples
-from .engine import Begun, Engines, require_safe_threads
-from .iterator import LoaderIterator
+from .check import check_batches, check_samples
+from .engine import Engines, LoaderIterator, require_safe_threads
 from .orders import state
-from .orders.base import AnyOrder
+from .orders.base import Epochs, Order, Position, Progress
 from .orders.own import OwnOrder, OwnSampler
-from .orders.position import Epochs, Position, Progress
-from .orders.record import LoaderRecord
 from .orders.sampler import SamplerOrder
-from .orders.stream_order import StreamOrder
+from .orders.stream import StreamOrder
 from .orders.upstream import Upstream
-from .replay import replay
-from .samples.collate import Collate, unwrapped
 from .samples.dataset_epoch import DatasetEpoch, users_epoch
-from .samples.fetch import makes_batches
-from .samples.keying import Keying
+from .samples.fetch import Fetch, KeyedDataset, makes_batches
+from .samples.isolation import Isolated
+from .samples.keys import Keying, epoch_key
+from .samples.torch_internals import Collate, unwrapped
 
 T = TypeVar("T")
 
@@ -57,15 +56,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         own: OwnOrder | None = None
         is_stream = isinstance(dataset, IterableDataset)
         if not is_stream and sampler is None and batch_sampler is None:
-            own = OwnOrder(
-                dataset,
-                keying.seed,
-                shuffle=bool(shuffle),
-                batch_size=batch_size,
-                is_global=keying.is_global,
-                drop_last=drop_last,
-                shard=keying.shard,
-            )
+            own = OwnOrder(dataset, keying, shuffle=bool(shuffle), batch_size=batch_size, drop_last=drop_last)
             sampler, shuffle = OwnSampler(own, self._epochs), None
         super().__init__(
             dataset,
@@ -79,39 +70,26 @@ class ReproducibleDataLoader(DataLoader[T]):
             **arguments,
         )
         self.is_stream = is_stream
+        self.is_batched = self.batch_sampler is not None
         self._dataset_epoch = DatasetEpoch(dataset)
-        self.is_batched = self.batch_sampler is not None or (is_stream and batch_size is not None)
         self.collate_fn = Collate(self.collate_fn)
-        common: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
-        self._order: AnyOrder
-        if is_stream:
-            self._order = StreamOrder(
-                Upstream(dataset, uses_state=keying.stream_state != "ignore"),
-                keying.seed,
-                workers=num_workers,
-                is_persistent=self.persistent_workers,
-                shard=keying.shard,
-                **common,
-            )
-        elif own is not None:
-            self._order = own
-        else:
-            given: Any = self.batch_sampler if self.is_batched else self.sampler
-            self._order = SamplerOrder(given, keying.seed, is_batched=self.is_batched, **common)
-        require_safe_threads(self)
+        self._order: Order = self._order_of_others(drop_last) if own is None else own
+        self._order.workers = num_workers
+        require_safe_threads(self, keying.worker_threads)
         self._engines = Engines()
-        self.length_was_asked = False
-        self._record = LoaderRecord(
-            users_line(),
-            keying.seed,
-            self._notes(),
-            randomness=keying.randomness,
-            order=self._order.name,
-            num_workers=num_workers,
-        )
+        facts = {"order": self._order.name, "num_workers": num_workers}
+        self._record = state.LoaderRecord(users_line(), keying, self._notes(), **facts)
         if ranks_are_said():
             self._settle_ranks()
         self._tell_the_report(made_here=True)
+
+    def _order_of_others(self, drop_last: bool) -> Order:
+        compared: dict[str, Any] = {"batch": self.batch_size, "drop_last": drop_last}
+        if self.is_stream:
+            upstream = Upstream(self.dataset, uses_state=self.keying.stream_state != "ignore")
+            return StreamOrder(upstream, self.keying, is_persistent=self.persistent_workers, **compared)
+        given: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+        return SamplerOrder(given, self.keying, is_batched=given is self.batch_sampler, **compared)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engines": Engines()}
@@ -127,14 +105,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._engines = Engines()  # as others reset a loader: its workers end with the last iterator
 
     @property
-    def users_collate_fn(self) -> Any:
-        """The user's `collate_fn`, or torch's; also one that was assigned since."""
-        return unwrapped(self.collate_fn)
-
-    @property
     def seed(self) -> int:
         """The loader's seed, 0 <= seed < 2**64."""
-        return self.keying.seed.value
+        return self.keying.seed
 
     @property
     def epoch(self) -> int:
@@ -145,22 +118,19 @@ class ReproducibleDataLoader(DataLoader[T]):
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch on this rank; costs no epoch."""
-        if isinstance(self._order, StreamOrder):
-            length = super().__len__()
-            self.length_was_asked = True
-            return length
-        return len(self._order)
+        return super().__len__() if self.is_stream else len(self._order.with_indices())
 
     def __iter__(self) -> Any:
         """Start the next epoch, or go on where a loaded state was within one; the epoch after it is next then."""
         self._settle_ranks()
-        require_safe_threads(self)
+        require_safe_threads(self, self.keying.worker_threads)
         self._heed()
         self._give_up_what_was_left()
         self._order.require_fit(self._epochs.next)
         _ = self.seed  # drawn, or refused, before anything starts
-        with self._epochs.begin() as progress:
-            iterator = self._open(self._engines.begin, progress)
+        progress = Progress(self._epochs.next)
+        iterator = self._open(self._engines.begin, progress)
+        self._epochs.begin(progress)
         self._record.begin(progress.count)
         self._tell_the_report()
         return iterator
@@ -185,7 +155,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._give_up_what_was_left()
         left = self._epochs.unfinished
         self._epochs.pin(epoch)
-        if isinstance(self._order, SamplerOrder) and left is not None and left is not self._epochs.unfinished:
+        if left is not None and left is not self._epochs.unfinished:
             self._order.leave(left)  # somebody still holds its iterator
 
     def peek(self) -> Any:
@@ -226,7 +196,19 @@ class ReproducibleDataLoader(DataLoader[T]):
             ValueError: The sample's draws depend on its batch, and the batch cannot be told: the index is not in that
                 epoch, or its order is a sampler's.
         """
-        return replay(self, self._order, epoch, index, occurrence)
+        order = self._order.with_indices()
+        for name, number in (("epoch", epoch), ("occurrence", occurrence)):
+            if as_integer(number) is None or number < 0:
+                raise ValueError(
+                    explain(f"{name} is no count", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
+                )
+        keyed = KeyedDataset(self.dataset, self.keying)
+        key, again = epoch_key(self.seed, epoch, "samples"), [occurrence] if occurrence else None
+        fetch, place = Fetch([index], key, as_integer(epoch) or 0, again), 0
+        if self.is_batched and keyed.is_keyed_per_batch:
+            fetch, place = order.fetch_with(epoch, index, occurrence)
+        with keyed.epoch.kept(), Isolated(self.keying.worker_threads):
+            return keyed.one(fetch, place) if self.is_batched else keyed.first(fetch, 1)[0]
 
     def check(self, samples: int = 8) -> None:
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
@@ -243,9 +225,25 @@ class ReproducibleDataLoader(DataLoader[T]):
             DeterministicError: A field is of a kind that cannot be compared, or the stream cannot be copied.
             ValueError: `samples` is no number of at least 1.
         """
+        count = as_integer(samples) or 0
+        if count < 1:
+            raise ValueError(
+                explain(
+                    "samples is no number of samples",
+                    (f"found: {cut(samples)}", "expected: an int, 1 or more"),
+                    "Check at least one sample, for example check(8).",
+                )
+            )
         self._heed()
+        next_one = self._epochs.next
         with self._dataset_epoch.kept():
-            check_samples(self, self._order, self._epochs.next, samples)
+            if self.is_stream:
+                batches = -(-count // (self.batch_size or 1))
+                check_batches(lambda: list(islice(self._look(Position(next_one.epoch)), batches)))
+                return
+            fetches = self._order.with_indices().look(next_one, count)
+            places = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))]
+            check_samples(KeyedDataset(self.dataset, self.keying), places[:count], self.keying.worker_threads)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.
@@ -254,7 +252,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         saving to leave the rest of an epoch out. With an own order it takes some 90 bytes.
         """
         self._heed()
-        return state.save(self._order, self.keying.seed, self._epochs)
+        return state.save(self._order, self._epochs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Let the next `iter()` go on where `state_dict` was: the rest of its epoch, loading nothing again.
@@ -269,7 +267,7 @@ class ReproducibleDataLoader(DataLoader[T]):
             ResumeMismatchError: From another seed, dataset length, batch size or sampler; both values are named.
         """
         self._heed()
-        self._epochs.load(state.load(state_dict, self._order, self.keying.seed))
+        self._epochs.load(state.load(state_dict, self._order))
 
     def _look(self, start: Position) -> LoaderIterator:
         """Return an iterator whose first batches can be looked at, which costs no epoch."""
@@ -278,36 +276,37 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._order.require_fit(start)
         return self._open(self._engines.peek, scratch)
 
-    def _open(self, begin: Callable[..., Begun], progress: Progress) -> LoaderIterator:
+    def _open(self, begin: Callable[..., Iterator[Any]], progress: Progress) -> LoaderIterator:
         threads = None if self.num_workers else self.keying.worker_threads
-        begin = partial(begin, self, self._order)
         settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
-        return LoaderIterator(begin, progress, threads=threads, heed=self._heed, settle=settle, epochs=self._epochs)
+        begin = partial(begin, self, self._order)
+        return LoaderIterator(
+            begin, progress, self._order, self._epochs, threads=threads, heed=self._heed, settle=settle
+        )
 
     def _heed(self) -> None:
         """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""
-        if isinstance(self._order, StreamOrder):
-            self._order.workers = self.num_workers
+        self._order.workers = self.num_workers
         epoch = self._users_epoch()
         if epoch is not None:
             self.set_epoch(epoch)
 
     def _users_epoch(self) -> int | None:
         """Return the epoch that the user has set on the sampler or the dataset since this was asked, None if none."""
-        of_sampler = self._order.users_epoch() if isinstance(self._order, SamplerOrder) else None
+        of_sampler = self._order.users_epoch()
         of_dataset = users_epoch(self._dataset_epoch.listeners)
         return of_dataset if of_sampler is None else of_sampler
 
     def _give_up_what_was_left(self) -> None:
         """Bring a sampler to where it would be if nobody had fetched ahead of an epoch that was left by a `break`."""
         left = self._epochs.unfinished
-        if isinstance(self._order, SamplerOrder) and left is not None and left.is_dropped:
+        if left is not None and left.is_dropped:
             self._order.leave(left)
 
     def _settle_ranks(self) -> None:
         """Let `batch_size` be that of each rank, now that the number of ranks may be known."""
-        if self.keying.is_global and isinstance(self._order, OwnOrder):
-            size = self._order.batch_size_of_a_rank()
+        if self.keying.is_global and self._order.is_own:
+            size = self.sampler.order.batch_size_of_a_rank()  # type: ignore[attr-defined]
             self.__dict__["batch_size"] = size  # torch refuses the plain assignment
             self.batch_sampler.batch_size = size  # type: ignore[union-attr]
 
@@ -324,3 +323,40 @@ class ReproducibleDataLoader(DataLoader[T]):
         if makes_batches(self.dataset):
             return ["Draws in __getitems__ depend on which samples are in a batch."]
         return []
+
+
+class WatchedLoader:
+    """A loader whose batches are announced.
+
+    Args:
+        loader: Made by `make_loader`.
+        tell: Called before each batch of an epoch is fetched, and before its end is said; not for `peek`.
+    """
+
+    def __init__(self, loader: ReproducibleDataLoader[object], tell: Callable[[], None]) -> None:
+        self._loader = loader
+        self._epochs = loader._epochs
+        self._tell = tell
+        self._epochs.watchers.append(tell)
+
+    @property
+    def under_way(self) -> Progress | None:
+        """The progress of the epoch in whose middle it is, with an iterator that somebody holds; None between two."""
+        progress = self._epochs.unfinished
+        return None if progress is None or not progress.asked or progress.is_dropped else progress
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody holds an iterator of it that has not come to its end."""
+        return self._epochs.unfinished is not None and not self._epochs.unfinished.is_dropped
+
+    def leave_epoch(self) -> None:
+        """Give up the rest of an epoch that was left by a `break`: the next `iter()` does not go on with it."""
+        self._loader._give_up_what_was_left()
+        if self._epochs.unfinished is not None and self._epochs.unfinished.is_dropped:
+            self._epochs.under_way = None
+
+    def close(self) -> None:
+        """Announce no more."""
+        if self._tell in self._epochs.watchers:
+            self._epochs.watchers.remove(self._tell)

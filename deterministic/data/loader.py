@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, TypeVar, overload
 
-from ..errors import SeedError, explain
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe, MapDataPipe
+
+from ..errors import SeedError, cut, explain
+from ..ground.arguments import as_integer, boolean, choice, count
 from ..ground.config import OMITTED, Omitted
 from ..ground.launch import launched
-from ..ground.seeds import as_integer, torch_seed, validate_seed
+from ..ground.seeds import torch_seed, validate_seed
 from ..scope import stack
-from .arguments import require_choice, require_compatible, require_defaults, require_stream_state, require_threads
+from ..values.stateful import is_stateful
+from .keyed_loader import ReproducibleDataLoader
+from .samples.keys import Keying, StreamState, draw_seed
 from .samples.worker import SeedWorkerThen, seed_worker
-
-if TYPE_CHECKING:
-    import torch
-    from torch.utils.data import DataLoader, Dataset
-
-    from .keyed_loader import ReproducibleDataLoader
-    from .samples.keying import StreamState
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -140,8 +140,8 @@ def make_loader(
         >>> first == [batch.tolist() for batch in make_loader(range(4), batch_size=2, shuffle=True, seed=0)]
         True
     """
-    require_choice("randomness", randomness, _SCHEMES)
-    require_choice("stream_state", stream_state, _STREAM_STATES)
+    choice("randomness", randomness, _SCHEMES)
+    choice("stream_state", stream_state, _STREAM_STATES)
     if generator is not None and not hasattr(generator, "initial_seed"):
         raise TypeError(
             explain(
@@ -161,28 +161,28 @@ def make_loader(
     if sampler is not None:
         dataloader_arguments["sampler"] = sampler
     effective = _effective_seed(seed) if generator is None else None
-    require_compatible(dataset, batch_size, shuffle, global_batch_size, shard, randomness, dataloader_arguments)
+    samplers = _require_one_order(shuffle, dataloader_arguments, randomness)
+    boolean("shard", shard)
+    if global_batch_size is not None:
+        _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
+    size = 1 if isinstance(batch_size, Omitted) else batch_size
     if randomness == "worker":
-        require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1), stream_state=(stream_state, "use"))
-        size = 1 if isinstance(batch_size, Omitted) else batch_size
+        _require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1), stream_state=(stream_state, "use"))
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
-    threads = require_threads(worker_threads)
-    require_stream_state(stream_state, dataset)
-
-    from .keyed_loader import ReproducibleDataLoader
-    from .samples.keying import Keying, LoaderSeed, draw_seed
-
+    _require_readable(dataset, samplers)
+    if stream_state == "refuse":
+        _require_place(dataset)
     keying = Keying(
-        seed=LoaderSeed(effective if generator is None else draw_seed(generator), shard=shard),
+        effective if generator is None else draw_seed(generator),
         randomness=randomness,
         shard=shard,
         is_global=global_batch_size is not None,
-        worker_threads=threads,
+        worker_threads=count("worker_threads", worker_threads, least=1),
         stream_state=stream_state,
     )
-    size = as_integer(global_batch_size) or (1 if isinstance(batch_size, Omitted) else batch_size)
     if generator is not None:
         dataloader_arguments["generator"] = generator
+    size = as_integer(global_batch_size) or size
     # By name: Lightning, which makes the loader again to predict, adds its own arguments to those given here.
     return ReproducibleDataLoader(dataset, batch_size=size, shuffle=shuffle, keying=keying, **dataloader_arguments)
 
@@ -196,9 +196,6 @@ def _recipe(
     dataloader_arguments: dict[str, Any],
 ) -> DataLoader[T]:
     """Make the standard recipe: a generator of the loader's own, and `seed_worker`."""
-    import torch
-    from torch.utils.data import DataLoader
-
     if seed is not None:
         generator = torch.Generator().manual_seed(torch_seed(seed))
     if generator is not None:
@@ -225,3 +222,96 @@ def _effective_seed(seed: int | Omitted) -> int | None:
             )
         )
     return entry.config.common_seed
+
+
+def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], randomness: str) -> list[str]:
+    """Return the names of the samplers; refuse two orders, and one that is accidental."""
+    if arguments.get("in_order", True) is not True and randomness != "worker":
+        raise ValueError(
+            explain(
+                "in_order=False lets the fastest worker decide the order of the batches",
+                ("found: in_order=False", "expected: in_order=True"),
+                "Leave it out.",
+            )
+        )
+    samplers = [name for name in ("sampler", "batch_sampler") if arguments.get(name) is not None]
+    if samplers and shuffle:
+        raise ValueError(
+            explain(
+                f"shuffle and {samplers[0]} are two orders for one loader",
+                (f"shuffle: {cut(shuffle)}", f"{samplers[0]}: a {type(arguments[samplers[0]]).__name__}"),
+                "Leave one of them out.",
+            )
+        )
+    return samplers
+
+
+def _require_defaults(**given: tuple[object, object]) -> None:
+    """Refuse what the standard recipe does not have."""
+    for name, (value, default) in given.items():
+        if value != default:
+            raise TypeError(
+                explain(
+                    f'randomness="worker" is a plain DataLoader, which has no {name}',
+                    (f"{name}: {cut(value)}",),
+                    'Leave it out, or use randomness="sample".',
+                )
+            )
+
+
+def _require_global(
+    dataset: object, batch_size: object, global_batch_size: object, samplers: list[str], randomness: str
+) -> None:
+    if (as_integer(global_batch_size) or 0) < 1:
+        raise ValueError(
+            explain(
+                "global_batch_size is not a positive integer",
+                (f"found: {cut(global_batch_size)}", "expected: an int, 1 or more"),
+                "Pass the number of samples in a batch of all ranks together.",
+            )
+        )
+    others = {
+        f"batch_size: {cut(batch_size)}": not isinstance(batch_size, Omitted),
+        ", ".join(samplers): bool(samplers),
+        'randomness: "worker"': randomness == "worker",
+        "dataset: an IterableDataset": isinstance(dataset, IterableDataset),
+    }
+    if other := next((text for text, holds in others.items() if holds), None):
+        raise TypeError(
+            explain(
+                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
+                (f"global_batch_size: {cut(global_batch_size)}", other),
+                "Leave one of them out.",
+            )
+        )
+
+
+def _require_readable(dataset: object, samplers: list[str]) -> None:
+    if isinstance(dataset, (IterDataPipe, MapDataPipe)):
+        raise TypeError(
+            explain(
+                "a DataPipe shuffles and shares itself out through hooks that a loader with keys does not have",
+                (f"found: {type(dataset).__name__}", "expected: a Dataset or an IterableDataset"),
+                'Pass randomness="worker", or make it a Dataset.',
+            )
+        )
+    if not samplers and not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
+        raise TypeError(
+            explain(
+                "the dataset has no length, so it can have no order",
+                (f"found: {type(dataset).__name__} without __len__()",),
+                "Give it a __len__(), or pass a sampler.",
+            )
+        )
+
+
+def _require_place(dataset: object) -> None:
+    """Refuse a stream that cannot say where it is."""
+    if isinstance(dataset, IterableDataset) and not is_stateful(dataset):
+        raise TypeError(
+            explain(
+                "this stream cannot say where it is",
+                (f"found: {type(dataset).__name__} without state_dict() and load_state_dict(state)",),
+                'Give it both, or pass stream_state="use" to load again what was seen.',
+            )
+        )

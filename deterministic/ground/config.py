@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
-from ..errors import cut, explain
-from .seeds import as_integer
+from .arguments import choice, count
 
 Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
 
@@ -75,43 +74,12 @@ class Config:
 
 
 def validate_level(deterministic: object) -> Level:
-    """Return `deterministic` as a level, or refuse it by naming the levels.
-
-    Raises:
-        TypeError: Not one of `LEVELS`.
-    """
-    # 1 == True and 0 == False, but an int here is a seed that slipped into the wrong argument.
-    if isinstance(deterministic, (bool, str)) and deterministic in LEVELS:
-        return deterministic
-    raise TypeError(
-        explain(
-            "deterministic= names no level",
-            (f"found: {cut(deterministic)}", *(f"{level!r}: {text}" for level, text in LEVELS.items())),
-            "Pass one of the levels.",
-        )
-    )
+    """Return `deterministic` as a level; raise a TypeError that names the levels if it is none."""
+    return choice("deterministic", deterministic, LEVELS, what="no level", error=TypeError)
 
 
-def validate_num_threads(num_threads: object, *, name: str = "num_threads") -> int | None:
-    """Return `num_threads` as a positive int or None; `name` is what the caller calls it.
-
-    Raises:
-        TypeError: Neither None nor an integer.
-        ValueError: Below 1.
-    """
+def validate_num_threads(num_threads: object) -> int | None:
+    """Return a number of threads as a positive int, or None; raise as `count`."""
     if num_threads is None:
         return None
-    count = as_integer(num_threads)
-    if count is None:
-        raise TypeError(
-            explain(
-                f"{name} is not an integer",
-                (f"found: {cut(num_threads)} ({type(num_threads).__name__})", "expected: an int, 1 or more, or None"),
-                f"Pass the number of threads, for example {name}=1.",
-            )
-        )
-    if count < 1:
-        raise ValueError(
-            explain(f"{name} is below 1", (f"found: {cut(count)}", "expected: 1 or more"), "Pass at least 1, or None.")
-        )
-    return count
+    return count("num_threads", num_threads, least=1, remedy="Pass at least 1, or None.")

@@ -18,11 +18,9 @@ Act: TypeAlias = Callable[[ModuleType], object]
 
 
 def once_imported(name: str, act: Act) -> None:
-    """Call `act` with the module as soon as its import has ended; at once if it has.
+    """Call `act` with the module of this full name, once, as soon as its import has ended; at once if it has.
 
-    Args:
-        name: The module's full name.
-        act: What is called, once; what it raises, the import raises.
+    What it raises, the import raises.
     """
     module = sys.modules.get(name)
     if module is not None:
@@ -34,12 +32,9 @@ def once_imported(name: str, act: Act) -> None:
 
 
 def once_torch_imported(act: Act) -> None:
-    """Call `act` with `deterministic.sources` as soon as torch has been imported, and they have; at once if both are.
+    """Call `act` with `deterministic.sources`, once, as soon as torch has been imported, and they have.
 
     The sources import torch, so that whichever of them is imported first, they are complete last.
-
-    Args:
-        act: What is called, once.
     """
     once_imported("torch", _import_sources)
     once_imported(_SOURCES, act)

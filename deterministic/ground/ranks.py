@@ -44,11 +44,7 @@ def current_ranks() -> Ranks:
 
 
 def current_rank() -> int:
-    """Return the rank alone, which a launcher may set without WORLD_SIZE.
-
-    Raises:
-        ValueError: The variable RANK holds none.
-    """
+    """Return the rank alone, which a launcher may set without WORLD_SIZE; raise a ValueError if RANK holds none."""
     if process_group_exists():
         return current_ranks().rank
     rank = os.environ.get("RANK", "0")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import operator
-from typing import SupportsIndex, cast
+from typing import SupportsIndex
 
 from ..errors import SeedError, cut, explain
+from .arguments import as_integer
+from .arguments import count as count_of
 
 SEED_LIMIT = 2**64
 DEFAULT_SEED = 42
@@ -16,17 +17,10 @@ _BY_HAND_LIMIT = 2**32
 
 
 def validate_seed(seed: object, *, name: str = "seed") -> int:
-    """Return `seed` as an int, or refuse it before anything is touched.
-
-    Args:
-        seed: An int or anything with `__index__` (numpy integers); bool, float and str do not count.
-        name: What the caller calls this argument, for the error text.
-
-    Returns:
-        The seed, 0 <= seed < 2**64.
+    """Return `seed`, an int or anything with `__index__`, as an int, or refuse it before anything is touched.
 
     Raises:
-        SeedError: Of the wrong type or out of range.
+        SeedError: Of the wrong type (a bool, too) or out of range; it says `name` of the argument.
     """
     value = seed if type(seed) is int else as_integer(seed)
     if value is None:
@@ -46,16 +40,6 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
             )
         )
     return value
-
-
-def as_integer(value: object) -> int | None:
-    """Return `value` as an int if it is an integer, also one of numpy's; None for anything else, bools too."""
-    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
-        return None
-    try:
-        return operator.index(cast(SupportsIndex, value))
-    except TypeError:
-        return None
 
 
 def derive_seed(seed: int, *path: SupportsIndex | str) -> int:
@@ -114,16 +98,14 @@ def spawn_seeds(seed: int, count: int) -> list[int]:
 
     Raises:
         SeedError: `seed` is not a seed.
+        TypeError: `count` is not an integer.
         ValueError: `count` is negative.
 
     Example:
         >>> spawn_seeds(42, 2) == spawn_seeds(42, 3)[:2]
         True
     """
-    if operator.index(count) < 0:
-        raise ValueError(
-            explain("count is negative", (f"found: {cut(count)}", "expected: 0 or more"), "Ask for at least 0 seeds.")
-        )
+    count_of("count", count)
     validate_seed(seed)
     seeds: dict[int, None] = {}
     attempt = 0

@@ -20,11 +20,7 @@ def capture(sources: Iterable[Source]) -> Snapshot:
 
 
 def apply(saved: Snapshot, config: Config) -> list[Applied]:
-    """Apply `config` to every source of `saved`; when one raises, give everything back first.
-
-    Returns:
-        What each source did, in the order of `saved`.
-    """
+    """Apply `config` to every source; when one raises, give everything back first. Returns what each did, in order."""
     try:
         return [source.apply(config) for source in saved]
     except BaseException:
@@ -33,11 +29,7 @@ def apply(saved: Snapshot, config: Config) -> list[Applied]:
 
 
 def restore(saved: Snapshot) -> None:
-    """Put every source back, in reverse order, going on when one raises.
-
-    Raises:
-        DeterministicError: Sources could not be restored; names them all, from the first error.
-    """
+    """Put every source back, in reverse order, going on when one raises; a DeterministicError names all that did."""
     failed: list[tuple[str, BaseException]] = []
     for source in reversed(saved):
         try:
@@ -55,11 +47,7 @@ def restore(saved: Snapshot) -> None:
 
 
 def decode(saved: Any, here: Iterable[Source]) -> Snapshot:
-    """Return the states of generators that were encoded, each checked by its source. Changes nothing.
-
-    Args:
-        saved: What `encode` returned, by the name of the source.
-        here: The sources that a state is wanted of.
+    """Return the states in what `encode` returned, by name, each checked by its source here. Changes nothing.
 
     Raises:
         ResumeMismatchError: They are of other sources, or do not fit this process.
@@ -80,11 +68,7 @@ def decode(saved: Any, here: Iterable[Source]) -> Snapshot:
 
 
 def move(states: Snapshot) -> None:
-    """Put sources where saved states say; none is moved if one of them refuses.
-
-    Raises:
-        ResumeMismatchError: One does.
-    """
+    """Put sources where saved states say; none is moved if one refuses, with a ResumeMismatchError."""
     before = capture(states)
     with fitting():
         try:

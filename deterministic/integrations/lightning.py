@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ..checkpoint.generators import generator_states, innermost_run, put_back, require_same_place
+from ..checkpoint.conditions import generator_states, innermost_run, put_back, require_same_place
 from ..checkpoint.ranks import gather, the_ranks
-from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.watching import WatchedLoader
+from ..data.keyed_loader import ReproducibleDataLoader, WatchedLoader
 from ..errors import DeterministicError, ResumeMismatchError, explain
 
 if TYPE_CHECKING:

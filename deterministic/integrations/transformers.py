@@ -10,7 +10,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.keyed_loader import ReproducibleDataLoader
-from ..data.orders.own import OwnOrder
 from ..errors import DeterministicError, explain
 from ..ground.launch import launched
 from ..ground.seeds import derive_seed
@@ -130,7 +129,7 @@ class _Batches(Dataset[Any]):
 
     def _begin(self, number: int) -> Iterator[Any]:
         self._iterator = None
-        if number and isinstance(self.loader._order, OwnOrder):
+        if number and self.loader._order.is_own:
             state = self.loader.state_dict()
             # Counted in samples of all ranks together.
             self.loader.load_state_dict({**state, "epoch": self.loader.epoch, "done": number * state["batch"]})

@@ -12,7 +12,7 @@ from IPython.core.error import UsageError
 
 from ..errors import ScopeOrderWarning, explain, warn
 from ..scope import stack
-from ..scope.entry import Entry, Site
+from ..scope.entry import ScopeEntry, ScopeSite
 from ..scope.interrupt import indivisible
 from ..scope.ownership import current_owner
 from ..scope.refusals import explain_refusal
@@ -26,7 +26,7 @@ class _CellScope(NamedTuple):
     That is `%reproducible on` ("each"), the first line of the cell, or a cell given as text within it ("part").
     """
 
-    entry: Entry
+    entry: ScopeEntry
     cell: FrameType
     kind: Literal["each", "cell", "part"]
 
@@ -131,15 +131,15 @@ class CellScopes:
             self._custom_tb = None
         stack.leave(opened.entry)
 
-    def _site(self) -> Site:
+    def _site(self) -> ScopeSite:
         """Return the first line of the innermost cell, which is called what IPython's tracebacks call it."""
         here = frame = sys._getframe(1)
         while frame.f_back is not None:
             frame = frame.f_back
             spoken = self._shell.compile.format_code_name(frame.f_code.co_filename)
             if spoken is not None:
-                return Site(frame.f_code.replace(co_filename=" ".join(spoken)), 1, id(frame))
-        return Site(here.f_code, here.f_lineno, id(here))
+                return ScopeSite(frame.f_code.replace(co_filename=" ".join(spoken)), 1, id(frame))
+        return ScopeSite(here.f_code, here.f_lineno, id(here))
 
 
 def _running_cells() -> list[FrameType]:

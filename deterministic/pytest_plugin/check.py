@@ -16,10 +16,9 @@ from _pytest.runner import runtestprotocol
 
 from ..scope.reproducible import reproducible
 from ..trace.comparing.reasons import Reason
-from ..trace.recording.eager import RUNS_COMPILED
+from ..trace.recording.torch_internals import RUNS_COMPILED
 from ..verification.report import Report
-from ..verification.runs import Done, Plan, perform
-from ..verification.tasks import FunctionTask
+from ..verification.runs import Done, FunctionTask, Plan, perform
 from ..verification.verification import Verification
 from .arguments import ATTRIBUTE
 from .running import Running

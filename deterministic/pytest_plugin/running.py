@@ -21,7 +21,7 @@ from ..scope.refusals import explain_refusal
 from .arguments import PluginOptions, arguments_of
 
 if TYPE_CHECKING:
-    from ..scope.entry import Entry, Site
+    from ..scope.entry import ScopeEntry, ScopeSite
     from ..scope.run import Run
     from .settings import Watch
 
@@ -52,9 +52,9 @@ class Running:
         self._item: pytest.Item | None = None
         self._arguments: dict[str, Any] | None = None
         self._has_begun = False
-        self._entry: Entry | None = None
+        self._entry: ScopeEntry | None = None
         self._run: Run | None = None
-        self._open_before: list[Entry] = []
+        self._open_before: list[ScopeEntry] = []
         self._watch: Watch | None = None
 
     @property
@@ -147,7 +147,7 @@ class Running:
         from ..scope import stack
         from ..scope.reproducible import reproducible
 
-        self._open_before = list(stack._entries)
+        self._open_before = stack.entries()
         self._entry = reproducible(**self._arguments).enter(_site(getattr(self._item, "function", None)))
         self._run = self._entry.run
 
@@ -158,7 +158,7 @@ class Running:
             return
         from ..scope import stack
 
-        left = [other for other in stack._entries if other is not entry and other not in self._open_before]
+        left = [other for other in stack.entries() if other is not entry and other not in self._open_before]
         for other in reversed(left):
             stack.leave(other)
         stack.leave(entry)
@@ -223,14 +223,14 @@ def _call(body: Callable[[], object]) -> object:
     return body()
 
 
-def _site(function: Any) -> Site:
+def _site(function: Any) -> ScopeSite:
     """Return where to say that a scope was entered: the first line of a test or a fixture; else here."""
-    from ..scope.entry import DECORATED, Site
+    from ..scope.entry import DECORATED, ScopeSite
 
     code = getattr(inspect.unwrap(function), "__code__", None)
     if not isinstance(code, CodeType):
         code = sys._getframe().f_code
-    return Site(code, code.co_firstlineno, DECORATED)
+    return ScopeSite(code, code.co_firstlineno, DECORATED)
 
 
 def _derived(seed: int, *path: str) -> int:

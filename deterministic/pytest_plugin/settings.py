@@ -16,7 +16,7 @@ from ..sources import SOURCES
 if TYPE_CHECKING:
     from ..ground.snapshot import Snapshot
     from ..ground.source import JSON
-    from ..scope.entry import Entry, Site
+    from ..scope.entry import ScopeEntry, ScopeSite
     from ..scope.request import Scope
 
 
@@ -25,7 +25,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._before = _settings()
-        self._open = list(stack._entries)
+        self._open = stack.entries()
 
     @contextmanager
     def accepting(self) -> Iterator[None]:
@@ -38,7 +38,7 @@ class Watch:
 
     def end(self) -> str:
         """Give back what was left changed, so that the next test is not blamed, and say what it was; empty: nothing."""
-        left_open = [entry for entry in stack._entries if entry not in self._open]
+        left_open = [entry for entry in stack.entries() if entry not in self._open]
         found = [f"a scope is open: reproducible() at {entry.site}" for entry in left_open]
         for entry in reversed(left_open):
             stack.leave(entry)
@@ -70,7 +70,7 @@ def _changes(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[st
 
 
 @contextmanager
-def inside(scope: Scope, site: Site, around: Entry | None) -> Iterator[None]:
+def inside(scope: Scope, site: ScopeSite, around: ScopeEntry | None) -> Iterator[None]:
     """Set a fixture of several tests up in a scope of its own, and let what it set itself outlive that.
 
     The default dtype that it chose stays, and is given back by nobody but the fixture; the deterministic algorithms

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import CodeType
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from .ownership import Owner
 
 
-class Site(NamedTuple):
+class ScopeSite(NamedTuple):
     """Where a scope was entered: a line of the user's code, or the function that was decorated."""
 
     code: CodeType
     line: int
     frame: int
     """`id` of the frame, which tells apart the entries of one object in several frames; else one of the marks below."""
+
+    @classmethod
+    def of(cls, frame: FrameType) -> ScopeSite:
+        """Return where a block was entered in this frame."""
+        return cls(frame.f_code, frame.f_lineno, id(frame))
 
     def __str__(self) -> str:
         return place(self.code.co_filename, self.line)
@@ -33,45 +39,43 @@ DECORATED = 0
 STARTED = -1
 
 
-class Entry:
+@dataclass(eq=False, repr=False, slots=True)
+class ScopeEntry:
     """One entry into a scope.
 
     Attributes:
         request: The object that was entered (one request can have many entries).
         config: What was applied.
         site: Where.
+        owner: Who entered, or has resumed it since.
         saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
-        before: What `saved` was on entering, for the report.
         applied: What each source did, in the order of `before`.
+        before: What `saved` was on entering, for the report.
         part: The suspended part of the stack that this entry is in, if any.
         is_open: False once left.
+        run: The handle that its body has; None once left.
         seeded: What the code seeded while it was on the stack.
     """
 
-    __slots__ = ("applied", "before", "config", "is_open", "owner", "part", "request", "run", "saved", "seeded", "site")
-
-    def __init__(
-        self, request: object, config: Config, site: Site, owner: Owner, saved: Snapshot, applied: list[Applied]
-    ) -> None:
-        self.request = request
-        self.config = config
-        self.site = site
-        self.owner = owner
-        self.saved = saved
-        self.before = saved
-        self.applied = applied
-        self.part: Part | None = None
-        self.is_open = True
-        self.run: Any = None
-        self.seeded: list[Seeding] = []
+    request: object
+    config: Config
+    site: ScopeSite
+    owner: Owner
+    saved: Snapshot
+    applied: list[Applied]
+    before: Snapshot
+    part: SuspendedPart | None = None
+    is_open: bool = True
+    run: Any = None
+    seeded: list[Seeding] = field(default_factory=list)
 
 
-class Part:
+class SuspendedPart:
     """A part of the stack that was taken off: its entries, and what their sources held at that moment."""
 
     __slots__ = ("__weakref__", "entries", "inside")
 
-    def __init__(self, entries: list[Entry], inside: Snapshot) -> None:
+    def __init__(self, entries: list[ScopeEntry], inside: Snapshot) -> None:
         self.entries = entries
         self.inside = inside
 
@@ -83,13 +87,13 @@ class SuspendedParts:
     """
 
     def __init__(self) -> None:
-        self._references: set[ref[Part]] = set()
+        self._references: set[ref[SuspendedPart]] = set()
 
-    def add(self, part: Part) -> None:
+    def add(self, part: SuspendedPart) -> None:
         """Add a part that was taken off."""
         self._references.add(ref(part, self._references.discard))
 
-    def discard(self, part: Part) -> None:
+    def discard(self, part: SuspendedPart) -> None:
         """Forget a part that is back."""
         self._references.discard(ref(part))
 
@@ -97,7 +101,7 @@ class SuspendedParts:
         """Forget all of them."""
         self._references.clear()
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[SuspendedPart]:
         # Of a copy, which copy() makes at one stroke: the collector may forget one in the middle of a loop.
         for reference in self._references.copy():
             part = reference()

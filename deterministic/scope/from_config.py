@@ -6,13 +6,13 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import SeedError, cut, explain
+from ..ground.arguments import as_integer, boolean
 from ..ground.config import validate_level
-from ..ground.seeds import as_integer
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
 
@@ -21,11 +21,16 @@ _MISSPELT = 0.9
 
 _HASH_SEED = "PYTHONHASHSEED"
 
-DEEPEST = 100
+_DEEPEST = 100
 """Containers in containers: reading one takes several of the thousand calls that Python allows."""
 
-MOST_DIGITS = 4300
+_TOO_DEEP = f"containers nested deeper than {_DEEPEST}"
+
+_MOST_DIGITS = 4300
 """Python's own limit, which 3.10 lacks and numbers to the base 60 escape: more take quadratic time."""
+
+_MOST_COPIES = 100_000
+"""Values that all aliases and merge keys stand for: nested in each other, a few lines would stand for billions."""
 
 _IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTALL)
 """A string, in which nothing counts; what opens, what closes; a number that is too long."""
@@ -53,25 +58,16 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     level = _level(given)
     if level is not None:
         options["deterministic"] = level
-    options.update(overrides)
-    if "seed" not in options and "deterministic" not in options:
-        options.setdefault("enabled", False)
-    options.setdefault("seed", None)
-    options.setdefault("deterministic", False)
-    return options
+    if not {"seed", "deterministic"} & {*options, *overrides}:
+        options["enabled"] = False
+    return {"seed": None, "deterministic": False, **options, **overrides}
 
 
 def _level(given: Mapping[str, Any]) -> Any:
     """Return the level that the two keys ask for together; None if neither is there."""
     cudnn = given.get("deterministic_cudnn")
-    if cudnn is not None and not isinstance(cudnn, bool):
-        raise TypeError(
-            explain(
-                "deterministic_cudnn is not a bool",
-                (f"found: {cut(cudnn)}", "expected: true or false"),
-                "Write deterministic_cudnn: true, or give a level with deterministic: true | warn.",
-            )
-        )
+    if cudnn is not None:
+        boolean("deterministic_cudnn", cudnn)
     if "deterministic" not in given:
         return None if cudnn is None else ("cudnn" if cudnn else False)
     level = validate_level(given["deterministic"])
@@ -127,7 +123,7 @@ def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
     loaded = _json(text, path) if suffix == ".json" else _yaml(text, path)
     if loaded is None:  # an empty file has no keys
         return {}
-    if not isinstance(loaded, _Pairs):
+    if not isinstance(loaded, Mapping):
         raise TypeError(
             explain(
                 "the configuration file holds no mapping",
@@ -138,39 +134,25 @@ def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
     return loaded
 
 
-class _Pairs(Mapping[Any, Any]):
-    """A mapping as it stands in a file: a key may come twice, and a value is made when it is asked for."""
-
-    def __init__(self, pairs: Iterable[tuple[Any, Any]], make: Callable[[Any], Any] = lambda value: value) -> None:
-        self.pairs = list(pairs)
-        self._values, self.make = dict(self.pairs), make
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.make(self._values[key])
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
 def _json(text: str, path: Path) -> Any:
     depth = 0
-    for found in _IN_JSON.finditer(text):
-        depth += bool(found[1]) - bool(found[2])
-        if found[3] or depth > DEEPEST:
-            problem = f"a number of {len(found[0])} digits" if found[3] else f"containers nested deeper than {DEEPEST}"
-            _refuse_text("JSON", path, text[: found.start()], problem)
+    for token in _IN_JSON.finditer(text):
+        depth += bool(token[1]) - bool(token[2])
+        if token[3] or depth > _DEEPEST:
+            problem = f"a number of {len(token[0])} digits" if token[3] else _TOO_DEEP
+            _refuse_text("JSON", path, text[: token.start()], problem)
+    objects: list[list[tuple[str, Any]]] = []  # the outermost is last
+
+    def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        objects[:] = [pairs]
+        return dict(pairs)
+
     try:
-        loaded = json.loads(text, object_pairs_hook=_Pairs) if text.strip() else None
+        loaded = json.loads(text, object_pairs_hook=noted) if text.strip() else None
     except json.JSONDecodeError as error:
         _refuse_text("JSON", path, text[: error.pos], error.msg, error)
-    if isinstance(loaded, _Pairs):
-        _refuse_repeated(loaded, path)
+    if isinstance(loaded, dict):
+        _refuse_repeated(objects[0], path)
     return loaded
 
 
@@ -186,10 +168,11 @@ def _yaml(text: str, path: Path) -> Any:
             )
         ) from error
 
-    from .bounded_yaml import Loader
-
     def made(node: Any) -> Any:
         try:
+            for digits in _numbers(node):
+                if len(digits) > _MOST_DIGITS:
+                    raise ValueError(f"a number of {len(digits)} digits")
             return loader.construct_object(node, deep=True)
         except (yaml.MarkedYAMLError, *_WRONG) as error:  # a tag of another tool's, a date that is none
             speaks = isinstance(error, (ArithmeticError, ValueError))
@@ -197,24 +180,75 @@ def _yaml(text: str, path: Path) -> Any:
             _refuse_text("YAML", path, text[: node.start_mark.index], problem, error)
 
     try:
-        loader = Loader(text)
+        for problem, event in _excesses(yaml.parse(text, yaml.SafeLoader)):
+            _refuse_text("YAML", path, text[: event.start_mark.index], problem)
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             return root if root is None else made(root)
-        _refuse_repeated(_Pairs(_pairs(root), made), path)  # a key beside a merged one (<<) is not repeated
+        # A key beside a merged one (<<) is not repeated.
+        _refuse_repeated([(key, made(value)) for key, value in _pairs(root) if key in KEYS], path)
         loader.flatten_mapping(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         _refuse_text("YAML", path, text[: mark.index], error.problem or error.context, error)
     except yaml.reader.ReaderError as error:
         _refuse_text("YAML", path, text[: error.position], f"the character {error.character:#04x}", error)
-    return _Pairs(_pairs(root), made)
+    return _Nodes(_pairs(root), made)
+
+
+class _Nodes(dict[Any, Any]):
+    """A YAML mapping, of which a value is made when it is asked for: other keys may have the tags of other tools."""
+
+    def __init__(self, nodes: Iterable[tuple[Any, Any]], make: Callable[[Any], Any]) -> None:
+        super().__init__(nodes)
+        self._make = make
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._make(super().__getitem__(key))
 
 
 def _pairs(root: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the keys and the values of a YAML mapping; a key that is no text stays the node that it is."""
     for key, value in root.value:
         yield key.value if key.tag == "tag:yaml.org,2002:str" else key, value
+
+
+def _numbers(node: Any) -> Iterator[str]:
+    """Yield the numbers in a YAML value as they are written."""
+    if isinstance(node, (list, tuple)):
+        for part in node:
+            yield from _numbers(part)
+    elif not isinstance(node.value, str):
+        yield from _numbers(node.value)
+    elif node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+        yield node.value
+
+
+def _excesses(events: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what would take PyYAML far longer to read than it is long, and where: counted before aliases are copied."""
+    from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+
+    containers: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # open ones: the anchor, how many values, how deep
+    known: dict[str | None, tuple[int, int]] = {}
+    copies = 0
+    for event in events:
+        anchor, size, height = getattr(event, "anchor", None), 1, 0
+        if isinstance(event, CollectionStartEvent):
+            containers.append((anchor, 1, 1))
+        elif isinstance(event, (CollectionEndEvent, NodeEvent)):
+            if isinstance(event, CollectionEndEvent):
+                anchor, size, height = containers.pop()
+            elif isinstance(event, AliasEvent):
+                size, height = known.get(anchor, (1, 0))
+                copies += size
+            known[anchor] = size, height
+            above, before, deep = containers[-1]
+            containers[-1] = above, before + size, max(deep, height + 1)
+        if copies > _MOST_COPIES:
+            yield f"an alias, with which more than {_MOST_COPIES:,} values are copies", event
+        if len(containers) - 1 + height > _DEEPEST:
+            yield _TOO_DEEP, event
 
 
 def _refuse_text(form: str, path: Path, before: str, problem: str, error: Exception | None = None) -> NoReturn:
@@ -229,14 +263,14 @@ def _refuse_text(form: str, path: Path, before: str, problem: str, error: Except
     ) from error
 
 
-def _refuse_repeated(pairs: _Pairs, path: Path) -> None:
+def _refuse_repeated(pairs: Sequence[tuple[Any, Any]], path: Path) -> None:
     for key in KEYS:
-        found = [cut(pairs.make(value)) for other, value in pairs.pairs if other == key]
-        if len(found) > 1:
+        values = [cut(value) for other, value in pairs if other == key]
+        if len(values) > 1:
             raise ValueError(
                 explain(
                     "a key stands in the configuration file twice, and only one would count",
-                    tuple(f"found: {key}: {value}" for value in found),
+                    tuple(f"found: {key}: {value}" for value in values),
                     f"Leave one of them in {path}.",
                 )
             )
@@ -245,20 +279,13 @@ def _refuse_repeated(pairs: _Pairs, path: Path) -> None:
 def _refuse_misspelt(mapping: Mapping[Any, Any]) -> None:
     for key in mapping:
         ours = _meant(key, mapping)
-        if ours is None:
-            continue
-        remedy = f"Write {ours}, or rename the key if it is not meant for this library."
-        if ours == _HASH_SEED:
-            remedy = (
-                f"Take it out: {ours} is an environment variable; `deterministic run` sets it before Python starts."
-            )
-        raise ValueError(
-            explain(
-                "a key of the configuration looks misspelt, and would silently do nothing",
-                (f"found: {key}", f"known: {ours}"),
-                remedy,
-            )
-        )
+        if ours is not None:
+            differs = "a key of the configuration looks misspelt, and would silently do nothing"
+            remedy = f"Write {ours}, or rename the key if it is not meant for this library."
+            if ours == _HASH_SEED:
+                setter = "`deterministic run` sets it before Python starts"
+                remedy = f"Take it out: {ours} is an environment variable; {setter}."
+            raise ValueError(explain(differs, (f"found: {key}", f"known: {ours}"), remedy))
 
 
 def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:

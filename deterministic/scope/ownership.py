@@ -47,11 +47,8 @@ def current_owner() -> Owner:
 def standing(me: Owner, owner: Owner, *, is_step: bool) -> Standing:
     """Return whether `me` may enter inside a scope of `owner`.
 
-    Args:
-        me: Who wants to enter.
-        owner: Who has the innermost scope open.
-        is_step: The entry will be gone before the event loop goes on (a decorated function, or a step of a decorated
-            coroutine), so it cannot interleave with other tasks of the same thread.
+    A step is gone before the event loop goes on (a call of a decorated function, or a step of a decorated coroutine),
+    so it cannot interleave with other tasks of the same thread.
     """
     if me.life is owner.life:
         if is_step or owner.task is None or owner.task is me.task or _has_ended(owner.task):

@@ -1,14 +1,15 @@
-"""The way out, added to the error of an operation that has no deterministic implementation."""
+"""What is refused around torch, and the way out: a scope at a moment that would record it, an operation in a scope."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from types import TracebackType
 
-from ..errors import OURS, annotate, place
+from ..errors import OURS, ScopeConflictError, annotate, explain, place
 
 _REFUSED = "does not have a deterministic implementation"
-
 
 IN_SCOPE = (
     'To go on with a warning: reproducible(..., deterministic="warn"). '
@@ -29,9 +30,7 @@ def explain_refusal(error: BaseException, way_out: str = IN_SCOPE) -> None:
 
 def _users_line(traceback: TracebackType | None) -> str:
     """Return the deepest line that is neither torch's nor this library's."""
-    import torch
-
-    foreign = (os.path.dirname(torch.__file__) + os.sep, OURS)
+    foreign = (os.path.dirname(str(sys.modules["torch"].__file__)) + os.sep, OURS)
     line = "unknown"
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename
@@ -39,3 +38,28 @@ def _users_line(traceback: TracebackType | None) -> str:
             line = place(filename, traceback.tb_lineno)
         traceback = traceback.tb_next
     return line
+
+
+def refuse_moments() -> Callable[[], None]:
+    """Return what raises while a CUDA graph is being captured, or torch.export or torch.jit.trace records a program."""
+    import torch
+
+    from ..sources.accelerators import capturing
+
+    is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", bool)  # torch 2.7
+
+    def refuse_moment() -> None:
+        if capturing():
+            what, found = "a CUDA graph is being captured", "the current stream is capturing"
+            remedy = "Enter it around the capture: what the graph replays is fixed then."
+        elif is_exporting():
+            what, found = "torch.export records: the exported program would drop it", "torch.export is running"
+            remedy = "Enter the scope around the calls of the exported program."
+        elif torch._C._get_tracing_state() is not None:
+            what, found = "torch.jit.trace records: the traced graph would drop it", "torch.jit.trace is running"
+            remedy = "Enter the scope around the calls of the traced function."
+        else:
+            return
+        raise ScopeConflictError(explain(f"a scope cannot be entered while {what}", (f"found: {found}",), remedy))
+
+    return refuse_moment

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ground.versions import versions
+from ..sources.registry import versions
 
 if TYPE_CHECKING:
-    from .entry import Entry
+    from .entry import ScopeEntry
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
@@ -27,7 +27,7 @@ class ScopeReport:
     data: dict[str, Any]
 
     @classmethod
-    def of(cls, entry: Entry | None, loaders: Sequence[dict[str, Any]] = ()) -> ScopeReport:
+    def of(cls, entry: ScopeEntry | None, loaders: Sequence[dict[str, Any]] = ()) -> ScopeReport:
         """Return the report of an entry and the loaders in it; None stands for a scope that is not enabled."""
         if entry is None:
             return cls({"enabled": False, "versions": versions()})
@@ -87,13 +87,15 @@ class ScopeReport:
         return f"{seeded}, and {level} ({where})."
 
     def __str__(self) -> str:
+        from ..ground.tables import aligned  # here, as in `_repr_html_`: every scope makes a report, few are shown
+
         if not self.data["enabled"]:
             return "reproducible: not enabled; nothing was seeded or set"
         head = (
             f"reproducible: seed {self.data['seed']}, deterministic={self.data['deterministic']!r}, "
             f"entered at {self.data['entered_at']}"
         )
-        lines = [head, "", "set (before -> inside)", *_aligned(self._rows())]
+        lines = [head, "", "set (before -> inside)", *aligned(self._rows())]
         untouched = [source["name"] for source in self.data["sources"] if not source["set"]]
         if untouched:
             lines += ["", "saved, and not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
@@ -103,12 +105,12 @@ class ScopeReport:
                 lines += [f"  {title(loader)}", f"    {epochs(loader['epochs'])}"]
                 lines += [f"    {note}" for note in loader["notes"]]
         if self.data["seeded"]:
-            lines += ["", "seeded by the code itself", *_aligned(self._seeded())]
+            lines += ["", "seeded by the code itself", *aligned(self._seeded())]
         if self.data["limits"]:
             lines += ["", "not controlled"]
             for limit in self.data["limits"]:
                 lines += [f"  {limit['subject']}: {limit['reason']}", f"    {limit['remedy']}"]
-        lines += ["", "versions", *_aligned([(name, str(value)) for name, value in self.data["versions"].items()])]
+        lines += ["", "versions", *aligned([(name, str(value)) for name, value in self.data["versions"].items()])]
         return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -117,13 +119,7 @@ class ScopeReport:
     def _repr_html_(self) -> str:
         import html
 
-        def table(rows: list[tuple[str, str]]) -> str:
-            cells = "".join(
-                f"<tr><td style='text-align:left'>{html.escape(name)}</td>"
-                f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-                for name, text in rows
-            )
-            return f"<table>{cells}</table>"
+        from ..ground.tables import html_table
 
         if not self.data["enabled"]:
             return f"<p>{html.escape(str(self))}</p>"
@@ -136,11 +132,11 @@ class ScopeReport:
             f"<p><b>reproducible</b>: seed {self.data['seed']}, "
             f"deterministic={html.escape(repr(self.data['deterministic']))}, "
             f"entered at {html.escape(self.data['entered_at'])}</p>"
-            f"<b>set (before &rarr; inside)</b>{table(self._rows())}"
-            + (f"<b>loaders</b>{table(loaders)}" if loaders else "")
-            + (f"<b>seeded by the code itself</b>{table(self._seeded())}" if self.data["seeded"] else "")
-            + (f"<b>not controlled</b>{table(limits)}" if limits else "")
-            + f"<details><summary>versions</summary>{table(found)}</details>"
+            f"<b>set (before &rarr; inside)</b>{html_table(self._rows())}"
+            + (f"<b>loaders</b>{html_table(loaders)}" if loaders else "")
+            + (f"<b>seeded by the code itself</b>{html_table(self._seeded())}" if self.data["seeded"] else "")
+            + (f"<b>not controlled</b>{html_table(limits)}" if limits else "")
+            + f"<details><summary>versions</summary>{html_table(found)}</details>"
         )
 
     def _seeded(self) -> list[tuple[str, str]]:
@@ -176,11 +172,6 @@ def epochs(groups: list[dict[str, Any]]) -> str:
             f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
         )
     return "; ".join(told) or "no epoch started"
-
-
-def _aligned(rows: list[tuple[str, str]]) -> list[str]:
-    width = max((len(name) for name, _ in rows), default=0)
-    return [f"  {name:<{width}}  {text}" for name, text in rows]
 
 
 def _short(value: Any) -> str:

@@ -7,14 +7,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ..errors import explain
 from ..ground import launch
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
+from ..ground.imports import once_imported
 from ..ground.seeds import validate_seed
 from . import stack
-from .compilation import keep_out_of_graphs
 from .request import Scope
 
 if TYPE_CHECKING:
@@ -154,8 +154,10 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
 
 reproducible = _Reproducible()
 
-# Before the first entry, because a function that contains one may be compiled first.
-keep_out_of_graphs()
+# Dynamo skips this package, from the moment at which it is imported: traced, `__enter__` would break the graph at the
+# first lock, and warn about each function that dynamo cannot trace; skipped, it breaks once and runs as it is. Before
+# the first entry, because a function that contains one may be compiled first.
+once_imported("torch._dynamo.trace_rules", lambda trace_rules: cast(Any, trace_rules).add("deterministic"))
 if "torch" in sys.modules:
     # Reading the sources now keeps the first entry short; without torch they wait for it, and importing stays light.
     from .. import sources as _sources  # noqa: F401

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
-from ..errors import DeterministicError, ScopeOrderWarning, cut, explain, warn
+from ..errors import DeterministicError, ScopeOrderWarning, explain, warn
 from ..ground import launch
+from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ..ground.ranks import current_rank
 from ..ground.seeds import derive_seed, validate_seed
 from . import stack
-from .entry import STARTED, Entry, Site
+from .entry import STARTED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
 from .ownership import current_owner
 from .refusals import explain_refusal
@@ -49,17 +51,9 @@ class Scope:
         self._seed = seed if seed is None or isinstance(seed, Omitted) else validate_seed(seed)
         self._deterministic = validate_level(deterministic)
         self._num_threads = validate_num_threads(num_threads)
-        self._per_rank = _validate_bool("per_rank", per_rank)
-        self._enabled = _validate_bool("enabled", enabled)
-        if on_conflict not in ("raise", "wait"):
-            raise ValueError(
-                explain(
-                    "on_conflict= names no behaviour",
-                    (f"found: {cut(on_conflict)}", "expected: 'raise' or 'wait'"),
-                    "Pass 'raise' to refuse a second thread, or 'wait' to queue it.",
-                )
-            )
-        self._on_conflict: stack.OnConflict = on_conflict
+        self._per_rank = boolean("per_rank", per_rank)
+        self._enabled = boolean("enabled", enabled)
+        self._on_conflict: stack.OnConflict = choice("on_conflict", on_conflict, get_args(stack.OnConflict))
         self._fixed_config: Config | None = None
         if not self._per_rank and not isinstance(self._seed, Omitted):
             self._fixed_config = Config(self._seed, self._deterministic, self._num_threads)
@@ -86,8 +80,7 @@ class Scope:
         if not self._enabled:
             stack.disabled += 1
             return Run(None)
-        frame = _calling_frame()
-        run: Run = self.enter(Site(frame.f_code, frame.f_lineno, id(frame))).run
+        run: Run = self.enter(ScopeSite.of(_calling_frame())).run
         return run
 
     @indivisible
@@ -118,7 +111,7 @@ class Scope:
         if not self._enabled:
             return Run(None)
         frame = _calling_frame()
-        site = Site(frame.f_code, frame.f_lineno, STARTED)
+        site = ScopeSite(frame.f_code, frame.f_lineno, STARTED)
         again = stack.find_started(self, site)
         # Another thread's is left alone: entering says what is wrong.
         if again is not None and again.owner.life is current_owner().life:
@@ -158,13 +151,13 @@ class Scope:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Decorate `function`: every call of it is a scope of its own, which starts from the seed."""
-        from .wrap import decorate
+        from .wrap import decorate  # wrapt takes 30 ms to import
 
-        return decorate(self, function) if self._enabled else function
+        return decorate(function, partial(self.enter, is_step=True), self._on_conflict) if self._enabled else function
 
-    def enter(self, site: Site, *, is_step: bool = False) -> Entry:
+    def enter(self, site: ScopeSite, *, is_step: bool = False) -> ScopeEntry:
         """Enter once; whoever calls leaves the entry, and is indivisible."""
-        config = self._config()
+        config = self.config()
         if launch.seen is not None:
             launch.seen[config.seed] = None
         return stack.enter(
@@ -177,12 +170,36 @@ class Scope:
             run=Run,
         )
 
-    @property
-    def on_conflict(self) -> stack.OnConflict:
-        """What a second thread meets."""
-        return self._on_conflict
+    def arguments(self) -> dict[str, Any] | None:
+        """Return the arguments with which another process opens this scope; None if it is not enabled.
 
-    def _config(self) -> Config:
+        What the scope takes over from the enclosing one is put in: there is none in the other process.
+
+        Raises:
+            TypeError: The scope has generators of the user's, which are objects of this process.
+        """
+        if self._own:
+            raise TypeError(
+                explain(
+                    "a fresh interpreter has other generators than this one",
+                    (f"found: {self!r} with generators=",),
+                    "Open the scope inside the function, or leave isolate and stress out.",
+                )
+            )
+        if not self._enabled:
+            return None
+        enclosing, seed = stack.innermost(), self._seed
+        if isinstance(seed, Omitted) and enclosing is not None:
+            seed = enclosing.config.seed
+        options = {
+            "deterministic": self._deterministic,
+            "num_threads": self._num_threads,
+            "per_rank": self._per_rank,
+        }
+        return options if isinstance(seed, Omitted) else {"seed": seed, **options}
+
+    def config(self) -> Config:
+        """Return what entering would apply now: what was omitted is the enclosing scope's."""
         if self._fixed_config is not None:
             return self._fixed_config
         seed, common = self._seed, None
@@ -205,11 +222,3 @@ def _calling_frame() -> FrameType:
     while frame is not None and frame.f_code.co_filename == _CONTEXTLIB:
         frame = frame.f_back
     return frame or sys._getframe(2)
-
-
-def _validate_bool(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(
-            explain(f"{name} is not a bool", (f"found: {cut(value)}", "expected: True or False"), f"Pass {name}=True.")
-        )
-    return value

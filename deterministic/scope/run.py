@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
 from ..ground import snapshot
-from ..ground.config import Level
+from ..ground.config import Config, Level
 from ..ground.seeds import derive_seed
-from ..trace.recording.active import ACTIVE
+from ..trace.recording.seeding import ACTIVE
 from . import stack
-from .entry import Entry
-from .opt_out import OptOut
+from .entry import ScopeEntry, ScopeSite
+from .interrupt import indivisible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +40,7 @@ class Run:
     Not thread-safe: the generators that it speaks of are the process's own.
     """
 
-    def __init__(self, entry: Entry | None) -> None:
+    def __init__(self, entry: ScopeEntry | None) -> None:
         self._entry = entry
         self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
         self._numpy_streams: dict[str, np.random.Generator] = {}
@@ -114,7 +116,9 @@ class Run:
             SeedError: The scope has no seed.
         """
         if name not in self._numpy_streams:
-            self._numpy_streams[name] = self._new_numpy_stream(name)
+            import numpy as np
+
+            self._numpy_streams[name] = np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
         return self._numpy_streams[name]
 
     def report(self) -> ScopeReport:
@@ -191,11 +195,6 @@ class Run:
         streams += [(self.numpy(name), state) for name, state in numpy_streams.items()]
         snapshot.move({**states, **{OwnGenerator(stream, 0): state for stream, state in streams}})
 
-    def _new_numpy_stream(self, name: str) -> np.random.Generator:
-        import numpy as np
-
-        return np.random.Generator(np.random.PCG64(self.derive("numpy", name)))
-
     def allow_nondeterministic(self) -> OptOut:
         """Switch deterministic algorithms off for a `with` block, for one operation (pytorch/pytorch#126164).
 
@@ -225,12 +224,32 @@ class Run:
         return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
 
 
+class OptOut:
+    """`run.allow_nondeterministic()`: an entry of its own that covers the deterministic algorithms alone."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._open: list[ScopeEntry] = []
+
+    @indivisible
+    def __enter__(self) -> Run:
+        from ..sources import ALGORITHMS
+
+        asked = Config() if self._run._entry is None else self._run._entry.config
+        config = replace(asked, allow_nondeterministic=True)
+        site = ScopeSite.of(sys._getframe(1))
+        self._open.append(stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run))
+        return self._run
+
+    @indivisible
+    def __exit__(self, *exc_info: object) -> None:
+        stack.leave(self._open.pop())
+
+
 def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], Any], dict[str, Any]]:
     """Return the states in what `Run.state_dict` returned: of the sources, torch's streams, numpy's. Moves nothing.
 
-    Raises:
-        ResumeMismatchError: It is none, or does not fit this process.
-        DeterministicError: The scope is closed.
+    Raises as `Run.load_state_dict`.
     """
     from ..sources.own_generators import OwnGenerator
 

@@ -18,12 +18,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import ScopeOrderWarning, explain, warn
 from ..ground import snapshot
 from . import interrupt
-from .entry import DECORATED, STARTED, Entry, Part, Site, SuspendedParts
+from .entry import DECORATED, STARTED, ScopeEntry, ScopeSite, SuspendedPart, SuspendedParts
 from .ownership import Owner, Standing, conflict, current_owner, standing
 from .transition import Transition
 
@@ -32,18 +33,22 @@ if TYPE_CHECKING:
     from ..ground.snapshot import Snapshot
     from ..ground.source import Source
 
-OnConflict = Literal["raise", "wait"]
+OnConflict: TypeAlias = Literal["raise", "wait"]
 
-_entries: list[Entry] = []
+_entries: list[ScopeEntry] = []
 _suspended = SuspendedParts()
-_sources: list[Source] = []
 transition = Transition(_entries)
 
 disabled = 0
 """How many scopes with enabled=False are open: they do nothing, but code inside them is not without a scope."""
 
 
-def innermost() -> Entry | None:
+def entries() -> list[ScopeEntry]:
+    """Return the open entries, the innermost last."""
+    return [*_entries]
+
+
+def innermost() -> ScopeEntry | None:
     """Return the entry on top of the stack."""
     return _entries[-1] if _entries else None
 
@@ -56,52 +61,41 @@ def is_inside() -> bool:
 def enter(
     request: object,
     config: Config,
-    site: Site,
+    site: ScopeSite,
     own: Sequence[Source] = (),
     *,
-    run: Callable[[Entry], object],
+    run: Callable[[ScopeEntry], object],
     only: Sequence[Source] | None = None,
     on_conflict: OnConflict = "raise",
     is_step: bool = False,
-) -> Entry:
-    """Save every source, apply `config`, and push the entry.
+) -> ScopeEntry:
+    """Save every source, or `only` some, and the entry's `own`; apply `config`; push the entry, with what `run` makes.
 
-    Args:
-        request: What is entered.
-        config: What to apply.
-        site: Where.
-        own: Sources of this entry, beside `SOURCES`.
-        run: Makes the handle of the entry.
-        only: Sources to cover instead of all.
-        on_conflict: Whether to wait for another thread.
-        is_step: Whether the entry is gone before the event loop goes on: left, or taken off with its suspended body.
+    A step is gone before the event loop goes on: left, or taken off with its suspended body.
 
     Raises:
         ScopeConflictError: Another thread or task has a scope open, or this is no moment to enter one. Nothing was
             touched.
     """
-    if _refuse_moment is None:
-        _prepare_process()
+    known, _ = _prepared()
     me = current_owner()
     interrupt.install()
     with transition:
         _take_turn(me, site, on_conflict, is_step)
-        sources = only if only is not None else (*_sources, *own)
+        sources = only if only is not None else (*known, *own)
         saved = snapshot.capture(sources)
         applied = snapshot.apply(saved, config)
-        entry = Entry(request, config, site, me, saved, applied)
+        entry = ScopeEntry(request, config, site, me, saved, applied, before=saved)
         entry.run = run(entry)
         _entries.append(entry)
     return entry
 
 
-def leave(entry: Entry) -> None:
+def leave(entry: ScopeEntry) -> None:
     """Give back what `entry` saved, or hand it to the entry above. Leaving twice does nothing.
 
-    In the middle of another transition (a block that a finaliser closes) it is done once that is over.
-
-    Raises:
-        DeterministicError: A source could not be restored; the entry has left all the same.
+    In the middle of another transition (a block that a finaliser closes) it is done once that is over. It has left also
+    where a source could not be restored, and a DeterministicError says so.
     """
     if transition.is_mine():
         transition.postpone(lambda: leave(entry))
@@ -110,18 +104,17 @@ def leave(entry: Entry) -> None:
         _leave(entry)
 
 
-def suspend(entry: Entry) -> Part:
+def suspend(entry: ScopeEntry) -> SuspendedPart:
     """Take the part of the stack from `entry` upward off, with its state, and restore what was there before it.
 
-    Raises:
-        DeterministicError: A source could not be restored; the part is off all the same.
+    It is off also where a source could not be restored, and a DeterministicError says so.
     """
     with transition:
         index = _entries.index(entry)
         entries = _entries[index:]
         outside = _outermost(entries)
         try:
-            part = Part(entries, snapshot.capture(outside))
+            part = SuspendedPart(entries, snapshot.capture(outside))
         except BaseException:
             while len(_entries) > index:
                 _leave(_entries[-1])
@@ -134,12 +127,10 @@ def suspend(entry: Entry) -> Part:
     return part
 
 
-def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
+def resume(part: SuspendedPart, *, on_conflict: OnConflict = "raise") -> None:
     """Put a suspended part back on the stack, on whichever thread this is.
 
-    Raises:
-        ScopeConflictError: As for `enter`; the part stays suspended.
-        DeterministicError: A source could not be restored; the part stays suspended, and the others are as they were.
+    It stays suspended, and the sources as they were, where it is refused as by `enter` or one cannot be restored.
     """
     me = current_owner()
     interrupt.install()
@@ -163,7 +154,7 @@ def resume(part: Part, *, on_conflict: OnConflict = "raise") -> None:
         _suspended.discard(part)
 
 
-def find(request: object, frame: int) -> Entry | None:
+def find(request: object, frame: int) -> ScopeEntry | None:
     """Return the block of `request` that was entered in `frame`, else its innermost one; also if it is suspended."""
     found = None
     for entry in _known():
@@ -174,25 +165,24 @@ def find(request: object, frame: int) -> Entry | None:
     return found
 
 
-def find_started(request: object, site: Site | None) -> Entry | None:
+def find_started(request: object, site: ScopeSite | None) -> ScopeEntry | None:
     """Return the innermost entry that was started, not entered by a block, by `request` or at the same line."""
+    line = None if site is None else (site.line, site.code.co_filename)
     for entry in _known():
-        if entry.site.frame == STARTED and (entry.request is request or (site is not None and _same(entry.site, site))):
+        if entry.site.frame == STARTED and (
+            entry.request is request or line == (entry.site.line, entry.site.code.co_filename)
+        ):
             return entry
     return None
 
 
-def _known() -> Iterator[Entry]:
+def _known() -> Iterator[ScopeEntry]:
     yield from reversed(_entries)
     for part in _suspended:
         yield from reversed(part.entries)
 
 
-def _same(one: Site, other: Site) -> bool:
-    return one.line == other.line and one.code.co_filename == other.code.co_filename
-
-
-def _leave(entry: Entry) -> None:
+def _leave(entry: ScopeEntry) -> None:
     if not entry.is_open:
         return
     # Where it is, not where it is said to be: a trace function may have raised in the middle of another transition.
@@ -217,7 +207,7 @@ def _leave(entry: Entry) -> None:
         snapshot.restore(entry.saved)
 
 
-def _outermost(entries: list[Entry]) -> Snapshot:
+def _outermost(entries: list[ScopeEntry]) -> Snapshot:
     """Return what the sources held before any of `entries`, given from the bottom up."""
     outside: Snapshot = {}
     for entry in reversed(entries):
@@ -225,9 +215,9 @@ def _outermost(entries: list[Entry]) -> Snapshot:
     return outside
 
 
-def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, is_step: bool) -> None:
-    if _refuse_moment is not None:
-        _refuse_moment()
+def _take_turn(me: Owner, site: ScopeSite, on_conflict: OnConflict, is_step: bool) -> None:
+    _, refuse_moment = _prepared()
+    refuse_moment()
     while _entries:
         other = _entries[-1]
         found = standing(me, other.owner, is_step=is_step)
@@ -241,7 +231,7 @@ def _take_turn(me: Owner, site: Site, on_conflict: OnConflict, is_step: bool) ->
             raise conflict(found, other.owner, other.site, site)
 
 
-def _leave_for_the_dead(entry: Entry) -> None:
+def _leave_for_the_dead(entry: ScopeEntry) -> None:
     # What is per thread ended with its thread; here it is the closer's own.
     entry.saved = {source: state for source, state in entry.saved.items() if not getattr(source, "per_thread", False)}
     _leave(entry)
@@ -255,7 +245,7 @@ def _leave_for_the_dead(entry: Entry) -> None:
     )
 
 
-def _warn_order(entry: Entry, above: Entry) -> None:
+def _warn_order(entry: ScopeEntry, above: ScopeEntry) -> None:
     warn(
         ScopeOrderWarning,
         explain(
@@ -266,26 +256,24 @@ def _warn_order(entry: Entry, above: Entry) -> None:
     )
 
 
-_python_random: tuple[object, ...] | None = None
-_refuse_moment: Callable[[], None] | None = None
-"""Raises where no scope may be entered; None until the first entry."""
+@cache  # two threads at once may both do it: forking then does twice what is harmless twice
+def _prepared() -> tuple[list[Source], Callable[[], None]]:
+    """Return the sources, and what raises where no scope may be entered; from now on forked children adopt the stack.
 
-
-def _prepare_process() -> None:
-    """Find the sources and make forked children adopt the stack: at the first entry, so that importing does nothing."""
-    global _refuse_moment, _sources
+    At the first entry, so that importing does nothing.
+    """
     from ..sources import SOURCES
-    from .moments import refuse_moment
+    from .refusals import refuse_moments
 
-    with transition:
-        if _refuse_moment is None and hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=_before_fork,
-                after_in_parent=transition.after_fork_in_parent,
-                after_in_child=_adopt_in_child,
-            )
-        _sources = SOURCES
-        _refuse_moment = refuse_moment
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=transition.after_fork_in_parent, after_in_child=_adopt_in_child
+        )
+    return SOURCES, refuse_moments()
+
+
+_python_random: tuple[object, ...] | None = None
+"""The state of Python's generator in the parent, from before a fork."""
 
 
 def _before_fork() -> None:

@@ -12,7 +12,7 @@ from ..trace.recording.seeding import HOLDERS, watch
 from . import interrupt
 
 if TYPE_CHECKING:
-    from .entry import Entry
+    from .entry import ScopeEntry
 
 _RECHECK_SECONDS = 0.5
 
@@ -28,13 +28,12 @@ class _Finaliser:
 
 
 class Transition:
-    """A context manager around each operation on the stack.
+    """A context manager around each operation on the stack of entries.
 
-    Args:
-        stack: What is being changed; when the main thread has nothing on it, SIGINT goes back to its former handler.
+    When the main thread has nothing on it, SIGINT goes back to its former handler.
     """
 
-    def __init__(self, stack: Sequence[Entry]) -> None:
+    def __init__(self, stack: Sequence[ScopeEntry]) -> None:
         self._stack = stack
         HOLDERS.append(stack)
         self._lock = threading.RLock()

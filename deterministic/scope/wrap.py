@@ -1,4 +1,4 @@
-"""The decorator: functions, methods, generators, coroutines and async generators.
+"""The decorator: functions, methods, generators, coroutines and async generators, and the object that it makes of one.
 
 A body that yields or awaits is driven step by step. Each step runs inside the scope; between two steps the part of the
 stack from the body's entry upward is put aside, so that the caller, and every other body, goes on with its own state.
@@ -6,23 +6,30 @@ stack from the body's entry upward is put aside, so that the caller, and every o
 
 from __future__ import annotations
 
+import copy
+import importlib
 import inspect
 import logging
 import sys
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
+
+import wrapt
 
 from ..errors import ScopeConflictError, explain
 from . import stack
-from .decorated import Decorated, DecoratedGenerator
-from .entry import DECORATED, Entry, Site
+from .entry import DECORATED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
 from .refusals import explain_refusal
 
 if TYPE_CHECKING:
-    from .request import Scope
+    _FunctionWrapper = wrapt.FunctionWrapper[Any, Any]
+    _BoundFunctionWrapper = wrapt.BoundFunctionWrapper[Any, Any]
+else:  # generic since wrapt 2
+    _FunctionWrapper, _BoundFunctionWrapper = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
 _log = logging.getLogger("deterministic")
 
@@ -34,12 +41,12 @@ class Body:
     once the body has finished or raised.
     """
 
-    __slots__ = ("_entry", "_scope", "_site", "close", "finished")
+    __slots__ = ("_enter", "_entry", "_on_conflict", "close", "finished")
 
-    def __init__(self, scope: Scope, site: Site, *, stepwise: bool) -> None:
-        self._scope = scope
-        self._site = site
-        self._entry: Entry | None = None
+    def __init__(self, enter: Callable[[], ScopeEntry], on_conflict: stack.OnConflict, *, stepwise: bool) -> None:
+        self._enter = enter
+        self._on_conflict = on_conflict
+        self._entry: ScopeEntry | None = None
         self.finished = not stepwise
         self.close: Callable[[], object] | None = None
 
@@ -58,15 +65,15 @@ class Body:
         if getattr(stack, "resume", None) is None:  # as in a block: the interpreter is ending
             return
         if self._entry is None:
-            self._entry = self._scope.enter(self._site, is_step=True)
+            self._entry = self._enter()
         elif self._entry.part is not None:
-            stack.resume(self._entry.part, on_conflict=self._scope.on_conflict)
+            stack.resume(self._entry.part, on_conflict=self._on_conflict)
 
     @indivisible
     def __exit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
         if getattr(stack, "leave", None) is None:
             return
-        entry = cast(Entry, self._entry)
+        entry = cast(ScopeEntry, self._entry)
         if exc is None and not self.finished:
             stack.suspend(entry)
             return
@@ -81,14 +88,16 @@ class Body:
             stack.leave(entry)
 
 
-def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` such that each call of it runs in `scope`.
+def decorate(
+    function: Callable[..., Any], enter: Callable[[ScopeSite], ScopeEntry], on_conflict: stack.OnConflict
+) -> Callable[..., Any]:
+    """Return `function` such that each call of it, or each step of its body, runs in a scope that `enter` opens.
 
     Raises:
         TypeError: It is a class or another thing that cannot be wrapped rightly.
     """
     if isinstance(function, (classmethod, staticmethod)):
-        return cast("Callable[..., Any]", type(function)(decorate(scope, function.__func__)))
+        return cast("Callable[..., Any]", type(function)(decorate(function.__func__, enter, on_conflict)))
     inner = getattr(function, "__func__", function)
     if not isinstance(inner, types.FunctionType) or not isinstance(function, (types.FunctionType, types.MethodType)):
         raise TypeError(
@@ -98,9 +107,10 @@ def decorate(scope: Scope, function: Callable[..., Any]) -> Callable[..., Any]:
                 "Decorate the class's methods, or write `with reproducible(...):` around the call.",
             )
         )
-    site = Site(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
+    site = ScopeSite(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
     drive = _driver_of(inner)
-    call = _plain_call(scope, site) if drive is None else _stepwise_call(scope, site, drive)
+    new_body = partial(Body, partial(enter, site), on_conflict)
+    call = _plain_call(new_body) if drive is None else _stepwise_call(new_body, drive)
     kind = DecoratedGenerator if inspect.isgeneratorfunction(inner) else Decorated
     return cast("Callable[..., Any]", kind(function, call))
 
@@ -121,37 +131,31 @@ def _driver_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
     return None
 
 
-def _plain_call(scope: Scope, site: Site) -> Callable[..., Any]:
+def _plain_call(new_body: Callable[..., Body]) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        with Body(scope, site, stepwise=False):
+        with new_body(stepwise=False):
             return wrapped(*args, **kwargs)
 
     return call
 
 
-def _stepwise_call(scope: Scope, site: Site, drive: Callable[..., Any]) -> Callable[..., Any]:
+def _stepwise_call(new_body: Callable[..., Body], drive: Callable[..., Any]) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         # The body is made at the first step, by its driver, for two reasons. A coroutine that is never awaited warns
         # once. And the garbage collector finalises older objects first: the driver, which closes the body inside its
         # scope. What a wrong call raises now as it should is the TypeError of binding the arguments.
         inspect.signature(wrapped).bind(*args, **kwargs)
-        return _named(drive(partial(wrapped, *args, **kwargs), Body(scope, site, stepwise=True)), wrapped)
+        driver = drive(partial(wrapped, *args, **kwargs), new_body(stepwise=True))
+        driver.__name__, driver.__qualname__ = wrapped.__name__, wrapped.__qualname__
+        return driver
 
     return call
 
 
-def _named(driver: Any, function: Any) -> Any:
-    driver.__name__, driver.__qualname__ = function.__name__, function.__qualname__
-    return driver
-
-
 def _drive(make: Callable[[], Any], body: Body, *, is_whole_body: bool = True) -> Generator[Any, Any, Any]:
-    """Run a generator, a coroutine or an awaitable of an async generator, each step inside `body`.
+    """Run what `make` returns (a generator, a coroutine, an awaitable of an async generator), each step inside `body`.
 
-    Args:
-        make: Returns what to run, which has send, throw and close.
-        body: The scope's side of it.
-        is_whole_body: Whether the body is finished when that is (one item of an async generator is not the whole).
+    One item of an async generator is not the whole body, and does not finish it.
     """
     inner = make()
     body.close = inner.close
@@ -271,3 +275,87 @@ _DRIVERS: tuple[tuple[Callable[[Any], bool], Callable[..., Any]], ...] = (
     (inspect.iscoroutinefunction, _drive_coroutine),
     (inspect.isasyncgenfunction, _drive_async_generator),
 )
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    return attrgetter(qualname)(importlib.import_module(module))
+
+
+class _ByName:
+    """Pickling and copying by name, as of any function: a copy is the same function, still decorated."""
+
+    # Dynamo takes the wrapper for the function under it, and would lose the scope; with this it breaks the graph.
+    _torchdynamo_disable = True
+
+    def __reduce__(self) -> Any:
+        wrapper = cast(Any, self)
+        if "<locals>" in wrapper.__qualname__:
+            raise TypeError(
+                explain(
+                    "a decorated function can be pickled only by its name, and this one is local to another function",
+                    (f"found: {wrapper.__module__}.{wrapper.__qualname__}",),
+                    "Move it to the top level of its module.",
+                )
+            )
+        return _by_name, (wrapper.__module__, wrapper.__qualname__)
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        return self.__reduce__()
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def __prepare_scriptable__(self) -> Any:
+        # torch.jit.script calls this; it would compile the function under the decorator, without its scope.
+        raise TypeError(
+            explain(
+                "torch.jit.script would drop the scope of a function decorated with @reproducible",
+                (f"found: {cast(Any, self).__qualname__}",),
+                "Script the function under the decorator, and enter the scope around its calls.",
+            )
+        )
+
+
+class BoundDecorated(_ByName, _BoundFunctionWrapper):
+    """A decorated method, bound: pickled and copied with the object that it is bound to."""
+
+    def __reduce__(self) -> Any:
+        instance = getattr(self.__wrapped__, "__self__", None)
+        if instance is None:
+            return super().__reduce__()
+        return getattr, (instance, self.__name__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        instance = getattr(self.__wrapped__, "__self__", None)
+        return self if instance is None else getattr(copy.deepcopy(instance, memo), self.__name__)
+
+
+class Decorated(_ByName, _FunctionWrapper):
+    """A decorated function: to `inspect` and to type checkers, the function itself."""
+
+    __bound_function_wrapper__ = BoundDecorated
+
+
+class _NotInlined:
+    """What dynamo traces instead of a generator function, of which it does not ask whether it is disabled."""
+
+    @property
+    def _torchdynamo_inline(self) -> Any:
+        # In this package, which is never traced (`reproducible`): the call breaks the graph and is made.
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return cast(Any, self)(*args, **kwargs)
+
+        return call
+
+
+class BoundDecoratedGenerator(_NotInlined, BoundDecorated):
+    """A decorated generator method, bound."""
+
+
+class DecoratedGenerator(_NotInlined, Decorated):
+    """A decorated generator function."""
+
+    __bound_function_wrapper__ = BoundDecoratedGenerator

@@ -7,46 +7,35 @@ library imports it at the first entry only.
 from __future__ import annotations
 
 from ..ground.source import Source
+from . import settings
 from .accelerators import LazyAccelerator, Mps, PrivateUse1
-from .algorithms import Algorithms
-from .attention import Attention
-from .autocast import Autocast
-from .cudnn import Cudnn
-from .default_device import DefaultDevice
-from .default_dtype import DefaultDtype
 from .environment import Environment
-from .flush_denormal import FlushDenormal
 from .fp32_precision import Fp32Precision
 from .inductor import Inductor
-from .libraries import Libraries
-from .mkldnn import Mkldnn
-from .numpy_buffer import NumpyBuffer
 from .numpy_random import NumpyRandom
 from .python_random import PythonRandom
-from .reduced_precision import ReducedPrecision
-from .threads import Threads
 from .torch_cpu import TorchCpu
 
 __all__ = ["ALGORITHMS", "SOURCES"]
 
-ALGORITHMS = Algorithms()
+ALGORITHMS = settings.Algorithms()
 
 SOURCES: list[Source] = [
     Environment(),
     ALGORITHMS,
     Inductor(),
-    Cudnn(),
+    settings.Cudnn(),
     Fp32Precision(),
-    ReducedPrecision(),
-    Attention(),
-    Mkldnn(),
-    Libraries(),
-    Threads(),
-    DefaultDtype(),
-    DefaultDevice(),
-    Autocast(),
-    FlushDenormal(),
-    NumpyBuffer(),
+    settings.ReducedPrecision(),
+    settings.Attention(),
+    settings.Mkldnn(),
+    settings.Libraries(),
+    settings.Threads(),
+    settings.DefaultDtype(),
+    settings.DefaultDevice(),
+    settings.Autocast(),
+    settings.FlushDenormal(),
+    settings.NumpyBuffer(),
     PythonRandom(),
     NumpyRandom(),
     TorchCpu(),

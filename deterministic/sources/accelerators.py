@@ -44,7 +44,7 @@ class _Pending(NamedTuple):
 
 
 # What is queued, or the state of each device, or None: nothing there, or to be left as it is.
-State: TypeAlias = "_Pending | tuple[torch.Tensor, ...] | None"
+QueueOrStates: TypeAlias = "_Pending | tuple[torch.Tensor, ...] | None"
 
 
 class _Accelerator:
@@ -57,7 +57,7 @@ class _Accelerator:
         """Return the module, or None where there are no such generators."""
         raise NotImplementedError
 
-    def capture(self) -> State:
+    def capture(self) -> QueueOrStates:
         module = self._module()
         return None if module is None else tuple([module.get_rng_state(i) for i in range(module.device_count())])
 
@@ -67,33 +67,34 @@ class _Accelerator:
         seed = torch_seed(config.seed)
         return Applied({"seed": seed}) if self._seed(seed) else NOTHING
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: QueueOrStates) -> None:
         module = self._module()
         if module is not None:
             for index, device in enumerate(state or ()):
                 module.set_rng_state(device, index)
 
-    def describe(self, state: State) -> dict[str, JSON]:
+    def describe(self, state: QueueOrStates) -> dict[str, JSON]:
         if state is None:
             return {"initialized": False}
         if isinstance(state, _Pending):
             return {"initialized": False, "queued": [_describe_call(call) for call in state.calls()]}
         return {"initialized": True, "devices": [_describe_value(device) for device in state]}
 
-    def encode(self, state: State) -> dict[str, Any]:
+    def encode(self, state: QueueOrStates) -> dict[str, Any]:
         if isinstance(state, _Pending):
             # A run that is resumed, and saved again before the device is used, must not lose the states it has loaded.
             *_, last = (None, *state.calls())
             state = last.args[1] if isinstance(last, partial) and last.func is _set_rng_states else None
         return {"initialized": state is not None, "states": list(state or ())}
 
-    def decode(self, plain: dict[str, Any]) -> State:
+    def decode(self, plain: dict[str, Any]) -> QueueOrStates:
         if type(plain["initialized"]) is not bool or not isinstance(plain["states"], list):
             raise ValueError(f"no state of {self.name}")
         # Saved before the first use, so nothing had been drawn: what is seeded or queued now is what was then.
         if not plain["initialized"]:
             return None
-        saved, count = len(plain["states"]), self._device_count()
+        module, saved = self._module(), len(plain["states"])
+        count = 0 if module is None else int(module.device_count())
         if saved != count:
             differs = f"{self.name} has another number of devices than the saved state"
             remedy = "Resume where as many devices are visible as there were when it was saved."
@@ -105,7 +106,7 @@ class _Accelerator:
         for state, other in zip(states, like, strict=True):
             if state.dtype is not torch.uint8 or state.dim() != 1 or len(state) != len(other):
                 raise ValueError(f"no state of {self.name}: {state.dtype} of shape {[*state.shape]}")
-        for state, generator in zip(states, getattr(self._module(), "default_generators", ()), strict=False):
+        for state, generator in zip(states, getattr(module, "default_generators", ()), strict=False):
             torch_state(state, generator.device)
         return states
 
@@ -116,10 +117,6 @@ class _Accelerator:
             return False
         (getattr(module, "manual_seed_all", None) or module.manual_seed)(seed)
         return True
-
-    def _device_count(self) -> int:
-        module = self._module()
-        return 0 if module is None else int(module.device_count())
 
 
 class LazyAccelerator(_Accelerator):
@@ -135,7 +132,7 @@ class LazyAccelerator(_Accelerator):
     def _module(self) -> Any:
         return self._bound
 
-    def capture(self) -> State:
+    def capture(self) -> QueueOrStates:
         module = self._bound
         if module is None:
             return None
@@ -145,7 +142,7 @@ class LazyAccelerator(_Accelerator):
         queue, tracker = tuple(module._queued_calls), module._lazy_seed_tracker
         return _Pending(queue, tracker.manual_seed_all_cb, tracker.manual_seed_cb, tuple(tracker.call_order))
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: QueueOrStates) -> None:
         module = self._bound
         # A child forked after initialisation can never use the device, and its queue never runs.
         if state is None or module is None or module._is_in_bad_fork():
@@ -208,7 +205,7 @@ class PrivateUse1(_Accelerator):
         module, missing = _privateuse1()
         return None if module is None or missing or getattr(module, "_is_in_bad_fork", bool)() else module
 
-    def capture(self) -> State:
+    def capture(self) -> QueueOrStates:
         module = self._module()
         if module is None:
             return None
@@ -224,7 +221,7 @@ class PrivateUse1(_Accelerator):
         reason = f"{backend} has no {'/'.join(missing)}: its generators are neither seeded nor given back."
         return Applied(limits=(Limit(backend, reason, "Seed it yourself, or use a version that has them."),))
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: QueueOrStates) -> None:
         module = self._module()
         if module is None:
             return

@@ -1,20 +1,21 @@
-"""What sources share: rows of flags, and states made plain and checked."""
+"""The contract of a source, and what sources share: states of generators, made plain and checked."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import operator
 import random
-from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..ground.config import Config
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING as NOTHING
+from ..ground.source import Applied as Applied
+from ..ground.source import Limit as Limit
+from ..ground.source import RngSource as RngSource
+from ..ground.source import Source as Source
 from ..ground.torch_names import require
 
 require("sources")
@@ -24,17 +25,6 @@ require("sources")
 def seeded(seed: int) -> Applied:
     """Return what `apply` returns when it has seeded a generator."""
     return Applied({"seed": seed})
-
-
-def to_json(value: Any) -> JSON:
-    """Render a flag's value as JSON: enums, dtypes and devices become strings, tuples become lists."""
-    if value is None or (isinstance(value, (bool, int, float, str)) and type(value) in (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    return str(value)
 
 
 def to_plain(value: Any) -> Any:
@@ -64,8 +54,7 @@ _NUMPY_LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1, "
 def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
     """Return a state that was made plain, if it has the fields, lengths and types of the one that a generator has now.
 
-    Raises:
-        ValueError: It has others, or a number is out of its range.
+    A ValueError says which it has not, or which number is out of its range.
     """
     if isinstance(now, dict) and isinstance(plain, dict) and plain.keys() == now.keys():
         return {key: numpy_state(plain[key], now[key], key) for key in now}
@@ -94,83 +83,3 @@ def torch_state(plain: Any, device: torch.device | str) -> torch.Tensor:
 def digest(data: bytes) -> str:
     """Return a short digest of a state, for `describe`."""
     return hashlib.blake2b(data, digest_size=8).hexdigest()
-
-
-class Flag(NamedTuple):
-    """One value with its getter and its setter, and how it is shown."""
-
-    name: str
-    get: Callable[[], Any]
-    set: Callable[[Any], Any]
-    show: Callable[[Any], JSON] = to_json
-
-
-def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
-    """Return the flag behind two functions of `torch._C`, or None where this torch lacks them.
-
-    The functions of `torch._C` are used instead of the public properties, because the latter raise after
-    `torch.backends.disable_global_flags()`, which importing `torch.testing._internal.common_utils` calls.
-    """
-    get, set_ = getattr(torch._C, getter, None), getattr(torch._C, setter, None)
-    return None if get is None or set_ is None else Flag(name, get, set_)
-
-
-def _call_it(function: Callable[[], Any]) -> Any:
-    return function()
-
-
-# There is no quicker way to call a row of functions; Python 3.10 lacks it.
-_call: Callable[[Callable[[], Any]], Any] = getattr(operator, "call", _call_it)
-
-
-class FlagSource:
-    """A setting that is a row of independent flags, which no level changes. Subclasses name them."""
-
-    name: str
-    kind: Kind = "setting"
-
-    def __init__(self, flags: Iterable[Flag | None]) -> None:
-        self._flags = tuple(flag for flag in flags if flag is not None)
-        self._getters = tuple(flag.get for flag in self._flags)
-        self._setters = {flag.name: flag.set for flag in self._flags}
-
-    def capture(self) -> list[Any]:
-        return list(map(_call, self._getters))
-
-    def apply(self, config: Config) -> Applied:
-        return NOTHING
-
-    def restore(self, state: list[Any]) -> None:
-        now = self.capture()
-        if now == state:
-            return
-        failed: Exception | None = None
-        for flag, before, after in zip(self._flags, state, now, strict=True):
-            if before != after:
-                try:
-                    flag.set(before)
-                except Exception as error:  # noqa: BLE001 - raised once the other flags are back
-                    failed = failed or error
-        if failed is not None:
-            raise failed
-
-    def describe(self, state: list[Any]) -> dict[str, JSON]:
-        return {flag.name: flag.show(value) for flag, value in zip(self._flags, state, strict=True)}
-
-
-class LevelFlagSource(FlagSource):
-    """A row of flags, some of which a config sets."""
-
-    def targets(self, config: Config) -> Applied:
-        """Return the values that `config` asks for, by flag name."""
-        raise NotImplementedError
-
-    def apply(self, config: Config) -> Applied:
-        targets = self.targets(config)
-        for name, value in targets.values.items():
-            if name not in self._setters:  # this torch lacks it
-                there = {name: value for name, value in targets.values.items() if name in self._setters}
-                targets = targets._replace(values=there)
-                continue
-            self._setters[name](value)
-        return targets

@@ -13,89 +13,43 @@ from ..ground.config import Config
 from ..ground.launch import launched
 from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
 
+# fmt: off
 VARIABLES: tuple[str, ...] = (
     # Seeds that Python and frameworks read.
-    "PYTHONHASHSEED",
-    "PL_GLOBAL_SEED",
-    "PL_SEED_WORKERS",
+    "PYTHONHASHSEED", "PL_GLOBAL_SEED", "PL_SEED_WORKERS",
     # CPU: instruction sets, threads, math libraries.
-    "ATEN_CPU_CAPABILITY",
-    "DNNL_MAX_CPU_ISA",
-    "ONEDNN_MAX_CPU_ISA",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "MKL_CBWR",
-    "MKL_DYNAMIC",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_NUM_THREADS",
-    "NPY_DISABLE_CPU_FEATURES",
-    "OMP_DYNAMIC",
-    "OMP_NUM_THREADS",
-    "OMP_PROC_BIND",
-    "OMP_SCHEDULE",
-    "OPENBLAS_NUM_THREADS",
-    "TORCH_LINEAR_FLATTEN_3D",
-    "TORCH_MKLDNN_MATMUL_MIN_DIM",
-    "TORCH_MKLDNN_MATMUL_MIN_SIZE",
+    "ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR",
+    "MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS", "MKL_NUM_THREADS", "NPY_DISABLE_CPU_FEATURES", "OMP_DYNAMIC",
+    "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_SCHEDULE", "OPENBLAS_NUM_THREADS", "TORCH_LINEAR_FLATTEN_3D",
+    "TORCH_MKLDNN_MATMUL_MIN_DIM", "TORCH_MKLDNN_MATMUL_MIN_SIZE",
     # CUDA and other accelerators: workspaces, precision, choice of algorithm.
-    "ASCEND_LAUNCH_BLOCKING",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUBLASLT_WORKSPACE_SIZE",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDNN_ERRATA_JSON_FILE",
-    "DISABLE_ADDMM_CUDA_LT",
-    "NVIDIA_TF32_OVERRIDE",
-    "PYTORCH_TUNABLEOP_ENABLED",
-    "PYTORCH_TUNABLEOP_FILENAME",
-    "PYTORCH_TUNABLEOP_TUNING",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-    "TORCH_BLAS_PREFER_CUBLASLT",
-    "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
-    "TORCH_CUDNN_SDPA_AVOID_RECOMPILE",
-    "TORCH_CUDNN_SDPA_DEPRIORITIZED",
-    "TORCH_CUDNN_SDPA_NESTED_TENSOR_ENABLED",
-    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
-    "TORCH_CUDNN_V8_API_DISABLED",
-    "TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT",
-    "TORCH_LINALG_PREFER_CUSOLVER",
+    "ASCEND_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE", "CUDA_LAUNCH_BLOCKING",
+    "CUDNN_ERRATA_JSON_FILE", "DISABLE_ADDMM_CUDA_LT", "NVIDIA_TF32_OVERRIDE", "PYTORCH_TUNABLEOP_ENABLED",
+    "PYTORCH_TUNABLEOP_FILENAME", "PYTORCH_TUNABLEOP_TUNING", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_CUBLASLT_UNIFIED_WORKSPACE", "TORCH_CUDNN_SDPA_AVOID_RECOMPILE",
+    "TORCH_CUDNN_SDPA_DEPRIORITIZED", "TORCH_CUDNN_SDPA_NESTED_TENSOR_ENABLED", "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+    "TORCH_CUDNN_V8_API_DISABLED", "TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "TORCH_LINALG_PREFER_CUSOLVER",
     "TORCH_ROCM_FA_PREFER_CK",
     # Collectives: the algorithm decides the order of a reduction.
-    "HCCL_DETERMINISTIC",
-    "NCCL_ALGO",
-    "NCCL_COLLNET_ENABLE",
-    "NCCL_MAX_NCHANNELS",
-    "NCCL_MIN_NCHANNELS",
-    "NCCL_NTHREADS",
-    "NCCL_NVLS_ENABLE",
-    "NCCL_PROTO",
+    "HCCL_DETERMINISTIC", "NCCL_ALGO", "NCCL_COLLNET_ENABLE", "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS",
+    "NCCL_NTHREADS", "NCCL_NVLS_ENABLE", "NCCL_PROTO",
     # Kernels of other packages.
-    "FLASH_ATTENTION_DETERMINISTIC",
-    "MAMBA_DETERMINISTIC",
-    "NVTE_ALLOW_NONDETERMINISTIC_ALGO",
+    "FLASH_ATTENTION_DETERMINISTIC", "MAMBA_DETERMINISTIC", "NVTE_ALLOW_NONDETERMINISTIC_ALGO",
     # Compilation.
-    "TORCHDYNAMO_DISABLE",
-    "TORCHINDUCTOR_BATCH_INVARIANT",
-    "TORCHINDUCTOR_COORDINATE_DESCENT_TUNING",
-    "TORCHINDUCTOR_DETERMINISTIC",
-    "TORCHINDUCTOR_EMULATE_PRECISION_CASTS",
-    "TORCHINDUCTOR_MAX_AUTOTUNE",
-    "TORCHINDUCTOR_MAX_AUTOTUNE_GEMM",
-    "TORCHINDUCTOR_MAX_AUTOTUNE_POINTWISE",
-    "TORCHINDUCTOR_USE_FAST_MATH",
-    "TORCH_COMPILE_DISABLE",
-    "TRITON_INTERPRET",
+    "TORCHDYNAMO_DISABLE", "TORCHINDUCTOR_BATCH_INVARIANT", "TORCHINDUCTOR_COORDINATE_DESCENT_TUNING",
+    "TORCHINDUCTOR_DETERMINISTIC", "TORCHINDUCTOR_EMULATE_PRECISION_CASTS", "TORCHINDUCTOR_MAX_AUTOTUNE",
+    "TORCHINDUCTOR_MAX_AUTOTUNE_GEMM", "TORCHINDUCTOR_MAX_AUTOTUNE_POINTWISE", "TORCHINDUCTOR_USE_FAST_MATH",
+    "TORCH_COMPILE_DISABLE", "TRITON_INTERPRET",
     # Other frameworks in the same process.
-    "JAX_DEFAULT_MATMUL_PRECISION",
-    "JAX_ENABLE_X64",
-    "TF_CUDNN_DETERMINISTIC",
-    "TF_DETERMINISTIC_OPS",
-    "XLA_FLAGS",
+    "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64", "TF_CUDNN_DETERMINISTIC", "TF_DETERMINISTIC_OPS", "XLA_FLAGS",
 )
+# fmt: on
 
 _HASH_SEED = "PYTHONHASHSEED"
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _WORKSPACE_VALUES = (":4096:8", ":16:8")
 
-State: TypeAlias = "dict[Any, Any]"
+SetVariables: TypeAlias = "dict[Any, Any]"
 """The variables of the list that are set; in bytes where the platform has them so."""
 
 
@@ -108,7 +62,7 @@ class Environment:
     def __init__(self) -> None:
         self._needs_workspace = _refuses_without_workspace()
 
-    def capture(self) -> State:
+    def capture(self) -> SetVariables:
         return {key: _LOOKUP[key] for key in _KEYS.intersection(_LOOKUP)}
 
     def apply(self, config: Config) -> Applied:
@@ -125,7 +79,7 @@ class Environment:
         os.environ[_WORKSPACE] = _WORKSPACE_VALUES[0]
         return Applied({_WORKSPACE: _WORKSPACE_VALUES[0]}, limits)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: SetVariables) -> None:
         now = self.capture()
         if now == state:
             return
@@ -135,22 +89,17 @@ class Environment:
             if now.get(key) != value:
                 _ENVIRON[key] = value
 
-    def describe(self, state: State) -> dict[str, JSON]:
+    def describe(self, state: SetVariables) -> dict[str, JSON]:
         return {os.fsdecode(key): os.fsdecode(value) for key, value in sorted(state.items())}
 
 
 _ENVIRON: MutableMapping[Any, Any] = os.environb if os.supports_bytes_environ else os.environ
 _KEYS: frozenset[Any] = frozenset(map(os.fsencode, VARIABLES) if os.supports_bytes_environ else VARIABLES)
 
-
-def _lookup() -> Mapping[Any, Any]:
-    # Iterating over the mapping encodes and decodes every key: the dictionary under it is 20 times faster. CPython
-    # keeps it in _data, on Windows with folded keys.
-    under = getattr(_ENVIRON, "_data", None)
-    return under if os.supports_bytes_environ and isinstance(under, dict) else _ENVIRON
-
-
-_LOOKUP = _lookup()
+# Iterating over the mapping encodes and decodes every key: the dictionary under it is 20 times faster. CPython keeps it
+# in _data, on Windows with folded keys.
+_UNDER: Any = getattr(_ENVIRON, "_data", None)
+_LOOKUP: Mapping[Any, Any] = _UNDER if os.supports_bytes_environ and isinstance(_UNDER, dict) else _ENVIRON
 
 
 def _refuses_without_workspace() -> bool:

@@ -36,7 +36,7 @@ class NotImported(NamedTuple):
     armed: bool
 
 
-State: TypeAlias = "dict[str, Any] | NotImported"
+OptionsOrNotImported: TypeAlias = "dict[str, Any] | NotImported"
 
 
 class _Options:
@@ -74,7 +74,7 @@ class Inductor:
         """Whether the values are a thread's own: once the module is there."""
         return self._options() is not None
 
-    def capture(self) -> State:
+    def capture(self) -> OptionsOrNotImported:
         options = self._options()
         if options is not None:
             return options.read()
@@ -93,7 +93,7 @@ class Inductor:
         options.write(options.applied.values)
         return options.applied
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: OptionsOrNotImported) -> None:
         options = self._options()
         if isinstance(state, NotImported):
             self._armed = state.armed
@@ -103,7 +103,7 @@ class Inductor:
         elif options is not None:
             options.write(state)
 
-    def describe(self, state: State) -> dict[str, JSON]:
+    def describe(self, state: OptionsOrNotImported) -> dict[str, JSON]:
         if isinstance(state, NotImported):
             # Many things import the module in passing (the first optimiser does), and that alone is no difference:
             # what it would be imported with is what is in effect.

@@ -20,7 +20,7 @@ _MT19937_BYTES = 624 * 4 + 4
 """The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
 
 
-class _Raw(NamedTuple):
+class _RawTwister(NamedTuple):
     """A Mersenne Twister: its bytes, and the Gaussian that `numpy.random` holds ready, if any."""
 
     bit_generator: Any
@@ -28,14 +28,14 @@ class _Raw(NamedTuple):
     gauss: float | None
 
 
-class _Full(NamedTuple):
+class _PublicState(NamedTuple):
     """Any other bit generator: what `numpy.random.get_state(legacy=False)` says."""
 
     bit_generator: Any
     state: dict[str, Any]
 
 
-State: TypeAlias = "_Raw | _Full"
+NumpyState: TypeAlias = "_RawTwister | _PublicState"
 
 
 class NumpyRandom:
@@ -52,10 +52,10 @@ class NumpyRandom:
     def __init__(self) -> None:
         self._layout_holds = _layout_holds()
 
-    def capture(self) -> State:
+    def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
         if not self._layout_holds or type(bit_generator) is not np.random.MT19937:
-            return _Full(bit_generator, np.random.get_state(legacy=False))
+            return _PublicState(bit_generator, np.random.get_state(legacy=False))
         address = bit_generator.ctypes.state_address
         data = ctypes.string_at(address, _MT19937_BYTES)
         # The cached Gaussian has no getter but get_state. If one is there, drawing takes it and leaves the twister
@@ -63,10 +63,10 @@ class NumpyRandom:
         drawn = np.random.standard_normal()
         if ctypes.string_at(address, _MT19937_BYTES) == data:
             _set_gauss(drawn)
-            return _Raw(bit_generator, data, drawn)
+            return _RawTwister(bit_generator, data, drawn)
         np.random.standard_normal()
         ctypes.memmove(address, data, _MT19937_BYTES)
-        return _Raw(bit_generator, data, None)
+        return _RawTwister(bit_generator, data, None)
 
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
@@ -77,22 +77,22 @@ class NumpyRandom:
             set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
         return seeded(config.seed)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: NumpyState) -> None:
         # Setting the bit generator, even to the one in place, drops the cached Gaussian.
         set_bit_generator(state.bit_generator)
-        if isinstance(state, _Full):
+        if isinstance(state, _PublicState):
             np.random.set_state(state.state)
             return
         ctypes.memmove(state.bit_generator.ctypes.state_address, state.data, _MT19937_BYTES)
         if state.gauss is not None:
             _set_gauss(state.gauss)
 
-    def describe(self, state: State) -> dict[str, JSON]:
+    def describe(self, state: NumpyState) -> dict[str, JSON]:
         plain = self.encode(state)
         return {"bit_generator": plain["bit_generator"], "digest": digest(repr(plain).encode())}
 
-    def encode(self, state: State) -> dict[str, Any]:
-        if isinstance(state, _Full):
+    def encode(self, state: NumpyState) -> dict[str, Any]:
+        if isinstance(state, _PublicState):
             return dict(to_plain(state.state))
         words = np.frombuffer(state.data, dtype=np.uint32)
         return {
@@ -102,7 +102,7 @@ class NumpyRandom:
             "gauss": state.gauss or 0.0,
         }
 
-    def decode(self, plain: dict[str, Any]) -> State:
+    def decode(self, plain: dict[str, Any]) -> NumpyState:
         bit_generator = get_bit_generator()
         found = type(bit_generator).__name__
         if plain["bit_generator"] != found:
@@ -113,7 +113,7 @@ class NumpyRandom:
                     "Install the same one with numpy.random.set_bit_generator before loading.",
                 )
             )
-        return _Full(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
+        return _PublicState(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
 
 
 def _set_gauss(gauss: float) -> None:

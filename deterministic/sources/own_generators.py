@@ -18,6 +18,8 @@ from .base import digest, numpy_state, python_state, to_plain, torch_state
 
 Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
 
+_KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+
 
 class OwnGenerator:
     """One generator of the user's, seeded by a key of its own: its place in the list.
@@ -39,7 +41,14 @@ class OwnGenerator:
         return id(self.generator)
 
     def capture(self) -> Any:
-        return self._read()
+        generator = self.generator
+        if isinstance(generator, torch.Generator):
+            return generator.get_state()
+        if isinstance(generator, random.Random):
+            return generator.getstate()
+        if isinstance(generator, np.random.RandomState):
+            return generator.get_state(legacy=False)
+        return deepcopy(generator.bit_generator.state)
 
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
@@ -53,20 +62,17 @@ class OwnGenerator:
         elif isinstance(generator, np.random.RandomState):
             generator.seed([seed % 2**32, seed >> 32])
         else:
-            bit_generator = generator.bit_generator
-            bit_generator.state = type(bit_generator)(seed).state
+            generator.bit_generator.state = type(generator.bit_generator)(seed).state
         return Applied({"seed": seed})
 
     def restore(self, state: Any) -> None:
         generator = self.generator
-        if isinstance(generator, torch.Generator):
-            generator.set_state(state)
-        elif isinstance(generator, random.Random):
+        if isinstance(generator, random.Random):
             generator.setstate(state)
-        elif isinstance(generator, np.random.RandomState):
-            generator.set_state(state)
-        else:
+        elif isinstance(generator, np.random.Generator):
             generator.bit_generator.state = state
+        else:
+            generator.set_state(state)
 
     def describe(self, state: Any) -> dict[str, JSON]:
         text = state.numpy().tobytes() if isinstance(state, torch.Tensor) else repr(to_plain(state)).encode()
@@ -80,17 +86,7 @@ class OwnGenerator:
             return python_state(plain)
         if isinstance(self.generator, torch.Generator):
             return torch_state(plain, self.generator.device)
-        return numpy_state(plain, self._read())
-
-    def _read(self) -> Any:
-        generator = self.generator
-        if isinstance(generator, torch.Generator):
-            return generator.get_state()
-        if isinstance(generator, random.Random):
-            return generator.getstate()
-        if isinstance(generator, np.random.RandomState):
-            return generator.get_state(legacy=False)
-        return deepcopy(generator.bit_generator.state)
+        return numpy_state(plain, self.capture())
 
 
 def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
@@ -102,35 +98,24 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
     """
     sources: list[OwnGenerator] = []
     for position, generator in enumerate(generators):
-        if isinstance(generator, random.SystemRandom) or not isinstance(
-            generator, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-        ):
+        name, source = f"generators[{position}]", OwnGenerator(generator, position)
+        if isinstance(generator, random.SystemRandom) or not isinstance(generator, _KINDS):
+            kind = type(generator)
             raise TypeError(
                 explain(
-                    f"generators[{position}] is not a generator that can be saved and seeded",
+                    f"{name} is not a generator that can be saved and seeded",
                     (
-                        f"found: {type(generator).__module__}.{type(generator).__qualname__}",
+                        f"found: {kind.__module__}.{kind.__qualname__}",
                         "expected: torch.Generator, numpy.random.Generator, numpy.random.RandomState or random.Random",
                     ),
                     "Leave it out, or write a source for it and register it with deterministic.register_source.",
                 )
             )
         if generator in (torch.default_generator, random.random.__self__, np.random.mtrand._rand):  # type: ignore[attr-defined]
-            raise ValueError(
-                explain(
-                    f"generators[{position}] is a global generator, which every scope seeds and restores anyway",
-                    (f"found: {generator!r}",),
-                    "Leave it out.",
-                )
-            )
-        source = OwnGenerator(generator, position)
+            differs = f"{name} is a global generator, which every scope seeds and restores anyway"
+            raise ValueError(explain(differs, (f"found: {generator!r}",), "Leave it out."))
         if source in sources:
-            raise ValueError(
-                explain(
-                    "a generator is listed twice",
-                    (f"generators[{sources.index(source)}]", f"generators[{position}]"),
-                    "List it once: it has one stream.",
-                )
-            )
+            both = sources[sources.index(source)].name, name
+            raise ValueError(explain("a generator is listed twice", both, "List it once: it has one stream."))
         sources.append(source)
     return tuple(sources)

@@ -16,14 +16,14 @@ _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
 
 
-class _Raw(NamedTuple):
+class _TwisterBytes(NamedTuple):
     """The bytes of the twister, and the Gaussian that `random.gauss` holds ready, if any."""
 
     data: bytes
     gauss_next: float | None
 
 
-State: TypeAlias = "_Raw | tuple[Any, ...]"
+PythonState: TypeAlias = "_TwisterBytes | tuple[Any, ...]"
 
 
 class PythonRandom:
@@ -41,10 +41,10 @@ class PythonRandom:
         self._generator: Any = random.random.__self__  # type: ignore[attr-defined]
         self._address = _address(self._generator) if _layout_holds() else None
 
-    def capture(self) -> State:
+    def capture(self) -> PythonState:
         if self._address is None:
             return random.getstate()
-        return _Raw(ctypes.string_at(self._address, _TWISTER.size), self._generator.gauss_next)
+        return _TwisterBytes(ctypes.string_at(self._address, _TWISTER.size), self._generator.gauss_next)
 
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
@@ -52,27 +52,27 @@ class PythonRandom:
         random.seed(config.seed)
         return seeded(config.seed)
 
-    def restore(self, state: State) -> None:
-        if self._address is None or not isinstance(state, _Raw):
+    def restore(self, state: PythonState) -> None:
+        if self._address is None or not isinstance(state, _TwisterBytes):
             random.setstate(_as_public(state))
             return
         ctypes.memmove(self._address, state.data, _TWISTER.size)
         self._generator.gauss_next = state.gauss_next
 
-    def describe(self, state: State) -> dict[str, JSON]:
+    def describe(self, state: PythonState) -> dict[str, JSON]:
         return {"digest": digest(repr(_as_public(state)).encode())}
 
-    def encode(self, state: State) -> list[Any]:
+    def encode(self, state: PythonState) -> list[Any]:
         version, words, gauss_next = _as_public(state)
         return [version, list(words), gauss_next]
 
-    def decode(self, plain: list[Any]) -> State:
+    def decode(self, plain: list[Any]) -> PythonState:
         return python_state(plain)
 
 
-def _as_public(state: State) -> tuple[Any, ...]:
+def _as_public(state: PythonState) -> tuple[Any, ...]:
     """Return what `random.getstate` returns for this state."""
-    if not isinstance(state, _Raw):
+    if not isinstance(state, _TwisterBytes):
         return state
     position, *words = _TWISTER.unpack(state.data)
     return random.Random.VERSION, (*words, position), state.gauss_next
@@ -89,7 +89,7 @@ def _layout_holds() -> bool:
     one, other = random.Random(1), random.Random(2)
     one.random()
     data = ctypes.string_at(_address(one), _TWISTER.size)
-    if _as_public(_Raw(data, None)) != one.getstate():
+    if _as_public(_TwisterBytes(data, None)) != one.getstate():
         return False
     ctypes.memmove(_address(other), data, _TWISTER.size)
     return other.getstate() == one.getstate()

@@ -1,4 +1,4 @@
-"""The bits of a tensor: its logical values as integers, whatever holds them.
+"""The bits of a tensor: its logical values as integers, whatever holds them, and the plain tensors it is made of.
 
 Nothing here is seen by a mode that is active (`TorchDispatchMode`, `TorchFunctionMode`, `FakeTensorMode`) or by a
 function transform, and nothing here is recorded for autograd.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,11 +77,22 @@ _keys_of_rows = set(_PLAIN_KEYS)
 """The dispatch keys of the tensors of plain types that were found to be one row of values, on whatever device."""
 
 
+def dispatches(kind: type[Tensor]) -> bool:
+    """Return whether tensors of a class take operations into their own hands."""
+    return kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Return whether a tensor is memory of its own: of a class that leaves operations to torch."""
+    kind = type(tensor)
+    return kind in _PLAIN_TYPES or not (dispatches(kind) or is_lazy(tensor))
+
+
 def memory(tensor: Tensor) -> Any:
     """Return the bytes of a plain tensor of the host; None for any other tensor, for which there is `feed`.
 
-    They are those of `bits`: a buffer where they lie, or a copy if the tensor is small and not contiguous. The buffer
-    is valid as long as the tensor is: keep it.
+    They are those of `integers`: a buffer where they lie, or a copy if the tensor is small and not contiguous. The
+    buffer is valid as long as the tensor is: keep it.
     """
     if (
         type(tensor) in _PLAIN_TYPES
@@ -99,26 +110,8 @@ def memory(tensor: Tensor) -> Any:
     return None
 
 
-def bits(tensor: Tensor) -> Tensor:
-    """Return the logical values as integers of their size: flat, contiguous, on the tensor's device.
-
-    Conjugated and negated views are resolved, complex numbers are pairs of real ones, bool is uint8.
-
-    Args:
-        tensor: Strided; of any shape and strides.
-
-    Returns:
-        Of dtype uint8, int16, int32 or int64. It shares the tensor's memory where that is possible.
-
-    Raises:
-        TypeError: It has no values, or several components.
-    """
-    with undispatched():
-        return integers(_only_row(tensor))
-
-
 def feed(tensor: Tensor, update: Callable[[Any], None]) -> None:
-    """Call `update` with the bytes of `bits`, little-endian, part by part; each is copied to the host by itself.
+    """Call `update` with the bytes of `integers`, little-endian, part by part; each is copied to the host by itself.
 
     Args:
         tensor: Strided; of any shape and strides, on any device.
@@ -128,7 +121,14 @@ def feed(tensor: Tensor, update: Callable[[Any], None]) -> None:
         TypeError: It has no values, or several components.
     """
     with undispatched():
-        for part in _slices(_only_row(tensor), max(1, PIECE // tensor.element_size())):
+        row = row_of_values(tensor)
+        if row is None:
+            raise Unreadable(
+                "a tensor is not one row of values",
+                f"{_described(tensor)}, {kind_of(tensor)}",
+                "Take it apart with components(), and ask for the bits of each part.",
+            )
+        for part in _slices(row, max(1, PIECE // tensor.element_size())):
             array = integers(part).cpu().numpy()
             update(array.astype(array.dtype.newbyteorder("<"), copy=False))
 
@@ -149,17 +149,6 @@ def row_of_values(tensor: Tensor) -> Tensor | None:
         return None
     _keys_of_rows.add(_keys(tensor))
     return tensor
-
-
-def _only_row(tensor: Tensor) -> Tensor:
-    row = row_of_values(tensor)
-    if row is None:
-        raise Unreadable(
-            "a tensor is not one row of values",
-            f"{_described(tensor)}, {kind_of(tensor)}",
-            "Take it apart with components(), and ask for the bits of each part.",
-        )
-    return row
 
 
 def readable(tensor: Tensor) -> Tensor:
@@ -209,7 +198,11 @@ def _described(tensor: Tensor) -> str:
 
 
 def integers(tensor: Tensor) -> Tensor:
-    """Return the `bits` of a row of values."""
+    """Return the bits of a row of values as integers of their size: flat, contiguous, on the tensor's device.
+
+    Conjugated and negated views are resolved, complex numbers are pairs of real ones, bool is uint8. The result shares
+    the tensor's memory where that is possible.
+    """
     tensor = tensor.detach()
     if getattr(tensor, "has_names", bool)():  # torch < 2.13
         tensor = tensor.rename(None)  # type: ignore[attr-defined]
@@ -232,3 +225,77 @@ def _slices(tensor: Tensor, limit: int) -> Iterator[Tensor]:
     rows = limit * len(tensor) // tensor.numel()
     for start in range(0, len(tensor), max(1, rows)):
         yield from _slices(tensor[start : start + rows] if rows else tensor[start], limit)
+
+
+class Components(NamedTuple):
+    """The plain tensors that a tensor is made of.
+
+    Attributes:
+        kind: That of `kind_of`.
+        parts: By name. One of a nested tensor or a wrapper may itself have several components; what else makes the
+            value of a wrapper subclass may be of any type.
+    """
+
+    kind: str
+    parts: Mapping[str, Any]
+
+
+def components(tensor: Tensor) -> Components:
+    """Take a tensor apart into plain tensors.
+
+    A sparse COO tensor is coalesced first: entries with the same indices are summed, which is what it stands for.
+    Indices are int64 whatever they were. A nested tensor is the tensors in it. A `Parameter` is its data.
+
+    Raises:
+        TypeError: It has no values (fake, meta, freed, batched), or it is a wrapper that cannot be taken apart.
+    """
+    with undispatched():
+        tensor = readable(tensor)
+        kind = kind_of(tensor)
+        return Components(kind, _PARTS.get(kind, _of_wrapper)(tensor))
+
+
+def _of_coo(tensor: Tensor) -> dict[str, Tensor]:
+    whole = tensor.detach().coalesce()
+    return {"indices": whole.indices(), "values": whole.values()}
+
+
+def _of_rows(tensor: Tensor) -> dict[str, Tensor]:
+    return {"crow": tensor.crow_indices().long(), "col": tensor.col_indices().long(), "values": tensor.values()}
+
+
+def _of_columns(tensor: Tensor) -> dict[str, Tensor]:
+    return {"ccol": tensor.ccol_indices().long(), "row": tensor.row_indices().long(), "values": tensor.values()}
+
+
+def _of_quantized(tensor: Tensor) -> dict[str, Tensor]:
+    def number(value: float, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.full((), value, dtype=dtype, device=tensor.device)
+
+    parts = {"values": tensor.int_repr()}
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        scale, zero_point = number(tensor.q_scale(), torch.float64), number(tensor.q_zero_point())
+        return {**parts, "scale": scale, "zero_point": zero_point}
+    scales, zero_points = tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()
+    return {**parts, "scale": scales, "zero_point": zero_points, "axis": number(tensor.q_per_channel_axis())}
+
+
+def _of_wrapper(tensor: Tensor) -> dict[str, Any]:
+    """Take a wrapper subclass apart as it says itself; of a DTensor take what this rank holds."""
+    if hasattr(tensor, "_local_tensor") and hasattr(tensor, "placements"):
+        return {"local": tensor._local_tensor, "placements": tuple(map(str, tensor.placements))}
+    names, context = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    return {**{name: getattr(tensor, name) for name in names}, "context": context}
+
+
+_PARTS: Mapping[str, Callable[[Tensor], dict[str, Any]]] = {
+    "strided": lambda tensor: {"values": tensor},
+    "mkldnn": lambda tensor: {"values": tensor.to_dense()},
+    "sparse_coo": _of_coo,
+    "sparse_csr": _of_rows,
+    "sparse_bsr": _of_rows,
+    "sparse_csc": _of_columns,
+    "sparse_bsc": _of_columns,
+    "quantized": _of_quantized,
+    "nested": lambda tensor: {str(place): part for place, part in enumerate(tensor.unbind())},
+}

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+from .bits import integers, kind_of
 
 _IEEE = ("float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m3fn")
 """A sign, then a magnitude that grows with the number."""
 
-_NO_NEGATIVE_ZERO = ("float8_e5m2fnuz", "float8_e4m3fnuz")
-"""The same, with a NaN in place of -0."""
-
-_NO_SIGN = ("float8_e8m0fnu",)
+_OTHERS = ("float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e8m0fnu")
+"""The same with a NaN in place of -0, and one without a sign."""
 
 _INTEGERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
@@ -43,13 +41,31 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
         >>> distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0000002]))
         '1 of 2 elements, by up to 1 ULP (1.2e-07 relative)'
     """
-    if not (_is_plain(a) and _is_plain(b)) or a.shape != b.shape or a.dtype != b.dtype:
+    if any(kind_of(tensor) != "strided" or tensor.is_meta or not tensor.numel() for tensor in (a, b)):
         return ""
-    one, other = (_in_rows(tensor.detach().cpu()) for tensor in (a, b))
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return ""
+    one, other = (_in_rows(tensor.detach().cpu().resolve_conj().resolve_neg()) for tensor in (a, b))
     name = _name_of(one)  # of complex numbers that of their parts
+    if name not in (*_INTEGERS, *_IEEE, *_OTHERS):
+        return ""
+    differ = _bits_of(one) != _bits_of(other)
+    count, total = int(differ.any(axis=1).sum()), len(differ)
+    if not count:
+        return ""
+    texts = [f"{count:,} of {total:,} element{'' if total == 1 else 's'}"]
     if name in _INTEGERS:
-        return _of_integers(one, other)
-    return _of_floats(one, other) if name in (*_IEEE, *_NO_NEGATIVE_ZERO, *_NO_SIGN) else ""
+        texts += [] if name == "bool" else [f"by up to {_apart(one.numpy(), other.numpy()).max():,}"]
+        return ", ".join(texts)
+    wide, other_wide = (tensor.to(torch.float64).numpy() for tensor in (one, other))
+    known = differ & np.isfinite(wide) & np.isfinite(other_wide)
+    unknown = int((differ & ~known).any(axis=1).sum())
+    if unknown:
+        texts += ["NaN or infinite in one of the two" if unknown == count else f"{unknown:,} of them NaN or infinite"]
+    if known.any():
+        ulps, relative = ulps_apart(one, other)[known].max(), _relative(wide[known], other_wide[known])
+        texts += [f"by up to {ulps:,} ULP ({relative:.1e} relative)"]
+    return ", ".join(texts)
 
 
 def ulps_apart(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
@@ -66,53 +82,22 @@ def _name_of(tensor: torch.Tensor) -> str:
 
 
 def _bits_of(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.view(_BITS[tensor.element_size()]).numpy()
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested or tensor.is_meta)
+    return integers(tensor).numpy().reshape(tensor.shape)
 
 
 def _in_rows(tensor: torch.Tensor) -> torch.Tensor:
     """Return the elements one below the other, the two parts of a complex one beside each other."""
-    tensor = tensor.resolve_conj().resolve_neg()
-    rows = torch.view_as_real(tensor) if tensor.is_complex() else tensor.unsqueeze(-1)
-    return rows.contiguous().reshape(tensor.numel(), -1) if tensor.numel() else rows.reshape(0, 1)
-
-
-def _of_integers(a: torch.Tensor, b: torch.Tensor) -> str:
-    one, other = a.numpy(), b.numpy()
-    count = int((one != other).sum())
-    if not count or one.dtype == np.bool_:
-        return _count(count, one.size)
-    return f"{_count(count, one.size)}, by up to {_apart(one, other).max():,}"
-
-
-def _of_floats(a: torch.Tensor, b: torch.Tensor) -> str:
-    differ = _bits_of(a) != _bits_of(b)
-    count = int(differ.any(axis=1).sum())
-    if not count:
-        return ""
-    wide_a, wide_b = (tensor.to(torch.float64).numpy() for tensor in (a, b))
-    known = differ & np.isfinite(wide_a) & np.isfinite(wide_b)
-    unknown = int((differ & ~known).any(axis=1).sum())
-    told = [_count(count, len(differ))]
-    if unknown:
-        told.append("NaN or infinite in one of the two" if unknown == count else f"{unknown:,} of them NaN or infinite")
-    if known.any():
-        ulp = ulps_apart(a, b)[known].max()
-        told.append(f"by up to {ulp:,} ULP ({_relative(wide_a[known], wide_b[known]):.1e} relative)")
-    return ", ".join(told)
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(tensor.numel(), -1)
 
 
 def _places(bits: np.ndarray, name: str) -> np.ndarray:
     """Return for each float the number of its place among all floats of the dtype, in their order."""
-    width = 8 * bits.itemsize
+    sign = 8 * bits.itemsize - 1
     bits = bits.astype(np.int64)
-    if name in _NO_SIGN:
-        return bits & ((1 << width) - 1)
-    magnitude = bits & ((1 << (width - 1)) - 1)
-    return np.where(bits < 0, -magnitude - (name in _IEEE), magnitude)
+    if name == "float8_e8m0fnu":
+        return bits
+    magnitude = bits & ((1 << sign) - 1)
+    return np.where(bits >> sign & 1, -magnitude - (name in _IEEE), magnitude)
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -128,7 +113,3 @@ def _relative(one: np.ndarray, other: np.ndarray) -> float:
     with np.errstate(over="ignore"):
         apart = np.abs(one - other) / size
     return float(np.where(np.isinf(apart), np.abs(one / size - other / size), apart).max())
-
-
-def _count(differing: int, total: int) -> str:
-    return f"{differing:,} of {total:,} element{'' if total == 1 else 's'}" if differing else ""

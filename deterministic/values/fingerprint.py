@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, NoReturn
+
+from xxhash import xxh3_128_digest
 
 from ..errors import explain
 from .bits import Unreadable
-from .encodings import encoders_for
+from .kinds import Child, Node, layout_of, takers
 
-DEEPEST = 100
-"""Values in values; to write one takes up to five of the thousand calls that Python allows."""
+_DEEPEST = 100
+"""Values in values; to write one takes up to six of the thousand calls that Python allows."""
 
 _LONGEST_KEY = 40
 _EXPECTED = (
@@ -61,19 +64,29 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
         >>> fingerprint({"step": 7.0, "weight": weights["weight"]}) == fingerprint(weights)
         False
     """
-    return Walk(layout).digest(obj).hex()
+    return _Walk(layout).digest(obj).hex()
 
 
-class Walk:
+def fingerprint_if_any(obj: object) -> str | None:
+    """Return the fingerprint; None if something in the object has none, as a class has, or contains itself."""
+    with suppress(TypeError, ValueError):
+        return fingerprint(obj)
+    return None
+
+
+class _Walk:
     """One walk through an object.
 
-    Attributes:
+    A value is written as its kind and its parts, each preceded by its length, so that two values of different structure
+    are never written alike; what it holds enters as the 16 bytes of its own.
+
+    Args:
         layout: Whether the layout of tensors and arrays counts.
     """
 
     def __init__(self, layout: bool) -> None:
-        self.layout = layout
-        self._steps: list[tuple[str, Any]] = []
+        self._layout = layout
+        self._steps: list[Child] = []
         self._open: set[int] = set()
         self._met: dict[int, tuple[Any, bytes]] = {}  # with the value, lest another one gets its id
         self._count = 0
@@ -83,19 +96,23 @@ class Walk:
         if id(value) in self._met:
             return self._met[id(value)][1]
         if id(value) in self._open:
-            found = f"found: {type(value).__qualname__}"
-            remedy = "Take the reference to it out, or pass its parts."
-            self._fail_at(ValueError, "a value contains itself", (found, "expected: no cycle"), remedy)
-        if len(self._steps) > DEEPEST:
-            limits = (f"found: more than {DEEPEST} values around one", f"expected: {DEEPEST} at most")
-            self._fail_at(ValueError, "values are nested too deep", limits, "Flatten them, or pass the parts.")
-        encoders = encoders_for(type(value))
-        if not encoders:
-            self.refuse(value)
+            found = (f"found: {type(value).__qualname__}", "expected: no cycle")
+            self._fail(ValueError, "a value contains itself", found, "Take the reference to it out, or pass its parts.")
+        if len(self._steps) > _DEEPEST:
+            found = (f"found: more than {_DEEPEST} values around one", f"expected: {_DEEPEST} at most")
+            self._fail(ValueError, "values are nested too deep", found, "Flatten them, or pass the parts.")
+        take = takers(type(value))[0]
+        if take is None:
+            found = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
+            remedy = "Leave it out, or give its class a state_dict() that returns such values."
+            self._fail(TypeError, "a value is of no kind that has a fingerprint", found, remedy)
         self._open.add(id(value))
         count = self._count
         try:
-            result = encoders[0](self, value)
+            node = take(value)
+            if self._layout and isinstance(node, Node):
+                node = node._replace(parts=(*node.parts, *layout_of(value)))
+            result = self._write(node)
         except Unreadable as error:
             error.args = (explain(error.differs, (*error.values, self._where()), error.remedy),)
             raise
@@ -104,36 +121,30 @@ class Walk:
             self._met[id(value)] = value, result
         return result
 
-    def inside(self, step: str, key: object, value: object) -> bytes:
-        """Return the 16 bytes of a value that another one holds.
+    def _write(self, part: Child | Node) -> bytes:
+        if isinstance(part, Child):
+            self._count += 1
+            self._steps.append(part)
+            result = self.digest(part.value)
+            self._steps.pop()
+            return result
+        kind, parts, group = part
+        written = [one if isinstance(one, bytes) else self._write(one) for one in parts]
+        if group:
+            groups = sorted(written[start : start + group] for start in range(0, len(written), group))
+            written = [one for each in groups for one in each]
+        return xxh3_128_digest(b"".join([len(one).to_bytes(8, "little") + one for one in (kind.encode(), *written)]))
 
-        Args:
-            step: How one gets there: "item", "attribute", "call" (of a method), or "key" for the key itself.
-            key: The index, the key, or the name.
-            value: The value.
-        """
-        self._count += 1
-        self._steps.append((step, key))
-        result = self.digest(value)
-        self._steps.pop()
-        return result
-
-    def refuse(self, value: object) -> NoReturn:
-        """Raise because the value is of no kind that there is."""
-        found = f"found: {type(value).__module__}.{type(value).__qualname__}"
-        remedy = "Leave it out, or give its class a state_dict() that returns such values."
-        self._fail_at(TypeError, "a value is of no kind that has a fingerprint", (found, _EXPECTED), remedy)
-
-    def _fail_at(self, error: type[Exception], differs: str, values: tuple[str, ...], remedy: str) -> NoReturn:
+    def _fail(self, error: type[Exception], differs: str, values: tuple[str, ...], remedy: str) -> NoReturn:
         raise error(explain(differs, (*values, self._where()), remedy)) from None
 
     def _where(self) -> str:
-        steps = [_shown(step, key) for step, key in self._steps]
+        steps = [_shown(*step) for step in self._steps]
         steps[6:-6] = [" ... "] * (len(steps) > 12)  # enough to find it by
         return f"where: {''.join(steps).strip() or 'the value itself'}"
 
 
-def _shown(step: str, key: object) -> str:
+def _shown(step: str, key: object, _: object) -> str:
     """Return one step of the way to a value, as one would write it."""
     if step in ("attribute", "call"):
         return f".{str(key)[:_LONGEST_KEY]}{'()' * (step == 'call')}"

@@ -1,20 +1,23 @@
-"""64-bit hashes of the tensors in a trace: one for the host, and one that a device computes without being waited for.
+"""What a trace says of a value: its type, and 64 bits.
 
-Both are of the bits alone (`bits.bits`): dtype and shape are for the caller to record. Hashes of different algorithms
-are never comparable, so a trace says which it has.
+There are two hashes of tensors: one for the host, and one that a device computes without being waited for. Both are of
+the bits alone (`bits.integers`): dtype and shape are for the caller to record. Hashes of different algorithms are never
+comparable, so a trace says which it has.
 """
 
 from __future__ import annotations
 
+import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from .bits import feed, integers, memory, row_of_values, undispatched
-from .components import components
+from .bits import components, feed, integers, is_plain, memory, row_of_values, undispatched
+from .fingerprint import fingerprint
 
 HOST = "xxh3-64/1"
 """xxh3, 64 bits (https://github.com/Cyan4973/xxHash), of the bytes in little-endian order."""
@@ -36,17 +39,21 @@ BLOCK = 1 << 16
 CHUNK = 16 * BLOCK
 """Words that are multiplied at once: as many products lie in memory, 8 bytes each."""
 
+Hash: TypeAlias = "int | Tensor"
+"""64 bits, or a 0-dimensional tensor on a device that is fetched later."""
+
+NOT_COMPARED = "not compared"
+"""Ends the type of a value that has no fingerprint, or whose values cannot be read."""
+
+UNREADABLE = f"unreadable, {NOT_COMPARED}"
+"""Ends the type of a tensor that holds values which cannot be read, and of what holds such a tensor."""
+
+_NUMBERS = (bool, int, float, complex)
 _MASK = (1 << 64) - 1
 
 
-def _signed(number: int) -> int:
-    number &= _MASK
-    return number - (1 << 64) if number >> 63 else number
-
-
-_GOLDEN, _FIRST, _SECOND = (_signed(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-_FOR_LENGTH = _signed(0xD6E8FEB86659FD93)
-_FOR_PARTS = _signed(0xA0761D6478BD642F)
+_GOLDEN, _FIRST, _SECOND = (n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_FOR_LENGTH, _FOR_PARTS = (n - (1 << 64) for n in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 
 _weights: dict[torch.device, Tensor] = {}
 _lock = threading.Lock()
@@ -62,23 +69,23 @@ def hash_on_host(tensor: Tensor) -> int:
         0 <= hash < 2**64.
 
     Raises:
-        TypeError: It has no values (see `components.components`).
+        TypeError: It has no values (see `bits.components`).
     """
     found = memory(tensor)
     if found is not None:
         return xxh3_64_intdigest(found)
     hashing = xxh3_64()
     with undispatched():
-        _update(hashing, tensor)
-    return hashing.intdigest()
+        if row_of_values(tensor) is not None:
+            feed(tensor, hashing.update)
+            return hashing.intdigest()
+        for part in _tensors(tensor):
+            hashing.update(hash_on_host(part).to_bytes(8, "little"))
+        return hashing.intdigest()
 
 
-def _update(hashing: xxh3_64, tensor: Tensor) -> None:
-    """Hash the bits of a tensor; of one with several components a hash of each."""
-    if row_of_values(tensor) is not None:
-        return feed(tensor, hashing.update)
-    for part in components(tensor).parts.values():
-        hashing.update(hash_on_host(part).to_bytes(8, "little"))
+def _tensors(tensor: Tensor) -> list[Tensor]:
+    return [part for part in components(tensor).parts.values() if isinstance(part, Tensor)]
 
 
 def hash_on_device(tensor: Tensor) -> Tensor:
@@ -96,14 +103,14 @@ def hash_on_device(tensor: Tensor) -> Tensor:
         0-dimensional, int64; for `collect`.
 
     Raises:
-        TypeError: It has no values (see `components.components`).
+        TypeError: It has no values (see `bits.components`).
     """
     with undispatched():
         row = row_of_values(tensor)
         if row is not None:
             return _hash(integers(row))
         total = torch.zeros((), dtype=torch.int64, device=tensor.device)
-        for part in components(tensor).parts.values():
+        for part in _tensors(tensor):
             total = total * _FOR_PARTS + hash_on_device(part)
         return total
 
@@ -115,7 +122,7 @@ def _hash(flat: Tensor) -> Tensor:
         flat = _mixed(_sums(flat, weights))
     words = _words(flat)
     total = (words * weights[: words.numel()]).sum()
-    return total.add_(_signed(length * _FOR_LENGTH))
+    return total.add_(_signed(length * _FOR_LENGTH & _MASK))
 
 
 def _sums(flat: Tensor, weights: Tensor) -> Tensor:
@@ -170,7 +177,7 @@ def _weights_on(device: torch.device) -> Tensor:
         return _weights.setdefault(device, made)
 
 
-def collect(hashes: Sequence[int | Tensor]) -> list[int]:
+def collect(hashes: Sequence[Hash]) -> list[int]:
     """Return hashes as numbers, in order; those of one device are fetched with one copy. Thread-safe.
 
     Args:
@@ -194,3 +201,111 @@ def collect(hashes: Sequence[int | Tensor]) -> list[int]:
 def hash_of_text(text: str) -> int:
     """Return the hash `HOST` of a text's UTF-8."""
     return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+class Type(NamedTuple):
+    """The type of a tensor, as cheap as it can be taken on every operation."""
+
+    dtype: torch.dtype
+    shape: torch.Size
+    strides: tuple[int, ...] | None
+    device: torch.device | None
+    layout: torch.layout
+
+    def __str__(self) -> str:
+        text = f"{str(self.dtype).removeprefix('torch.')}{list(self.shape)}"
+        if self.strides is not None:
+            text += f"/{list(self.strides)}"
+        if self.layout is not torch.strided:
+            text += f" {str(self.layout).removeprefix('torch.')}"
+        return text if self.device is None else f"{text} {self.device}"
+
+
+def read(value: Any) -> tuple[Type | str, Hash]:
+    """Return the type of a value, and the hash of a tensor's logical values, a number's bits, or 64 bits of others.
+
+    The type of a tensor has strides where they are not those of a contiguous one, and the device where it is not the
+    CPU. That of other values is the name of their class. Of what has no values or no fingerprint the type says so, and
+    the hash is 0. A device is not waited for.
+
+    Raises:
+        ValueError: A list, a tuple or a mapping contains itself, or is nested too deep.
+    """
+    plain = memory(value)
+    if plain is not None:
+        strides = None if value.is_contiguous() else value.stride()
+        return Type(value.dtype, value.shape, strides, None, torch.strided), xxh3_64_intdigest(plain)
+    if is_number(value):
+        return number_type(value), number_bits(value)
+    name = "text" if isinstance(value, str) else type(value).__name__
+    try:
+        if isinstance(value, Tensor) and is_plain(value):
+            name = str(value.dtype).removeprefix("torch.")
+            return _type_of(value), _hash_of(value)
+        return name, int(fingerprint(value)[:16], 16)
+    except (TypeError, ValueError, RuntimeError) as error:  # of tensors: meta, freed, inside torch.vmap
+        if isinstance(error, ValueError) and isinstance(value, (list, tuple, Mapping)):
+            raise
+        return _unread(name, value, error), 0
+
+
+def _type_of(tensor: Tensor) -> Type:
+    layout = tensor.layout
+    is_contiguous = layout is not torch.strided or tensor.is_nested or tensor.is_contiguous()
+    return Type(
+        tensor.dtype,
+        torch.Size(()) if tensor.is_nested else tensor.shape,
+        None if is_contiguous else tensor.stride(),
+        None if tensor.is_cpu else tensor.device,
+        layout,
+    )
+
+
+def _hash_of(tensor: Tensor) -> Hash:
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta:
+        return int(fingerprint(tensor)[:16], 16)
+    return hash_on_host(tensor) if tensor.is_cpu else hash_on_device(tensor)
+
+
+def _unread(name: str, value: Any, error: Exception) -> str:
+    is_tensor = isinstance(value, Tensor)
+    if getattr(error, "is_hollow", not is_tensor):  # what stops at a tensor has values, unless that says otherwise
+        return f"{name}{' without values' * is_tensor}, {NOT_COMPARED}"
+    return f"{name}, {UNREADABLE}"
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is recorded as its own 64 bits."""
+    return isinstance(value, _NUMBERS)
+
+
+def number_type(value: Any) -> str:
+    """Return how a record calls the type of a number: "float", "int", "bool", "complex"; "text" for anything else."""
+    if type(value) in _NUMBERS:
+        return type(value).__name__
+    return next((kind.__name__ for kind in _NUMBERS if isinstance(value, kind)), "text")
+
+
+def number_bits(value: Any) -> int:
+    """Return the 64 bits of a number; of a complex one a hash."""
+    if isinstance(value, int):
+        return int(value) & _MASK
+    if isinstance(value, float):
+        return int.from_bytes(struct.pack("<d", value), "little")
+    return xxh3_64_intdigest(struct.pack("<dd", value.real, value.imag))
+
+
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
+def number_from(kind: str, bits: int) -> int | float | bool | None:
+    """Return the number that `number_bits` was given; None where its bits do not tell it."""
+    if kind == "bool":
+        return bool(bits)
+    if kind == "int":
+        return _signed(bits)
+    if kind == "float":
+        value: float = struct.unpack("<d", bits.to_bytes(8, "little"))[0]
+        return value
+    return None

@@ -2,65 +2,37 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
 import os
 import pickle
-import re
-import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from multiprocessing import spawn
+from multiprocessing import process, spawn
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import DeterministicError, TraceError, explain
+from ..scope.request import Scope
 from ..trace.file.store import TraceReader
-from . import jobs
-from .jobs import Job
-from .pickling import pickled, prepared
-from .runs import Done, Plan
+from .jobs import STEPS, RepetitionJob
+from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, signal_name, started
+from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import ScriptTask
-from .stress import HASH_SEED, Conditions
-from .tasks import FunctionTask, Task
-
-LAST_LINES = 40
-"""How many lines of a failed run's stdout are shown, and of its stderr."""
-
-_LAST_BYTES = 16384
-_OWN_FRAME = re.compile(
-    rf'  File "({re.escape(str(Path(__file__).parents[1]))}.*|<string>)", line \d+ in |Extension modules: '
-)
-"""What Python's faulthandler writes of this library's own frames, below the user's, and after them."""
+from .stress import Conditions
 
 _POLL = 0.05
-_GRACE = 2.0
-"""Seconds from asking a process to end until it is made to: a launcher ends its own workers meanwhile."""
 
-_START = """
-import sys
-place, folder = sys.argv.pop(), sys.argv.pop()
-del sys.path[:not getattr(sys.flags, "safe_path", sys.flags.isolated)]
-sys.path.insert(0, folder)
-import deterministic
-del sys.path[0]
-if folder not in sys.path: sys.path.append(folder)
-from deterministic.verification.child import main
-main(place)
-"""
-"""What the interpreter begins with. `-m` would let a file of the working directory stand in for a module of Python's.
-
-The folder of this library comes first until it is found, so that it is this one; worker processes find it at the end.
-"""
+_NOT_SENT = ("name", "authkey", "start_method")
+"""Of what `multiprocessing` prepares a process with: a repetition is no worker of its."""
 
 
-class RunFailedError(DeterministicError, RuntimeError):
-    """The first run failed in its own process, so there is nothing to compare with."""
-
-
-class Isolated:
+class IsolatedRuns:
     """Runs each repetition of a task in a fresh interpreter.
 
     The function and its arguments are pickled now, so each repetition gets them as they are now.
@@ -78,170 +50,98 @@ class Isolated:
     """
 
     def __init__(self, task: Task, *, stress: bool, timeout: float | None, show_output: bool = False) -> None:
-        self._script = task if isinstance(task, ScriptTask) else None
-        self._function, self._preparation = b"", dict[str, Any]()
-        if isinstance(task, FunctionTask):
-            self._preparation = prepared()
-            self._function = pickled(task, self._preparation)
+        self._preparation: Mapping[str, Any] = {}
+        if isinstance(task, ScriptTask):
+            self._task: ScriptTask | bytes = task
+        elif isinstance(task, FunctionTask):
+            self._preparation = _preparation()
+            self._task = _pickled(task, self._preparation)
         self._title = task.title
         self._stress = stress
         self._timeout = timeout
         self._show_output = show_output
 
     def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
-        """Run a repetition to its end, and leave nothing running.
-
-        Args:
-            repetition: Which, from 0: with stress its conditions depend on it.
-            plan: How.
-            on_step: Called now and then with the number of optimizer steps.
-
-        Returns:
-            What is known of it; `error` is what the first run failed with.
+        """Run a repetition to its end, and leave nothing running; see `Runner`.
 
         Raises:
             TypeError: The plan's scope cannot be made in another process.
         """
         job = self._job(repetition, plan)
-        printed = [plan.path.absolute().with_suffix(suffix) for suffix in (".out", ".log")]
+        printed = [job.plan.path.with_suffix(suffix) for suffix in (".out", ".log")]
+        done: Done
         with ExitStack() as opened:
-            place = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
             files = [opened.enter_context(open(path, "wb")) for path in printed]
-            (place / jobs.JOB).write_bytes(pickle.dumps(job))
-            started = time.monotonic()
-            child = self._start(place, self._environment(job), *files)
-            ended = self._wait(child, place / jobs.STEPS, on_step)
-            done = jobs.read_done(place)
-            if done is None:
-                cut = [ended or _ending(child.returncode), *_last_lines(printed)]
-                done = Done(seconds=time.monotonic() - started, cut=cut)
+            began = time.monotonic()
+            with started(job, folder, _environment(job), *([2, 2] if self._show_output else files)) as child:
+                cut = self._wait(child, folder / STEPS, on_step)
+            answer = answer_in(folder)
+            if answer is not None:
+                done, error = answer
+                if done.raised is not None:
+                    done.error = self._failure(done.raised, error, last_lines(printed))
+            else:
+                lines = [cut or _ending(child.returncode), *last_lines(printed)]
+                done = Done(seconds=time.monotonic() - began, cut=lines)
                 _remove_unless_readable(plan.path)
-            elif done.raised is not None:
-                done.error = self._failure(done.raised, place, _last_lines(printed))
-        varied = "" if job.conditions is None else str(job.conditions)
-        return replace(done, varied=varied)
+        done.varied = "" if job.conditions is None else str(job.conditions)
+        return done
 
-    def _job(self, repetition: int, plan: Plan) -> Job:
-        return Job(
-            path=str(plan.path.absolute()),
-            control=jobs.control_for_job(plan.control),
-            level=plan.level,
-            segment=plan.segment,
-            keep=plan.keep,
-            script=self._script,
-            function=self._function,
-            preparation=self._preparation,
-            conditions=Conditions(repetition, _given_hash_seed()) if self._stress else None,
-            parent=os.getpid(),
-        )
+    def _job(self, repetition: int, plan: Plan) -> RepetitionJob:
+        conditions = Conditions(repetition, _hash_seed()) if self._stress else None
+        sent = replace(plan, path=plan.path.absolute(), control=False)
+        return RepetitionJob(sent, control_for_job(plan.control), self._task, self._preparation, conditions)
 
-    def _environment(self, job: Job) -> Mapping[str, str]:
-        if job.conditions is not None:
-            return {**os.environ, **job.conditions.environment()}
-        if HASH_SEED not in os.environ and job.control is not None:
-            return {**os.environ, HASH_SEED: "0"}  # under control; as it is, Python picks another for each process
-        return dict(os.environ)
+    def _wait(self, child: subprocess.Popen[bytes], steps: Path, on_step: Callable[[int], None]) -> str:
+        """Wait until a process has ended, and return why it is to be ended; "" if it has ended itself."""
+        end = time.monotonic() + (math.inf if self._timeout is None else self._timeout)
+        made = 0
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_POLL)
+            with suppress(FileNotFoundError):
+                if (now := int(steps.read_bytes() or b"0")) > made:
+                    made = now
+                    on_step(made)
+            if child.returncode is not None:
+                return ""
+            if time.monotonic() >= end:
+                return f"was ended after {self._timeout:g} seconds, the timeout"
 
-    def _start(
-        self, place: Path, environment: Mapping[str, str], out: IO[bytes], log: IO[bytes]
-    ) -> subprocess.Popen[bytes]:
-        flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        folder = str(Path(__file__).parents[2])
-        return subprocess.Popen(
-            [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, folder, str(place)],
-            stdin=subprocess.DEVNULL,
-            stdout=2 if self._show_output else out,
-            stderr=2 if self._show_output else log,
-            env=environment,
-            start_new_session=True,  # so that its workers are ended with it
-        )
-
-    def _wait(self, child: subprocess.Popen[bytes], steps: Path, on_step: Callable[[int], None]) -> str | None:
-        """Wait until a process has ended, whatever comes, and return why it was ended; None if it was not."""
-        end = None if self._timeout is None else time.monotonic() + self._timeout
-        told = 0
-        try:
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(_POLL)
-                told = _tell(steps, told, on_step)
-                if child.returncode is not None:
-                    return None
-                if end is not None and time.monotonic() >= end:
-                    return f"was ended after {self._timeout:g} seconds, the timeout"
-        finally:
-            _end(child)
-
-    def _failure(self, raised: str, place: Path, output: Sequence[str]) -> BaseException:
-        told = RunFailedError(
+    def _failure(self, raised: str, pickled: bytes, output: list[str]) -> BaseException:
+        failure = RunFailedError(
             explain(
                 f"{self._title} failed in a process of its own, so there is nothing to compare with",
                 (f"found: {raised}", *output),
                 "Mend it, and verify again.",
             )
         )
-        if self._script is None:
+        if not isinstance(self._task, ScriptTask):
             with suppress(Exception):  # of a class that is not there, or that cannot be made again
-                error = pickle.loads((place / jobs.ERROR).read_bytes())
-                if isinstance(error, Exception):
-                    error.__cause__ = told
+                error = pickle.loads(pickled)
+                if isinstance(error, BaseException):
+                    error.__cause__ = failure
                     return error
-        return told
+        return failure
 
 
-def _given_hash_seed() -> int:
-    given = os.environ.get(HASH_SEED, "")
-    return int(given) if given.isdecimal() else 0
+def _environment(job: RepetitionJob) -> Mapping[str, str]:
+    if job.conditions is not None:
+        return {**os.environ, **job.conditions.environment()}
+    # Under control; as it is, Python picks another hash seed for each process.
+    return os.environ if job.control is None else {HASH_SEED: "0", **os.environ}
 
 
-def _tell(path: Path, told: int, on_step: Callable[[int], None]) -> int:
-    """Pass on how many steps there are, if it is another number than was told before, and return it."""
-    try:
-        steps = int(path.read_bytes() or b"0")
-    except FileNotFoundError:
-        return told
-    if steps > told:
-        on_step(steps)
-    return max(steps, told)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started and left in its session."""
-    if os.name != "posix":
-        child.kill()
-        child.wait()
-        return
-    if child.poll() is None:
-        _signal_group(child.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_GRACE)
-    _signal_group(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # macOS refuses where all of them are zombies
-        os.killpg(group, number)
+def _hash_seed() -> int:
+    value = os.environ.get(HASH_SEED, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def _ending(status: int) -> str:
     if status >= 0:
         return f"ended in its middle, with exit status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
-
-
-def _last_lines(printed: Sequence[Path]) -> list[str]:
-    found = []
-    for path in printed:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _LAST_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-        found += [line for line in lines if not _OWN_FRAME.match(line)][-LAST_LINES:]
-    return found
+    return f"was killed by {signal_name(-status)}"
 
 
 def _remove_unless_readable(path: Path) -> None:
@@ -250,3 +150,77 @@ def _remove_unless_readable(path: Path) -> None:
             pass
     except TraceError:
         path.unlink(missing_ok=True)
+
+
+# What goes to another process.
+
+
+def control_for_job(control: Control) -> Mapping[str, Any] | None:
+    """Return the arguments of the scope that another process is to open; None for none.
+
+    What a scope takes over from the enclosing one is put in: there is none in the other process.
+
+    Raises:
+        TypeError: The scope has generators of the user's, which are objects of this process.
+    """
+    if control is False:
+        return None
+    return (Scope() if control is True else control).arguments()
+
+
+def _pickled(task: FunctionTask, preparation: Mapping[str, Any]) -> bytes:
+    """Return a function and its arguments as bytes; the function is the name that it can be imported by.
+
+    Raises:
+        TypeError: It cannot be imported, or an argument cannot be pickled.
+    """
+    why = ""
+    try:
+        function = pickle.dumps(task.function)
+        has_main = any(name.startswith("init_main_from") for name in preparation)
+        if not has_main and b"__main__" in function:
+            why = "it is defined in a main module that has no file"
+    except Exception as error:  # noqa: BLE001 - pickling calls the objects' own methods, which may raise anything
+        why = f"{type(error).__name__}: {error}"
+    if why:
+        raise TypeError(
+            explain(
+                "a fresh interpreter cannot import this function",
+                (f"function: {task.title}", f"found: {why}"),
+                "Define it in a file, at its top level, or leave isolate and stress out.",
+            )
+        )
+    try:
+        return pickle.dumps(task)
+    except Exception as error:
+        raise TypeError(
+            explain(
+                "an argument cannot be sent to a fresh interpreter",
+                (f"function: {task.title}", f"found: {type(error).__name__}: {error}"),
+                "Pass what can be pickled, make it inside the function, or leave isolate and stress out.",
+            )
+        ) from error
+
+
+def _preparation() -> dict[str, Any]:
+    """Return what `multiprocessing.spawn.prepare` needs to import the main module in another process.
+
+    Raises:
+        DeterministicError: This is such a process, which is importing it.
+    """
+    if getattr(process.current_process(), "_inheriting", False):
+        raise DeterministicError(
+            explain(
+                "verify was called while a fresh interpreter imports the main module",
+                (f"found: {getattr(sys.modules['__main__'], '__file__', None) or 'a main module without a file'}",),
+                'Put the call under `if __name__ == "__main__":`, as for multiprocessing.',
+            )
+        )
+    method = multiprocessing.get_start_method(allow_none=True)
+    data = {name: value for name, value in spawn.get_preparation_data("").items() if name not in _NOT_SENT}
+    if method is None:
+        # Being asked for has settled it, and the user's own set_start_method() would be refused.
+        multiprocessing.set_start_method(None, force=True)
+    if not os.path.isfile(data.get("init_main_from_path", __file__)):  # "<stdin>"
+        del data["init_main_from_path"]
+    return data

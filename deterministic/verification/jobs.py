@@ -1,98 +1,143 @@
-"""What a fresh interpreter is asked to do, and what it answers: files in a folder that both processes know."""
+"""One repetition in a fresh interpreter, from within: what `isolated.IsolatedRuns` starts."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import process, spawn
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ..errors import explain
 from ..scope.request import Scope
-from ..scope.stack import innermost
-from ..trace.file.model import Level
-from .runs import Control, Done
-from .scripts import ScriptTask
+from ..trace.recording.record import Recording
+from .processes import leave_answer
+from .runs import Done, FunctionTask, Plan, Task, perform
+from .scripts import ScriptTask, show
 from .stress import Conditions
 
-JOB, DONE, ERROR, STEPS = "job", "done", "error", "steps"
-"""The names of the files: the pickled job, the answer, the pickled exception, how many steps were made."""
+STEPS = "steps"
+"""The name of the file that says how many optimizer steps were made, now and then."""
 
-SECONDS_BETWEEN_STEPS = 0.1
-"""At least, between two writes of the number of steps."""
+_SECONDS_BETWEEN_STEPS = 0.1
+"""At least, between two writes of that number."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One repetition. Unpickling it imports nothing of the user's.
+class RepetitionJob:
+    """One repetition.
 
     Attributes:
-        path: Where its trace goes, absolute.
+        plan: How it is run, but for its scope.
         control: The arguments of its scope; None: as it is.
-        level: See `Plan`, as are the next two.
-        segment: The segment to record operations in.
-        keep: The value to keep.
-        script: What to run, if it is a script.
-        function: What to run, if it is a function: a pickled `FunctionTask`.
+        task: What to run: a script, or a pickled `FunctionTask`.
         preparation: For a function what `multiprocessing.spawn.prepare` needs to import the main module again.
         conditions: What to vary.
-        parent: The id of the process that waits for it.
     """
 
-    path: str
+    plan: Plan
     control: Mapping[str, Any] | None
-    level: Level
-    segment: int | None
-    keep: tuple[int, int] | None
-    script: ScriptTask | None
-    function: bytes
+    task: ScriptTask | bytes
     preparation: Mapping[str, Any]
     conditions: Conditions | None
-    parent: int
+
+    def do(self, folder: Path) -> None:
+        """Run it, print what Python would print of its end, and leave a `Done` and the pickled exception."""
+        if self.conditions is not None:
+            self.conditions.begin()
+        own_process = os.getpid()
+        done = self._perform(folder)
+        if os.getpid() != own_process:
+            return  # the script forked, and this is the copy: the answer is its parent's
+        if not isinstance(done.error, SystemExit):
+            if done.error is not None:
+                show(done.error)
+        elif not isinstance(done.error.code, int):
+            sys.stderr.write(f"{done.error.code}\n")
+        _leave(folder, done)
+        if done.stopped:
+            # The script was left in its middle: threads of its own may wait for what now never comes.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    def _perform(self, folder: Path) -> Done:
+        control: bool | Scope = False if self.control is None else Scope(**self.control)
+        try:
+            task = self.task if isinstance(self.task, ScriptTask) else self._function(self.task)
+        except Exception as error:  # noqa: BLE001 - the user's modules are imported here, and may raise anything
+            return Done(raised=type(error).__name__, error=error)
+        telling = _Telling(folder)
+        try:
+            return perform(task, replace(self.plan, control=control), telling.made, telling.finish_before_exit)
+        finally:
+            telling.leave_exit_alone()
+            telling.write_steps()
+
+    def _function(self, pickled: bytes) -> Task:
+        """Return the function, with the main module imported again as `multiprocessing` does it."""
+        # As multiprocessing.spawn: nothing may be started yet, which a main module without a guard would.
+        current: Any = process.current_process()
+        current._inheriting = True
+        try:
+            spawn.prepare(dict(self.preparation))
+            task: FunctionTask = pickle.loads(pickled)
+            return task
+        finally:
+            del current._inheriting
 
 
-def control_for_job(control: Control) -> Mapping[str, Any] | None:
-    """Return the arguments of the scope that another process is to open; None for none.
+def _leave(folder: Path, done: Done) -> None:
+    error = b""
+    if done.error is not None and not isinstance(done.error, SystemExit):
+        with suppress(Exception):  # one that cannot be pickled is told of by its name and what was printed
+            error = pickle.dumps(done.error)
+    leave_answer(folder, (replace(done, error=None), error))
 
-    What a scope takes over from the enclosing one is put in: there is none in the other process.
 
-    Raises:
-        TypeError: The scope has generators of the user's, which are objects of this process.
+class _Telling:
+    """Tells the parent how many steps have been made, and lets `os._exit`, which skips everything, first end the run.
+
+    Only in this process and thread: forked workers end by it, too, and a recording ends where it began.
     """
-    if control is False:
-        return None
-    scope = Scope() if control is True else control
-    if scope._own:
-        raise TypeError(
-            explain(
-                "a fresh interpreter has other generators than this one",
-                (f"found: {scope!r} with generators=",),
-                "Open the scope inside the function, or leave isolate and stress out.",
-            )
-        )
-    if not scope._enabled:
-        return None
-    enclosing = innermost()
-    seed = scope._seed
-    if not (seed is None or isinstance(seed, int)) and enclosing is not None:
-        seed = enclosing.config.seed
-    given = {"deterministic": scope._deterministic, "num_threads": scope._num_threads, "per_rank": scope._per_rank}
-    return given if not (seed is None or isinstance(seed, int)) else {"seed": seed, **given}
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._next = 0.0
+        self._steps = 0
+        self._exit: Callable[[int], NoReturn] = os._exit
+        self._own = (os.getpid(), threading.get_ident())
+        self._under_way: tuple[Recording, Done, float] | None = None
 
-def write_done(folder: Path, done: Done) -> None:
-    """Write what is known of a repetition, all of it or nothing."""
-    found = {field.name: getattr(done, field.name) for field in fields(done) if field.name != "error"}
-    part = folder / f"{DONE}.part"
-    part.write_text(json.dumps(found), encoding="utf-8")
-    os.replace(part, folder / DONE)
+    def made(self, steps: int) -> None:
+        self._steps = steps
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _SECONDS_BETWEEN_STEPS
+            self.write_steps()
 
+    def write_steps(self) -> None:
+        (self._folder / STEPS).write_bytes(b"%d" % self._steps)
 
-def read_done(folder: Path) -> Done | None:
-    """Return what a repetition wrote; None if it ended before it could."""
-    try:
-        return Done(**json.loads((folder / DONE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+    def finish_before_exit(self, recording: Recording, done: Done) -> None:
+        self._under_way = recording, done, time.monotonic()
+        os._exit = self._finish
+
+    def leave_exit_alone(self) -> None:
+        self._under_way = None  # a script may have kept the function
+        os._exit = self._exit  # type: ignore[assignment]
+
+    def _finish(self, status: int) -> NoReturn:
+        if self._under_way is not None and (os.getpid(), threading.get_ident()) == self._own:
+            recording, done, began = self._under_way
+            self.leave_exit_alone()
+            recording.__exit__(SystemExit if status else None, None, None)
+            done.raised, done.seconds = "SystemExit" if status else None, time.monotonic() - began
+            self.write_steps()
+            _leave(self._folder, done)
+        self._exit(status)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, cut, explain
 from ..ground.config import LEVELS, Level
-from .comparison import Costlier, LevelComparison, LevelResult
-from .memory import Peak
+from ..ground.tables import aligned, details, html_table, paragraph
+from ..trace.comparing.verdict import Outcome
 from .report import Report
-from .tasks import FunctionTask
-from .trials import Profile, Trials, TrialsHere
+from .runs import FunctionTask
+from .trials import ALLOCATED, Trials
+from .verify import check_function, check_runs
 
 MOST_OPERATIONS = 5
 """How many operations are named that cost more than at the baseline."""
@@ -67,25 +68,13 @@ def compare_levels(
         >>> [result.outcome for result in found.results]
         ['same', 'same']
     """
-    if not callable(function):
-        raise TypeError(
-            explain(
-                "compare_levels needs a function",
-                (f"found: {cut(function)}",),
-                "Pass the function itself, not its result.",
-            )
-        )
-    check_levels(levels, runs)
-    return compare(TrialsHere(FunctionTask(function, args, kwargs)), levels, runs)
+    check_function(function, "compare_levels")
+    _check_levels(levels)
+    check_runs(runs, "one run has no spread")
+    return compare(Trials(FunctionTask(function, args, kwargs)), levels, runs)
 
 
-def check_levels(levels: Any, runs: Any) -> None:
-    """Refuse what cannot be compared, before anything is run.
-
-    Raises:
-        TypeError: Something is of the wrong type.
-        ValueError: Something has no meaning.
-    """
+def _check_levels(levels: Any) -> None:
     known = tuple(f"{level!r}: {text}" for level, text in LEVELS.items())
     if not isinstance(levels, (list, tuple)):
         raise TypeError(
@@ -98,123 +87,78 @@ def check_levels(levels: Any, runs: Any) -> None:
     if not levels or len(set(levels)) < len(levels):
         what = "names a level twice" if levels else "is empty"
         raise ValueError(explain(f"levels= {what}", (f"found: {cut(levels)}", *known), "Name each level once."))
-    if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many to time, 2 or more."))
-    if runs < 2:
-        raise ValueError(
-            explain("one run has no spread", (f"found: runs={runs}", "expected: 2 or more"), "Pass 2 or more.")
-        )
-
-
-@dataclass
-class _Found:
-    """What is known of a level so far."""
-
-    seconds: list[float] = field(default_factory=list)
-    peak: Peak | None = None
-    profile: Profile | None = None
-    report: Report | None = None
-    error: Exception | None = None
 
 
 def compare(
     trials: Trials, levels: Sequence[Level], runs: int, progress: Callable[[str], None] = lambda what: None
 ) -> LevelComparison:
-    """Return what each level costs.
-
-    Args:
-        trials: Runs it.
-        levels: Which.
-        runs: How many are timed, and how many compared.
-        progress: Told what comes next.
+    """Return what each level costs, after `progress` was told of each stage.
 
     Raises:
         Exception: What it raises at every level.
     """
-    found = {level: _Found() for level in levels}
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        for what, do in _stages(trials, runs, Path(folder)):
-            for level, so_far in found.items():
-                if so_far.error is None:
+
+        def verify(level: Level) -> Report:
+            return trials.verify(level, runs, Path(tempfile.mkdtemp(dir=folder)))
+
+        timed = ((f"run {number + 1} of {runs}", trials.seconds) for number in range(runs))
+        stages: list[tuple[str, Callable[[Level], Any]]] = [("warming up", trials.seconds), *timed]
+        stages += [("its memory", trials.peak), ("profiled", trials.profile), ("is it bit-exact", verify)]
+        measured: dict[Level, list[Any]] = {level: [] for level in levels}
+        errors: dict[Level, Exception] = {}
+        for what, measure in stages:
+            for level, so_far in measured.items():
+                if level not in errors:
                     progress(f"{level!r}: {what}")
                     try:
-                        do(level, so_far)
+                        so_far.append(measure(level))
                     except Exception as error:  # noqa: BLE001 - a level at which it raises is a part of the answer
-                        so_far.error = error
-    errors = [so_far.error for so_far in found.values() if so_far.error is not None]
-    if len(errors) == len(found):
-        raise errors[0]
-    baseline = False if False in found else levels[0]
-    return LevelComparison(
-        title=trials.title,
-        where=trials.where,
-        runs=runs,
-        baseline=baseline,
-        results=[_result(level, so_far, found[baseline]) for level, so_far in found.items()],
-    )
+                        errors[level] = error
+    if len(errors) == len(measured):
+        raise errors[levels[0]]
+    baseline = False if False in measured else levels[0]
+    beside = measured[baseline] if baseline not in errors else None
+    results = [
+        _refusal(level, errors[level]) if level in errors else _result(level, so_far, beside)
+        for level, so_far in measured.items()
+    ]
+    return LevelComparison(trials.title, trials.where, runs, baseline, results)
 
 
-def _stages(trials: Trials, runs: int, folder: Path) -> Iterator[tuple[str, Callable[[Level, _Found], None]]]:
-    """Yield what is done at each level in turn, and what it is called."""
-    folders = count()
-
-    def warm_up(level: Level, found: _Found) -> None:
-        trials.seconds(level)
-
-    def time(level: Level, found: _Found) -> None:
-        found.seconds.append(trials.seconds(level))
-
-    def peak(level: Level, found: _Found) -> None:
-        found.peak = trials.peak(level)
-
-    def profile(level: Level, found: _Found) -> None:
-        found.profile = trials.profile(level)
-
-    def verify(level: Level, found: _Found) -> None:
-        own = folder / str(next(folders))
-        own.mkdir()
-        found.report = trials.verify(level, runs, own)
-
-    yield "warming up", warm_up
-    for number in range(runs):
-        yield f"run {number + 1} of {runs}", time
-    yield "its memory", peak
-    yield "profiled", profile
-    yield "is it bit-exact", verify
-
-
-def _result(level: Level, found: _Found, baseline: _Found) -> LevelResult:
-    if found.error is not None:
-        return LevelResult(level, error=_first_line(found.error), operation=_refused(found.error))
+def _result(level: Level, measured: Sequence[Any], baseline: Sequence[Any] | None) -> LevelResult:
+    """Return what a level cost, beside the level that ratios refer to."""
+    _, *seconds, peak, profile, report = measured
     ratios: list[float] = []
-    if baseline.error is None:
-        ratios = [own / other for own, other in zip(found.seconds, baseline.seconds, strict=True)]
-    peak, report = found.peak, found.report
+    costlier: list[Costlier] = []
+    if baseline is not None:
+        _, *others, _, profile_of_baseline, _ = baseline
+        ratios = [own / other for own, other in zip(seconds, others, strict=True)]
+        costlier = _costlier(profile.seconds, profile_of_baseline.seconds)
     return LevelResult(
         level,
-        seconds=statistics.median(found.seconds),
+        seconds=statistics.median(seconds),
         ratio=statistics.median(ratios) if ratios else None,
         ratios=ratios,
-        host_peak=peak.host if peak else None,
-        cuda_peak=peak.cuda if peak else None,
-        peak_is=peak.how if peak else "",
-        outcome=None if report is None else report.outcome,  # a report is false unless it is bit-exact
-        difference="" if report is None else _difference(report),
-        device=found.profile.device if found.profile else "",
-        costlier=_costlier(found.profile, baseline.profile),
+        host_peak=peak.host,
+        cuda_peak=peak.cuda,
+        peak_is=peak.how,
+        outcome=report.outcome,
+        difference=_difference(report),
+        device=profile.device,
+        costlier=costlier,
     )
 
 
-def _first_line(error: Exception) -> str:
-    """Return what was raised; an error of this library tells of the one that a script raised elsewhere."""
+def _refusal(level: Level, error: Exception) -> LevelResult:
+    """Return what a level raised; an error of this library tells of the one that a script raised elsewhere."""
     line = next(iter(str(error).splitlines()), "")
-    return line if isinstance(error, DeterministicError) else f"{type(error).__name__}: {line}"
-
-
-def _refused(error: Exception) -> str:
-    """Return the operation that has no deterministic implementation, if that is what torch says."""
     name, said, _ = str(error).partition(" does not have a deterministic implementation")
-    return name.split()[-1] if said and name.split() else ""
+    return LevelResult(
+        level,
+        error=line if isinstance(error, DeterministicError) else f"{type(error).__name__}: {line}",
+        operation=name.split()[-1] if said and name.split() else "",
+    )
 
 
 def _difference(report: Report) -> str:
@@ -229,10 +173,165 @@ def _difference(report: Report) -> str:
     return " ".join(filter(None, ["first", name or moment.site.kind, moment.site.place]))
 
 
-def _costlier(own: Profile | None, baseline: Profile | None) -> list[Costlier]:
-    if own is None or baseline is None:
-        return []
-    least = LEAST_SHARE * sum(baseline.seconds.values())
-    more = [Costlier(name, taken - baseline.seconds.get(name, 0.0)) for name, taken in own.seconds.items()]
+def _costlier(own: Mapping[str, float], baseline: Mapping[str, float]) -> list[Costlier]:
+    least = LEAST_SHARE * sum(baseline.values())
+    more = [Costlier(name, taken - baseline.get(name, 0.0)) for name, taken in own.items()]
     most = sorted(more, key=lambda operation: -operation.seconds)[:MOST_OPERATIONS]
     return [operation for operation in most if operation.seconds >= least and operation.seconds > 0]
+
+
+class Costlier(NamedTuple):
+    """An operation that took longer than at the baseline.
+
+    Attributes:
+        name: Of the operation.
+        seconds: How much longer, without what it called.
+    """
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """What was found at one level.
+
+    Attributes:
+        level: Which.
+        seconds: The median of the timed runs; None if it raised.
+        ratio: The median of `ratios`; None if there are none.
+        ratios: The time of each run, as a ratio to that of the baseline in the same round.
+        host_peak: How many bytes of memory it took at its peak; None if that is not known.
+        cuda_peak: And on CUDA devices; None if none was used.
+        peak_is: What `host_peak` is.
+        outcome: Whether it is bit-exact at this level: that of a report of `verify`; None if it raised.
+        difference: Where it differs first, or why it could not be told; empty if it is the same.
+        device: Of which the times in `costlier` are.
+        costlier: The operations that took most more than at the baseline.
+        error: What it raised, in one line; None if it did not.
+        operation: The operation without a deterministic implementation that it raised for; empty if for none.
+    """
+
+    level: Level
+    seconds: float | None = None
+    ratio: float | None = None
+    ratios: Sequence[float] = field(default_factory=list)
+    host_peak: int | None = None
+    cuda_peak: int | None = None
+    peak_is: str = ""
+    outcome: Outcome | None = None
+    difference: str = ""
+    device: str = ""
+    costlier: Sequence[Costlier] = field(default_factory=list)
+    error: str | None = None
+    operation: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {**vars(self), "costlier": [operation._asdict() for operation in self.costlier]}
+
+
+@dataclass(frozen=True)
+class LevelComparison:
+    """What each level costs, and gives.
+
+    Attributes:
+        title: What was run.
+        where: In which processes.
+        runs: How many were timed at each level, and how many compared.
+        baseline: The level that ratios refer to.
+        results: One for each level, in the order in which they were named.
+    """
+
+    title: str
+    where: str
+    runs: int
+    baseline: Level
+    results: Sequence[LevelResult]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {**vars(self), "results": [result.as_data() for result in self.results]}
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return it as JSON text.
+
+        Args:
+            kwargs: For `json.dumps`.
+        """
+        return json.dumps(self.as_data(), **kwargs)
+
+    @property
+    def headline(self) -> str:
+        """What was done, in one line."""
+        return f"{self.title}: {len(self.results)} levels side by side, {self.runs} runs of each, {self.where}"
+
+    def __str__(self) -> str:
+        table = aligned([self._head(), *map(self._row, self.results)])
+        return "\n".join([self.headline, *table, *self._costs(), *self._legend()])
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            [
+                paragraph(self.headline),
+                html_table([*map(self._row, self.results)], head=self._head()),
+                details("what costs more, and what the numbers are", "\n".join([*self._costs(), *self._legend()])),
+                details("JSON", self.to_json(indent=2)),
+            ]
+        )
+
+    def _head(self) -> list[str]:
+        cuda = ["CUDA memory"] if self._has_cuda else []
+        return ["level", "time", f"of {self.baseline!r}", "memory", *cuda, "bit-exact"]
+
+    def _row(self, result: LevelResult) -> list[str]:
+        cuda = [_bytes(result.cuda_peak)] if self._has_cuda else []
+        verdict = {"same": "yes", "different": "no"}.get(result.outcome or "", "could not tell")
+        verdict += f", {result.difference}" if result.difference else ""
+        if result.operation:
+            verdict = f"raised: {result.operation} has no deterministic implementation"
+        elif result.error is not None:
+            verdict = f"raised {result.error}"
+        measured = [_time(result.seconds), self._ratio(result), _bytes(result.host_peak), *cuda]
+        return [repr(result.level), *measured, verdict]
+
+    def _ratio(self, result: LevelResult) -> str:
+        if result.ratio is None:
+            return "-"
+        spread = f" ({min(result.ratios):.2f}-{max(result.ratios):.2f})" if result.level != self.baseline else ""
+        return f"{result.ratio:.2f} x{spread}"
+
+    @property
+    def _has_cuda(self) -> bool:
+        return any(result.cuda_peak is not None for result in self.results)
+
+    def _costs(self) -> list[str]:
+        """Return the lines on what costs more."""
+        costly = [result for result in self.results if result.costlier]
+        if not costly:
+            return []
+        how = f"self time on {costly[0].device}, one profiled run of each"
+        operations = [", ".join(f"{name} +{_time(seconds)}" for name, seconds in one.costlier) for one in costly]
+        levels = [repr(result.level) for result in costly]
+        return [f"costs most more than at {self.baseline!r} ({how})", *aligned([*zip(levels, operations, strict=True)])]
+
+    def _legend(self) -> list[str]:
+        """Return the lines on what the numbers are."""
+        lines = [
+            f"time: the median; the ratio is that of each round to {self.baseline!r} in it: median (lowest-highest)",
+            *(f"memory: {peak_is}" for peak_is in {result.peak_is: None for result in self.results if result.peak_is}),
+        ]
+        return [*lines, f"CUDA memory: {ALLOCATED}"] if self._has_cuda else lines
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds:.0f} s"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def _bytes(size: int | None) -> str:
+    return "-" if size is None else f"+{size / 2**20:.1f} MiB"

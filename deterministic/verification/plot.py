@@ -9,13 +9,14 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import explain
+from ..trace.comparing.divergence import Divergence
 from ..trace.comparing.verdict import when
-from .curves import MOST_POINTS, Curve, Curves
+from .curves import Curve, Curves
 
 try:
     from matplotlib.axes import Axes
@@ -33,9 +34,6 @@ except ModuleNotFoundError as error:
         name="matplotlib",
     ) from error
 
-if TYPE_CHECKING:
-    from .report import Report
-
 MOST_CURVES = 3
 """How many numbers are drawn where none of them differs; where one does, it is drawn alone."""
 
@@ -50,65 +48,63 @@ class Picture(Figure):
     """A figure that a notebook shows by itself, also where pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
-        return png_of(self)
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
-def png_of(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def draw(report: Report) -> Figure:
-    """Draw a report over the steps, in two panels, whatever its outcome.
+def draw(curves: Curves, title: str, *, differs: bool, divergence: Divergence | None) -> Picture:
+    """Draw runs over the steps, in two panels, whatever came of them.
 
     Above are the numbers that the runs observed or returned: the one that differs first, or the first few; below, how
     far apart the runs are, in units in the last place. Where there are no such numbers, above is how many of the
     recorded values differ, by what they are, and below, what part of all that is.
 
     Args:
-        report: What `verify` found.
+        curves: What to draw.
+        title: What stands above.
+        differs: Whether the runs do.
+        divergence: Where they first do, if that is known.
     """
     figure = Picture(figsize=(8, 5.6), dpi=110, layout="constrained", facecolor="white")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    curves = _drawn(report)
-    if curves:
-        _draw_numbers(upper, report.curves.names, curves)
-        if report.outcome == "different" and all(curve.first_apart is None for curve in curves):
-            _draw_share(lower, report.curves)  # what differs is something else
+    drawn = _drawn(curves, differs=differs)
+    if drawn:
+        _draw_numbers(upper, curves.names, drawn)
+        if differs and all(curve.first_apart is None for curve in drawn):
+            _draw_share(lower, curves)  # what differs is something else
         else:
-            _draw_apart(lower, curves)
-    elif report.curves.steps:
-        _draw_differing(upper, report.curves)
-        _draw_share(lower, report.curves)
+            _draw_apart(lower, drawn)
+    elif curves.steps:
+        _draw_differing(upper, curves)
+        _draw_share(lower, curves)
     else:
         for axes in (upper, lower):
             axes.text(0.5, 0.5, "nothing to draw was recorded", ha="center", transform=axes.transAxes, color=_MUTED)
             axes.set_yticks([])
-    figure.suptitle(
-        textwrap.fill(_plain(report.headline), 80), x=0.01, ha="left", fontsize=11, fontweight="bold", color=_INK
-    )
-    by_index = bool(curves) and curves[0].axis == "index"
-    _mark(upper, lower, report, curves[0] if by_index else None)
-    thinned = f"; of more than {MOST_POINTS:,} points only some are drawn" if report.curves.is_thinned else ""
-    lower.set_xlabel(("number, as recorded" if by_index else "optimizer step") + thinned, color=_INK)
+    title = textwrap.fill(_plain(title), 80)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=_INK)
+    by_index = bool(drawn) and drawn[0].axis == "index"
+    if divergence is not None:
+        step = None if divergence.step is None else divergence.segment
+        _mark(upper, lower, drawn[0].first_apart if by_index else step, divergence)
+    lower.set_xlabel("number, as recorded" if by_index else "optimizer step", color=_INK)
     for axes in (upper, lower):
         _finish(axes)
     return figure
 
 
-def _drawn(report: Report) -> list[Curve]:
+def _drawn(curves: Curves, *, differs: bool) -> list[Curve]:
     """Return the curves that are drawn by their numbers; none where counting says more."""
-    curves = [curve for curve in report.curves.numbers if len(curve.at) > 1]
-    if not curves and not any(step > 0 for step in report.curves.steps):
-        curves = list(report.curves.numbers)
-    apart = [curve for curve in curves if curve.first_apart is not None]
+    drawn = [curve for curve in curves.numbers if len(curve.at) > 1]
+    if not drawn and not any(step > 0 for step in curves.steps):
+        drawn = list(curves.numbers)
+    apart = [curve for curve in drawn if curve.first_apart is not None]
     if apart:
         return [min(apart, key=lambda curve: (curve.axis == "index", curve.first_apart))]
-    if report.outcome == "different":
-        curves = [curve for curve in curves if curve.axis == "step"]  # with what differs below, by step
-    return [curve for curve in curves if curve.axis == curves[0].axis][:MOST_CURVES]
+    if differs:
+        drawn = [curve for curve in drawn if curve.axis == "step"]  # with what differs below, by step
+    return [curve for curve in drawn if curve.axis == drawn[0].axis][:MOST_CURVES]
 
 
 def _draw_numbers(axes: Axes, runs: Sequence[str], curves: Sequence[Curve]) -> None:
@@ -165,12 +161,8 @@ def _look(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "linewidth": max(1.2, _WIDEST * _THINNER**index)}
 
 
-def _mark(upper: Axes, lower: Axes, report: Report, indexed: Curve | None) -> None:
+def _mark(upper: Axes, lower: Axes, at: float | None, divergence: Divergence) -> None:
     """Draw a line through both panels where the runs first differ, labelled with what does, and its source line."""
-    divergence = report.divergence
-    if divergence is None:
-        return
-    at = indexed.first_apart if indexed is not None else None if divergence.step is None else divergence.segment
     if at is None:
         return
     for axes in (upper, lower):

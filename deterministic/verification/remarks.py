@@ -1,17 +1,61 @@
-"""What a verification says of its runs beside their difference, and of differences that do not come again."""
+"""What a verification says of its runs beside the difference of their traces."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
 
-from ..trace.comparing.reasons import Cause, Reason
+from ..errors import clipped
+from ..trace.comparing.divergence import and_more
+from ..trace.comparing.reasons import BUILD_IT, Cause, Reason
 from ..trace.comparing.verdict import Verdict
-from ..trace.comparing.wording import and_more
 from .runs import Done
 
 MOST_WORK_ELSEWHERE = 0.5
 """The part of the processor time in child processes above which a run was not seen, if it left nothing else."""
+
+_MAY_BE = "which may be the reason"
+_MAY_BE_CARRIED = (
+    Reason.CARRIED_OVER,
+    Reason.CONTROL_FLOW,
+    Reason.GENERATOR,
+    Reason.NUMBER,
+    Reason.OUTSIDE,
+    Reason.UNKNOWN,
+)
+
+_LONGEST_LINE = 1 << 16
+"""Bytes of a printed line that are looked at together."""
+
+_BEFORE = 30
+"""Characters of a printed line that are shown before the first that differs."""
+
+
+def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) -> Verdict:
+    """Blame what was not the same when two runs began, where no better reason is known; `fresh`: see `Verification`."""
+    if verdict.cause is None or verdict.cause.reason not in _MAY_BE_CARRIED:
+        return verdict
+    before, after = one.carried, other.carried
+    changed = [name for name in before if name in after and before[name] != after[name]]
+    # In a process of its own nothing is left of another run: it is what importing made, before there was a seed.
+    named = [n for n in changed if fresh is not None and _is_named(re.split("[ .]", n)[-1], verdict)]
+    had_changed = f"{and_more(named or changed, 4)} had changed when {verdict.names[1]} began"
+    notes = [note for note in verdict.notes if not note.endswith(_MAY_BE)]
+    if not named and verdict.cause.reason is not Reason.CARRIED_OVER:
+        return replace(verdict, notes=[*notes, *([f"{had_changed}, {_MAY_BE}"] if changed else [])])
+    because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
+    remedy = f"{BUILD_IT}{f', or pass {fresh}' if fresh else ''}."
+    return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
+
+
+def _is_named(variable: str, verdict: Verdict) -> bool:
+    """Return whether the line of the first difference names a variable: then it is no guess that it matters."""
+    divergence = verdict.comparison.divergence if verdict.comparison else None
+    moments = (divergence.first, divergence.second) if divergence else ()
+    return any(re.search(rf"\b{variable}\b", moment.site.text) for moment in moments if moment is not None)
 
 
 def done_once(verdict: Verdict, early: int, last: int, fresh: str) -> Cause:
@@ -36,6 +80,16 @@ def done_once(verdict: Verdict, early: int, last: int, fresh: str) -> Cause:
 def unless_known(cause: Cause | None, remedy: str) -> Cause | None:
     """Return a cause, with another remedy if it could not be shown: here nobody can choose what is recorded."""
     return replace(cause, remedy=remedy) if cause is not None and cause.reason is Reason.UNKNOWN else cause
+
+
+def replay_failed(name: str, run: Done, replay: Done) -> list[str]:
+    """Return that a replay ended otherwise than its run did, and why; nothing if it did not."""
+    raised, error = replay.raised, replay.error
+    if raised in (None, run.raised):
+        return []
+    told = f"{raised}: {error}" if type(error).__name__ == raised else str(error)  # of what a process printed
+    why = next((line.strip() for line in told.splitlines() if f"{raised}: " in line), raised)
+    return [f"{name} failed when it was replayed with every operation recorded: {why}. Step and value are its own."]
 
 
 def unseen_work(runs: Sequence[Done], steps: int) -> list[str]:
@@ -67,3 +121,25 @@ def notes_on(runs: Sequence[Done], steps: int) -> list[str]:
 def _work_elsewhere(runs: Sequence[Done]) -> float:
     """Return the part of the work that child processes did in every run: in one alone it may be torch's compilers."""
     return min(done.children_share for done in runs)
+
+
+def output_apart(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """Return which printed line of two files is the first that differs, and what it is in each; nothing if none is."""
+    number = 1
+    with open(paths[0], "rb") as one, open(paths[1], "rb") as other:
+        while True:
+            lines = one.readline(_LONGEST_LINE), other.readline(_LONGEST_LINE)
+            if lines[0] != lines[1]:
+                shown = zip(names, _literals(*lines), strict=True)
+                return [f"line {number} of its output differs", *(f"  {name}: {line}" for name, line in shown)]
+            if not lines[0]:
+                return []
+            number += lines[0].endswith(b"\n")
+
+
+def _literals(*lines: bytes) -> list[str]:
+    """Return two lines as literals, from shortly before they differ."""
+    one, other = (line.decode("utf-8", "backslashreplace") for line in lines)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    start = max(0, same - _BEFORE)
+    return [clipped(f"{'...' if start else ''}{text[start:]!r}") for text in (one, other)]

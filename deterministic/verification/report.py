@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..trace.comparing.compare import Divergence
+from ..ground.tables import details, html_table, paragraph
+from ..trace.comparing.divergence import Divergence
 from ..trace.comparing.verdict import EXIT_CODES, Outcome, Verdict, when
-from .curves import Curves
-from .markup import details, paragraph, table
+from .curves import Curves, curves_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .plot import Picture
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Report:
         verdict: Where the first two runs that differ do, and why; None if none do.
         reasons: Why it could not tell; empty if it could.
         notes: What the reader should know beside it.
-        curves: What the runs can be drawn by.
+        traces: By the name of each run, where its trace is, as long as it is there.
         differs: What differs though no bit that was compared does: a line of the output; empty if nothing does.
+        folder: What keeps the traces there as long as the report.
     """
 
     title: str
@@ -43,11 +45,15 @@ class Report:
     verdict: Verdict | None
     reasons: Sequence[str]
     notes: Sequence[str]
-    curves: Curves
+    traces: Mapping[str, Path] = field(default_factory=dict)
     differs: str = ""
+    folder: object = field(default=None, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return self.outcome == "same"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "curves": self.curves, "folder": None}  # the traces stay with this process
 
     @property
     def exit_code(self) -> int:
@@ -59,6 +65,11 @@ class Report:
         """Where the first two runs that differ do; None if none do."""
         comparison = self.verdict.comparison if self.verdict is not None else None
         return comparison.divergence if comparison is not None else None
+
+    @cached_property
+    def curves(self) -> Curves:
+        """What the runs can be drawn by, read from their traces when it is first asked for."""
+        return curves_of(self.traces)
 
     def as_data(self) -> dict[str, Any]:
         """Return the report as JSON data."""
@@ -123,7 +134,7 @@ class Report:
         return "".join(
             [
                 paragraph(self.headline, colour),
-                table(rows, highlighted=highlighted),
+                html_table(rows, highlighted=highlighted),
                 self._picture(),
                 details("JSON", self.to_json(indent=2)),
             ]
@@ -134,14 +145,14 @@ class Report:
         if not self.curves:
             return ""
         try:
-            from .plot import draw, png_of
+            figure = self.plot()
         except ModuleNotFoundError:
             return ""
         # No SVG: its element names are the same in every picture of a notebook, and clip each other.
-        picture = base64.b64encode(png_of(draw(self))).decode()
+        picture = base64.b64encode(figure._repr_png_()).decode()
         return f"<img alt='how far apart the runs are' style='max-width:100%' src='data:image/png;base64,{picture}'>"
 
-    def plot(self, path: str | Path | None = None) -> Figure:
+    def plot(self, path: str | Path | None = None) -> Picture:
         """Draw the runs' curves, and how far apart they are at each step, with the first difference marked.
 
         The curves are of the numbers that were observed (`Run.observe`) or that the function returned, and the distance
@@ -151,14 +162,14 @@ class Report:
             path: Where to save the picture; None: only return it.
 
         Returns:
-            The figure.
+            The figure, a `matplotlib.figure.Figure`.
 
         Raises:
             ModuleNotFoundError: matplotlib is not installed (the extra `plot`).
         """
         from .plot import draw
 
-        figure = draw(self)
+        figure = draw(self.curves, self.headline, differs=self.outcome == "different", divergence=self.divergence)
         if path is not None:
             figure.savefig(path)
         return figure

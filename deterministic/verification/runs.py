@@ -1,17 +1,21 @@
-"""One repetition: under its scope, recorded into a file, with what must be known beside the trace."""
+"""One repetition of a task: under its scope, recorded into a file, with what must be known beside the trace."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, Protocol
 
 import torch
 
-from ..checkpoint.directory import FRESH
+from ..checkpoint.directory import checkpoints_in
 from ..scope.reproducible import reproducible
 from ..scope.request import Scope
 from ..trace.file.model import Level
@@ -19,7 +23,8 @@ from ..trace.recording.log import Kept
 from ..trace.recording.record import Recording
 from ..trace.recording.seeding import Seeding
 from ..trace.recording.torch_internals import graphs_compiled
-from .tasks import Task
+from ..values.fingerprint import fingerprint
+from ..values.kinds import takers
 
 try:
     from resource import RUSAGE_CHILDREN, getrusage
@@ -28,6 +33,20 @@ except ImportError:  # Windows does not tell
 
 Control = bool | Scope
 """True: under `reproducible()`, as `deterministic run` would run it; False: as it is; or the scope to use."""
+
+
+class Task(Protocol):
+    """Something that can be run from its beginning any number of times."""
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+
+    def run(self) -> Any:
+        """Run it, and return what it returns."""
+
+    def carried(self) -> Mapping[str, str]:
+        """Return fingerprints of what it will find when it begins, by name, as far as there are any."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,18 @@ class Done:
     varied: str = ""
 
 
+class Runner(Protocol):
+    """Runs one repetition, in this process or in one of its own."""
+
+    def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        """Run a repetition, counted from 0: one number, one set of conditions; tell how many steps it has made."""
+
+
+def in_this_process(task: Task) -> Runner:
+    """Return what runs each repetition of a task here."""
+    return lambda repetition, plan, on_step: perform(task, plan, on_step)
+
+
 class _Enough(BaseException):
     """Ends a replay after the segment that it was for. No Exception, so that the user's code does not handle it."""
 
@@ -95,34 +126,40 @@ def perform(
     on_step: Callable[[int], None] = lambda steps: None,
     on_start: Callable[[Recording, Done], None] = lambda recording, done: None,
 ) -> Done:
-    """Run a task once, in this process.
-
-    Args:
-        task: What to run.
-        plan: How.
-        on_step: Called with the number of optimizer steps that have ended.
-        on_start: Called when it is being recorded, before the task runs.
-    """
+    """Run a task once, in this process; `on_start` is called when it is being recorded, before it runs."""
     done = Done(carried=task.carried())
     scope = plan.control if isinstance(plan.control, Scope) else reproducible(enabled=plan.control)
     graphs = graphs_compiled()
     started, own, children = time.monotonic(), time.process_time(), _children_seconds()
 
+    def look_at_seed() -> None:
+        seed = torch.default_generator.initial_seed()
+        if seed != scope_seed and plan.control is not False:
+            done.own_seed = seed
+
     def after_step(steps: int) -> None:
-        seeds.look()
+        look_at_seed()
         on_step(steps)
         if plan.segment is not None and steps > plan.segment:
             raise _Enough
 
     kept = None if plan.keep is None else Kept(*plan.keep)
-    # Each rank verifies for itself, in a folder of its own.
-    how: dict[str, Any] = {"by_rank": False, "segment": plan.segment, "on_step": after_step, "kept": kept}
-    how["earlier"] = plan.earlier
+    recording = Recording(
+        plan.path,
+        plan.level,
+        said={"controlled": plan.control is not False},
+        by_rank=False,  # each rank verifies for itself, in a folder of its own
+        segment=plan.segment,
+        on_step=after_step,
+        kept=kept,
+        earlier=plan.earlier,
+    )
     noted: list[Seeding] = []
-    with _fresh_checkpoints(plan), scope:
-        seeds = _Seeds()
+    # Each run begins without checkpoints, and leaves those of the user alone.
+    with checkpoints_in(Path(f"{plan.path}.checkpoints")), scope:
+        scope_seed = torch.default_generator.initial_seed()
         try:
-            with Recording(plan.path, plan.level, said={"controlled": plan.control is not False}, **how) as recording:
+            with recording:
                 noted = recording.recorder.seeded
                 on_start(recording, done)
                 result = task.run()
@@ -132,10 +169,9 @@ def perform(
             done.stopped = True
         except (Exception, SystemExit) as error:  # noqa: BLE001 - which exception ends it is a part of what is compared
             done.raised, done.error = type(error).__name__, error
-        seeds.look()
+        look_at_seed()
     if kept is not None and kept.tensor is not None:
         torch.save(kept.tensor, f"{plan.path}.pt")
-    done.own_seed = seeds.other if plan.control is not False else None
     done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
     done.seconds = time.monotonic() - started
     children, own = _children_seconds() - children, time.process_time() - own
@@ -144,31 +180,87 @@ def perform(
     return done
 
 
-@contextmanager
-def _fresh_checkpoints(plan: Plan) -> Iterator[None]:
-    """Let each run begin without checkpoints, and leave those of the user alone."""
-    FRESH.append(Path(f"{plan.path}.checkpoints"))
-    try:
-        yield
-    finally:
-        FRESH.pop()
-
-
-class _Seeds:
-    """Notices that the code seeds torch itself."""
-
-    def __init__(self) -> None:
-        self._given = torch.default_generator.initial_seed()
-        self.other: int | None = None
-
-    def look(self) -> None:
-        seed = torch.default_generator.initial_seed()
-        if seed != self._given:
-            self.other = seed
-
-
 def _children_seconds() -> float:
     if getrusage is None:
         return 0.0
     used = getrusage(RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+# What is run again and again: a function with its arguments; a script is in `scripts`.
+
+
+@dataclass(frozen=True)
+class FunctionTask:
+    """A function and its arguments. A coroutine function is run by `asyncio.run`, a generator to its end."""
+
+    function: Callable[..., Any]
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The function's name."""
+        return getattr(self.function, "__qualname__", None) or type(self.function).__qualname__
+
+    def run(self) -> Any:
+        """Call it; what a generator yields counts as returned."""
+        result = self.function(*self.args, **self.kwargs)
+        if inspect.iscoroutine(result):
+            return asyncio.run(result)
+        return list(result) if inspect.isgenerator(result) else result
+
+    def carried(self) -> Mapping[str, str]:
+        """Return fingerprints of its arguments, of what it is bound to, and of what its code names outside of it."""
+        function: Any = self.function
+        args, kwargs = self.args, self.kwargs
+        while isinstance(function, partial):
+            function, args, kwargs = function.func, (*function.args, *args), {**function.keywords, **kwargs}
+        things = {f"argument {name}": value for name, value in [*enumerate(args), *kwargs.items()]}
+        owner = getattr(function, "__self__", None)
+        function = inspect.unwrap(getattr(function, "__func__", function))
+        if not inspect.isfunction(function):
+            owner, function = function, inspect.getattr_static(type(function), "__call__", None)
+        if owner is not None:
+            things |= {"self": owner, f"variable {type(owner).__name__}": type(owner)}
+        names = _names_in(function.__code__) if inspect.isfunction(function) else set()
+        found = _spread(things | (_variables(function, names) if names else {}), names)
+        return {name: digest for name, value in found.items() if (digest := _digest(value)) is not None}
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return what code names that is not its own, with the functions that it defines."""
+    inner = [_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {*code.co_names, *code.co_freevars}.union(*inner)
+
+
+def _variables(function: Any, names: set[str]) -> dict[str, Any]:
+    """Return the variables outside of a function that have one of these names."""
+    found = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a variable that has no value yet
+            found[name] = cell.cell_contents
+    return {f"variable {name}": value for name, value in found.items()}
+
+
+def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """Return things that have a fingerprint, and of the others what is in them; no getter of a property is run.
+
+    Of what holds code (a module, a class, a function), and much else, that alone which is among `names`.
+    """
+    found: dict[str, Any] = {}
+    for name, thing in things.items():
+        if takers(type(thing))[0]:
+            found[name] = thing
+            continue
+        is_code = inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing)
+        parts = getattr(thing, "__dict__", {})
+        found |= {f"{name}.{part}": value for part, value in parts.items() if part in names or not is_code}
+    return found
+
+
+def _digest(value: Any) -> str | None:
+    try:
+        return fingerprint(value)
+    except Exception:  # noqa: BLE001 - whatever a state_dict of the user's raises, the run is what matters
+        return None

@@ -88,11 +88,9 @@ class ScriptTask:
         path = os.path.join(os.getcwd(), self.target)
         finder = pkgutil.get_importer(path)
         spec = None if finder is None else finder.find_spec("__main__", None)
-        code = None if spec is None else _code_of(spec)
-        if spec is None or code is None:
-            raise NotRunnableError(f"can't find '__main__' in {self.target!r}")
+        code, main = _code_and_main(spec, f"can't find '__main__' in {self.target!r}")
         sys.path.insert(0, path)
-        _run(code, _main_of(spec))
+        _run(code, main)
 
     def _run_module(self) -> None:
         sys.argv = ["-m", *self.argv]  # what `python -m` shows to the packages above the module
@@ -102,11 +100,9 @@ class ScriptTask:
         if spec is not None and spec.submodule_search_locations is not None:
             module = f"{module}.__main__"
             spec = _spec_of(module)
-        code = None if spec is None else _code_of(spec)
-        if spec is None or code is None:
-            raise NotRunnableError(f"no module named {module!r} that can be run")
-        sys.argv = [spec.origin or self.target, *self.argv]
-        _run(code, _main_of(spec))
+        code, main = _code_and_main(spec, f"no module named {module!r} that can be run")
+        sys.argv = [main.__file__ or self.target, *self.argv]
+        _run(code, main)
 
 
 def _spec_of(module: str) -> importlib.machinery.ModuleSpec | None:
@@ -176,20 +172,18 @@ def _is_launcher(filename: str) -> bool:
     return filename.startswith((_PACKAGE + os.sep, "<frozen runpy>")) or filename == getattr(runpy, "__file__", None)
 
 
-def _code_of(spec: importlib.machinery.ModuleSpec) -> CodeType | None:
-    get_code = getattr(spec.loader, "get_code", None)  # a zipimporter is no InspectLoader, and has it
-    code: CodeType | None = None if get_code is None else get_code(spec.name)
-    return code
-
-
-def _main_of(spec: importlib.machinery.ModuleSpec) -> ModuleType:
+def _code_and_main(spec: importlib.machinery.ModuleSpec | None, missing: str) -> tuple[CodeType, ModuleType]:
+    get_code = getattr(spec and spec.loader, "get_code", None)  # a zipimporter is no InspectLoader, and has it
+    code = get_code(spec.name) if spec is not None and get_code is not None else None
+    if spec is None or code is None:
+        raise NotRunnableError(missing)
     main = ModuleType("__main__")
     main.__spec__ = spec  # by its name worker processes import the module again
     main.__loader__ = spec.loader
     main.__package__ = spec.parent
     main.__file__ = spec.origin
     main.__dict__["__cached__"] = spec.cached
-    return main
+    return code, main
 
 
 def _run(code: CodeType, main: ModuleType) -> None:

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HASH_SEED = "PYTHONHASHSEED"
+from .processes import HASH_SEED
 
 _HASH_SEEDS = 2**32
-_BALLAST: list[bytearray] = []
 _LONGEST_BURST, _LONGEST_PAUSE = 0.0005, 0.002
 
 
@@ -65,12 +64,11 @@ class Conditions:
         """Vary what can be varied from within this process, for as long as it lives."""
         if not self.repetition:
             return
-        _occupy_memory(self.repetition)
         sys.setswitchinterval(self._switch_interval)
         if hasattr(os, "nice"):
             os.nice(self._nice)
         # Not by `threading`: a script may join all threads that it lists.
-        _thread.start_new_thread(_be_busy, (self.repetition,))
+        _thread.start_new_thread(_be_busy, (self.repetition, _odd_blocks(self.repetition)))
         _vary_workers(self.repetition)
         if self.repetition % 2:
             gc.disable()
@@ -100,25 +98,24 @@ class Conditions:
 
 
 def other_number(workers: int, repetition: int, cores: int) -> int:
-    """Return another number of workers, 1 or more; the same where there is no other.
+    """Return another number of workers than those asked for, 1 or more; the same where there is no other.
 
-    Args:
-        workers: How many were asked for, 1 or more.
-        repetition: Which, 1 or more.
-        cores: How many there are: torch warns of more workers, so they are exceeded only where the user does.
+    Torch warns of more workers than cores, so that number is exceeded only where the user does.
     """
     candidates = (workers + 1, workers - 1) if repetition % 2 else (workers - 1, workers + 1)
     return next((number for number in candidates if 1 <= number <= max(cores, workers)), workers)
 
 
-def _occupy_memory(key: int) -> None:
+def _odd_blocks(key: int) -> list[bytearray]:
     sizes = random.Random(key)
-    blocks = [bytearray(sizes.randrange(1, 100_000, 2)) for _ in range(64)]
-    _BALLAST.extend(blocks[::2])
+    return [bytearray(sizes.randrange(1, 100_000, 2)) for _ in range(64)][::2]  # the others leave gaps
 
 
-def _be_busy(key: int, clock: Any = time.perf_counter, pause: Any = time.sleep) -> None:
-    """Compete for the interpreter lock, in bursts: without pauses each operation would wait for a switch."""
+def _be_busy(key: int, held: object, clock: Any = time.perf_counter, pause: Any = time.sleep) -> None:
+    """Compete for the interpreter lock, in bursts: without pauses each operation would wait for a switch.
+
+    Memory that is to be held is held by this thread, which never ends.
+    """
     lengths = random.Random(key)
     while True:
         end = clock() + lengths.uniform(0, _LONGEST_BURST)

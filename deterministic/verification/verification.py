@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
-from ..trace.comparing.compare import Moment
 from ..trace.comparing.diff import diff_files
-from ..trace.comparing.reasons import BUILD_IT, Cause, Reason
+from ..trace.comparing.divergence import Moment
 from ..trace.comparing.verdict import Outcome, Verdict
-from ..trace.comparing.wording import and_more
 from ..values.distance import distance_of
 from ..values.hashes import collect, hash_on_device, hash_on_host
-from .curves import curves_of
-from .output import output_apart
-from .remarks import done_once, notes_on, unless_known, unseen_work
+from .remarks import carried_over, done_once, notes_on, output_apart, replay_failed, unless_known, unseen_work
 from .report import Report
-from .runs import Control, Done, Plan
+from .runs import Control, Done, Plan, Runner
 
 REPLAYS = 3
 """How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
 
 
-class Runner(Protocol):
-    """Runs one repetition, in this process or in one of its own."""
-
-    def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
-        """Run a repetition, counted from 0; the same number is run under the same conditions."""
-
-
-class Progress(Protocol):
-    """Is told how far it is."""
-
-    def __call__(self, what: str, steps: int) -> None:
-        """Take in which run is under way, and how many steps it has made."""
-
-
-def tell_nobody(what: str, steps: int) -> None:
-    """Ignore how far it is."""
+ProgressCallback = Callable[[str, int], None]
+"""Is told which run is under way, and how many steps it has made."""
 
 
 @dataclass
@@ -66,7 +46,7 @@ class Verification:
         runs: How many there are to be, 2 or more.
         folder: Where the traces go.
         control: See `runs.Control`.
-        progress: Is told how far it is.
+        progress: Told how far it is.
         compares_output: Compare what the runs printed, which lies beside their traces.
         fresh: What the caller can pass to have each run in a process of its own; empty if nothing does that; None if
             each has one.
@@ -77,7 +57,7 @@ class Verification:
     runs: int
     folder: Path
     control: Control = True
-    progress: Progress = tell_nobody
+    progress: ProgressCallback = lambda what, steps: None
     compares_output: bool = False
     fresh: str | None = None
     _output: list[str] = field(default_factory=list)
@@ -101,8 +81,8 @@ class Verification:
             differs, outcome = "" if reasons else self._output.pop(0), "could not tell"
             reasons = [*reasons, *self._output, "If it prints times and the like, --ignore-output leaves that out."]
         noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
-        told = notes_on([r.done for r in self._repetitions], _steps(verdict))
-        recorded = [repetition for repetition in self._repetitions if repetition.path.exists()]
+        notes = notes_on([r.done for r in self._repetitions], _steps(verdict))
+        varied = [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
         return Report(
             title=self.title,
             outcome=outcome,
@@ -111,8 +91,8 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*told, *noted, *self._varied()],
-            curves=curves_of([r.path for r in recorded], [r.name for r in recorded]),
+            notes=[*notes, *noted, *varied],
+            traces={r.name: r.path for r in self._repetitions if r.path.exists()},
             differs=differs,
         )
 
@@ -156,7 +136,8 @@ class Verification:
                 return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
             found = self._compare(*pair)
             again = found.comparison.divergence if found.comparison else None
-            failed = [line for run, r in zip((one, other), pair, strict=True) for line in _failed(run, r)]
+            both = zip((one, other), pair, strict=True)
+            failed = [line for run, replay in both for line in replay_failed(run.name, run.done, replay.done)]
             if failed and (again is None or None in (again.step, again.first, again.second)):
                 return replace(verdict, notes=[*verdict.notes, *failed])
             if again is None or again.step is None:
@@ -233,20 +214,7 @@ class Verification:
         return diff_files(one.path, other.path, (one.name, other.name))
 
     def _carried(self, verdict: Verdict, one: _Repetition, other: _Repetition) -> Verdict:
-        """Blame what was not the same when the runs began, where no better reason is known."""
-        if verdict.cause is None or verdict.cause.reason not in _MAY_BE_CARRIED:
-            return verdict
-        before, after = one.done.carried, other.done.carried
-        changed = [name for name in before if name in after and before[name] != after[name]]
-        # In a process of its own nothing is left of another run: it is what importing made, before there was a seed.
-        named = [n for n in changed if self.fresh is not None and _is_named(re.split("[ .]", n)[-1], verdict)]
-        had_changed = f"{and_more(named or changed, 4)} had changed when {verdict.names[1]} began"
-        notes = [note for note in verdict.notes if not note.endswith(_MAY_BE)]
-        if not named and verdict.cause.reason is not Reason.CARRIED_OVER:
-            return replace(verdict, notes=[*notes, *([f"{had_changed}, {_MAY_BE}"] if changed else [])])
-        because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
-        remedy = f"{BUILD_IT}{f', or pass {self.fresh}' if self.fresh else ''}."
-        return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
+        return carried_over(verdict, one.done, other.done, self.fresh)
 
     def _why_not(self, verdict: Verdict | None) -> list[str]:
         """Return why it cannot be told whether the runs are bit-exact; nothing if it can."""
@@ -255,24 +223,11 @@ class Verification:
             reasons += verdict.notes or ["The traces could not be compared to their end."]
         return [*reasons, *unseen_work([r.done for r in self._repetitions], _steps(verdict))]
 
-    def _varied(self) -> list[str]:
-        return [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
-
 
 def _is_of(path: Path, moment: Moment | None, index: int) -> bool:
     """Return whether a kept value is the very one that was recorded: it need not be, if it varies from run to run."""
     tensor = torch.load(path, weights_only=True)
     return moment is not None and moment.hashes[index] in collect([hash_on_host(tensor), hash_on_device(tensor)])
-
-
-def _failed(run: _Repetition, replay: _Repetition) -> list[str]:
-    """Return that a replay ended otherwise than its run did, and why; nothing if it did not."""
-    raised, error = replay.done.raised, replay.done.error
-    if raised in (None, run.done.raised):
-        return []
-    told = f"{raised}: {error}" if type(error).__name__ == raised else str(error)  # of what a process printed
-    why = next((line.strip() for line in told.splitlines() if f"{raised}: " in line), raised)
-    return [f"{run.name} failed when it was replayed with every operation recorded: {why}. Step and value are its own."]
 
 
 def _ends(lines: Sequence[str]) -> Sequence[str]:
@@ -282,24 +237,6 @@ def _ends(lines: Sequence[str]) -> Sequence[str]:
 def _cut(name: str, cut: Sequence[str]) -> list[str]:
     why, *output = cut
     return [f"{name} {why}{'; the last lines of its output:' if output else ''}", *(f"  {line}" for line in output)]
-
-
-_MAY_BE = "which may be the reason"
-_MAY_BE_CARRIED = (
-    Reason.CARRIED_OVER,
-    Reason.CONTROL_FLOW,
-    Reason.GENERATOR,
-    Reason.NUMBER,
-    Reason.OUTSIDE,
-    Reason.UNKNOWN,
-)
-
-
-def _is_named(variable: str, verdict: Verdict) -> bool:
-    """Return whether the line of the first difference names a variable: then it is no guess that it matters."""
-    divergence = verdict.comparison.divergence if verdict.comparison else None
-    moments = (divergence.first, divergence.second) if divergence else ()
-    return any(re.search(rf"\b{variable}\b", moment.site.text) for moment in moments if moment is not None)
 
 
 def _steps(verdict: Verdict | None) -> int:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..scope.request import Scope
 from .report import Report
-from .runs import Control, Done, Plan, perform
-from .tasks import FunctionTask
-from .verification import Runner, Verification
+from .runs import Control, FunctionTask, Runner, in_this_process
+from .verification import Verification
 
 
 def verify(
@@ -64,21 +67,35 @@ def verify(
         >>> bool(verify(lambda: torch.rand(3), runs=2))
         True
     """
-    check_arguments(function, runs, control, timeout, isolated=isolate or stress)
+    check_function(function, "verify")
+    _check_control(control)
+    check_runs(runs, "one run has nothing to be compared with")
+    _check_timeout(timeout, isolated=isolate or stress)
     task = FunctionTask(function, args, kwargs)
-
-    def here(repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
-        return perform(task, plan, on_step)
-
-    run: Runner = here
+    run: Runner = in_this_process(task)
     fresh: str | None = "isolate=True"
     if isolate or stress:
-        from .isolated import Isolated
+        from .isolated import IsolatedRuns
 
-        run, fresh = Isolated(task, stress=stress, timeout=timeout), None
+        run, fresh = IsolatedRuns(task, stress=stress, timeout=timeout), None
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        how = Verification(task.title, run, runs, Path(folder), control, fresh=fresh)
-        return how.report()
+        report = Verification(task.title, run, runs, Path(folder), control, fresh=fresh).report()
+        kept = _KeptTraces(report.traces)
+    return replace(report, traces=kept.paths, folder=kept)
+
+
+class _KeptTraces:
+    """Traces in a temporary folder that is there as long as a report that reads them when it is to be drawn."""
+
+    def __init__(self, traces: Mapping[str, Path]) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="deterministic-"))
+        weakref.finalize(self, _remove, folder, os.getpid())
+        self.paths = {name: Path(shutil.move(path, folder)) for name, path in traces.items()}
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # else a copy of the process ends, and the report is in the original
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -105,19 +122,23 @@ def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any)
         raise DeterministicError(str(report))
 
 
-def check_arguments(function: Any, runs: Any, control: Any, timeout: Any, *, isolated: bool) -> None:
-    """Refuse what `verify` cannot work with.
-
-    Raises:
-        TypeError: Something is of the wrong type.
-        ValueError: Something has no meaning.
-    """
+def check_function(function: Any, by: str) -> None:
+    """Refuse what cannot be called, before anything is run."""
     if not callable(function):
         raise TypeError(
-            explain(
-                "verify needs a function", (f"found: {cut(function)}",), "Pass the function itself, not its result."
-            )
+            explain(f"{by} needs a function", (f"found: {cut(function)}",), "Pass the function itself, not its result.")
         )
+
+
+def check_runs(runs: Any, alone: str) -> None:
+    """Refuse a number of runs that is none, or below 2: why one alone will not do is `alone`."""
+    if isinstance(runs, bool) or not isinstance(runs, int):
+        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many, 2 or more."))
+    if runs < 2:
+        raise ValueError(explain(alone, (f"found: runs={runs}", "expected: 2 or more"), "Pass 2 or more."))
+
+
+def _check_control(control: Any) -> None:
     if not isinstance(control, (bool, Scope)):
         raise TypeError(
             explain(
@@ -126,14 +147,9 @@ def check_arguments(function: Any, runs: Any, control: Any, timeout: Any, *, iso
                 "Pass one of these.",
             )
         )
-    if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many runs to compare."))
-    if runs < 2:
-        raise ValueError(
-            explain(
-                "one run has nothing to be compared with", (f"found: runs={runs}", "expected: 2 or more"), "Pass 2."
-            )
-        )
+
+
+def _check_timeout(timeout: Any, *, isolated: bool) -> None:
     if timeout is not None and (not isolated or not timeout > 0):
         raise ValueError(
             explain(

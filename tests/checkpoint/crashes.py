@@ -104,7 +104,7 @@ def end_of(pid: int) -> int | None:
 
 def write_slowly() -> None:
     """Let every checkpoint take some time to be written, so that it is often killed in the middle of it."""
-    write = container.write
+    write = container.write_pieces
 
     def slow(file: Any, *given: Any) -> str:
         class Slow:
@@ -123,7 +123,7 @@ def write_slowly() -> None:
         time.sleep(0.005)
         return checksum
 
-    container.write = slow  # type: ignore[assignment]
+    container.write_pieces = slow  # type: ignore[assignment]
 
 
 def is_writing(directory: Path) -> bool:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import load_checkpoint, save_checkpoint
-from deterministic.checkpoint import bundle, container
-from deterministic.checkpoint.bundle import Prepared
+from deterministic.checkpoint import container
+from deterministic.checkpoint.container import write
 from deterministic.errors import CheckpointError
 
 from .written import NO_CHECKSUM, SETTINGS, sealed
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(folder: Path) -> bytes:
-    Prepared(VALUES).stage(folder / "small", {"a": 1}).commit()
+    write(folder / "small", {"a": 1}, VALUES)
     return (folder / "small").read_bytes()
 
 
@@ -41,7 +41,7 @@ def full(folder: Path) -> bytes:
     return (folder / "full").read_bytes()
 
 
-def assert_refused(path: Path, data: bytes | bytearray, read: Callable[[Path], object] = bundle.read) -> None:
+def assert_refused(path: Path, data: bytes | bytearray, read: Callable[[Path], object] = container.read) -> None:
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"is damaged|is no checkpoint") as caught:
         read(path)
@@ -49,11 +49,11 @@ def assert_refused(path: Path, data: bytes | bytearray, read: Callable[[Path], o
 
 
 def head_of(path: Path) -> object:
-    return bundle.read(path, with_values=False)
+    return container.read(path, with_values=False)
 
 
 def test_what_the_next_tests_change_can_be_read(folder: Path, small: bytes) -> None:
-    found = bundle.read(folder / "small")
+    found = container.read(folder / "small")
     assert found.head == {"a": 1}
     assert found.values["x"].tolist() == [1.5, -2.0]
     assert found.values["y"] == {"a": (1, "b")}
@@ -133,7 +133,7 @@ def test_these_tests_notice_a_reader_that_checks_nothing(
             return NO_CHECKSUM
 
     monkeypatch.setattr(container, "xxh3_128", Nothing)
-    Prepared(VALUES).stage(folder / "unchecked", {"a": 1}).commit()
+    write(folder / "unchecked", {"a": 1}, VALUES)
     unchecked = (folder / "unchecked").read_bytes()
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         test_every_changed_bit_of_a_file_is_noticed(folder, unchecked)
@@ -141,7 +141,7 @@ def test_these_tests_notice_a_reader_that_checks_nothing(
 
 def refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        bundle.read(path)
+        container.read(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -248,10 +248,10 @@ def test_a_file_for_which_there_is_no_memory_is_refused(
 def test_a_long_file_is_checked_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container, "PIECE", 64)
     tensor = torch.arange(100_003, dtype=torch.int64)
-    Prepared({"x": tensor, "y": tensor[:0].clone(), "z": tensor[:9].clone()}).stage(tmp_path / "a", {"a": 1}).commit()
-    found = bundle.read(tmp_path / "a")
+    write(tmp_path / "a", {"a": 1}, {"x": tensor, "y": tensor[:0].clone(), "z": tensor[:9].clone()})
+    found = container.read(tmp_path / "a")
     assert torch.equal(found.values["x"], tensor)
-    assert bundle.read(tmp_path / "a", with_values=False)[::2] == ({"a": 1}, found.checksum)
+    assert container.read(tmp_path / "a", with_values=False)[::2] == ({"a": 1}, found.checksum)
     changed = bytearray((tmp_path / "a").read_bytes())
     changed[-100] ^= 1
     assert_refused(tmp_path / "a", changed)

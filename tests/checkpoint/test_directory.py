@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from deterministic.checkpoint.directory import FRESH, directory_of, file_of_rank, main_file, prune, saved_steps, sweep
+from deterministic.checkpoint.directory import (
+    checkpoints_in,
+    directory_of,
+    file_of_rank,
+    main_file,
+    prune,
+    saved_steps,
+    sweep,
+)
 from deterministic.errors import CheckpointError
 
 FOREIGN = [
@@ -138,16 +147,20 @@ def test_a_repetition_has_directories_of_its_own(tmp_path: Path, monkeypatch: py
     own.mkdir()
     fill(own, "step-00000001.safetensors")
     fresh = tmp_path / "fresh"
-    monkeypatch.setattr("deterministic.checkpoint.directory.FRESH", [tmp_path / "outer", fresh])
-    first, second = directory_of(own), directory_of(tmp_path / "b")
-    assert first.parent == second.parent == fresh
-    assert first != second
-    assert saved_steps(first) == []
-    monkeypatch.chdir(tmp_path)
-    assert directory_of("a") == first
+    with checkpoints_in(tmp_path / "outer"), checkpoints_in(fresh):
+        first, second = directory_of(own), directory_of(tmp_path / "b")
+        assert first.parent == second.parent == fresh
+        assert first != second
+        assert saved_steps(first) == []
+        monkeypatch.chdir(tmp_path)
+        assert directory_of("a") == first
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(directory_of, own).result() == first
     assert not (tmp_path / "b").exists()
     assert names(own) == {"step-00000001.safetensors"}
 
 
-def test_outside_of_a_repetition_nothing_is_fresh() -> None:
-    assert FRESH == []
+def test_outside_of_a_repetition_nothing_is_fresh(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), checkpoints_in(tmp_path / "fresh"):
+        raise KeyError
+    assert directory_of(tmp_path / "a") == tmp_path / "a"

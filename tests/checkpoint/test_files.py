@@ -16,9 +16,8 @@ import pytest
 import torch
 
 from deterministic import load_checkpoint, save_checkpoint
-from deterministic.checkpoint import container, files
-from deterministic.checkpoint.directory import main_file, set_aside
-from deterministic.checkpoint.files import Staged
+from deterministic.checkpoint import container, directory
+from deterministic.checkpoint.directory import main_file, replacing, set_aside
 from deterministic.errors import CheckpointError
 
 FAILURES = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "broken"), KeyboardInterrupt()]
@@ -77,14 +76,14 @@ def test_a_write_that_fails_part_way_leaves_the_file_that_was_there(
     save(before.parent / "b")
     room = int(share * (before.parent / "b").stat().st_size)
     (before.parent / "b").unlink()
-    write = container.write
+    write = container.write_pieces
     tried: list[int] = []
 
     def failing(file: BinaryIO, *others: Any) -> str:
         tried.append(room)
         return write(Failing(file, room, failure), *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(container, "write", failing)
+    monkeypatch.setattr(container, "write_pieces", failing)
     with pytest.raises(expected(failure)) as caught:
         save(before)
     if isinstance(failure, OSError):
@@ -142,20 +141,24 @@ def test_while_it_is_written_the_file_that_was_there_is_whole(before: Path, monk
     assert found == [{"value": "before"}, {"value": "after"}]
 
 
-def test_what_is_staged_is_nowhere_until_it_is_committed(tmp_path: Path) -> None:
-    staged = Staged(tmp_path / "a", lambda file: file.write(b"new"))
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".a.")
-    assert left.name.endswith(files.TEMPORARY)
-    staged.commit()
+def test_what_is_written_is_nowhere_until_it_is_whole(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as file:
+        file.write(b"new")
+        (left,) = tmp_path.iterdir()
+        assert left.name.startswith(".a.")
+        assert left.name.endswith(directory.TEMPORARY)
     assert [*tmp_path.iterdir()] == [tmp_path / "a"]
     assert (tmp_path / "a").read_bytes() == b"new"
-    staged.discard()
-    assert (tmp_path / "a").exists()
 
 
-def test_what_is_staged_can_be_discarded(tmp_path: Path) -> None:
-    Staged(tmp_path / "a", lambda file: file.write(b"new")).discard()
+def test_what_is_not_written_to_its_end_is_gone(tmp_path: Path) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "a") as file:
+            file.write(b"new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
     assert not [*tmp_path.iterdir()]
 
 
@@ -195,7 +198,8 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(is_there: bool, tmp_path:
 def test_a_link_under_the_name_of_a_checkpoint_in_a_directory_of_them_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"other")
     (tmp_path / "a").symlink_to(tmp_path / "other")
-    Staged(tmp_path / "a", lambda file: file.write(b"new")).commit()
+    with replacing(tmp_path / "a") as file:
+        file.write(b"new")
     assert (tmp_path / "other").read_bytes() == b"other"
     assert not (tmp_path / "a").is_symlink()
     assert (tmp_path / "a").read_bytes() == b"new"
@@ -241,7 +245,7 @@ def test_a_damaged_checkpoint_is_not_set_aside_in_place_of_a_pipe(tmp_path: Path
 
 def test_a_link_that_waits_under_the_temporary_name_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"other")
-    (tmp_path / f".a.{os.getpid()}{files.TEMPORARY}").symlink_to("other")
+    (tmp_path / f".a.{os.getpid()}{directory.TEMPORARY}").symlink_to("other")
     save_checkpoint(tmp_path / "a", value=1)
     assert (tmp_path / "other").read_bytes() == b"other"
     assert load_checkpoint(tmp_path / "a", value=None) == {"value": 1}
@@ -261,14 +265,14 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_file_that_was_there
     code = """
 import os, sys, torch
 from deterministic import save_checkpoint
-from deterministic.checkpoint import files
-files.os.fsync = lambda descriptor: os._exit(9)
+from deterministic.checkpoint import directory
+directory.os.fsync = lambda descriptor: os._exit(9)
 save_checkpoint(sys.argv[1], value=torch.arange(1000.0))
 """
     finished = subprocess.run([sys.executable, "-c", code, str(before)], check=False, timeout=120)
     assert finished.returncode == 9
     (left,) = (path for path in before.parent.iterdir() if path != before)
-    assert left.name.endswith(files.TEMPORARY)
+    assert left.name.endswith(directory.TEMPORARY)
     assert load_checkpoint(before, value=None) == {"value": "before"}
 
 

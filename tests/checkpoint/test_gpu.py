@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deterministic import Checkpoint, fingerprint, load_checkpoint, make_loader, reproducible, save_checkpoint
-from deterministic.checkpoint import bundle
+from deterministic.checkpoint.tensors import home_of
 
 from .trainings import Interrupted, Noisy, stop_at
 
@@ -78,4 +78,4 @@ def test_where_a_tensor_is_put(saved: str, several: bool, expected: str, monkeyp
     )
     monkeypatch.setattr(torch, "accelerator", fake)
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: several)
-    assert str(bundle._place()(torch.device(saved))) == expected
+    assert str(home_of(torch.device(saved))) == expected

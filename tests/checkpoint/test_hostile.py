@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import save_checkpoint
-from deterministic.checkpoint import bundle
+from deterministic.checkpoint import container as file
+from deterministic.checkpoint.container import read, write
 from deterministic.errors import CheckpointError, ResumeMismatchError
 
 from .written import SETTINGS, Forgery, assert_refused, forged, load_value
@@ -106,6 +107,26 @@ PLAIN: list[dict[str, Any]] = [
 def test_a_tag_that_is_unknown_or_holds_something_else_is_refused(plain: Any, forgery: Forgery) -> None:
     forgery.replace_value(plain)
     assert_refused(forgery.path)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "text"),
+    [
+        (AttributeError("a fault of ours"), AttributeError, "a fault of ours"),
+        (MemoryError("none left"), CheckpointError, "cannot be read\n  found: none left"),
+        (torch.OutOfMemoryError("none left"), CheckpointError, "cannot be read\n  found: none left"),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_a_fault_of_ours_and_a_lack_of_memory_are_no_forgery(
+    error: Exception, expected: type[Exception], text: str, forgery: Forgery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(file, "decode", fail)
+    with pytest.raises(expected, match=text):
+        load_value(forgery.path)
 
 
 ALIKE = [number * (2**61 - 1) for number in range(102)]
@@ -268,7 +289,7 @@ def test_anything_in_the_place_of_anything_is_read_or_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
-    bundle.Prepared({"x": RICH}).stage(path, {"conditions": {}, "a": [1]}).commit()
+    write(path, {"conditions": {}, "a": [1]}, {"x": RICH})
     forgery = Forgery(path)
     name = data.draw(st.sampled_from(["values", "values", "values", "storages", "head"]))
     plain = copy.deepcopy({"": forgery.text(name)})
@@ -279,7 +300,7 @@ def test_anything_in_the_place_of_anything_is_read_or_refused(
             break
     forgery.replace_text(name, json.dumps(plain[""]))
     try:
-        found = bundle.read(path)
+        found = read(path)
     except CheckpointError:
         return
     repr(found.values)

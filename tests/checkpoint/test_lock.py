@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.checkpoint.lock import NAME, DirectoryLock
+from deterministic.checkpoint.directory import LOCK, DirectoryLock
 from deterministic.errors import CheckpointError
 
 from ..processes import ROOT
@@ -20,7 +20,7 @@ from ..processes import ROOT
 HOLD = """
 import os, sys
 from pathlib import Path
-from deterministic.checkpoint.lock import DirectoryLock
+from deterministic.checkpoint.directory import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 child = 0
 if sys.argv[2] == "with a child":
@@ -59,7 +59,7 @@ def holder(directory: Path, how: str = "") -> Iterator[tuple[subprocess.Popen[st
 
 def is_free(directory: Path) -> bool:
     """Return whether another process gets the lock."""
-    command = [sys.executable, "-c", TRY, str(directory / NAME)]
+    command = [sys.executable, "-c", TRY, str(directory / LOCK)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 0 or "BlockingIOError" in finished.stderr or "PermissionError" in finished.stderr
     return finished.returncode == 0
@@ -150,7 +150,7 @@ def test_a_forked_child_has_it_not_and_is_refused(tmp_path: Path) -> None:
 
 def test_a_link_is_not_followed_and_what_it_leads_to_is_left(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"as it was")
-    (tmp_path / NAME).symlink_to(tmp_path / "other")
+    (tmp_path / LOCK).symlink_to(tmp_path / "other")
     with pytest.raises(CheckpointError, match="cannot be locked"):
         DirectoryLock(tmp_path)
     assert (tmp_path / "other").read_bytes() == b"as it was"

@@ -13,7 +13,7 @@ import torch
 
 from deterministic import Run, load_checkpoint, reproducible, save_checkpoint
 from deterministic.checkpoint import save
-from deterministic.checkpoint.generators import generator_states
+from deterministic.checkpoint.conditions import generator_states
 from deterministic.errors import CheckpointError, NondeterminismWarning, ResumeMismatchError
 
 from ..processes import run_python
@@ -131,10 +131,10 @@ def set_dtype(change: pytest.MonkeyPatch) -> None:
 
 
 def set_version(change: pytest.MonkeyPatch) -> None:
-    from deterministic.checkpoint import conditions
-    from deterministic.ground.versions import versions
+    from deterministic.sources import registry
 
-    change.setattr(conditions, "versions", lambda: {**versions(), "torch": "1.0.0"})
+    found = registry.versions()
+    change.setattr(registry, "versions", lambda: {**found, "torch": "1.0.0"})
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deterministic import load_checkpoint, save_checkpoint
-from deterministic.checkpoint.stateful import first_difference, is_stateful, state_of
+from deterministic import Checkpoint, load_checkpoint, save_checkpoint
+from deterministic.checkpoint import load
+from deterministic.checkpoint.stateful import first_difference, state_of
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
+from deterministic.values.fingerprint import fingerprint_if_any
+from deterministic.values.stateful import is_stateful
 
 from .written import Plain, assert_same_tensor
 
@@ -296,3 +299,34 @@ def test_only_what_can_be_saved_and_loaded_is_stateful() -> None:
     assert is_stateful(nn.Linear(1, 1))
     for value in (5, {"state_dict": 1}, object(), torch.zeros(1)):
         assert not is_stateful(value)
+
+
+class Others(Plain):
+    """Asks for more than the protocol has, as litdata's datasets do."""
+
+    def state_dict(self, samples: int) -> dict[str, Any]:  # type: ignore[override]
+        return {}
+
+
+def test_an_object_whose_methods_want_other_arguments_is_none_with_a_state(tmp_path: Path) -> None:
+    assert not is_stateful(Others())
+    assert not is_stateful(Plain)
+    with pytest.raises(TypeError, match=r"it= has no state_dict\(\) and load_state_dict\(state\)"):
+        Checkpoint(tmp_path, it=Others())
+
+
+def test_what_is_as_it_was_saved_is_not_compared_value_by_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests: list[str | None] = []
+
+    def watched(value: Any) -> str | None:
+        digests.append(fingerprint_if_any(value))
+        return digests[-1]
+
+    monkeypatch.setattr(load, "fingerprint_if_any", watched)
+    monkeypatch.setattr(load, "first_difference", None)
+    save_checkpoint(tmp_path / "a", it=Plain(torch.ones(3)))
+    load_checkpoint(tmp_path / "a", it=Plain(torch.zeros(3)))
+    assert len(digests) == 2
+    assert digests[0] == digests[1]

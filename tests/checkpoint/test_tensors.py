@@ -15,9 +15,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from deterministic import load_checkpoint, save_checkpoint
-from deterministic.checkpoint import bundle
-from deterministic.checkpoint.bundle import Prepared
-from deterministic.checkpoint.storages import DTYPES, LoadedStorages, Storages
+from deterministic.checkpoint.container import read, write
+from deterministic.checkpoint.tensors import DTYPES, LoadedTensors, StoredTensors
 from deterministic.errors import CheckpointError
 
 from .written import assert_same, assert_same_tensor, raw, there_and_back
@@ -29,7 +28,7 @@ STRIDED = {name: dtype for name, dtype in DTYPES.items() if not name.startswith(
 
 def data_bytes(path: Path, prefix: str = "objects.value") -> int:
     """Return how many bytes a file has for the tensors of a value."""
-    sizes = bundle.read(path).sizes
+    sizes = read(path).sizes
     return sum(size for name, size in sizes.items() if name.startswith(prefix))
 
 
@@ -202,16 +201,13 @@ def test_weights_that_are_tied_come_back_tied(tmp_path: Path) -> None:
 
 
 def test_parts_that_would_have_one_name_have_several() -> None:
-    storages = Storages()
-    described = [storages.add(torch.full((2,), float(i)), name) for i, name in enumerate(["a (2)", "a", "a", "a (2)"])]
-    parts = storages.parts()
-    assert len({part.name for part in parts}) == 4
-    data: dict[str, Tensor] = {}
-    for part in parts:
-        pieces: list[bytes] = []
-        storages.feed(part, lambda piece, pieces=pieces: pieces.append(piece.tobytes()))  # type: ignore[misc]
-        data[part.name] = torch.frombuffer(bytearray(b"".join(pieces)), dtype=torch.uint8)
-    loaded = LoadedStorages(storages.table(), data, lambda device: device)
+    stored = StoredTensors()
+    names = ["a (2)", "a", "a", "a (2)"]
+    described = [stored.describe(torch.full((2,), float(i)), name) for i, name in enumerate(names)]
+    parts = stored.parts()
+    data = {part.name: part.memory for part in parts}
+    assert len(data) == 4
+    loaded = LoadedTensors([(part.name, part.start) for part in parts], data)
     assert [loaded.tensor(one).tolist() for one in described] == [[float(i)] * 2 for i in range(4)]
 
 
@@ -249,15 +245,15 @@ def test_a_tensor_that_cannot_be_stored_is_refused_before_anything_is_written(wo
 
 def test_a_tensor_is_stored_and_loaded_past_modes_that_are_active(tmp_path: Path) -> None:
     with FakeTensorMode():
-        Prepared({"x": TENSORS["special"]}).stage(tmp_path / "a", {}).commit()
-        found = bundle.read(tmp_path / "a").values["x"]
+        write(tmp_path / "a", {}, {"x": TENSORS["special"]})
+        found = read(tmp_path / "a").values["x"]
     assert_same_tensor(TENSORS["special"], found)
 
 
 def test_a_default_device_changes_nothing(tmp_path: Path) -> None:
     with torch.device("meta"):
-        Prepared({"x": [TENSORS["special"], np.arange(3)]}).stage(tmp_path / "a", {}).commit()
-        found = bundle.read(tmp_path / "a").values["x"]
+        write(tmp_path / "a", {}, {"x": [TENSORS["special"], np.arange(3)]})
+        found = read(tmp_path / "a").values["x"]
     assert_same([TENSORS["special"], np.arange(3)], found)
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic import save_checkpoint
-from deterministic.checkpoint.bundle import Prepared, read
+from deterministic.checkpoint.container import read, write
 from deterministic.errors import CheckpointError
 
 from .written import SETTINGS, assert_same, there_and_back
@@ -222,7 +222,7 @@ def test_sets_are_written_in_an_order_of_their_own(tmp_path: Path) -> None:
     one, other = set([0, 8]), set([8, 0])  # noqa: C405 - where they collide, the first comes first
     assert list(one) != list(other)
     for name, value in (("a", one), ("b", other)):
-        Prepared({"x": value}).stage(tmp_path / name, {}).commit()
+        write(tmp_path / name, {}, {"x": value})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -256,5 +256,5 @@ def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 @given(value=st.recursive(LEAVES, containers, max_leaves=20))
 def test_any_nested_containers_come_back(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "nested.safetensors"
-    Prepared({"x": value}).stage(path, {}).commit()
+    write(path, {}, {"x": value})
     assert_same(value, read(path).values["x"])

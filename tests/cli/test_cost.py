@@ -12,10 +12,10 @@ import pytest
 
 from deterministic.cli import main
 from deterministic.verification import levels
-from deterministic.verification.comparison import LevelComparison, LevelResult
-from deterministic.verification.fresh import FreshTrials, ScriptFailedError
-from deterministic.verification.memory import RESIDENT
+from deterministic.verification.levels import LevelComparison, LevelResult
+from deterministic.verification.processes import RunFailedError
 from deterministic.verification.scripts import ScriptTask
+from deterministic.verification.trials import RESIDENT, FreshTrials
 
 SCRIPT = """
 import os, sys
@@ -87,7 +87,7 @@ def test_a_script_that_fails_at_every_level_is_refused_with_its_own_traceback(
 def test_a_process_that_leaves_no_answer_is_told_of(ending: str, tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_text(ending, encoding="utf-8")
-    with pytest.raises(ScriptFailedError, match=r"it ended with status (3|-6) before it could be measured"):
+    with pytest.raises(RunFailedError, match=r"it ended with status (3|-6) before it could be measured"):
         FreshTrials(ScriptTask(str(path))).seconds(True)
 
 

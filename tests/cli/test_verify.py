@@ -202,8 +202,8 @@ def test_nobody_who_does_not_look_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_progress_counts_steps_by_those_of_the_first_run() -> None:
-    place = _progress.Place()
+    place = _progress.RunsBehind()
     assert [place.of("run 1 of 3", steps) for steps in (0, 5, 10)] == [0, 0, 0]
     assert [place.of("run 2 of 3", steps) for steps in (0, 5, 10, 15)] == [1, 1.5, 2, 2]
     assert place.of("run 1 again, step 7", 3) is None
-    assert _progress.Place().of("run 2 of 3", 4) == 1
+    assert _progress.RunsBehind().of("run 2 of 3", 4) == 1

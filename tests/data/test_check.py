@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from deterministic import describe
-from deterministic.data.check import difference
 from deterministic.errors import DeterministicError, NotReproducibleError
+from deterministic.values.difference import difference
 
 from ..trace.objects import Color, DataDict, DataModule
 from .datasets import Draws, Explicit, InBatches, SeekableStream, Stream, epochs, loader

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler
 
+from deterministic.errors import NondeterminismWarning
+
 from .datasets import LENGTH, Draws, batches, epochs, loader
 
 
@@ -222,3 +224,21 @@ def test_what_is_remembered_of_a_sampler_does_not_grow() -> None:
     iterator = iter(iterated)
     batches(iterator, 300)
     assert len(iterated._epochs.under_way.memory.ahead) <= 1
+
+
+def test_an_iterator_that_goes_on_from_a_state_and_is_dropped_unasked_moves_a_remembering_sampler_no_further() -> None:
+    class Counting(Sampler[int]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[int]:
+            self.passes += 1
+            yield from torch.randperm(16, generator=torch.Generator().manual_seed(self.passes)).tolist()
+
+    stopped = loader(sampler=Counting(), batch_size=4, num_workers=1)
+    next(iter(stopped))
+    resumed = loader(sampler=Counting(), batch_size=4, num_workers=1)
+    resumed.load_state_dict(stopped.state_dict())
+    iter(resumed)
+    with pytest.warns(NondeterminismWarning, match="what workers had fetched ahead"):
+        second = batches(iter(resumed), 9)
+    assert second == epochs(loader(sampler=Counting(), batch_size=4), 2)[1]

@@ -168,6 +168,25 @@ def test_one_that_cannot_say_is_replayed_and_that_is_announced_with_its_cost(wor
     assert epochs(later, 1) == [second]
 
 
+@pytest.mark.parametrize("seen", [1, 3, 4])
+def test_what_a_worker_says_at_its_end_is_no_batch_to_replay(seen: int) -> None:
+    class FirstWorkerHasLess(Stream):
+        def share(self) -> tuple[int, int, int]:
+            start, stop, step = super().share()
+            return (start, 2 * step if start == 0 else stop, step)
+
+    arguments: dict[str, Any] = {"num_workers": 2, "persistent_workers": True, "batch_size": 2}
+    one, other = (loader(FirstWorkerHasLess(12), **arguments) for _ in range(2))
+    iterator = iter(one)
+    for _ in range(seen):
+        next(iterator)
+    other.load_state_dict(one.state_dict())
+    rest = batches(iterator, 9)
+    with pytest.warns(ReplayWarning):
+        assert batches(iter(other), 9) == rest
+    assert batches(iter(other), 9) == batches(iter(one), 9)
+
+
 def test_between_epochs_there_is_nothing_to_replay() -> None:
     _, second = epochs(loader(Stream()))
     iterated = loader(Stream())

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from deterministic import make_loader
-from deterministic.data.iterator import LoaderIterator
+from deterministic.data.engine import LoaderIterator
 
 LASTING: dict[str, Any] = {"num_workers": 1, "persistent_workers": True}
 

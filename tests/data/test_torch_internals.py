@@ -145,7 +145,7 @@ def test_subsets_and_stacks_only_pass_on_what_is_inside() -> None:
 def test_the_private_names_are_in_one_module() -> None:
     folder = Path(torch_internals.__file__).parent
     private = {}
-    for file in folder.glob("*.py"):
+    for file in folder.parent.rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         imported = [
             f"{node.module}.{alias.name}"

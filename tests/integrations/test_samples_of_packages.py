@@ -10,8 +10,8 @@ import torch
 
 from deterministic import make_loader
 from deterministic.checkpoint.loops import is_loader
-from deterministic.data.check import difference
 from deterministic.errors import NotReproducibleError
+from deterministic.values.difference import difference
 
 
 def graph(value: float) -> Any:

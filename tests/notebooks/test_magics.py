@@ -80,7 +80,7 @@ def test_unloading_within_a_scope_closes_it(shell: Any) -> None:
     ],
 )
 def test_options_are_those_of_reproducible(line: str, expected: Any) -> None:
-    assert scope_of(line)._config() == expected._config()
+    assert scope_of(line).config() == expected.config()
 
 
 BAD = {

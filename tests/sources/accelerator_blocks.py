@@ -12,7 +12,7 @@ import torch
 
 from deterministic.ground.config import Config
 from deterministic.ground.source import RngSource
-from deterministic.sources.accelerators import LazyAccelerator, Mps, PrivateUse1, State
+from deterministic.sources.accelerators import LazyAccelerator, Mps, PrivateUse1, QueueOrStates
 from tests.fakes import LAZY_KINDS
 
 ALL = [LazyAccelerator("cuda"), LazyAccelerator("xpu"), LazyAccelerator("mtia"), Mps(), PrivateUse1()]
@@ -37,7 +37,7 @@ def same(before: list[Any], after: list[Any]) -> bool:
 
 
 class RestoresNothing(LazyAccelerator):
-    def restore(self, state: State) -> None: ...
+    def restore(self, state: QueueOrStates) -> None: ...
 
 
 def queue_nothing(module: Any) -> None: ...
@@ -86,7 +86,7 @@ queues = pytest.mark.parametrize(("prepare", "expected"), QUEUES)
 
 
 class RestoresTheFirstDevice(LazyAccelerator):
-    def restore(self, state: State) -> None:
+    def restore(self, state: QueueOrStates) -> None:
         others = [generator.get_state() for generator in self._bound.default_generators[1:]]
         super().restore(state)
         for generator, other in zip(self._bound.default_generators[1:], others, strict=True):

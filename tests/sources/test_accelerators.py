@@ -10,8 +10,8 @@ import torch
 
 from deterministic.ground.config import Config
 from deterministic.ground.source import NOTHING, RngSource
-from deterministic.sources.accelerators import LazyAccelerator, State, capturing
-from deterministic.sources.conformance import check_source
+from deterministic.sources.accelerators import LazyAccelerator, QueueOrStates, capturing
+from deterministic.sources.registry import check_source
 from tests.fakes import fake_accelerator, preserved_torch
 from tests.sources.accelerator_blocks import (
     ALL,
@@ -120,7 +120,7 @@ def test_before_initialisation_the_queue_is_given_back_call_by_call(kind: str) -
 
 
 class _InitialisesToCapture(LazyAccelerator):
-    def capture(self) -> State:
+    def capture(self) -> QueueOrStates:
         self._bound.init()
         return super().capture()
 

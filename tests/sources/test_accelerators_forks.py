@@ -8,7 +8,7 @@ import torch
 from deterministic.ground.config import Config
 from deterministic.ground.source import NOTHING
 from deterministic.sources.accelerators import LazyAccelerator, capturing
-from deterministic.sources.conformance import check_source
+from deterministic.sources.registry import check_source
 from tests.fakes import fake_accelerator
 from tests.sources.accelerator_blocks import (
     block,

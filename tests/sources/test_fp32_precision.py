@@ -21,8 +21,8 @@ import torch
 
 from deterministic.ground.config import LEVELS, Config
 from deterministic.ground.source import NOTHING
-from deterministic.sources.conformance import check_source
 from deterministic.sources.fp32_precision import Fp32Precision
+from deterministic.sources.registry import check_source
 
 # torch 2.9.0 says so when this file itself calls what is legacy.
 pytestmark = pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")

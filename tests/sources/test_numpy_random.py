@@ -16,7 +16,7 @@ from deterministic.errors import ResumeMismatchError
 from deterministic.ground.config import Config
 from deterministic.sources import numpy_random as module
 from deterministic.sources.base import to_plain
-from deterministic.sources.numpy_random import NumpyRandom, _Full, _layout_holds, _Raw
+from deterministic.sources.numpy_random import NumpyRandom, _layout_holds, _PublicState, _RawTwister
 
 numpy_random: Any = np.random  # its stubs lack the functions for the bit generator
 # A position of 624 makes the next draw refill all words.
@@ -58,7 +58,7 @@ def test_saving_changes_nothing(position: int, gauss: float | None) -> None:
     put(position, gauss)
     before = now()
     source = NumpyRandom()
-    assert isinstance(source.capture(), _Raw)
+    assert isinstance(source.capture(), _RawTwister)
     assert now() == before
     source.capture()
     assert now() == before
@@ -82,8 +82,8 @@ def test_the_fast_and_the_slow_way_save_the_same(position: int, gauss: float | N
     fast = NumpyRandom()
     fast._layout_holds = True
     quick, full = fast.capture(), slow.capture()
-    assert isinstance(quick, _Raw)
-    assert isinstance(full, _Full)
+    assert isinstance(quick, _RawTwister)
+    assert isinstance(full, _PublicState)
     assert fast.encode(quick) == slow.encode(full) == now()
     assert fast.describe(quick) == slow.describe(full)
     drawn = draw()
@@ -124,7 +124,7 @@ def test_another_layout_is_noticed(wrong: Any, monkeypatch: pytest.MonkeyPatch) 
     string_at = ctypes.string_at
     monkeypatch.setattr(ctypes, "string_at", lambda address, size: wrong(string_at(address, size)))
     assert not _layout_holds()
-    assert isinstance(NumpyRandom().capture(), _Full)
+    assert isinstance(NumpyRandom().capture(), _PublicState)
 
 
 @cases
@@ -192,7 +192,7 @@ def test_a_subclass_of_the_twister_goes_the_slow_way() -> None:
         pass
 
     numpy_random.set_bit_generator(Mine(1))
-    assert isinstance(NumpyRandom().capture(), _Full)
+    assert isinstance(NumpyRandom().capture(), _PublicState)
 
 
 def test_the_description_names_the_bit_generator_and_tells_states_apart() -> None:

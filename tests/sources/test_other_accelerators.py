@@ -10,7 +10,7 @@ from deterministic.ground.config import Config
 from deterministic.ground.seeds import torch_seed
 from deterministic.ground.source import NOTHING
 from deterministic.sources.accelerators import Mps, PrivateUse1
-from deterministic.sources.conformance import check_source
+from deterministic.sources.registry import check_source
 from tests.fakes import fake_mps, fake_privateuse1
 from tests.sources.accelerator_blocks import (
     block,

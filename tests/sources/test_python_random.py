@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deterministic import reproducible
 from deterministic.ground.config import Config
 from deterministic.sources import python_random as module
-from deterministic.sources.python_random import PythonRandom, _layout_holds, _Raw
+from deterministic.sources.python_random import PythonRandom, _layout_holds, _TwisterBytes
 
 CASES = [(position, gauss) for position in (1, 2, 623, 624) for gauss in (None, -0.75)]
 cases = pytest.mark.parametrize(("position", "gauss"), CASES)
@@ -47,7 +47,7 @@ def draw() -> list[float]:
 
 def test_the_layout_is_what_this_python_has() -> None:
     assert _layout_holds()
-    assert isinstance(PythonRandom().capture(), _Raw)
+    assert isinstance(PythonRandom().capture(), _TwisterBytes)
 
 
 @cases
@@ -69,7 +69,7 @@ def test_the_fast_and_the_slow_way_save_the_same(position: int, gauss: float | N
     fast = PythonRandom()
     fast._address = module._address(fast._generator)
     quick, full = fast.capture(), slow.capture()
-    assert isinstance(quick, _Raw)
+    assert isinstance(quick, _TwisterBytes)
     assert full == random.getstate()
     assert fast.encode(quick) == slow.encode(full)
     assert fast.describe(quick) == slow.describe(full)

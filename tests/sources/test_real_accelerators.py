@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deterministic.sources.accelerators import LazyAccelerator, capturing
-from deterministic.sources.conformance import check_source
+from deterministic.sources.registry import check_source
 from tests.fakes import LAZY_KINDS, FakeAccelerator, fake_accelerator, fake_mps, fake_privateuse1
 from tests.sources.accelerator_blocks import (
     block,

@@ -12,12 +12,16 @@ from deterministic import describe, reproducible
 from deterministic.ground.config import Config, Level
 from deterministic.ground.source import NOTHING, Source
 from deterministic.sources import SOURCES
-from deterministic.sources.attention import Attention
-from deterministic.sources.base import Flag, FlagSource, to_json
-from deterministic.sources.cudnn import Cudnn
-from deterministic.sources.flush_denormal import FlushDenormal
-from deterministic.sources.mkldnn import Mkldnn
-from deterministic.sources.reduced_precision import ReducedPrecision
+from deterministic.sources.settings import (
+    Attention,
+    Cudnn,
+    Flag,
+    FlagSource,
+    FlushDenormal,
+    Mkldnn,
+    ReducedPrecision,
+    to_json,
+)
 from deterministic.testing import check_source
 
 FLAG_SOURCES = [source for source in SOURCES if isinstance(source, FlagSource)]

@@ -13,8 +13,8 @@ from torch.optim import optimizer as torch_optimizer
 from torch.utils import _python_dispatch
 
 from deterministic.trace.file.model import Level, Segment, Site, Step
-from deterministic.trace.recording.active import ACTIVE
 from deterministic.trace.recording.recorder import Recorder
+from deterministic.trace.recording.seeding import ACTIVE
 
 
 class Entry(NamedTuple):

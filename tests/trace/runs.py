@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deterministic.trace.comparing.compare import Comparison, Divergence, compare
+from deterministic.trace.comparing.compare import compare
 from deterministic.trace.comparing.diff import diff_files
-from deterministic.trace.comparing.divergence import Moment
+from deterministic.trace.comparing.divergence import Comparison, Divergence, Moment
 from deterministic.trace.comparing.verdict import Verdict
 from deterministic.trace.file.model import LEVELS, LOWEST_LEVEL, Kind, Level, Role, Site, Value
 from deterministic.trace.file.store import TraceReader, TraceWriter

@@ -16,7 +16,7 @@ import torch
 from torch import manual_seed
 
 from deterministic import diff, record, reproducible, verify
-from deterministic.trace.comparing.blame import generators_apart
+from deterministic.trace.comparing.diff import generators_apart
 from deterministic.trace.comparing.reasons import Reason
 
 SEED_THERE = "Give it a fixed seed there"

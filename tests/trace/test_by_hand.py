@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deterministic import verify
-from deterministic.trace.recording import by_hand
-from deterministic.trace.recording.active import ACTIVE
+from deterministic.trace.recording import steps
+from deterministic.trace.recording.seeding import ACTIVE
 from deterministic.trace.recording.torch_internals import autograd, engine
 
 from .recorded import Recorded, recorded
@@ -28,7 +28,7 @@ Noise = Callable[[], float]
 def left_as_it_was() -> Iterator[None]:
     yield
     assert autograd._engine_run_backward is engine
-    assert not by_hand._watching
+    assert not steps._watching
 
 
 def steps_of(found: Recorded) -> list[tuple[int, int]]:

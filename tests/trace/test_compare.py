@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic.trace.comparing import compare as module
-from deterministic.trace.comparing.alignment import common_prefix, common_subsequence
-from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.comparing.cursor import common_prefix, common_subsequence
+from deterministic.trace.comparing.divergence import Comparison
 from deterministic.trace.file.model import Step
 from tests.trace.runs import Pair, Rec, changed, compared, counts, lines, op, ops, part, rec, step, write
 from tests.trace.traces import SETTINGS

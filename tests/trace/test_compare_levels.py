@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from deterministic.trace.comparing import compare as module
-from deterministic.trace.comparing.alignment import common_subsequence
-from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.comparing.cursor import common_subsequence
+from deterministic.trace.comparing.divergence import Comparison
 from deterministic.trace.file.model import LEVELS, Level, Segment, Site, Step
 from deterministic.trace.file.store import TraceWriter
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, op, ops, part, rec, step

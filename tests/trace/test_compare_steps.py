@@ -10,7 +10,7 @@ import pytest
 
 from deterministic.trace.comparing import compare as module
 from deterministic.trace.comparing import cursor
-from deterministic.trace.comparing.compare import Comparison
+from deterministic.trace.comparing.divergence import Comparison
 from deterministic.trace.file.model import LEVELS, NO_OPTIMIZER, Level, Segment, Step
 from deterministic.trace.file.store import TraceWriter
 from deterministic.trace.recording import log

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from deterministic.trace.file.model import LEVELS, Level
 from deterministic.trace.recording.attribution import Where
 from deterministic.trace.recording.compiled import _name
-from deterministic.trace.recording.eager import RUNS_COMPILED
 from deterministic.trace.recording.modules import ModuleName
 from deterministic.trace.recording.places import Spot
+from deterministic.trace.recording.torch_internals import RUNS_COMPILED
 
 from ..compiling import Counting, needs_a_compiler, run_inductor
 from .models import Transformer, batches, loss_of

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deterministic.trace.recording.drafts import constant
+from deterministic.trace.recording.records import constant
 from deterministic.trace.recording.torch_internals import DispatchMode
-from deterministic.values.value import read
+from deterministic.values.hashes import read
 
 from .recorded import line_of, recorded
 

@@ -140,7 +140,7 @@ local = torch.arange(6.0).view(2, 3)
 def body():
     x = distribute_tensor(local, mesh, [Shard(0)]).requires_grad_()
     (x.sin() * 2).sum().full_tensor().backward()
-    recorder = __import__("deterministic.trace.recording.active", fromlist=["ACTIVE"]).ACTIVE[-1]
+    recorder = __import__("deterministic.trace.recording.seeding", fromlist=["ACTIVE"]).ACTIVE[-1]
     recorder.observe("it", x)
     return x.grad.to_local()
 

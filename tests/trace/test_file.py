@@ -7,15 +7,13 @@ from array import array
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 
-from deterministic import record, reproducible
 from deterministic.errors import TraceError
-from deterministic.trace.file import payloads, writer
+from deterministic.trace.file import store
 from deterministic.trace.file.chunks import MAGIC
 from deterministic.trace.file.model import Segment, Site, Step
-from deterministic.trace.file.store import RECORDS_A_BYTE, Entry, TraceReader, TraceWriter
+from deterministic.trace.file.store import Entry, TraceReader, TraceWriter
 
 from .traces import (
     HEADER,
@@ -30,7 +28,6 @@ from .traces import (
     plain,
     read_trace,
     segments_of,
-    site,
     sites_of,
     write_trace,
 )
@@ -113,7 +110,7 @@ def test_two_iterators_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def test_a_trace_is_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(store, "monotonic", lambda: 0.0)
     with TraceWriter(tmp_path / "a", HEADER) as trace, TraceReader(tmp_path / "a") as reader:
         for place, (segment, new_sites) in enumerate(SMALL):
             trace.write(segment, new_sites)
@@ -164,43 +161,3 @@ def test_a_site_may_be_anything_that_text_can_be(tmp_path: Path) -> None:
     odd = Site("operation", "\ud800", "\x00", "a\nb", '"', "\\", "é", "\U0001f600", "", "x" * 10_000, "\x00", "\ud800")
     write_trace(tmp_path / "a", [(digest_only(0), [odd])])
     assert read_trace(tmp_path / "a").sites == [odd]
-
-
-def repeated(count: int, length: int) -> list[Write]:
-    """Return segments that share all of their records, which have no values: of each there is next to nothing."""
-    segments = [Segment(Step(0, number), A, B, [0] * length) for number in range(count)]
-    return [(segment, [site("aten.none")] if segment.step.number == 0 else ()) for segment in segments]
-
-
-def test_a_trace_with_far_more_records_than_bytes_is_refused_where_that_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(payloads, "NUMBERS_LIMIT", 20_000)
-    write_trace(tmp_path / "a", repeated(30, 5000))
-    with TraceReader(tmp_path / "a") as trace:
-        segments = trace.segments()
-        assert [len(next(segments).records) for _ in range(4)] == [5000] * 4
-        with pytest.raises(TraceError, match=r"records and hashes up to here, 16 a byte at most"):
-            list(segments)
-
-
-def test_a_segment_that_is_read_again_is_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payloads, "NUMBERS_LIMIT", 20_000)
-    write_trace(tmp_path / "a", repeated(4, 5000))
-    with TraceReader(tmp_path / "a") as trace:
-        for _ in range(5):
-            assert len([*trace.segments()]) == 4
-
-
-def test_the_trace_of_a_training_that_stands_still_is_far_below_the_limit(tmp_path: Path) -> None:
-    with reproducible(0):
-        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    with record(tmp_path / "a", "ops+inputs"):
-        for _ in range(50):
-            optimizer.zero_grad()
-            model(torch.zeros(2, 4)).sum().backward()
-            optimizer.step()
-    with TraceReader(tmp_path / "a") as trace:
-        count = sum(len(segment.records) + len(segment.hashes) for segment in trace.segments())
-    assert count < RECORDS_A_BYTE / 4 * (tmp_path / "a").stat().st_size

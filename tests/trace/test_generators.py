@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from deterministic.trace.recording.generators import generator_of, global_states, state_hash
+from deterministic.trace.recording.operations import generator_of, state_hash
+from deterministic.trace.recording.recorder import global_states
 
 from .recorded import recorded
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic.values.value import NOT_COMPARED
+from deterministic.values.hashes import NOT_COMPARED
 
 from .objects import DataDict, DataList, DataModule
 from .recorded import Entry, Memory, Recorder, recorded  # type: ignore[attr-defined]

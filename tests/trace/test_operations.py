@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils import _python_dispatch
 
 from deterministic.trace.recording.operations import _SCRATCH, Operation
-from deterministic.values.value import read
+from deterministic.values.hashes import read
 
 from .recorded import Recorded, recorded
 

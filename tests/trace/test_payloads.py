@@ -19,7 +19,7 @@ from .traces import SITES, digest_only
 
 @pytest.mark.parametrize("data", [{}, {"a": [None, True, 1, -1.5, "\ud800\n\x00é"], "b": {"c": 2**70}}])
 def test_json_comes_back(data: Any) -> None:
-    text = payloads.pack_mapping(data)
+    text = payloads.pack_json(dict(data))
     assert text.isascii()
     assert payloads.unpack_mapping(text) == data
 

@@ -15,8 +15,8 @@ from deterministic import current_run, record, reproducible
 from deterministic.errors import DeterministicError, TraceError
 from deterministic.trace.file import chunks
 from deterministic.trace.file.store import TraceReader
-from deterministic.trace.recording.active import ACTIVE
 from deterministic.trace.recording.record import path_of_rank
+from deterministic.trace.recording.seeding import ACTIVE
 
 from .models import MODELS, train
 

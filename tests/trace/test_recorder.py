@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from deterministic.trace.file.model import LEVELS, Level
-from deterministic.trace.recording.active import ACTIVE
 from deterministic.trace.recording.recorder import Recorder
+from deterministic.trace.recording.seeding import ACTIVE
 
 from .models import MODELS, Transformer, batches, loss_of, train
 from .recorded import Memory, recorded, state_of_process
@@ -107,9 +107,9 @@ def sizes(recorder: Recorder) -> dict[str, int]:
         "modules at": recorder._attribution._modules_at,
         "numbers": recorder._attribution._last_numbers,
         "sites": recorder._log._indexes,
-        "draft sites": recorder._drafts._sites,
+        "draft sites": recorder._records._sites,
         "stacks": recorder._modules._stacks,
-        "names": recorder._states._known,
+        "names": recorder._states._names,
         "marks": recorder._states._marks,
         "hashes": recorder._states._hashes,
     }

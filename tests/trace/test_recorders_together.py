@@ -13,10 +13,10 @@ from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deterministic import reproducible
-from deterministic.trace.recording.active import ACTIVE
 from deterministic.trace.recording.log import Kept
 from deterministic.trace.recording.recorder import Recorder
-from deterministic.values.value import read
+from deterministic.trace.recording.seeding import ACTIVE
+from deterministic.values.hashes import read
 
 from .recorded import Memory, recorded, state_of_process
 

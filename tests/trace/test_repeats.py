@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic.trace.file.model import Segment, Step
-from deterministic.trace.file.repeats import count_of_values, with_repeats, without_repeats
+from deterministic.trace.file.payloads import count_of_values, with_repeats, without_repeats
 from deterministic.trace.file.store import TraceWriter
 
 from .traces import HEADER, SETTINGS, SITES, A, B, read_trace

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from deterministic.trace.file.model import LEVELS, Level
-from deterministic.values.value import NOT_COMPARED, UNREADABLE, read
+from deterministic.values.hashes import NOT_COMPARED, UNREADABLE, read
 
 from .recorded import Memory, Recorder, recorded  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic.trace.recording.threads import works_for
+from deterministic.trace.recording.torch_internals import works_for
 
 from .recorded import line_of, recorded
 

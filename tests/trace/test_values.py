@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deterministic.values.hashes import hash_on_host
-from deterministic.values.value import is_plain, number_bits, number_from, number_type, read
+from deterministic.values.bits import is_plain
+from deterministic.values.hashes import hash_on_host, number_bits, number_from, number_type, read
 
 
 @pytest.mark.parametrize(

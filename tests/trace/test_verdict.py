@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from deterministic.trace.comparing.compare import Comparison
-from deterministic.trace.comparing.divergence import Divergence
+from deterministic.trace.comparing.divergence import Comparison, Divergence
 from deterministic.trace.comparing.reasons import Cause, Reason
 from deterministic.trace.comparing.verdict import Verdict
 from deterministic.trace.file.model import Line, Site, Step

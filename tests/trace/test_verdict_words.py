@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from deterministic.trace.comparing.compare import Comparison
-from deterministic.trace.comparing.divergence import Divergence
+from deterministic.trace.comparing.divergence import Comparison, Divergence
 from deterministic.trace.comparing.verdict import Verdict, when
 from deterministic.trace.file.model import NO_OPTIMIZER, Step
 from tests.trace.runs import Rec, moment, op, rec

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deterministic.errors import DeterministicError, TraceError
-from deterministic.trace.file import payloads, writer
+from deterministic.ground.source import JSON
+from deterministic.trace.file import payloads, store
 from deterministic.trace.file.model import Segment, Step
-from deterministic.trace.file.payloads import JSON
 from deterministic.trace.file.store import TraceReader, TraceWriter
 
 from ..processes import run_python
@@ -32,7 +32,7 @@ from .traces import (
 
 
 def test_digests_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(store, "monotonic", lambda: 0.0)
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         sizes = []
         for count in range(300):
@@ -44,7 +44,7 @@ def test_digests_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_second_after_the_last_chunk_digests_wait_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(writer, "monotonic", lambda: clock[-1])
+    monkeypatch.setattr(store, "monotonic", lambda: clock[-1])
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         found = []
         for count, now in enumerate([100.0, 100.9, 101.0, 101.5, 102.5, 103.5]):
@@ -106,7 +106,7 @@ def test_numbers_are_written_once_and_what_is_remembered_of_them_is_bounded(tmp_
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         for segment, new_sites in writes:
             trace.write(segment, new_sites)
-        assert len(trace._shared) == writer.SHARED_KNOWN
+        assert len(trace._shared) == store.SHARED_KNOWN
     with TraceReader(tmp_path / "a") as reader:
         assert [plain(segment) for segment in reader.segments()] == segments_of(writes)
         assert len(reader._shared) <= 16

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from deterministic.errors import TraceError
+from deterministic.ground.source import JSON
 from deterministic.trace.file.model import Line, Segment, Site, Step, Value
-from deterministic.trace.file.payloads import JSON
 from deterministic.trace.file.store import TraceReader, TraceWriter
 
 EXAMPLES = os.environ.get("DETERMINISTIC_EXAMPLES")

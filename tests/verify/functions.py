@@ -38,6 +38,10 @@ class UnlikeItsArguments(Exception):
         super().__init__(f"{one} and {other}")
 
 
+def refuse_unlike() -> None:
+    raise UnlikeItsArguments(1, 2)
+
+
 def tell_conditions(path: Path) -> None:
     import gc
     import os

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deterministic.trace.file.store import TraceReader
-from deterministic.verification.isolated import Isolated
-from deterministic.verification.runs import Done, Plan
+from deterministic.verification.isolated import IsolatedRuns
+from deterministic.verification.runs import Done, FunctionTask, Plan
 from deterministic.verification.scripts import ScriptTask
-from deterministic.verification.tasks import FunctionTask
 
 
 def run_once(
@@ -20,7 +19,7 @@ def run_once(
     timeout: float | None = None,
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> Done:
-    return Isolated(task, stress=False, timeout=timeout)(0, Plan(path, True), on_step)
+    return IsolatedRuns(task, stress=False, timeout=timeout)(0, Plan(path, True), on_step)
 
 
 def footer_of(path: Path) -> Any:

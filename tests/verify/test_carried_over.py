@@ -15,8 +15,7 @@ from torch import nn
 
 from deterministic import make_loader, reproducible, verify
 from deterministic.trace.comparing.reasons import Reason
-from deterministic.verification.runs import Done, Plan, perform
-from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.runs import Done, FunctionTask, Plan, perform
 from deterministic.verification.verification import Verification
 from tests.verify.repeated import reason_of, step
 

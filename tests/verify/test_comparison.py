@@ -4,9 +4,8 @@ import json
 import re
 from typing import Any
 
-from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
-from deterministic.verification.levels import compare_levels
-from deterministic.verification.memory import ALLOCATED, RESIDENT
+from deterministic.verification.levels import Costlier, LevelComparison, LevelResult, compare_levels
+from deterministic.verification.trials import ALLOCATED, RESIDENT
 
 MIB = 2**20
 

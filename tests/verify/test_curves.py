@@ -33,7 +33,7 @@ def test_a_python_float_is_counted_as_float32_only_where_all_of_them_are_such(
 ) -> None:
     write_run(tmp_path / "one", [[]], returned=[0.5, 0.5])
     write_run(tmp_path / "other", [[]], returned=[0.5, number])
-    (curve,) = curves_of([tmp_path / "one", tmp_path / "other"], ["run 1", "run 2"]).numbers
+    (curve,) = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "other"}).numbers
     assert (curve.name, curve.dtype) == ("returned", dtype)
 
 
@@ -89,7 +89,7 @@ def test_whole_numbers_of_any_size_are_subtracted_exactly() -> None:
 
 def test_a_single_run_is_no_distance_from_itself(tmp_path: Path) -> None:
     write_run(tmp_path / "one", [[0.5], [0.25]])
-    curves = curves_of([tmp_path / "one"], ["run 1"])
+    curves = curves_of({"run 1": tmp_path / "one"})
     assert curves.numbers[0].numbers == [(0.5, 0.25)]
     assert curves.numbers[0].apart == [None, None]
     assert curves.differing == {}
@@ -108,7 +108,7 @@ def test_numbers_of_a_step_that_is_recorded_in_parts_lie_within_it(
                     trace.observe("metric", float(step + index))
                 weight.sum().backward()
                 optimizer.step()
-    curves = curves_of([tmp_path / "one", tmp_path / "other"], ["run 1", "run 2"])
+    curves = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "other"})
     (curve,) = curves.numbers
     assert curve.at == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
     assert curve.numbers == [(0, 1, 2, 3, 1, 2, 3, 4)] * 2
@@ -118,7 +118,7 @@ def test_numbers_of_a_step_that_is_recorded_in_parts_lie_within_it(
 def test_what_differs_is_counted_by_kind_at_each_step(tmp_path: Path) -> None:
     write_run(tmp_path / "one", [[0.5], [0.5], [0.5]], gradients=[1, 2, 3])
     write_run(tmp_path / "other", [[0.5], [0.5], [NEXT]], gradients=[1, 4, 5])
-    curves = curves_of([tmp_path / "one"] * 2 + [tmp_path / "other"], ["run 1", "run 2", "run 3"])
+    curves = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "one", "run 3": tmp_path / "other"})
     assert curves.steps == [0, 1, 2]
     assert curves.differing == {"gradient": [0, 1, 1], "observed": [0, 0, 2]}
     assert curves.recorded == [3, 3, 3]
@@ -136,7 +136,7 @@ def test_what_one_run_recorded_more_often_leaves_the_rest_of_the_step_comparable
             for name, numbers in values.items():
                 for number in numbers:
                     trace.observe(name, number)
-    curves = curves_of([tmp_path / "one", tmp_path / "other"], ["run 1", "run 2"])
+    curves = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "other"})
     assert curves.differing == {"observed": [1]}
     assert [(curve.name, curve.numbers[1]) for curve in curves.numbers] == [
         ("a", (1.0, None)),
@@ -154,16 +154,13 @@ def test_only_so_many_names_are_kept_and_the_one_that_differs_first(
         with record(tmp_path / run, "values") as trace:
             for name, value in values.items():
                 trace.observe(name, torch.tensor(value))
-    same = curves_of([tmp_path / "one", tmp_path / "one"], ["run 1", "run 2"])
+    same = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "one"})
     assert [curve.name for curve in same.numbers] == ["metric 0", "metric 1"]
-    different = curves_of([tmp_path / "one", tmp_path / "other"], ["run 1", "run 2"])
+    different = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "other"})
     assert [curve.name for curve in different.numbers] == ["metric 0", "metric 1", "last"]
 
 
-def test_of_a_long_run_every_so_manieth_point_is_kept_and_the_first_that_differs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(curves_module, "MOST_POINTS", 100)
+def test_every_point_of_a_long_run_is_kept(tmp_path: Path) -> None:
     steps, first, later = 2000, 777, 1501
     losses = [1 / (1 + step) for step in range(steps)]
     other = list(losses)
@@ -171,26 +168,17 @@ def test_of_a_long_run_every_so_manieth_point_is_kept_and_the_first_that_differs
     other[later] = 2 * losses[later]
     report = two_runs(tmp_path, losses, other, dtype="float64")
     (curve,) = report.curves.numbers
-    kept = sorted({*range(0, steps, 20), first})
-    assert list(curve.at) == list(report.curves.steps) == kept
-    assert curve.numbers == [tuple(run[step] for step in kept) for run in (losses, other)]
+    assert list(curve.at) == list(report.curves.steps) == list(range(steps))
+    assert curve.numbers == [tuple(losses), tuple(other)]
     assert report.divergence is not None
     assert report.divergence.segment == curve.first_apart == first
-    assert curve.apart == [int(step == first) for step in kept]
-    assert curve.as_data()["most_ulps_apart"] == 2**52  # at a point that is not kept
-    assert report.curves.differing["observed"] == [2 * (step == first) for step in kept]
-    assert report.curves.is_thinned
-
-
-def test_a_run_of_as_many_steps_as_are_kept_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves_module, "MOST_POINTS", 100)
-    curves = two_runs(tmp_path, [0.5] * 100, [0.5] * 99 + [NEXT]).curves
-    assert list(curves.numbers[0].at) == list(curves.steps) == list(range(100))
-    assert not curves.is_thinned
+    assert {step: far for step, far in enumerate(curve.apart) if far} == {first: 1, later: 2**52}
+    assert curve.as_data()["most_ulps_apart"] == 2**52
+    assert report.curves.differing["observed"] == [2 * (step in (first, later)) for step in range(steps)]
 
 
 def test_no_traces_are_no_curves() -> None:
-    assert not curves_of([], [])
+    assert not curves_of({})
     assert not Curves()
 
 
@@ -202,9 +190,9 @@ def test_traces_with_operations_are_drawn_by_the_same_values(tmp_path: Path) -> 
 
     for level in ("values", "ops+inputs"):
         run(tmp_path / level, level)
-    values, operations = (curves_of([tmp_path / level] * 2, ["a", "b"]) for level in ("values", "ops+inputs"))
+    values, operations = (curves_of(dict.fromkeys("ab", tmp_path / level)) for level in ("values", "ops+inputs"))
     assert operations == values
     assert [curve.numbers[0] for curve in operations.numbers] == [(6.0, 12.0)]
     with record(tmp_path / "other", "ops+inputs") as recording:
         recording.observe("loss", torch.ones(2).sum())
-    curves_of([tmp_path / "ops+inputs", tmp_path / "other"], ["a", "b"])
+    curves_of({"a": tmp_path / "ops+inputs", "b": tmp_path / "other"})

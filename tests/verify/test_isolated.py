@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from deterministic.trace.file.store import TraceReader
-from deterministic.verification.isolated import RunFailedError
-from deterministic.verification.runs import Done, Plan, perform
+from deterministic.verification.processes import RunFailedError
+from deterministic.verification.runs import Done, FunctionTask, Plan, perform
 from deterministic.verification.scripts import ScriptTask
-from deterministic.verification.tasks import FunctionTask
 from deterministic.verification.verification import Verification
 
 from ..compiling import needs_a_compiler, run_inductor
@@ -113,7 +112,7 @@ time.sleep(600)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone ends a process with its parent")
 def test_a_run_ends_with_a_parent_that_is_killed() -> None:
-    child = "import os, time; from deterministic.verification.child import _end_with; _end_with(os.getppid()); "
+    child = "import os, time; from deterministic.verification.processes import _end_with; _end_with(os.getppid()); "
     child += "print(os.getpid(), flush=True); time.sleep(600)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=ROOT) as process:

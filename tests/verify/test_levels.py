@@ -12,11 +12,9 @@ import torch
 from deterministic import reproducible
 from deterministic.ground.config import LEVEL_NAMES, Level
 from deterministic.verification import levels
-from deterministic.verification.comparison import Costlier, LevelComparison, LevelResult
-from deterministic.verification.levels import compare, compare_levels
-from deterministic.verification.memory import RESIDENT, Peak
+from deterministic.verification.levels import Costlier, LevelComparison, LevelResult, compare, compare_levels
 from deterministic.verification.report import Report
-from deterministic.verification.trials import Profile
+from deterministic.verification.trials import RESIDENT, Peak, Profile, Trials
 from deterministic.verification.verify import verify
 
 ALL: tuple[Level, ...] = (False, "cudnn", True, "warn")
@@ -31,7 +29,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-class Recorded:
+class Recorded(Trials):
     """Trials that only say what they were asked, and take as long as they are told."""
 
     title, where = "train", "nowhere"
@@ -134,7 +132,7 @@ def test_arguments_are_passed_on() -> None:
 
 
 def test_the_timed_runs_are_not_recorded() -> None:
-    from deterministic.trace.recording.active import ACTIVE
+    from deterministic.trace.recording.seeding import ACTIVE
 
     recorded: list[bool] = []
 

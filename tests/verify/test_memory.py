@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from deterministic.verification import memory
-from deterministic.verification.memory import HIGHEST, RESIDENT, peak_of
+from deterministic.verification import trials
+from deterministic.verification.trials import HIGHEST, RESIDENT, peak_of
 
 MIB = 2**20
 
-needs_linux = pytest.mark.skipif(not memory._CLEAR.exists(), reason="the peak can be reset on Linux alone")
+needs_linux = pytest.mark.skipif(not trials._CLEAR.exists(), reason="the peak can be reset on Linux alone")
 
 
 @needs_linux
@@ -48,12 +48,12 @@ def test_what_an_earlier_run_freed_and_the_c_library_kept_is_counted_again() -> 
 def test_where_the_peak_cannot_be_reset_the_highest_of_the_process_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "missing" / "clear_refs")
+    monkeypatch.setattr(trials, "_CLEAR", tmp_path / "missing" / "clear_refs")
     peak = peak_of(lambda: None)
     assert peak.how == HIGHEST
     assert peak.host is not None
     assert peak.host < 20 * MIB
-    monkeypatch.setattr(memory, "getrusage", None)
+    monkeypatch.setattr(trials, "getrusage", None)
     assert peak_of(lambda: None).host is None
 
 

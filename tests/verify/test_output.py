@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deterministic.verification.output import output_apart
+from deterministic.verification.remarks import output_apart
 
 
 def apart(folder: Path, one: bytes, other: bytes) -> list[str]:

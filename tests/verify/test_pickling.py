@@ -14,11 +14,9 @@ import pytest
 
 from deterministic import reproducible
 from deterministic.errors import DeterministicError
-from deterministic.verification import child, jobs
-from deterministic.verification.isolated import Isolated, RunFailedError
-from deterministic.verification.jobs import control_for_job
-from deterministic.verification.runs import Done
-from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.isolated import IsolatedRuns, control_for_job
+from deterministic.verification.processes import RunFailedError
+from deterministic.verification.runs import FunctionTask
 from deterministic.verification.verification import Verification
 
 from ..processes import run_python
@@ -28,7 +26,7 @@ from .repetitions import run_once
 
 def test_a_function_gets_its_arguments_as_they_were_and_tells_its_steps(tmp_path: Path) -> None:
     data = [1.0, 2.0]
-    isolated = Isolated(FunctionTask(functions.train, (30, data), {"scale": 0.1}), stress=False, timeout=None)
+    isolated = IsolatedRuns(FunctionTask(functions.train, (30, data), {"scale": 0.1}), stress=False, timeout=None)
     data.clear()
     told: list[tuple[str, int]] = []
     report = Verification(
@@ -50,16 +48,11 @@ def test_the_exception_of_a_function_is_the_callers(tmp_path: Path) -> None:
 
 
 def test_an_exception_that_cannot_be_made_again_is_told_of(tmp_path: Path) -> None:
-    error = functions.UnlikeItsArguments(1, 2)
-    jobs.write_done(tmp_path, Done(raised="UnlikeItsArguments", error=error))
-    child._pass_on(error, tmp_path)
-    assert (tmp_path / jobs.ERROR).exists()
-    done = jobs.read_done(tmp_path)
-    assert done == Done(raised="UnlikeItsArguments", cut=[])
-    isolated = Isolated(FunctionTask(functions.refuse), stress=False, timeout=None)
-    failure = isolated._failure("UnlikeItsArguments", tmp_path, ["its last line"])
-    assert isinstance(failure, RunFailedError)
-    assert "found: UnlikeItsArguments\n  its last line\n" in str(failure)
+    done = run_once(FunctionTask(functions.refuse_unlike), tmp_path / "run.trace")
+    assert done.raised == "UnlikeItsArguments"
+    assert isinstance(done.error, RunFailedError)
+    assert "found: UnlikeItsArguments\n  Traceback" in str(done.error)
+    assert "UnlikeItsArguments: 1 and 2\n" in str(done.error)
 
 
 def test_a_function_of_the_main_module_is_found_and_its_main_part_not_run_again(tmp_path: Path) -> None:
@@ -79,14 +72,13 @@ with open(here / "names", "a") as file:
     print(__name__, file=file)
 
 if __name__ == "__main__":
-    from deterministic.verification.isolated import Isolated
-    from deterministic.verification.pickling import prepared
+    from deterministic.verification.isolated import IsolatedRuns, _preparation
     from deterministic.verification.runs import Plan
-    from deterministic.verification.tasks import FunctionTask
+    from deterministic.verification.runs import FunctionTask
 
-    assert "authkey" not in prepared()
+    assert "authkey" not in _preparation()
     assert multiprocessing.get_start_method(allow_none=True) is None  # asking has not settled it
-    done = Isolated(FunctionTask(draw), stress=False, timeout=None)(0, Plan(here / "run.trace", True), print)
+    done = IsolatedRuns(FunctionTask(draw), stress=False, timeout=None)(0, Plan(here / "run.trace", True), print)
     assert done.raised is None and not done.cut, done
 """
     )
@@ -104,7 +96,7 @@ def local() -> Callable[[], int]:
 @pytest.mark.parametrize("function", [lambda: 1, local()])
 def test_what_cannot_be_imported_is_refused_before_anything_runs(function: Callable[[], int]) -> None:
     with pytest.raises(TypeError, match="cannot import this function") as refused:
-        Isolated(FunctionTask(function), stress=False, timeout=None)
+        IsolatedRuns(FunctionTask(function), stress=False, timeout=None)
     assert (
         str(refused.value).splitlines()[-1] == "Define it in a file, at its top level, or leave isolate and stress out."
     )
@@ -124,23 +116,24 @@ def test_a_function_of_a_notebook_is_refused(file: str | None, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(typed_into_a_notebook, "__module__", "__main__")
     with pytest.raises(TypeError, match="a main module that has no file"):
-        Isolated(FunctionTask(typed_into_a_notebook), stress=False, timeout=None)
+        IsolatedRuns(FunctionTask(typed_into_a_notebook), stress=False, timeout=None)
 
 
 def test_an_argument_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(TypeError, match="an argument cannot be sent to a fresh interpreter"):
-        Isolated(FunctionTask(functions.train, (lambda: 1,)), stress=False, timeout=None)
+        IsolatedRuns(FunctionTask(functions.train, (lambda: 1,)), stress=False, timeout=None)
 
 
 def test_a_decorated_function_can_be_sent() -> None:
-    isolated = Isolated(FunctionTask(functions.decorated), stress=False, timeout=None)
-    assert pickle.loads(isolated._function).function is functions.decorated
+    isolated = IsolatedRuns(FunctionTask(functions.decorated), stress=False, timeout=None)
+    assert isinstance(isolated._task, bytes)
+    assert pickle.loads(isolated._task).function is functions.decorated
 
 
 def test_a_main_module_without_a_guard_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(DeterministicError, match='under `if __name__ == "__main__":`'):
-        Isolated(FunctionTask(functions.refuse), stress=False, timeout=None)
+        IsolatedRuns(FunctionTask(functions.refuse), stress=False, timeout=None)
 
 
 def test_the_enclosing_scope_is_known_to_the_other_process() -> None:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from deterministic.trace.comparing.compare import Comparison, Divergence, Moment
+from deterministic.trace.comparing.divergence import Comparison, Divergence, Moment
 from deterministic.trace.comparing.verdict import Verdict
 from deterministic.trace.file.model import Site, Step
-from deterministic.verification.curves import Curves
 from deterministic.verification.plot import Picture, draw
 from deterministic.verification.report import Report
 from tests.verify.written import report_on, two_runs, write_run
@@ -24,7 +23,7 @@ NEXT = float(np.nextafter(np.float32(0.5), np.float32(1)))
 
 
 def panels(report: Report) -> tuple[Axes, Axes]:
-    upper, lower = draw(report).axes
+    upper, lower = report.plot().axes
     return upper, lower
 
 
@@ -85,9 +84,10 @@ def test_a_nan_in_one_run_is_marked_and_lies_on_no_curve(tmp_path: Path) -> None
 def test_of_several_numbers_the_one_that_differs_first_is_drawn_alone(tmp_path: Path) -> None:
     report = two_runs(tmp_path, [0.5, 0.5, 0.5], [0.5, 0.5, NEXT], names=["a"])
     (later,) = report.curves.numbers
-    earlier = replace(later, name="earlier", first_apart=1)
-    same = replace(later, name="same", first_apart=None)
-    upper, _ = panels(replace(report, curves=replace(report.curves, numbers=[same, later, earlier])))
+    earlier = replace(later, name="earlier", apart=[0, 1, 0])
+    same = replace(later, name="same", apart=[0, 0, 0])
+    curves = replace(report.curves, numbers=[same, later, earlier])
+    upper, _ = draw(curves, "train", differs=True, divergence=None).axes
     assert upper.get_ylabel() == "earlier"
     assert [line.get_label() for line in upper.lines][:2] == ["run 1", "run 2"]
 
@@ -101,7 +101,8 @@ def test_of_several_numbers_the_first_few_are_drawn_where_none_differs(tmp_path:
 
 
 def test_without_numbers_it_is_drawn_how_many_of_the_recorded_values_differ(tmp_path: Path) -> None:
-    report = two_runs(tmp_path, [[], [], []], [[], [], []], gradients=[1, 2, 3])
+    same, share = panels(two_runs(tmp_path, [[], [], []], [[], [], []], gradients=[1, 2, 3]))
+    assert line(same, "any")[1] == line(share, "all kinds")[1] == [0, 0, 0]
     write_run(tmp_path / "other", [[], [], []], gradients=[1, 7, 7])
     upper, lower = panels(report_on(tmp_path / "one", tmp_path / "other"))
     assert line(upper, "gradient") == ([0, 1, 2], [0, 1, 1])
@@ -110,8 +111,6 @@ def test_without_numbers_it_is_drawn_how_many_of_the_recorded_values_differ(tmp_
     assert lower.get_ylabel() == "part of all recorded values (%)"
     assert marks(upper) == [1]
     assert "gradient SGD" in texts(upper)
-    same, share = panels(report)
-    assert line(same, "any")[1] == line(share, "all kinds")[1] == [0, 0, 0]
 
 
 def test_where_the_numbers_are_the_same_and_the_rest_is_not_the_share_of_that_is_drawn(tmp_path: Path) -> None:
@@ -131,23 +130,16 @@ def test_a_returned_list_is_drawn_over_its_places_and_marked_where_it_differs(tm
     assert marks(upper) == [2]
 
 
-def test_that_points_were_left_out_is_said(tmp_path: Path) -> None:
-    report = two_runs(tmp_path, [0.5], [NEXT])
-    thinned = replace(report, curves=replace(report.curves, is_thinned=True))
-    assert "only some are drawn" not in panels(report)[1].get_xlabel()
-    assert "only some are drawn" in panels(thinned)[1].get_xlabel()
-
-
 @pytest.mark.parametrize("outcome", ["same", "different", "could not tell"])
 def test_a_report_with_nothing_to_draw_says_so(outcome: Any) -> None:
-    report = Report("train", outcome, 2, 0, [1.0, 1.0], None, [], [], Curves())
+    report = Report("train", outcome, 2, 0, [1.0, 1.0], None, [], [])
     upper, lower = panels(report)
     assert texts(upper) == texts(lower) == "nothing to draw was recorded"
 
 
 def test_the_headline_is_the_title_and_names_are_no_formulas(tmp_path: Path) -> None:
     report = two_runs(tmp_path, [0.5, 0.5], [0.5, NEXT], names=["$loss_"])
-    figure = draw(replace(report, title="train_$x_{1}$"))
+    figure = replace(report, title="train_$x_{1}$").plot()
     figure.draw_without_rendering()
     title = figure.get_suptitle().replace("\n", " ")
     assert title == "not reproducible: run 2 of train_\\$x_{1}\\$ differs from run 1 first at step 1 of 2"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +15,6 @@ import pytest
 import torch
 
 from deterministic.trace.comparing.reasons import Cause, Reason
-from deterministic.verification.curves import Curves
 from deterministic.verification.report import Report
 from deterministic.verification.verify import verify
 from tests.verify.written import two_runs
@@ -88,7 +89,7 @@ def test_the_html_escapes_all_that_comes_from_outside(tmp_path: Path) -> None:
     report = different(tmp_path)
     assert report.verdict is not None
     verdict = replace(report.verdict, cause=Cause(Reason.UNKNOWN, evil, evil), notes=[evil])
-    report = replace(report, title=evil, notes=[evil], reasons=[evil], verdict=verdict, curves=Curves())
+    report = replace(report, title=evil, notes=[evil], reasons=[evil], verdict=verdict, traces={})
     assert "<script" not in report._repr_html_()
     assert "<script" not in replace(report, outcome="could not tell")._repr_html_()
 
@@ -100,7 +101,7 @@ def test_the_html_has_the_picture_and_the_json(tmp_path: Path) -> None:
     assert picture is not None
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG\r\n\x1a\n")
     assert "<details><summary>JSON</summary>" in page
-    assert "<img" not in replace(report, curves=Curves())._repr_html_()
+    assert "<img" not in replace(report, traces={})._repr_html_()
 
 
 def test_the_html_of_what_could_not_be_told_highlights_why() -> None:
@@ -114,7 +115,22 @@ def test_the_html_of_what_could_not_be_told_highlights_why() -> None:
 
 @pytest.mark.parametrize(("outcome", "truth", "code"), [("same", True, 0), ("different", False, 1)])
 def test_only_what_is_bit_exact_is_true(outcome: Any, truth: bool, code: int) -> None:
-    report = Report("train", outcome, 2, 3, [1.0, 1.0], None, [], [], Curves())
+    report = Report("train", outcome, 2, 3, [1.0, 1.0], None, [], [])
     assert bool(report) is truth
     assert report.exit_code == code
     assert str(report)
+
+
+def test_the_traces_lie_in_a_folder_as_long_as_the_report_and_a_copy_elsewhere_has_the_curves() -> None:
+    report = verify(lambda: torch.rand(()).item(), runs=2)
+    folder = report.traces["run 1"].parent
+    assert sorted(path.name for path in folder.iterdir()) == ["run1.trace", "run2.trace"]
+    renamed = replace(report, title="again")
+    elsewhere = pickle.loads(pickle.dumps(report))
+    del report
+    gc.collect()
+    assert renamed.curves.numbers[0].apart == [0]
+    del renamed
+    gc.collect()
+    assert not folder.exists()
+    assert elsewhere.curves.numbers[0].apart == [0]

@@ -15,17 +15,17 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from deterministic.data.loader import make_loader
 from deterministic.verification import stress
-from deterministic.verification.isolated import Isolated
-from deterministic.verification.runs import Plan
-from deterministic.verification.stress import HASH_SEED, Conditions, other_number
-from deterministic.verification.tasks import FunctionTask
+from deterministic.verification.isolated import IsolatedRuns, _environment
+from deterministic.verification.processes import HASH_SEED
+from deterministic.verification.runs import FunctionTask, Plan
+from deterministic.verification.stress import Conditions, other_number
 
 from . import functions
 
 
 def told_under(repetition: int, folder: Path) -> dict[str, Any]:
     place = folder / "conditions.json"
-    isolated = Isolated(FunctionTask(functions.tell_conditions, (place,)), stress=True, timeout=None)
+    isolated = IsolatedRuns(FunctionTask(functions.tell_conditions, (place,)), stress=True, timeout=None)
     done = isolated(repetition, Plan(folder / "run.trace", False), lambda steps: None)
     assert done.raised is None
     assert not done.cut
@@ -114,9 +114,9 @@ def test_a_loader_gets_another_number_of_workers_and_the_same_samples() -> None:
 
 def test_the_hash_seed_is_fixed_under_control_and_left_alone_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     def seed_of(*, control: bool, stress: bool = False, repetition: int = 0) -> str | None:
-        isolated = Isolated(FunctionTask(torch.rand, (1,)), stress=stress, timeout=None)
+        isolated = IsolatedRuns(FunctionTask(torch.rand, (1,)), stress=stress, timeout=None)
         job = isolated._job(repetition, Plan(Path("run.trace"), control))
-        return isolated._environment(job).get(HASH_SEED)
+        return _environment(job).get(HASH_SEED)
 
     monkeypatch.delenv(HASH_SEED, raising=False)
     assert seed_of(control=True) == "0"

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deterministic.ground.source import JSON
 from deterministic.trace.comparing.diff import diff_files
 from deterministic.trace.file.model import NO_OPTIMIZER, Segment, Site, Step, Value
-from deterministic.trace.file.payloads import JSON
 from deterministic.trace.file.store import TraceWriter
-from deterministic.values.value import number_bits
-from deterministic.verification.curves import curves_of
+from deterministic.values.hashes import number_bits
 from deterministic.verification.report import Report
 
 HEADER: Mapping[str, JSON] = {"level": "values", "hashes": ["one", "two"]}
@@ -64,9 +63,9 @@ def report_on(*paths: Path, title: str = "train") -> Report:
     names = [f"run {number + 1}" for number in range(len(paths))]
     verdict = diff_files(paths[0], paths[-1], (names[0], names[-1]))
     steps = verdict.comparison.steps if verdict.comparison else 0
-    curves = curves_of(paths, names)
     reasons = ["nothing was recorded"] if verdict.outcome == "could not tell" else []
-    return Report(title, verdict.outcome, len(paths), steps, [1.0] * len(paths), verdict, reasons, [], curves)
+    traces = dict(zip(names, paths, strict=True))
+    return Report(title, verdict.outcome, len(paths), steps, [1.0] * len(paths), verdict, reasons, [], traces)
 
 
 def two_runs(folder: Path, one: Any, other: Any, **options: Any) -> Report:

@@ -9,81 +9,53 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from torch.utils.data.distributed import DistributedSampler
 
-from ...errors import ResumeMismatchError, explain
+from ...errors import ResumeMismatchError, cut, explain
 from ...ground.ranks import Ranks, current_ranks, ranks_are_final
 from ..samples.fetch import Fetch
-from ..samples.keying import LoaderSeed
-from ..samples.keys import epoch_key
-from .position import Epochs, Position, Progress
+from ..samples.keys import Keying, epoch_key
+from .base import Epochs, IndexOrder, Position, Progress, mismatch
 
 
-class OwnOrder:
+class OwnOrder(IndexOrder):
     """One order of the whole dataset an epoch, shuffled or not, that is cut into global batches.
 
     A global batch is `batch_size` samples for each rank, or `global_batch_size` for all ranks together; rank r has its
     r-th part. What is left at the end is dropped with `drop_last`; else it is one smaller global batch, filled up from
     the beginning of the order until every rank has the same number of samples. So every rank makes the same number of
-    steps.
-
-    Args:
-        dataset: Anything with a length, which is read again every epoch.
-        seed: The loader's.
-        shuffle: Whether each epoch has a new order.
-        batch_size: Samples a batch, on each rank or of all; None: samples come one by one.
-        is_global: Whether `batch_size` counts those of all ranks.
-        drop_last: Whether the last, smaller global batch is left out.
-        shard: Whether the ranks share the data, or each sees all of it.
+    steps. The length of the dataset is read again every epoch; without `batch_size` samples come one by one.
     """
 
     fields: ClassVar[dict[str, type]] = {"batch": int}
+    is_own = True
 
-    def __init__(
-        self,
-        dataset: Any,
-        seed: LoaderSeed,
-        *,
-        shuffle: bool,
-        batch_size: int | None,
-        is_global: bool,
-        drop_last: bool,
-        shard: bool,
-    ) -> None:
+    def __init__(self, dataset: Any, keying: Keying, *, shuffle: bool, batch_size: int | None, drop_last: bool) -> None:
+        super().__init__(keying)
         self.name = "shuffled" if shuffle else "sequential"
         self.dataset = dataset
-        self.seed = seed
-        self._shuffle = shuffle
-        self._batch_size = batch_size or 1
-        self._is_global = is_global
         self.drop_last = drop_last
-        self._shard = shard
+        self._batch_size = batch_size or 1
 
     def __len__(self) -> int:
-        length, whole = len(self.dataset), self.global_batch(self.ranks().world_size)
+        length, whole = len(self.dataset), self.global_batch()
         return length // whole if self.drop_last else -(-length // whole)
 
     def samples_of_a_rank(self) -> int:
         """Return how many samples each rank has in an epoch, with those that fill up the last batch."""
-        world_size = self.ranks().world_size
-        whole = self.global_batch(world_size)
-        full, left = divmod(len(self.dataset), whole)
-        return full * (whole // world_size) + (0 if self.drop_last else -(-left // world_size))
+        full, left = divmod(len(self.dataset), self.global_batch())
+        return full * self.batch_size_of_a_rank() + (0 if self.drop_last else -(-left // self.ranks().world_size))
 
     def ranks(self) -> Ranks:
         """Return which part of each global batch is this process's."""
-        return current_ranks() if self._shard else Ranks()
+        return current_ranks() if self.keying.shard else Ranks()
 
     def batch_size_of_a_rank(self) -> int:
         """Return how many samples a full batch has on each rank."""
+        return self.global_batch() // self.ranks().world_size
+
+    def global_batch(self) -> int:
+        """Return how many samples a batch has on all ranks together; raise ValueError if they cannot share it."""
         world_size = self.ranks().world_size
-        return self.global_batch(world_size) // world_size
-
-    def global_batch(self, world_size: int) -> int:
-        """Return how many samples a batch has on all ranks together.
-
-        Raises:
-            ValueError: `global_batch_size` cannot be shared equally.
-        """
-        if not self._is_global:
+        if not self.keying.is_global:
             return self._batch_size * world_size
         if self._batch_size % world_size:
             raise ValueError(
@@ -102,16 +74,16 @@ class OwnOrder:
         with the version of a library. 8 bytes a sample; 40 ms for a million.
         """
         length = len(self.dataset)
-        if not self._shuffle:
+        if self.name == "sequential":
             return range(length)
-        key = epoch_key(self.seed.value, epoch, "order")
+        key = epoch_key(self.keying.seed, epoch, "order")
         return np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length)
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
         position = progress.start
-        ranks = self.ranks()
-        whole = progress.memory = self.global_batch(ranks.world_size)
-        key = epoch_key(self.seed.value, position.epoch, "samples")
+        ranks, whole = self.ranks(), self.global_batch()
+        progress.memory = whole
+        key = epoch_key(self.keying.seed, position.epoch, "samples")
         order = self.permutation(position.epoch)
         for start in range(position.done, self._end(len(order), whole), whole):
             progress.taken += 1
@@ -124,35 +96,35 @@ class OwnOrder:
     def look(self, position: Position, count: int) -> list[Fetch]:
         return list(islice(self.fetches(Progress(position)), count))
 
-    def fetch_with(self, epoch: int, index: int, occurrence: int) -> tuple[Fetch, int] | None:
-        """Return the batch of that epoch in which an index comes, on whichever rank, and its place there."""
-        world_size = self.ranks().world_size
-        whole = self.global_batch(world_size)
-        order = self.permutation(epoch)
-        key = epoch_key(self.seed.value, epoch, "samples")
-        found = np.flatnonzero(np.asarray(order) == index)
-        if not len(found) or found[0] >= self._end(len(order), whole):
-            return None
-        # An index comes again only where the last batch is filled up.
-        start = (len(order) - 1 if occurrence else int(found[0])) // whole * whole
-        for rank in range(world_size):
-            fetch = part(order, start, whole, Ranks(rank, world_size), key, epoch)
-            for place, candidate in enumerate(fetch.indices):
-                if candidate == index and fetch.occurrence(place) == occurrence:
-                    return fetch, place
-        return None
+    def fetch_with(self, epoch: int, index: Any, occurrence: int) -> tuple[Fetch, int]:
+        whole, order = self.global_batch(), self.permutation(epoch)
+        key = epoch_key(self.keying.seed, epoch, "samples")
+        places = np.flatnonzero(np.asarray(order) == index)
+        if len(places) and places[0] < self._end(len(order), whole):
+            # An index comes again only where the last batch is filled up.
+            start = (len(order) - 1 if occurrence else int(places[0])) // whole * whole
+            world_size = self.ranks().world_size
+            for rank in range(world_size):
+                fetch = part(order, start, whole, Ranks(rank, world_size), key, epoch)
+                for place, candidate in enumerate(fetch.indices):
+                    if candidate == index and fetch.occurrence(place) == occurrence:
+                        return fetch, place
+        raise ValueError(
+            explain(
+                "the sample's draws depend on its batch, and no batch of the epoch has it",
+                (f"found: index {cut(index)}, occurrence {cut(occurrence)}, epoch {cut(epoch)}",),
+                f"Pass an index that the epoch has: 0 <= index < {len(order)}.",
+            )
+        )
 
     def identity(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"order": self.name, "length": len(self.dataset)}
-        if self.drop_last:
-            found["drop_last"] = True
-        return found
+        dropping = {"drop_last": True} if self.drop_last else {}
+        return {"order": self.name, "length": len(self.dataset), **dropping}
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
-        whole = (progress and progress.memory) or self.global_batch(self.ranks().world_size)
-        if progress is None:
-            return {"done": 0, "batch": whole}
-        return {"done": min(progress.start.done + progress.yielded * whole, len(self.dataset)), "batch": whole}
+        whole = (progress and progress.memory) or self.global_batch()
+        done = 0 if progress is None else progress.start.done + progress.yielded * whole
+        return {"done": min(done, len(self.dataset)), "batch": whole}
 
     def position(self, state: Mapping[str, Any]) -> Position:
         done, whole, length = state["done"], state["batch"], len(self.dataset)
@@ -165,24 +137,23 @@ class OwnOrder:
                 )
             )
         position = Position(state["epoch"], done, state)
-        if self._is_global or not self._shard or ranks_are_final():
-            self._require_batch(position, self.global_batch(self.ranks().world_size))
+        if self.keying.is_global or not self.keying.shard or ranks_are_final():
+            self._require_batch(position, self.global_batch())
         elif state["batch"] % self._batch_size:  # how many ranks there will be is not known yet, but none makes it fit
             self._require_batch(position, self._batch_size)
         return position
 
     def require_fit(self, position: Position) -> None:
-        self._require_batch(position, self.global_batch(self.ranks().world_size))
+        self._require_batch(position, self.global_batch())
 
     def _require_batch(self, position: Position, whole: int) -> None:
         """Refuse a position within an epoch that was cut into other global batches."""
         if position.state is not None and position.state["batch"] != whole:
-            raise ResumeMismatchError(
-                explain(
-                    "the state was saved with another global batch (batch_size times the number of ranks)",
-                    (f"saved: {position.state['batch']}", f"here: {whole}"),
-                    "Pass global_batch_size= to have the same at any number of ranks, or the batch_size that gives it.",
-                )
+            raise mismatch(
+                "the state was saved with another global batch (batch_size times the number of ranks)",
+                position.state["batch"],
+                whole,
+                "Pass global_batch_size= to have the same at any number of ranks, or the batch_size that gives it.",
             )
 
 
@@ -226,8 +197,10 @@ class OwnSampler(DistributedSampler[int]):
     def __len__(self) -> int:
         return self.num_samples
 
+    # Plain attributes there:
+
     @property
-    def num_samples(self) -> int:  # type: ignore[override]  # plain attributes there, from here on
+    def num_samples(self) -> int:  # type: ignore[override]
         """How many samples each rank has in an epoch."""
         return self.order.samples_of_a_rank()
 
@@ -244,7 +217,7 @@ class OwnSampler(DistributedSampler[int]):
     @property
     def seed(self) -> int:  # type: ignore[override]
         """The loader's seed."""
-        return self.order.seed.value
+        return self.order.keying.seed
 
     @property
     def rank(self) -> int:  # type: ignore[override]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
-from ..samples.dataset_epoch import takes, tell_one, users_epoch
+from ...values.stateful import is_stateful, takes
+from ..samples.dataset_epoch import tell_one, users_epoch
 from ..samples.fetch import Fetch
-from ..samples.generators import GLOBAL, generator_kinds, generator_states, restore_generators
+from ..samples.generators import GLOBAL, SamplerPass, generator_kinds, generator_states, restore_generators
 from ..samples.isolation import Isolated
-from ..samples.keying import LoaderSeed
-from ..samples.keys import epoch_key
-from .position import Position, Progress
-from .sampler_pass import Pass
-from .upstream import can_seek
+from ..samples.keys import Keying, epoch_key
+from .base import IndexOrder, Position, Progress, mismatch
 
 _PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed")
 """Samplers of these modules remember nothing: a pass depends on their generators, the global ones, the epoch, and on
@@ -31,7 +29,7 @@ _ENOUGH = 8
 _LAST = {"epoch": int, "done": int, "digest": int, "ended": bool, "generators": list, "sampler": object}
 
 
-class SamplerOrder:
+class SamplerOrder(IndexOrder):
     """The indices that a user's sampler gives, in its order.
 
     What it draws from the global generators comes from (seed, epoch), not from where they are. Generators that it
@@ -40,23 +38,19 @@ class SamplerOrder:
     What it may remember beside them is judged by the epoch before, which it is to give again, too.
 
     Args:
-        sampler: A sampler of indices, or a batch sampler.
+        sampler: A sampler of indices, or with `is_batched` a batch sampler.
+        keying: The loader's.
         is_batched: Whether it gives lists of indices.
-        seed: The loader's.
-        drop_last: Only to be compared on resume; the batch sampler does it.
-        batch_size: Also only compared.
+        compared: What of the loader is only compared on resume, by its name in the state.
     """
 
     fields: ClassVar[dict[str, type]] = {"digest": int, "generators": list, "sampler": object}
 
-    def __init__(
-        self, sampler: Iterable[Any], seed: LoaderSeed, *, is_batched: bool, batch_size: int | None, drop_last: bool
-    ) -> None:
+    def __init__(self, sampler: Iterable[Any], keying: Keying, *, is_batched: bool, **compared: Any) -> None:
+        super().__init__(keying)
         self._sampler = sampler
-        self._seed = seed
         self._is_batched = is_batched
-        self._batch_size = batch_size
-        self._drop_last = drop_last
+        self._compared = compared
         self._indices: Any = sampler.sampler if type(sampler) is BatchSampler else sampler
         self.name = type(self._indices).__name__
         self._is_plain = type(self._indices).__module__ in _PLAIN and self._stateful() is None
@@ -70,19 +64,20 @@ class SamplerOrder:
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
         self._fresh = self._fresh or [self._own_state()]
-        position = progress.start
-        saved = position.state or self._left()
-        memory = SamplerMemory(_kept(saved) or {**self._where(), **self._last()}, position, self._rewind)
-        begun = self._begin(saved, position.epoch)
+        start = progress.start
+        saved = start.state or self._left()
+        memory = SamplerMemory(_kept(saved) or {**self._where(), **self._last()}, start)
+        begun = self._begin(saved, start.epoch)
         self._pending = None
         memory.batches, memory.digest = begun.batches, begun.digest
         progress.memory, self._lived = memory, progress
-        key = epoch_key(self._seed.value, position.epoch, "samples")
+        key = epoch_key(self.keying.seed, start.epoch, "samples")
         for indices, occurrences in begun:
             memory.batches, memory.digest = begun.batches, begun.digest
+            memory.digest_of(progress.yielded)
             memory.ahead.append(begun.digest)
             progress.taken += 1
-            yield Fetch(indices, key, position.epoch, occurrences)
+            yield Fetch(indices, key, start.epoch, occurrences)
         memory.is_over = True
 
     def identity(self) -> dict[str, Any]:
@@ -90,47 +85,37 @@ class SamplerOrder:
             length = len(self._indices)
         except (TypeError, ValueError, NotImplementedError):  # it has none, or cannot say it
             length = None
-        return {"order": self.name, "length": length, "batch": self._batch_size, "drop_last": self._drop_last}
+        return {"order": self.name, "length": length, **self._compared}
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
         if progress is not None and progress.memory is not None:
-            memory: SamplerMemory = progress.memory
             done = progress.start.done + progress.yielded
-            return {**memory.where, "done": done, "digest": memory.forget(progress.yielded)}
+            return {**progress.memory.where, "done": done, "digest": progress.memory.digest_of(progress.yielded)}
         # Begun, and no batch asked for: it still is where it was loaded from.
         kept = _kept((progress and progress.start.state) or self._left())
         return kept or {"done": 0, "digest": 0, **self._where(), **self._last()}
 
-    def require_fit(self, position: Position) -> None:
-        """Nothing: the ranks are the sampler's business."""
-
     def position(self, state: Mapping[str, Any]) -> Position:
         last: Any = state.get("last")
         if "last" in state and not _is_whole(last):
-            raise _refusal("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
+            raise mismatch("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
         here, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
         # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
         if here != saved and (self._is_plain or not (state["done"] or last)):
             remedy = "Make it with the same generator= as when the state was saved."
-            raise _refusal("the sampler has other generators than the saved one", saved, here, remedy)
+            raise mismatch("the sampler has other generators than the saved one", saved, here, remedy)
         said = state["sampler"] is not None
         says = self._stateful() is not None if said else self._own_state() is not None
         if said != says:
             remedy = "Use the sampler that the state was saved with."
-            raise _refusal("only one of the saved sampler and this one has a state_dict()", said, says, remedy)
+            raise mismatch("only one of the saved sampler and this one has a state_dict()", said, says, remedy)
         self._pending = state
         return Position(state["epoch"], state["done"], state)
 
     def look(self, position: Position, count: int) -> list[Fetch]:
-        """Return the first fetches from `position` on, and leave the sampler where it is.
-
-        Raises:
-            DeterministicError: It is within a pass, and may go on from there in the next one.
-        """
-        copied, lived = self._copy(), self._lived
+        lived, copied = self._lived, self._copy()
         is_within = lived is not None and not (lived.ended or lived.memory.is_left) and position.state is None
-        goes_on = self._stateful() is not None or hasattr(self._sampler, "__next__")
-        if goes_on and is_within:
+        if is_within and (self._stateful() is not None or hasattr(self._sampler, "__next__")):
             raise DeterministicError(
                 explain(
                     "within an epoch of this sampler, what its next pass begins with is not known yet",
@@ -140,32 +125,43 @@ class SamplerOrder:
             )
         if copied is not None:
             return list(islice(copied.fetches(Progress(position)), count))
-        where, epochs = self._where(), [sampler.epoch for sampler in self._told_epochs()]
-        before = self._lived, self._pending
+        before = lived, self._pending, self._where(), [(one, one.epoch) for one in self._told_epochs()]
         try:
             return list(islice(self.fetches(Progress(position)), count))
         finally:
-            self._lived, self._pending = before
+            self._lived, self._pending, where, epochs = before
             self._put_back(where, position.epoch)
-            for sampler, epoch in zip(self._told_epochs(), epochs, strict=True):
-                tell_one(sampler, epoch, self._seed.value)
+            for sampler, epoch in epochs:
+                tell_one(sampler, epoch, self.keying.seed)
+
+    def fetch_with(self, epoch: int, index: Any, occurrence: int) -> tuple[Fetch, int]:
+        raise ValueError(
+            explain(
+                "the sample's draws depend on its batch, and only the sampler knows the batch",
+                (f"found: {self.name}, with draws that are keyed per batch",),
+                'Use randomness="sample" and a dataset without __getitems__, or an order of the loader\'s own.',
+            )
+        )
 
     def leave(self, progress: Progress) -> None:
-        """Bring the sampler to where it would be if nobody had fetched ahead of an epoch that was left."""
         memory: SamplerMemory | None = progress.memory
         if memory is not None and not progress.superseded and not memory.is_left:
-            if memory.is_over or progress.start.done + progress.yielded < memory.batches:
+            if memory.is_over or memory.start.done + progress.yielded < memory.batches:
                 self._rewind(memory, progress.yielded)
             memory.is_left = True
 
-    def users_epoch(self) -> int | None:
-        """Return the epoch that the user has set on a DistributedSampler since a loader did; None if they have not.
+    def undo(self, progress: Progress) -> None:
+        memory: SamplerMemory | None = progress.memory
+        if memory is not None and memory.start.state is not None:
+            self._pending = memory.start.state
+        elif memory is not None:
+            self._rewind(memory, 0)
 
-        Other samplers move their epoch themselves (Accelerate's does, at the end of each), so theirs says nothing.
-        """
+    def users_epoch(self) -> int | None:
+        # Other samplers move their epoch themselves (Accelerate's does, at the end of each), so theirs says nothing.
         return users_epoch(self._told_epochs())
 
-    def _begin(self, saved: Mapping[str, Any] | None, epoch: int) -> Pass:
+    def _begin(self, saved: Mapping[str, Any] | None, epoch: int) -> SamplerPass:
         """Return the epoch's pass, past what of it is behind.
 
         The last epoch is gone through again first, by its indices alone: a sampler that gives the same one has come to
@@ -187,7 +183,7 @@ class SamplerOrder:
             raise refusal
         return begun
 
-    def _again(self, saved: Mapping[str, Any], epoch: int, *, is_ended: bool = False) -> tuple[Pass, Any]:
+    def _again(self, saved: Mapping[str, Any], epoch: int, *, is_ended: bool = False) -> tuple[SamplerPass, Any]:
         """Return a pass that has given the indices again that were given before, and what was put back before it.
 
         What a sampler says between two passes may mean the end of the one before. If it then begins each as its first,
@@ -206,32 +202,29 @@ class SamplerOrder:
             found.append(begun)
         raise _mismatch(saved, epoch, found[0])
 
-    def _pass(self, epoch: int) -> Pass:
+    def _pass(self, epoch: int) -> SamplerPass:
         for sampler in self._parts():
             if takes(sampler, "set_epoch", 0):
-                tell_one(sampler, epoch, self._seed.value)
-        key, counts = epoch_key(self._seed.value, epoch, "sampler"), not _gives_each_once(self._indices)
-        begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
-        if begun.is_empty and self._is_loaded:  # with a state that said the end: that is used up now
-            begun = Pass(self._sampler, key, is_batched=self._is_batched, counts=counts)
+                tell_one(sampler, epoch, self.keying.seed)
+        key, counts = epoch_key(self.keying.seed, epoch, "sampler"), not _gives_each_once(self._indices)
+        begun = SamplerPass(self._sampler, key, is_batched=self._is_batched, counts=counts)
+        if begun.ahead is None and self._is_loaded:  # with a state that said the end: that is used up now
+            begun = SamplerPass(self._sampler, key, is_batched=self._is_batched, counts=counts)
         self._is_loaded = False
         return begun
 
-    def _rewind(self, memory: SamplerMemory, count: int | None) -> None:
-        """Bring the sampler back to where its pass had given so many batches; None: to before the pass.
+    def _rewind(self, memory: SamplerMemory, yielded: int) -> None:
+        """Bring the sampler back to where its pass had given so many batches.
 
         What is to be put back for that is tried on a copy, by all that was fetched.
         """
-        if count is None and memory.start.state is not None:
-            self._pending = memory.start.state
-            return
         epoch, where, copied = memory.start.epoch, memory.where, self._copy()
-        to = {"done": memory.start.done + (count or 0), "digest": memory.forget(count or 0)}
+        to = {"done": memory.start.done + yielded, "digest": memory.digest_of(yielded)}
         try:
             if copied is not None:
                 _, where = copied._again({**where, "done": memory.batches, "digest": memory.digest}, epoch)
             self._put_back(where, epoch)
-            if count is not None and to["done"] and not (begun := self._pass(epoch)).agrees(**to):
+            if to["done"] and not (begun := self._pass(epoch)).agrees(**to):
                 raise _mismatch(to, epoch, begun)
         except ResumeMismatchError as error:
             remedy = "Use num_workers=0, or let epochs go to their end."
@@ -273,15 +266,13 @@ class SamplerOrder:
         if progress is None or not (progress.ended or progress.memory.is_left):
             return {}
         memory: SamplerMemory = progress.memory
-        done, digest = memory.batches, memory.digest
+        last = {"epoch": memory.start.epoch, "done": memory.batches, "digest": memory.digest, "ended": progress.ended}
         if not progress.ended:
-            done, digest = progress.start.done + progress.yielded, memory.forget(progress.yielded)
-            if not done:  # as if it had not been begun
+            last["done"] = memory.start.done + progress.yielded
+            last["digest"] = memory.digest_of(progress.yielded)
+            if not last["done"]:  # as if it had not been begun
                 return {name: memory.where[name] for name in ("last",) if name in memory.where}
-        where = {name: memory.where[name] for name in ("generators", "sampler")}
-        return {
-            "last": {"epoch": progress.start.epoch, "done": done, "digest": digest, "ended": progress.ended, **where}
-        }
+        return {"last": {**last, **{name: memory.where[name] for name in ("generators", "sampler")}}}
 
     def _is_told_inside(self) -> bool:
         """Return whether it holds a sampler that its user tells the epoch, so that an earlier one cannot come again."""
@@ -307,7 +298,7 @@ class SamplerOrder:
         return [one for one in self._parts() if isinstance(one, DistributedSampler)]
 
     def _stateful(self) -> Any:
-        return next((one for one in self._parts() if can_seek(one)), None)
+        return next((one for one in self._parts() if is_stateful(one)), None)
 
     def _own_state(self) -> Any:
         stateful = self._stateful()
@@ -330,26 +321,21 @@ class SamplerMemory:
         is_left: Whether the epoch was left, and the sampler is where the last batch was yielded.
     """
 
-    def __init__(self, where: dict[str, Any], start: Position, rewind: Callable[[SamplerMemory, Any], None]) -> None:
+    def __init__(self, where: dict[str, Any], start: Position) -> None:
         self.where = where
         self.start = start
         self.batches = self.digest = 0
         self.ahead: deque[int] = deque()
         self.is_over = self.is_left = False
-        self._rewind = rewind
         self._forgotten = 0
         self._last = 0 if start.state is None else start.state["digest"]
 
-    def forget(self, yielded: int) -> int:
+    def digest_of(self, yielded: int) -> int:
         """Return the digest of all indices up to the batch that was yielded last; forget those before it."""
         while self._forgotten < yielded and self.ahead:
             self._last = self.ahead.popleft()
             self._forgotten += 1
         return self._last
-
-    def undo(self) -> None:
-        """Put the sampler back to where its pass began."""
-        self._rewind(self, None)
 
 
 def _kept(saved: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -370,19 +356,15 @@ def _gives_each_once(sampler: Any) -> bool:
     return type(sampler) is SequentialSampler
 
 
-def _mismatch(saved: Mapping[str, Any], epoch: int, found: Pass) -> ResumeMismatchError:
+def _mismatch(saved: Mapping[str, Any], epoch: int, found: SamplerPass) -> ResumeMismatchError:
     if found.batches < saved["done"]:
         remedy = "Use the sampler and the data that the state was saved with."
         text = "the sampler gives fewer batches than the saved position is past"
-        return _refusal(text, saved["done"], found.batches, remedy)
-    return _refusal(
+        return mismatch(text, saved["done"], found.batches, remedy)
+    return mismatch(
         "the sampler does not give the indices again that it gave before the state was saved",
         f"digest {saved['digest']:#x} of {saved['done']} batches of epoch {epoch}",
         f"{found.digest:#x}",
         "Let it draw from generators that it holds or from global ones, or give it state_dict() and "
         "load_state_dict() for what else its order depends on.",
     )
-
-
-def _refusal(differs: str, saved: object, here: object, remedy: str) -> ResumeMismatchError:
-    return ResumeMismatchError(explain(differs, (f"saved: {saved}", f"here: {here}"), remedy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -22,22 +22,19 @@ _OPAQUE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, torc
 
 def shown(value: Any) -> dict[str, Any]:
     """Return the numbers in an object's attributes, and a digest of each generator's state, by path."""
-    found: dict[str, Any] = {}
-    _look(value, "", _DEPTH, found, set())
-    return found
+    return dict(_numbers_in(value, "", _DEPTH, set()))
 
 
-def _look(value: Any, path: str, depth: int, found: dict[str, Any], visited: set[int]) -> None:
+def _numbers_in(value: Any, path: str, depth: int, visited: set[int]) -> Iterator[tuple[str, Any]]:
     if type(value) in (int, float):
-        found[path] = value
-        return
+        yield path, value
     if depth < 0 or id(value) in visited or isinstance(value, _OPAQUE):
         return
     visited.add(id(value))
     inside: Iterable[tuple[str, Any]] = ()
     if isinstance(value, KINDS) and not isinstance(value, random.SystemRandom):
         source = OwnGenerator(value, 0)
-        found[path] = source.describe(source.capture())["digest"]
+        yield path, source.describe(source.capture())["digest"]
     elif isinstance(value, (list, tuple)):
         inside = [(f"[{place}]", one) for place, one in enumerate(value[:_WIDTH])]
     elif isinstance(value, dict):
@@ -45,4 +42,4 @@ def _look(value: Any, path: str, depth: int, found: dict[str, Any], visited: set
     elif hasattr(value, "__dict__"):
         inside = [(f".{name}", one) for name, one in vars(value).items()]
     for name, one in inside:
-        _look(one, path + name, depth - 1, found, visited)
+        yield from _numbers_in(one, path + name, depth - 1, visited)

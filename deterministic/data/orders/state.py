@@ -1,73 +1,66 @@
-"""A loader's state: what it says, and what must agree before it is taken."""
+"""What is told of a loader: its state, with what must agree before it is taken, and its line in the report."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...errors import ResumeMismatchError, cut, explain
-from ...ground.seeds import as_integer
-from ..samples.keying import LoaderSeed
-from .position import Epochs, Order, Position
+from ...ground.arguments import as_integer
+from ..samples.keys import Keying
+from .base import Count, Epochs, Order, Position
 
 _VERSION = 1
 
-_NAMES = {
-    "seed": "seed",
-    "order": "order or sampler",
-    "length": "length of the dataset",
-    "batch": "batch_size",
-    "drop_last": "drop_last",
-    "num_workers": "num_workers",
-    "persistent_workers": "persistent_workers",
-    "rank": "rank",
-    "world_size": "world_size",
-}
+_NAMES = {"order": "order or sampler", "length": "length of the dataset", "batch": "batch_size"}
+"""What entries are called in errors, where they have not the name of an argument."""
 _OMITTED = {"drop_last": False, "persistent_workers": False}
 """What a missing entry means: orders leave it out, to stay small."""
 
+_OPEN = 4
+"""How many of the latest epochs may still move: iterators that are used at the same time."""
+_MOST = 100
+"""How many entries of epochs the report keeps, the latest ones."""
 
-def save(order: Order, seed: LoaderSeed, epochs: Epochs) -> dict[str, Any]:
+
+def save(order: Order, epochs: Epochs) -> dict[str, Any]:
     """Return the state of a loader."""
     progress = epochs.unfinished
     if progress is None and epochs.next.state is not None:
         return copy.deepcopy(dict(epochs.next.state))  # loaded, and not begun
     return {
         "v": _VERSION,
-        "seed": None if seed.is_drawn_later else seed.value,
+        "seed": order.keying.given_seed,
         "epoch": epochs.next.epoch if progress is None else progress.start.epoch,
         **order.identity(),
         **copy.deepcopy(order.state(progress)),
     }
 
 
-def load(state: object, order: Order, seed: LoaderSeed) -> Position:
+def load(state: object, order: Order) -> Position:
     """Return the position that a state stands for.
 
     Raises:
         ResumeMismatchError: It is none, or of another loader; every difference is named with both values.
     """
     if not isinstance(state, Mapping) or state.get("v") != _VERSION:
+        found = f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
         raise ResumeMismatchError(
             explain(
                 "this is no state of a loader that this version can read",
-                (f"found: {_outline(state)}", f"expected: a dict with 'v': {_VERSION}"),
+                (f"found: {found}", f"expected: a dict with 'v': {_VERSION}"),
                 "Pass what the loader's state_dict() returned.",
             )
         )
-    here = order.identity()
-    if not seed.is_drawn_later:
-        here["seed"] = seed.value
+    keying = order.keying
+    here = {**_OMITTED, **order.identity()}
+    if keying.given_seed is not None:
+        here["seed"] = keying.given_seed
     differences = [
-        f"{_NAMES[name]}: saved {cut(saved)}, here {cut(value)}"
+        f"{_NAMES.get(name, name)}: saved {cut(saved)}, here {cut(value)}"
         for name, value in here.items()
         if (saved := state.get(name, _OMITTED.get(name))) != value
-    ]
-    differences += [
-        f"{_NAMES[name]}: saved {cut(state[name])}, here {cut(default)}"
-        for name, default in _OMITTED.items()
-        if name not in here and state.get(name, default) != default
     ]
     if differences:
         raise ResumeMismatchError(
@@ -90,10 +83,52 @@ def load(state: object, order: Order, seed: LoaderSeed) -> Position:
             )
         )
     position = order.position(state)
-    if seed.is_drawn_later and state["seed"] is not None:
-        seed.adopt(state["seed"])
+    if keying.given_seed is None:
+        keying.given_seed = state["seed"]
     return position
 
 
-def _outline(state: object) -> str:
-    return f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
+class LoaderRecord:
+    """A loader's line in the report. It outlives the loader, keeps none of its data alive, and stays small.
+
+    `notes` say what is not independent of the accidental, one sentence each.
+    """
+
+    def __init__(self, made_at: str, keying: Keying, notes: list[str], **facts: Any) -> None:
+        self._made_at = made_at
+        self._keying = keying
+        self._notes = notes
+        self._facts = facts
+        self._closed: list[dict[str, Any]] = []
+        self._open: list[Count] = []
+
+    def begin(self, count: Count) -> None:
+        """Note an epoch that is started."""
+        self._open.append(count)
+        if len(self._open) > _OPEN:
+            self._closed = _grouped(self._closed, [self._open.pop(0)])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the record as JSON; neighbouring epochs that went alike are one entry."""
+        return {
+            "made_at": self._made_at,
+            "seed": self._keying.given_seed,
+            "randomness": self._keying.randomness,
+            **self._facts,
+            "epochs": _grouped(self._closed, self._open),
+            "notes": self._notes,
+        }
+
+
+def _grouped(groups: list[dict[str, Any]], epochs: Iterable[Count]) -> list[dict[str, Any]]:
+    groups = [dict(group) for group in groups]
+    for count in epochs:
+        alike = {"resumed": count.resumed, "batches": count.batches, "ended": count.ended}
+        latest = groups[-1] if groups and groups[-1].items() >= alike.items() else None
+        if latest is not None and latest["last"] + 1 == count.epoch and latest["times"] == 1:
+            latest["last"] = count.epoch
+        elif latest is not None and latest["first"] == latest["last"] == count.epoch:
+            latest["times"] += 1
+        else:
+            groups.append({"first": count.epoch, "last": count.epoch, "times": 1, **alike})
+    return groups[-_MOST:]

@@ -1,267 +1,277 @@
-"""The user's IterableDataset as torch's workers see it: a key for each sample, and where it is after each batch."""
+"""The epochs of an IterableDataset: no order of the loader's, but a place in each worker's part of the stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+import pickle
+import zlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
 
-import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from ...errors import DeterministicError, annotate
-from ..samples.dataset_epoch import DatasetEpoch
-from ..samples.fetch import Randomness
-from ..samples.keys import batch_key, collate_key, sample_key, seed_generators
-from ..samples.sample import begin
-from .upstream import Place, Upstream
-
-
-class Shipped(NamedTuple):
-    """A batch on its way from the worker, with the worker's place after it; a NamedTuple passes `pin_memory`.
-
-    Attributes:
-        batch: What `collate_fn` made.
-        samples: Of how many samples; 0: there is no batch.
-        worker: Which worker made it.
-        place: Its place after it; None: the dataset cannot say.
-        after: Its place between this epoch and the next, once this one is at its end.
-    """
-
-    batch: Any
-    samples: int
-    worker: int
-    place: Place | None = None
-    after: Place | None = None
+from ...errors import NondeterminismWarning, ReplayWarning, explain, warn
+from ...ground.ranks import Ranks, current_ranks
+from ...values.leaves import outline
+from ..samples.keys import Keying, epoch_key
+from ..samples.torch_internals import unwrapped
+from .base import Feed, Order, Position, Progress, mismatch
+from .keyed_stream import CollateStream, KeyedStream, Shipped
+from .upstream import BEGINNING, Place, Upstream, has_buffer
 
 
-class _Blank:
-    """What stands in a batch for a sample that there is none of. The class itself is the value."""
+class StreamOrder(Order):
+    """Where a stream is, for its state.
 
-
-class KeyedStream(IterableDataset[Any]):
-    """The user's stream: seeded before each sample from (seed, epoch, worker, number of workers, number of the sample).
+    Repeatable for the same number of workers and ranks: both are in the keys, since what a worker gives depends on how
+    the dataset shares itself out. A dataset (or its iterator) that has `state_dict()` and `load_state_dict()` is
+    resumed by them; any other one by loading again what was already seen, which must be the same again.
 
     Args:
-        upstream: The user's.
-        randomness: "sample" seeds before every sample, "batch" before every batch.
-        seed: The loader's.
-        batch_size: Samples a batch; None: they come one by one.
-        drop_last: Whether a last, smaller batch is left out.
-        is_persistent: Whether the workers outlive an epoch.
-
-    Attributes:
-        dataset: The user's.
-        samples: What was iterated last in this process: the place of this worker.
+        upstream: The user's, in this process.
+        keying: The loader's.
+        is_persistent: Whether worker processes outlive an epoch.
+        compared: What else of the loader is compared on resume, by its name in the state.
     """
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        randomness: Randomness,
-        seed: int,
-        *,
-        batch_size: int | None,
-        drop_last: bool,
-        is_persistent: bool,
-    ) -> None:
+    name = "stream"
+    fields: ClassVar[dict[str, type]] = {"turn": int, "places": list}
+    has_indices = False
+
+    def __init__(self, upstream: Upstream, keying: Keying, *, is_persistent: bool, **compared: Any) -> None:
+        super().__init__(keying)
         self.upstream = upstream
-        self.dataset = upstream.dataset
-        self._told = DatasetEpoch(self.dataset, seed)
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.samples: Samples | None = None
-        self._seeds_each = randomness == "sample" or batch_size is None
         self._is_persistent = is_persistent
-        self._places: Mapping[int, Place] = {}
-        self._turn = 0
-        # Workers that outlive an epoch learn the next one's key and number from memory shared with the main process.
-        self._epoch = torch.zeros(2, dtype=torch.int64, device="cpu")
-        if is_persistent:
-            self._epoch.share_memory_()
+        self._compared = compared
+        self._latest: Progress | None = None
+        self._loses = upstream.can_seek and has_buffer(upstream.dataset)
 
-    def __len__(self) -> int:
-        return len(self.dataset)
+    @property
+    def _dataset(self) -> str:
+        return type(self.upstream.dataset).__name__
 
-    def begin_epoch(self, key: int, epoch: int, places: Mapping[int, Place], turn: int) -> None:
-        """Set an epoch's key and number, where the workers begin, and whose turn it is, for the next iterators."""
-        self._epoch[0], self._epoch[1] = key - 2**63, epoch
-        self._places, self._turn = places, turn
-
-    def __iter__(self) -> Samples:
-        info = get_worker_info()
-        worker, workers = (0, 0) if info is None else (info.id, info.num_workers)
-        key, epoch = int(self._epoch[0]) + 2**63, int(self._epoch[1])
-        self.samples = Samples(
-            self.upstream,
-            worker,
-            sample_key(sample_key(key, workers), worker),
-            partial(self._told.tell, epoch),
-            epoch,
-            self._places.get(worker),
-            seeds_each=self._seeds_each,
-            batch_size=self.batch_size or 1,
-            is_late=worker < self._turn,
-            lives_on=self._is_persistent or not workers,
-            tells_end=self._is_persistent,
+    def with_indices(self) -> NoReturn:
+        raise TypeError(
+            explain(
+                "a stream has no indices, so no sample of it can be made alone",
+                (f"found: {self._dataset}, an IterableDataset", "expected: a dataset with indices"),
+                "Load a state from just before the batch, and iterate to it.",
+            )
         )
-        self._places, self._turn = {}, 0  # of a worker that lives on: the next epoch begins where this one ends
-        return self.samples
+
+    def feed(self, loader: DataLoader[Any], *, is_lasting: bool) -> StreamFeed:
+        return StreamFeed(self, self.upstream, loader, is_lasting=is_lasting)
+
+    def peek(self, loader: DataLoader[Any], progress: Progress) -> tuple[Feed, int]:
+        self._remember(progress)
+        upstream = self.upstream if self.workers else self.upstream.copy()
+        feed = StreamFeed(self, upstream, loader, is_lasting=False)
+        feed.begin(progress, is_new=True)
+        return feed, self.workers
+
+    def key(self, epoch: int) -> int:
+        """Return the key of an epoch on this rank."""
+        return epoch_key(self.keying.seed, epoch, "stream", *self._ranks())
+
+    def _ranks(self) -> Ranks:
+        return current_ranks() if self.keying.shard else Ranks()
+
+    def identity(self) -> dict[str, Any]:
+        rank, world_size = self._ranks()
+        lasting = {"persistent_workers": True} if self._is_persistent and self.upstream.can_seek else {}
+        here = {"num_workers": self.workers, "rank": rank, "world_size": world_size}
+        return {"order": self.name, **self._compared, **here, **lasting}
+
+    def begin(self, progress: Progress) -> None:
+        if self._remember(progress).is_left and self.workers:
+            warn(
+                NondeterminismWarning,
+                explain(
+                    "an epoch of a stream was left, and its persistent workers had fetched ahead of it",
+                    (f"found: {self._dataset}, which goes on from there: prefetch_factor decides where",),
+                    "Use persistent_workers=False or num_workers=0, or do not leave the epoch.",
+                ),
+            )
+        self._latest = progress
+
+    def _remember(self, progress: Progress) -> StreamMemory:
+        """Give a progress its memory of where each worker is, from the state that it starts from."""
+        state = progress.start.state
+        memory = progress.memory = self._between() if state is None else StreamMemory(state, self.workers)
+        progress.skip = memory.skip
+        if memory.skip:
+            warn(
+                ReplayWarning,
+                explain(
+                    "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
+                    (f"found: {self._dataset} without state_dict()", f"batches to load again: {memory.skip}"),
+                    "Give the dataset state_dict() and load_state_dict() to resume at once.",
+                ),
+            )
+        return memory
+
+    def received(self, progress: Progress, item: Any) -> tuple[bool, Any]:
+        if type(item) is Shipped:
+            progress.memory.take(item)
+            return item.samples > 0, item.batch
+        progress.memory.see(item)
+        return True, item
+
+    def caught_up(self, progress: Progress) -> None:
+        progress.memory.require_same()
+
+    def state(self, progress: Progress | None) -> dict[str, Any]:
+        memory: StreamMemory = self._between() if progress is None else progress.memory
+        if progress is not None and progress.yielded:
+            self._tell_of_loss()
+        places = [
+            [worker, at.fetched, at.ended, list(pickle.loads(at.state))] for worker, at in sorted(memory.places.items())
+        ]
+        return {
+            "done": 0 if progress is None else progress.start.done + progress.yielded,
+            "turn": memory.turn,
+            "places": places,
+            "num_workers": memory.workers,
+            **({"digest": memory.digest} if memory.digest else {}),
+            **({"left": True} if memory.is_left else {}),
+        }
+
+    def position(self, state: Mapping[str, Any]) -> Position:
+        has_place = any(own[0] is not None for *_, own in state["places"])
+        if has_place and self.upstream.uses_state and not self.upstream.can_seek:
+            raise mismatch(
+                "the state says where the dataset was, and this dataset cannot be put there",
+                "with a state_dict()",
+                f"{self._dataset} without load_state_dict()",
+                "Resume with the dataset that the state was saved with.",
+            )
+        if state.get("left") and self.upstream.uses_state:
+            self._require_known()
+        if state["done"] and has_place:
+            self._tell_of_loss()
+        if not self.upstream.uses_state and has_place:
+            state = {**state, "turn": 0, "places": []}
+        return Position(state["epoch"], state["done"], state)
+
+    def _tell_of_loss(self) -> None:
+        """Warn, once, where the dataset's own state is not all of it."""
+        if self._loses:
+            self._loses = False
+            warn(
+                NondeterminismWarning,
+                explain(
+                    "this stream's state leaves out its shuffle buffer: resumed within an epoch it gives other samples",
+                    (f"found: {self._dataset} with .shuffle(buffer_size=...)",),
+                    'Pass stream_state="ignore" to make_loader, then or now: what was seen is loaded again, exactly.',
+                ),
+            )
+
+    def _require_known(self) -> None:
+        """Refuse a state that was saved after a break where workers had fetched ahead; without them warn of it."""
+        if self.workers:
+            raise mismatch(
+                "where the stream was when this state was saved is not known",
+                "after a break, with persistent workers that had fetched ahead",
+                "new workers",
+                "Use num_workers=0, or persistent_workers=False, with a stream whose epochs are left.",
+            )
+        warn(
+            NondeterminismWarning,
+            explain(
+                "an epoch of a stream was left, and then its state was saved: it goes on where that epoch was left",
+                (f"found: {self._dataset}, which may begin each epoch anew instead",),
+                'If it does, pass stream_state="ignore", or let epochs go to their end.',
+            ),
+        )
+
+    def _between(self) -> StreamMemory:
+        """Return what an epoch that begins now has to remember."""
+        memory = StreamMemory({}, self.workers)
+        before = self._latest
+        if before is not None and self.upstream.can_seek and (self._is_persistent if self.workers else before.asked):
+            memory.is_left = not before.ended
+        if not self.workers:
+            here = self.upstream.between()
+            memory.places = {} if here is None else {0: here}
+        elif self._is_persistent and before is not None:
+            memory.places = dict(before.memory.after)
+        return memory
 
 
-class Samples:
-    """The samples of one worker in one epoch.
+class StreamMemory:
+    """Where each worker was after the batch of its that was yielded last.
 
-    Args:
-        upstream: The user's stream.
-        worker: This worker's number.
-        key: Of its part of the epoch.
-        tell: Tells the stream its epoch, also after another iterator has told it another one.
-        epoch: The epoch's number.
-        place: Where to go on; None: where the stream is.
-        seeds_each: Whether every sample is seeded, or the first of each batch.
-        batch_size: How many samples are asked for at a time.
-        is_late: Whether its turn was over when the place was saved: its first batch is blank.
-        lives_on: Whether the next epoch has this process's stream, too.
-        tells_end: Whether what is after its last sample is shipped, in a batch that is blank or filled up with blanks.
+    Attributes:
+        places: By the number of the worker.
+        after: Where those are that have come to their end.
+        workers: How many there are.
+        skip: How many batches must be loaded again to reach the start.
+        last: The worker that gave the batch yielded last; -1: none did.
+        digest: Of the batches so far of a dataset that cannot say where it is, those that are loaded again included.
+        is_left: Whether the epoch before was left, so that where the stream begins is not what it says.
     """
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        worker: int,
-        key: int,
-        tell: Callable[[], None],
-        epoch: int,
-        place: Place | None,
-        *,
-        seeds_each: bool,
-        batch_size: int,
-        is_late: bool,
-        lives_on: bool,
-        tells_end: bool,
-    ) -> None:
-        self._upstream = upstream
-        self._worker = worker
-        self._key = key
-        self._tell = tell
-        self._epoch = epoch
-        self._place = place
-        self._seeds_each = seeds_each
-        self._batch_size = batch_size
-        self._lives_on = lives_on
-        self._tells_end = tells_end
-        self._blanks = batch_size if is_late else 0
-        self._fetched = 0 if place is None else place.fetched
-        self._ended = place is not None and place.ended and place.fetched > 0
-        self._in_batch = 0
-        self._iterator: Any = None
+    def __init__(self, state: Mapping[str, Any], workers: int) -> None:
+        self.places = {
+            worker: Place(fetched, ended, pickle.dumps(tuple(own)))
+            for worker, fetched, ended, own in state.get("places", [])
+        }
+        self.after: dict[int, Place] = {}
+        self.workers = workers
+        has_begun = any(place.fetched for place in self.places.values())
+        self.skip: int = 0 if has_begun else state.get("done", 0)
+        self.last: int = state.get("turn", 0) - 1 if has_begun else -1
+        self.digest = 0
+        self.is_left = False
+        self._saved_digest: int | None = state.get("digest")
+        self._saved_done: int = state.get("done", 0)
 
-    def __iter__(self) -> Samples:
-        return self
+    @property
+    def turn(self) -> int:
+        """The worker whose turn it is."""
+        return (self.last + 1) % max(self.workers, 1)
 
-    def __next__(self) -> Any:
-        if self._blanks:
-            self._blanks -= 1
-            return _Blank
-        if self._ended and (self._iterator is not None or not self._lives_on):
-            raise StopIteration
-        try:
-            sample = self._make_first() if self._iterator is None else self._make()
-        except StopIteration:
-            self._ended = True
-            self._upstream.has_given = self._fetched > 0
-            if not (self._tells_end and self._fetched):
-                raise
-            self._blanks = self._batch_size - self._in_batch - 1
-            return _Blank
-        except Exception as error:
-            if not isinstance(error, DeterministicError):
-                annotate(error, f"while making sample {self._fetched} of worker {self._worker} in epoch {self._epoch}")
-            if self._iterator is not None:
-                self._fetched += 1  # the next one has a key of its own
-            self._in_batch = 0
-            raise
-        self._fetched += 1
-        self._in_batch = (self._in_batch + 1) % self._batch_size
-        return sample
+    def take(self, shipped: Shipped) -> None:
+        """Note a batch that is yielded now, or that a worker has no more."""
+        if shipped.place is not None:
+            self.places[shipped.worker] = shipped.place
+        if shipped.after is not None:
+            self.after[shipped.worker] = shipped.after
+        if shipped.samples:
+            self.last = shipped.worker
+            self.is_left = self.is_left and sum(place.fetched > 0 for place in self.places.values()) < self.workers
 
-    def _make(self) -> Any:
-        if not self._in_batch:
-            self._tell()
-        key = sample_key(self._key, self._fetched + 1)
-        begin(key)
-        if self._seeds_each or not self._in_batch:
-            seed_generators(key)
-        return next(self._iterator)
+    def see(self, batch: Any) -> None:
+        """Note a batch of a dataset that cannot say where it is."""
+        self.digest = zlib.crc32(outline(batch), self.digest) or 1
 
-    def _make_first(self) -> Any:
-        """Make the first sample here; only now: the user's __iter__ runs under a key, and isolated without workers."""
-        sample, place = self._begin(self._place), self._place
-        if sample is _Blank and place is not None and place.ended and not place.fetched and place.state:
-            sample = self._begin(None)  # what the stream said after a pass meant its end, which is used up now
-        if self._upstream.begins_wrongly(self._place, gave=sample is not _Blank):
-            sample = self._begin(None)
-        if sample is _Blank:
-            raise StopIteration
-        return sample
-
-    def _begin(self, place: Place | None) -> Any:
-        """Begin a pass, and return its first sample; blank, if there is none."""
-        self._tell()
-        key = sample_key(self._key, 0)
-        begin(key)
-        seed_generators(key)
-        if self._ended:
-            self._upstream.put(place)
-            self._iterator = iter(())
-            return _Blank
-        self._iterator = self._upstream.begin(place)
-        try:
-            return self._make()
-        except StopIteration:
-            return _Blank
-
-    def end_batch(self, length: int) -> None:
-        """Seed for collating the `length` samples made last."""
-        key = collate_key(batch_key(sample_key(self._key, self._fetched), length))
-        begin(key)
-        seed_generators(key)
-        self._in_batch = 0
-
-    def shipped(self, samples: int) -> Shipped | None:
-        """Return what says where this worker is after so many samples; None if there is nothing to say."""
-        if self._iterator is None:
-            return Shipped(None, 0, self._worker)
-        place = self._upstream.place(self._iterator, self._fetched, ended=self._ended)
-        after = self._upstream.between() if self._ended and self._tells_end else None
-        return Shipped(None, samples, self._worker, place, after) if place or after or not samples else None
+    def require_same(self) -> None:
+        """Refuse to go on where the batches that were loaded again are not those that were seen before."""
+        if self._saved_digest not in (None, self.digest):
+            raise mismatch(
+                "the stream does not give the batches again that it gave before the state was saved",
+                f"digest {self._saved_digest:#x} of {self._saved_done} batches",
+                f"{self.digest:#x}",
+                "Let it draw from random, numpy.random, torch or sample_rng(), give it a set_epoch() that decides its "
+                "order, or state_dict() and load_state_dict(). The loader's set_epoch() begins an epoch anew.",
+            )
 
 
-class CollateStream:
-    """The user's `collate_fn` under the batch's key; what it makes travels with where the dataset is after it."""
+class StreamFeed(Feed):
+    """A stream that carries the keys; the loader's `batch_size` and `drop_last` cut its batches."""
 
-    def __init__(self, users: Callable[[Any], Any], stream: KeyedStream) -> None:
-        self.users = users
-        self.stream = stream
+    def __init__(self, order: StreamOrder, upstream: Upstream, loader: DataLoader[Any], *, is_lasting: bool) -> None:
+        self.dataset = KeyedStream(upstream, order.keying, loader, is_persistent=is_lasting)
+        self.collate_fn = CollateStream(unwrapped(loader.collate_fn), self.dataset)
+        self._order = order
 
-    def __call__(self, samples: Any) -> Any:
-        made = self.stream.samples
-        if made is None:  # collated without having been asked for samples
-            return self.users(samples)
-        size = self.stream.batch_size
-        if size is None:
-            count = int(samples is not _Blank)
-        else:
-            if samples[-1] is _Blank:
-                samples = [sample for sample in samples if sample is not _Blank]
-                if self.stream.drop_last and len(samples) < size:
-                    samples = []
-            count = len(samples)
-        shipped = made.shipped(count)
-        if not count:
-            return shipped
-        if size is not None:
-            made.end_batch(count)
-        batch = self.users(samples)
-        return batch if shipped is None else shipped._replace(batch=batch)
+    def arguments(self) -> dict[str, Any]:
+        return {"batch_size": self.dataset.batch_size, "drop_last": self.dataset.drop_last}
+
+    def begin(self, progress: Progress, *, is_new: bool) -> None:
+        memory, start, workers = progress.memory, progress.start, self._order.workers
+        # A stream that has lived on is where it is; only a new or a loaded one has to be put there.
+        is_loaded = start.state is not None
+        places = dict(memory.places) if is_loaded or (is_new and workers) else {}
+        if is_loaded and not workers:
+            places = places or {0: BEGINNING}
+        self.dataset.begin_epoch(self._order.key(start.epoch), start.epoch, places, memory.turn)

@@ -6,11 +6,14 @@ import copy
 import pickle
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from ...values.leaves import leaves, light_copy, long_ones, merged
-from ..samples.dataset_epoch import DatasetEpoch, takes
+from ...values.stateful import is_stateful
+from ..samples.dataset_epoch import DatasetEpoch
+from .base import mismatch
 from .shown import shown
 
 
@@ -28,17 +31,20 @@ class Place(NamedTuple):
     ended: bool
     state: bytes
 
+    def said(self) -> tuple[Any, Any, dict[str, Any]]:
+        """Return what it says of the dataset, of its iterator, and of what has changed."""
+        of_dataset, of_iterator, *changed = pickle.loads(self.state) if self.state else (None, None)
+        return of_dataset, of_iterator, changed[0] if changed else {}
 
-BEGINNING = Place(0, False, b"")
+
+HERE = Place(0, False, b"")
+"""Where the stream is, whatever it says. It is this object alone: one that is equal is the next."""
+BEGINNING = Place(0, False, pickle.dumps((None, None)))
 """Where a stream is of which a state between two epochs says nothing."""
 
 
 class Upstream:
-    """The user's stream.
-
-    Args:
-        dataset: Theirs.
-        uses_state: Whether its `state_dict()` is asked where it is.
+    """The user's stream, whose `state_dict()` is asked where it is if the loader `uses_state`.
 
     Attributes:
         can_seek: Whether it says where it is and can be put there.
@@ -48,7 +54,7 @@ class Upstream:
     def __init__(self, dataset: Any, *, uses_state: bool) -> None:
         self.dataset = dataset
         self.uses_state = uses_state
-        self.can_seek = uses_state and can_seek(dataset)
+        self.can_seek = uses_state and is_stateful(dataset)
         self.has_given = False
         # What is told its epoch need not remember it, and may count whatever it likes.
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
@@ -56,11 +62,7 @@ class Upstream:
         self._has_begun = False
 
     def copy(self) -> Upstream:
-        """Return one whose passes do not move this one.
-
-        Raises:
-            DeterministicError: The dataset cannot be copied.
-        """
+        """Return one whose passes do not move this one; raise DeterministicError if the dataset cannot be copied."""
         try:
             return copy.deepcopy(self)
         except Exception as error:
@@ -72,24 +74,24 @@ class Upstream:
                 )
             ) from error
 
-    def put(self, place: Place | None) -> None:
+    def put(self, place: Place) -> None:
         """Put the dataset at a place; what it said before is kept for `begins_wrongly`."""
-        of_dataset = stated(place)[0]
-        if place is None or of_dataset is None or not self.can_seek:
+        of_dataset, *_ = place.said()
+        if of_dataset is None or not self.can_seek:
             return
         said = self._said()
         if place.fetched or leaves(said) != leaves([of_dataset]):  # where it is there, loading may do more than put it
-            self._put = _Put(said)
+            self._put = _Put(said, said)
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
-    def begin(self, place: Place | None) -> Any:
-        """Begin a pass at a place (None: where the dataset is), and return its iterator."""
-        of_dataset, of_iterator, changed = stated(place)
-        if place is not None and self._as_made:
+    def begin(self, place: Place) -> Any:
+        """Begin a pass at a place, and return its iterator."""
+        of_dataset, of_iterator, changed = place.said()
+        if place is not HERE and self._as_made:
             self._require_shown(changed)
         if self._put is not None:
             self._put.now = self._said()
-        is_within = place is not None and place.fetched > 0
+        is_within = place.fetched > 0
         # One that is its own iterator may have nothing to be put at before __iter__().
         with suppress(Exception) if is_within and hasattr(self.dataset, "__next__") else nullcontext():
             self.put(place)
@@ -98,43 +100,37 @@ class Upstream:
         if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
             self.put(place)  # it has begun anew in __iter__(); others take there what was loaded before
         if of_iterator is not None and self.uses_state:
-            if not can_seek(iterator):
-                raise ResumeMismatchError(
-                    explain(
-                        "the state says where the dataset's iterator was, and this one cannot be put there",
-                        ("saved: with a state_dict()", f"here: {type(iterator).__name__} without load_state_dict()"),
-                        "Resume with the dataset that the state was saved with.",
-                    )
+            if not is_stateful(iterator):
+                raise mismatch(
+                    "the state says where the dataset's iterator was, and this one cannot be put there",
+                    "with a state_dict()",
+                    f"{type(iterator).__name__} without load_state_dict()",
+                    "Resume with the dataset that the state was saved with.",
                 )
             iterator.load_state_dict(of_iterator)
         return iterator
 
-    def begins_wrongly(self, place: Place | None, *, gave: bool) -> bool:
-        """Return whether a pass began at a place that was meant for another one; put the dataset back then.
+    def begins_wrongly(self, place: Place, *, gave: bool) -> bool:
+        """Return whether a pass at `place` began at one that was meant for another pass; put the dataset back then.
 
         What a dataset says after a pass may mean "at the end", and would make the next one empty, where one that was
         not interrupted begins anew. And some keep a place that was loaded for every pass that follows. What a sample
-        moves gives them away: after the first one of a pass it is where it was after the first one of the pass that
-        was put there. That part of what the dataset says is put back to what it was before.
-
-        Args:
-            place: Where this pass began.
-            gave: Whether it gave a first sample.
+        moves gives them away: after the first one of a pass (if it `gave` one) it is where it was after the first one
+        of the pass that was put there. That part of what the dataset says is put back to what it was before.
 
         Raises:
             ResumeMismatchError: The dataset did not say where it was before, so that it cannot be put back.
         """
-        put, loaded = self._put, stated(place)[0]
+        put, (loaded, *_) = self._put, place.said()
         if put is None:
             return False
         said_now = self._said()
         here, long = leaves(said_now), long_ones(said_now)
-        if place is not None and loaded is not None and (gave or place.fetched or not place.ended):
+        if loaded is not None and (gave or place.fetched or not place.ended):
             # The passes after it are watched, but for one that began between two: where it did, the next one may.
-            put.gave, put.moving, said = gave, set(), leaves([loaded])
-            if gave:
-                put.moving = {path for path, value in here.items() if said.get(path) != value}
-            put.first = here
+            said = leaves([loaded])
+            put.gave, put.first = gave, here
+            put.moving = {path for path, value in here.items() if gave and said.get(path) != value}
             self._put = put if place.fetched else None
             return False
         self._put = None
@@ -154,7 +150,7 @@ class Upstream:
         back = put.before
         if gave:  # what counts passes is as it is now, a long one (a generator's state) as it was before this pass
             back = merged(merged(said_now, put.before, places), put.now, put.moving & long)
-        if not gave:
+        else:
             _warn_of_more(self.dataset, leaves(put.before), here)
         self.dataset.load_state_dict(back[0])
         return True
@@ -162,7 +158,7 @@ class Upstream:
     def place(self, iterator: Any, fetched: int, *, ended: bool) -> Place | None:
         """Return where it is after the samples made so far; None if it cannot say."""
         of_dataset = self.dataset.state_dict() if self.can_seek else None
-        has_own = self.uses_state and iterator is not self.dataset and can_seek(iterator)
+        has_own = self.uses_state and iterator is not self.dataset and is_stateful(iterator)
         of_iterator = iterator.state_dict() if has_own else None
         if of_dataset is None and of_iterator is None:
             return None
@@ -208,24 +204,23 @@ class Upstream:
             )
 
 
+@dataclass
 class _Put:
     """A place that was loaded, until a pass began elsewhere.
 
-    Args:
-        before: What the dataset said before, in a list, which is empty if it did not.
-
     Attributes:
+        before: What the dataset said before, in a list, which is empty if it did not.
         now: What it said before the latest pass, the same way.
         gave: Whether the pass that began there gave a sample.
         first: What it said after that, value by value.
         moving: Which of it that sample had moved.
     """
 
-    def __init__(self, before: list[Any]) -> None:
-        self.before = self.now = before
-        self.gave = False
-        self.first: Mapping[tuple[str, ...], bytes] = {}
-        self.moving: set[tuple[str, ...]] = set()
+    before: list[Any]
+    now: list[Any]
+    gave: bool = False
+    first: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
+    moving: set[tuple[str, ...]] = field(default_factory=set)
 
 
 def _warn_of_more(dataset: object, before: Mapping[Any, bytes], here: Mapping[Any, bytes]) -> None:
@@ -240,22 +235,6 @@ def _warn_of_more(dataset: object, before: Mapping[Any, bytes], here: Mapping[An
                 "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
             ),
         )
-
-
-def stated(place: Place | None) -> tuple[Any, Any, dict[str, Any]]:
-    """Return what a place says of the dataset, of its iterator, and of what has changed."""
-    if place is None or not place.state:
-        return None, None, {}
-    of_dataset, of_iterator, *changed = pickle.loads(place.state)
-    return of_dataset, of_iterator, changed[0] if changed else {}
-
-
-def can_seek(dataset: Any) -> bool:
-    """Return whether it says where it is and can be put there: torchdata's Stateful protocol.
-
-    One whose methods want other arguments (litdata's and mosaicml-streaming's do) does not speak it.
-    """
-    return takes(dataset, "state_dict") and takes(dataset, "load_state_dict", None)
 
 
 def has_buffer(dataset: Any) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
 
-from ...ground.seeds import as_integer
+from ...ground.arguments import as_integer
+from ...values.stateful import takes
 from .isolation import Isolated
 from .keys import epoch_key, seed_generators
 
@@ -28,12 +28,7 @@ _told: dict[int, _Told] = {}
 
 
 class DatasetEpoch:
-    """The outermost that has a `set_epoch`, of a dataset and those in it.
-
-    Args:
-        dataset: The user's.
-        seed: The loader's.
-    """
+    """The outermost that has a `set_epoch`, of a dataset and those in it; told with draws from the loader's `seed`."""
 
     def __init__(self, dataset: Any, seed: int = 0) -> None:
         self._dataset = dataset
@@ -106,20 +101,6 @@ def users_epoch(told: Iterable[Any]) -> int | None:
             _note(one, None, shown)
             return shown
     return None
-
-
-def takes(value: Any, name: str, *arguments: Any) -> bool:
-    """Return whether it has a method that can be called with these arguments."""
-    method = getattr(value, name, None)
-    if not callable(method):
-        return False
-    try:
-        inspect.signature(method).bind(*arguments)
-    except TypeError:
-        return False
-    except ValueError:  # a built-in one that has no signature
-        return True
-    return True
 
 
 def _note(one: Any, epoch: int | None, shown: int | None) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
 from ...errors import annotate, cut
 from .dataset_epoch import DatasetEpoch
-from .keys import batch_key, collate_key, sample_key, sample_keys, seed_generators
-from .sample import begin
-
-Randomness: TypeAlias = Literal["sample", "batch"]
+from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys, seed_generators
 
 
 class Fetch(NamedTuple):
@@ -39,10 +36,6 @@ class Fetch(NamedTuple):
         occurrences = self.occurrences[start:stop] if self.occurrences else None
         return Fetch(self.indices[start:stop], self.epoch, self.number, occurrences)
 
-    def keys(self) -> list[int]:
-        """Return the key of each sample."""
-        return sample_keys(self.epoch, self.indices, self.occurrences)
-
     @property
     def batch_key(self) -> int:
         """The key of the batch as a whole."""
@@ -54,24 +47,19 @@ class Fetch(NamedTuple):
 class KeyedDataset(Dataset[Any]):
     """The user's dataset as torch's fetchers see it: asked for a `Fetch`, it seeds before each sample.
 
-    Args:
-        dataset: The user's.
-        randomness: "sample" seeds before every sample, "batch" before every batch; a dataset that has `__getitems__`
-            makes the whole batch in one call, so it is seeded once for it.
-        seed: The loader's.
+    With randomness="batch" before every batch; so it does a dataset that makes a batch in one call of `__getitems__`.
     """
 
-    def __init__(self, dataset: Any, randomness: Randomness, seed: int) -> None:
+    def __init__(self, dataset: Any, keying: Keying) -> None:
         self.dataset = dataset
-        self.epoch = DatasetEpoch(dataset, seed)
-        self.randomness = randomness
+        self.epoch = DatasetEpoch(dataset, keying.seed)
         self.in_batches = makes_batches(dataset)
+        self._per_sample = keying.randomness == "sample"
+        self.is_keyed_per_batch = self.in_batches or not self._per_sample
 
     def __getitems__(self, fetch: Fetch) -> Sequence[Any]:
         samples = self._whole(fetch) if self.in_batches else self.first(fetch, len(fetch.indices))
-        key = collate_key(fetch.batch_key)
-        begin(key)
-        seed_generators(key)
+        begin_seeded(collate_key(fetch.batch_key))
         return samples
 
     def __getitem__(self, fetch: Fetch) -> Any:
@@ -81,12 +69,11 @@ class KeyedDataset(Dataset[Any]):
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
         self.epoch.tell(fetch.number)
-        dataset, per_sample = self.dataset, self.randomness == "sample"
+        dataset, per_sample = self.dataset, self._per_sample
         if not per_sample:
             seed_generators(fetch.batch_key)
-        wanted = fetch.part(0, count)
-        keys = wanted.keys()
-        samples: list[Any] = []
+        wanted, samples = fetch.part(0, count), list[Any]()
+        keys = sample_keys(wanted.epoch, wanted.indices, wanted.occurrences)
         try:
             for index, key in zip(wanted.indices, keys, strict=True):
                 begin(key)
@@ -102,15 +89,13 @@ class KeyedDataset(Dataset[Any]):
         """Make one sample as the batch has it, with no more of the batch than its draws need."""
         if self.in_batches:
             return self._whole(fetch)[position]
-        if self.randomness == "batch":
+        if not self._per_sample:
             return self.first(fetch, position + 1)[position]
         return self.first(fetch.part(position, position + 1), 1)[0]
 
     def _whole(self, fetch: Fetch) -> Sequence[Any]:
         self.epoch.tell(fetch.number)
-        key = fetch.batch_key
-        begin(key)
-        seed_generators(key)
+        begin_seeded(fetch.batch_key)
         try:
             samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
         except Exception as error:
@@ -136,8 +121,7 @@ def makes_batches(dataset: Any) -> bool:
 
     torch's `Subset` and `StackDataset` always have one, which only passes on what the datasets inside them have.
     """
-    own: Callable[..., Any] | None = getattr(dataset, "__getitems__", None)
-    if own is None:
+    if getattr(dataset, "__getitems__", None) is None:
         return False
     if isinstance(dataset, Subset) and type(dataset).__getitems__ is Subset.__getitems__:
         return makes_batches(dataset.dataset)

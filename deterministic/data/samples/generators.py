@@ -1,10 +1,13 @@
-"""The generators that a user's sampler holds, and their states as JSON."""
+"""What a user's sampler is made of: one pass over its indices, and the generators that it holds."""
 
 from __future__ import annotations
 
 import base64
 import random
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,8 @@ import torch
 from torch.utils.data import Dataset
 
 from ...sources.own_generators import OwnGenerator
+from .isolation import OwnStream
+from .keys import index_number
 
 KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 """What counts as a generator of somebody's."""
@@ -24,21 +29,24 @@ GLOBAL = (torch.default_generator, random.random.__self__, np.random.mtrand._ran
 
 def generator_kinds(sampler: Any) -> list[str]:
     """Return the type of each generator that a sampler holds, in a fixed order."""
-    return [type(generator).__name__ for generator in _generators_in(sampler, _DEPTH, set())]
+    return [type(source.generator).__name__ for source in _held(sampler)]
 
 
 def generator_states(sampler: Any) -> list[Any]:
-    """Return the type and the state of each generator that a sampler holds, in a fixed order."""
-    sources = [OwnGenerator(generator, place) for place, generator in enumerate(_generators_in(sampler, _DEPTH, set()))]
-    return [[type(source.generator).__name__, _packed(source.encode(source.capture()))] for source in sources]
+    """Return the type and the state of each generator that a sampler holds, in a fixed order, as JSON."""
+    return [[type(source.generator).__name__, _packed(source.encode(source.capture()))] for source in _held(sampler)]
 
 
 def restore_generators(sampler: Any, states: list[Any]) -> None:
     """Put each generator that a sampler holds where `generator_states` found it."""
-    sources = [OwnGenerator(generator, place) for place, generator in enumerate(_generators_in(sampler, _DEPTH, set()))]
+    sources = _held(sampler)
     decoded = [source.decode(_unpacked(state)) for source, (_, state) in zip(sources, states, strict=True)]
     for source, state in zip(sources, decoded, strict=True):
         source.restore(state)
+
+
+def _held(sampler: Any) -> list[OwnGenerator]:
+    return [OwnGenerator(generator, place) for place, generator in enumerate(_generators_in(sampler, _DEPTH, set()))]
 
 
 def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
@@ -61,11 +69,76 @@ def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
 
 
 def _packed(plain: Any) -> Any:
-    """Return a generator's encoded state with a tensor as text, so that a state is JSON."""
     return base64.b64encode(plain.numpy().tobytes()).decode() if isinstance(plain, torch.Tensor) else plain
 
 
 def _unpacked(plain: Any) -> Any:
-    if isinstance(plain, str):
-        return torch.from_numpy(np.frombuffer(base64.b64decode(plain), dtype=np.uint8).copy())
-    return plain
+    return torch.tensor(list(base64.b64decode(plain)), dtype=torch.uint8) if isinstance(plain, str) else plain
+
+
+class SamplerPass:
+    """The batches of one `iter(sampler)`: their indices, and how often it gave each before (None: none of them).
+
+    Attributes:
+        batches: How many were taken.
+        indices: How many indices were in them.
+        digest: 32 bits that depend on all of those.
+        ahead: The batch that comes next, if it was asked for: the first is at once.
+    """
+
+    def __init__(self, sampler: Iterable[Any], key: int, *, is_batched: bool, counts: bool) -> None:
+        self._stream = OwnStream(key)
+        self._is_batched = is_batched
+        self._seen: dict[int, int] | None = {} if counts else None
+        self.batches = self.indices = self.digest = 0
+        with self._stream:
+            self._iterator = iter(sampler)
+        self.ahead = self._ask()
+
+    def __iter__(self) -> SamplerPass:
+        return self
+
+    def __next__(self) -> tuple[Any, list[int] | None]:
+        batch, self.ahead = self._ask() if self.ahead is None else self.ahead, None
+        if batch is None:
+            raise StopIteration
+        self.batches += 1
+        self.indices += len(batch)
+        self.digest = _digest(self.digest, batch)
+        return batch, None if self._seen is None else _count(batch, self._seen)
+
+    def agrees(self, done: int, digest: int) -> bool:
+        """Go on to where so many batches were taken, and return whether they have this digest."""
+        for _ in islice(self, max(done - self.batches, 0)):
+            pass
+        return (self.batches, self.digest) == (done, digest)
+
+    def _ask(self) -> Any:
+        """Return the next batch as the sampler gave it, if a part of it can be taken by position; None at the end."""
+        with self._stream:
+            try:
+                given = next(self._iterator)  # a for loop would call iter() once more, which may mean another pass
+            except StopIteration:
+                return None
+            if not self._is_batched:
+                return [given]
+            return given if isinstance(given, (list, tuple, np.ndarray, torch.Tensor)) else list(given)
+
+
+def _digest(before: int, indices: Any) -> int:
+    """Return 32 bits that depend on the indices given so far and on these."""
+    try:
+        data = struct.pack(f"<{len(indices)}q", *indices)
+    except (struct.error, TypeError):  # not integers, or very large ones; arrays and tensors of several elements
+        data = struct.pack(f"<{len(indices)}Q", *(index_number(index) % 2**64 for index in indices))
+    return zlib.crc32(data, before)
+
+
+def _count(indices: Any, seen: dict[int, int]) -> list[int] | None:
+    """Return how often each index came before in this epoch, and count it; None if none of them did."""
+    occurrences = []
+    for index in indices:
+        number = index if type(index) is int else index_number(index)
+        occurrences.append(seen.get(number, 0))
+        seen[number] = occurrences[-1] + 1
+    return occurrences if any(occurrences) else None

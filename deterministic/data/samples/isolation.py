@@ -14,10 +14,10 @@ from ...scope.interrupt import indivisible
 from ...sources.numpy_random import NumpyRandom
 from ...sources.python_random import PythonRandom
 from ...sources.torch_cpu import TorchCpu
-from . import sample
-from .keys import seed_generators
+from .keys import begin, seed_generators, under_way
 
-_PYTHON, _NUMPY, _TORCH = PythonRandom(), NumpyRandom(), TorchCpu()
+_TORCH = TorchCpu()
+_SOURCES: tuple[Any, ...] = (PythonRandom(), NumpyRandom(), _TORCH)
 
 
 def require_twister() -> None:
@@ -33,7 +33,7 @@ class Isolated:
         threads: How many threads torch uses for one CPU operation inside; None leaves the number alone.
     """
 
-    __slots__ = ("_numpy", "_python", "_sample", "_threads", "_threads_before", "_torch")
+    __slots__ = ("_sample", "_states", "_threads", "_threads_before")
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
@@ -42,8 +42,8 @@ class Isolated:
     def __enter__(self) -> None:
         interrupt.protect()  # outside of every scope, too, Ctrl-C must not cut the way back in two
         try:
-            self._sample = sample.under_way()
-            self._python, self._numpy, self._torch = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
+            self._sample = under_way()
+            self._states = [source.capture() for source in _SOURCES]
             require_twister()
             if self._threads is not None:
                 self._threads_before = torch.get_num_threads()
@@ -60,10 +60,9 @@ class Isolated:
         try:
             if self._threads is not None and torch.get_num_threads() != self._threads_before:
                 torch.set_num_threads(self._threads_before)
-            _TORCH.restore(self._torch)
-            _NUMPY.restore(self._numpy)
-            _PYTHON.restore(self._python)
-            sample.go_on(self._sample)
+            for source, state in zip(_SOURCES, self._states, strict=True):
+                source.restore(state)
+            begin(*self._sample)
         finally:
             _unprotect()  # last of all: from here on an interrupt is raised at once
 
@@ -75,35 +74,27 @@ def _unprotect() -> None:
 
 
 class OwnStream:
-    """The three generators as one piece of code sees them that is entered again and again: it goes on where it was.
-
-    Args:
-        key: What the stream is seeded with.
-    """
+    """The three generators as one piece of code sees them that is entered again and again: it goes on where it was."""
 
     def __init__(self, key: int) -> None:
         self._key = key
-        self._inside: tuple[Any, Any, Any] | None = None
+        self._inside: list[Any] = []
         self._around: list[Isolated] = []
 
     @indivisible
     def __enter__(self) -> None:
-        around = Isolated()
-        around.__enter__()
-        self._around.append(around)
-        if self._inside is None:
+        self._around.append(Isolated())
+        self._around[-1].__enter__()
+        if not self._inside:
             seed_generators(self._key)
-        else:
-            python, numpy, cpu = self._inside
-            _PYTHON.restore(python)
-            _NUMPY.restore(numpy)
-            _TORCH.restore(cpu)
+        for source, state in zip(_SOURCES, self._inside, strict=False):
+            source.restore(state)
 
     @indivisible
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._inside = _PYTHON.capture(), _NUMPY.capture(), _TORCH.capture()
+            self._inside = [source.capture() for source in _SOURCES]
         finally:
             self._around.pop().__exit__(exc_type, exc, traceback)

@@ -10,16 +10,21 @@ from __future__ import annotations
 import _random
 import operator
 import random
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import PurePath
-from typing import Any, SupportsIndex, cast
+from typing import Any, Literal, SupportsIndex, TypeAlias, cast, overload
 
 import numpy as np
 import torch
 
-from ...errors import explain
+from ...errors import DeterministicError, SeedError, cut, explain
+from ...ground.ranks import current_ranks
 from ...ground.seeds import derive_seed
+
+Randomness: TypeAlias = Literal["sample", "batch"]
+StreamState: TypeAlias = Literal["use", "ignore", "refuse"]
 
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -30,6 +35,54 @@ _python: Any = random.random.__self__  # type: ignore[attr-defined]
 _seed_python = _random.Random.seed  # what random.seed comes to for an int, without its look at the types: 0.8 us less
 _seed_numpy = np.random.seed
 _seed_torch = torch.default_generator.manual_seed  # not torch.manual_seed: that takes 100 us and more, on every device
+
+
+@dataclass
+class Keying:
+    """What `make_loader` adds to a DataLoader's arguments.
+
+    Attributes:
+        given_seed: 0 <= seed < 2**64; None: drawn from torch's global generator when it is first needed, as a
+            DataLoader without a generator draws, so that `torch.manual_seed` decides it.
+        randomness: What is seeded: every sample, or every batch.
+        shard: Whether ranks share the data, so that they must have one seed.
+        is_global: Whether the batch size counts the samples of all ranks.
+        worker_threads: How many threads torch uses for one CPU operation while fetching.
+        stream_state: What a stream's own `state_dict()` is good for.
+    """
+
+    given_seed: int | None
+    randomness: Randomness
+    shard: bool
+    is_global: bool
+    worker_threads: int
+    stream_state: StreamState = "use"
+
+    @property
+    def seed(self) -> int:
+        """The seed.
+
+        Raises:
+            SeedError: There is none, and drawing one would give each rank another.
+        """
+        if self.given_seed is None:
+            world_size = current_ranks().world_size if self.shard else 1
+            if world_size > 1:
+                raise SeedError(
+                    explain(
+                        "the ranks would each draw a seed of their own, and with it another order",
+                        (f"found: no seed, {world_size} ranks", "expected: one seed for all of them"),
+                        "Pass seed= to make_loader or the scope, or shard=False if every rank is to see all data.",
+                    )
+                )
+            self.given_seed = draw_seed(None)
+        return self.given_seed
+
+
+def draw_seed(generator: torch.Generator | None) -> int:
+    """Draw a seed, 0 <= seed < 2**63; moves the generator (None: torch's global one) by one draw."""
+    device = "cpu" if generator is None else generator.device
+    return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator).item())
 
 
 def mix(value: int) -> int:
@@ -50,13 +103,7 @@ def epoch_key(seed: int, epoch: int, *purpose: SupportsIndex | str) -> int:
 
 
 def sample_key(epoch: int, index: Any, occurrence: int = 0) -> int:
-    """Return the key of a sample.
-
-    Args:
-        epoch: The key of the epoch.
-        index: What the dataset is asked for.
-        occurrence: How often the epoch has asked for it before: a sample that is drawn twice differs each time.
-    """
+    """Return the key of a sample, from its epoch's; one that is drawn twice differs at each occurrence."""
     number = index if type(index) is int else index_number(index)
     key = mix(epoch + (number + 1) * _GOLDEN)
     return mix(key + occurrence * _GOLDEN) if occurrence else key
@@ -96,6 +143,96 @@ def seed_generators(key: int) -> None:
     _python.gauss_next = None
     _seed_numpy(key & 0xFFFFFFFF)
     _seed_torch(key >> 32)
+
+
+class _Current(threading.local):
+    """The sample (or batch) that is being made on this thread, and the generators that it has asked for."""
+
+    def __init__(self) -> None:
+        self.key: int | None = None
+        self.made: dict[str, Any] = {}
+
+
+_current = _Current()
+
+
+def begin(key: int | None, made: dict[str, Any] | None = None) -> None:
+    """Say that the sample (or batch) with this key is being made now, with these generators; None: none is."""
+    _current.key, _current.made = key, {} if made is None else made
+
+
+def under_way() -> tuple[int | None, dict[str, Any]]:
+    """Return the sample that is being made, with its generators, for `begin` to go on with."""
+    return _current.key, _current.made
+
+
+def begin_seeded(key: int) -> None:
+    """Say which sample (or batch) is being made now, and seed the global generators for it."""
+    begin(key)
+    seed_generators(key)
+
+
+@overload
+def sample_rng(library: Literal["numpy"] = "numpy") -> np.random.Generator: ...
+
+
+@overload
+def sample_rng(library: Literal["torch"]) -> torch.Generator: ...
+
+
+@overload
+def sample_rng(library: Literal["python"]) -> random.Random: ...
+
+
+def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
+    """Return a generator for the sample that is being made, independent of what was drawn before it.
+
+    For use in a dataset's `__getitem__`, in what it calls, and in `collate_fn` and `__getitems__` (there it is the
+    batch's). Its draws depend on (seed, epoch, index, occurrence) alone, not on draws from global generators, so adding
+    one augmentation does not change another's numbers. Asked for again in the same sample it is the same object and
+    goes on where it was. Touches no global generator; thread-safe.
+
+    Args:
+        library: "numpy" for a `numpy.random.Generator` (Philox), "torch" for a `torch.Generator` on the CPU, "python"
+            for a `random.Random`.
+
+    Returns:
+        The generator.
+
+    Raises:
+        DeterministicError: No sample is being made by a loader with keys on this thread.
+        ValueError: `library` is none of the three.
+
+    Example:
+        >>> from deterministic import make_loader, sample_rng
+        >>> class Noise:
+        ...     def __len__(self): return 2
+        ...     def __getitem__(self, index): return sample_rng("numpy").random()
+        >>> first, again = (make_loader(Noise(), seed=0) for _ in range(2))
+        >>> [batch.item() for batch in first] == [batch.item() for batch in again]
+        True
+    """
+    if library not in ("numpy", "torch", "python"):
+        expected = "expected: 'numpy', 'torch', 'python'"
+        raise ValueError(
+            explain("sample_rng() knows no such library", (f"found: {cut(library)}", expected), "Pass one of them.")
+        )
+    key, made = _current.key, _current.made
+    if key is None:
+        raise DeterministicError(
+            explain(
+                "no sample is being made, so it has no generator",
+                ("found: a call outside of a loader with keys, or on another thread than the one that fetches",),
+                'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
+            )
+        )
+    if library == "numpy" and library not in made:
+        made[library] = np.random.Generator(np.random.Philox(key=[mix(key + 1), mix(key + 2)]))
+    elif library == "torch" and library not in made:
+        made[library] = torch.Generator("cpu").manual_seed(mix(key + 3) >> 32)
+    elif library not in made:
+        made[library] = random.Random(mix(key + 4))
+    return made[library]
 
 
 def index_number(index: Any) -> int:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import fetch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from ...errors import DeterministicError, explain
 
 _FETCHERS = {fetch._MapDatasetFetcher.fetch.__code__, fetch._IterableDatasetFetcher.fetch.__code__}
 
@@ -26,6 +29,37 @@ def set_worker(**attributes: Any) -> None:
 def called_by_a_fetcher() -> bool:
     """Return whether the function that asks was called by a fetcher of torch's DataLoader."""
     return sys._getframe(2).f_code in _FETCHERS
+
+
+class Collate:
+    """The user's `collate_fn` as an attribute of the loader: it refuses to work for another loader's fetcher.
+
+    Whoever builds a DataLoader of their own from the attributes of this one (Accelerate does) takes the dataset and
+    `collate_fn`, and leaves the keys behind: the draws would silently be what they happen to be.
+    """
+
+    def __init__(self, users: Callable[[Any], Any]) -> None:
+        self.__wrapped__ = users
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+    def __call__(self, samples: Any) -> Any:
+        if called_by_a_fetcher():
+            raise DeterministicError(
+                explain(
+                    "a loader of make_loader was built again by other code, without its keys",
+                    ("found: its collate_fn in a DataLoader that is not the one make_loader returned",),
+                    "Leave the loader out of accelerator.prepare() and the like: it shares the data between the "
+                    "ranks itself. Move its batches to the device by hand.",
+                )
+            )
+        return self.__wrapped__(samples)
+
+
+def unwrapped(collate_fn: Any) -> Any:
+    """Return the user's `collate_fn` behind what a loader shows; anything else as it is."""
+    return collate_fn.__wrapped__ if isinstance(collate_fn, Collate) else collate_fn
 
 
 class _OfOneProcess(_MultiProcessingDataLoaderIter):
@@ -52,3 +86,8 @@ def disown_in_forked_children(iterator: Any) -> None:
 def retired(iterator: Any) -> int:
     """Return how many batches an iterator with workers has received in order, also those that were errors."""
     return int(iterator._rcvd_idx)
+
+
+def share_asked_length(loader: DataLoader[Any], other: DataLoader[Any]) -> None:
+    """Let torch warn when `other` gives more than a stream's length says, once the loader was asked for that."""
+    other._IterableDataset_len_called = loader._IterableDataset_len_called

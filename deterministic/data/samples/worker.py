@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from ...sources import SOURCES
+from .isolation import require_twister
+from .torch_internals import set_worker
 
 
 def seed_worker(worker_id: int) -> None:
@@ -18,53 +28,31 @@ def seed_worker(worker_id: int) -> None:
     Args:
         worker_id: The worker's number; the seed comes from `torch.initial_seed()`, which contains it.
     """
-    import random
-
-    import numpy as np
-    import torch
-
     seed = torch.initial_seed() % 2**32
     np.random.seed(seed)
     random.seed(seed)
 
 
+@dataclass
 class SeedWorkerThen:
     """`seed_worker`, then the user's own `worker_init_fn`. A class, so that it pickles into spawned workers."""
 
-    def __init__(self, worker_init_fn: Callable[[int], None]) -> None:
-        self.worker_init_fn = worker_init_fn
+    worker_init_fn: Callable[[int], None]
 
     def __call__(self, worker_id: int) -> None:
         seed_worker(worker_id)
         self.worker_init_fn(worker_id)
 
 
+@dataclass
 class PrepareWorker:
-    """The `worker_init_fn` of a loader with keys. A class, so that it pickles into spawned workers.
+    """The `worker_init_fn` of a loader with keys. A class, so that it pickles into spawned workers."""
 
-    Args:
-        threads: How many threads torch uses for one CPU operation.
-        settings: What `capture_settings` returned, for a worker that inherits none; None for a forked one.
-        users: The user's own `worker_init_fn`, called last.
-    """
-
-    def __init__(
-        self,
-        threads: int,
-        settings: dict[str, bytes] | None,
-        users: Callable[[int], object] | None,
-    ) -> None:
-        self.threads = threads
-        self.settings = settings
-        self.users = users
+    threads: int
+    settings: dict[str, bytes] | None  # what `capture_settings` returned; None for a forked worker, which inherits them
+    users: Callable[[int], object] | None
 
     def __call__(self, worker_id: int) -> None:
-        import torch
-        from torch.utils.data import get_worker_info
-
-        from .isolation import require_twister
-        from .torch_internals import set_worker
-
         info: Any = get_worker_info()
         set_worker(dataset=info.dataset.dataset)  # the user's, as they know it, not what stands around it
         if self.settings is not None:
@@ -75,32 +63,22 @@ class PrepareWorker:
             self.users(worker_id)
 
 
-_OF_EACH_PROCESS = {"torch.threads"}
-"""Settings that a worker has of its own: the loader's `worker_threads` decides."""
-
-
 def capture_settings() -> dict[str, bytes]:
     """Return every setting of this process that a spawned worker would not have: the dtype, the flags, the environment.
 
     Sources registered by the user are left out: the worker has not registered them.
     """
-    from ...sources import SOURCES
-
     return {
         source.name: pickle.dumps(source.capture())
         for source in SOURCES
-        if source.kind == "setting" and source.name not in _OF_EACH_PROCESS and _is_ours(source)
+        if source.kind == "setting"
+        and source.name != "torch.threads"  # which a worker has of its own: `worker_threads` decides
+        and type(source).__module__.startswith(__name__.split(".")[0] + ".")
     }
 
 
 def restore_settings(settings: dict[str, bytes]) -> None:
     """Put in place, in this process, what `capture_settings` found in another."""
-    from ...sources import SOURCES
-
     for source in SOURCES:
         if source.name in settings:
             source.restore(pickle.loads(settings[source.name]))
-
-
-def _is_ours(source: object) -> bool:
-    return type(source).__module__.startswith(__name__.split(".")[0] + ".")

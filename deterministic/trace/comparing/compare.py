@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain, zip_longest
 
 import numpy as np
 
-from ...values.value import NOT_COMPARED
+from ...values.hashes import NOT_COMPARED
 from ..file.model import LEVELS, NO_OPTIMIZER, Level, Site, Step
 from ..file.store import TraceReader
-from .alignment import aligned, common_prefix, common_subsequence
-from .cursor import Cursor, Group, Side, groups_of
+from .cursor import Cursor, Group, Side, aligned, common_prefix, common_subsequence, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
-
-__all__ = ["Comparison", "Divergence", "Moment", "compare"]
 
 _EMPTY = np.empty(0, np.intp)
 
@@ -30,20 +27,8 @@ _FARTHEST_STEP = 1024
 """How many steps a step that one trace lacks is waited for."""
 
 
-class _Columns(NamedTuple):
-    """Which values of two sites are compared, and whether some are of other types."""
-
-    first: np.ndarray
-    second: np.ndarray
-    types_differ: bool
-
-
 def compare(a: TraceReader, b: TraceReader) -> Comparison:
-    """Compare two traces at the highest level that both have, holding one segment of each in memory at a time.
-
-    Raises:
-        TraceError: One of them is damaged.
-    """
+    """Compare two traces at the highest level that both have, holding one segment of each in memory at a time."""
     found = _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
     found.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
     return found
@@ -58,23 +43,17 @@ class _Comparer:
     def __init__(self, a: TraceReader, b: TraceReader, level: Level) -> None:
         self._level = level
         self._sides = Side(a, level), Side(b, level)
-        self._columns: dict[int, _Columns] = {}  # by the numbers of both sites
+        self._columns = cache(self._columns_of)
         self._parted: tuple[Moment, Moment, int] | None = None
-        # The records of each of which something was written over unread, in the running step; the first that differs.
-        self._unread: Sequence[frozenset[int]] = (frozenset(), frozenset())
+        self._step: Step | None = None
         self._overwritten: Divergence | None = None
+        """The first that differs of what was written over unread."""
         self._found = Comparison(level)
 
     def run(self) -> Comparison:
         found = self._found
         ones, others = (groups_of(side.reader) for side in self._sides)
-        while True:
-            one, other = next(ones, None), next(others, None)
-            if one is None and other is None:
-                if any(side.reader.footer is None for side in self._sides):
-                    found.ended = Step(NO_OPTIMIZER, found.steps)
-                found.divergence = self._overwritten  # read by what is not recorded, if it matters
-                return found
+        for one, other in zip_longest(ones, others):
             divergence = self._first_difference(one, other)
             if divergence is None:
                 self._count(one or other)
@@ -84,11 +63,14 @@ class _Comparer:
                 return found
             else:
                 divergence.segment = found.steps
-                if (before := self._overwritten) is not None and before.first is not None and before.second is not None:
-                    divergence.overwritten = before.first, before.second
+                divergence.overwritten = None if self._overwritten is None else self._overwritten.pair
                 found.divergence = divergence
                 self._count_later(divergence, chain([one], ones), chain([other], others))
                 return found
+        if any(side.reader.footer is None for side in self._sides):
+            found.ended = Step(NO_OPTIMIZER, found.steps)
+        found.divergence = self._overwritten  # read by what is not recorded, if it matters
+        return found
 
     def _count(self, group: Group | None) -> None:
         if group is not None and group.ends_step:
@@ -101,21 +83,19 @@ class _Comparer:
         if one is not None and other is not None:
             if self._are_equal(one, other):
                 return None
-            if _is_hole(one.step, other.step):
-                one, other = (one, None) if one.step.number < other.step.number else (None, other)
-        there = [group for group in (one, other) if group is not None]
-        step = max(there, key=lambda group: group.ends_step).step
+            a, b = one.step, other.step
+            if a.optimizer == b.optimizer != NO_OPTIMIZER and a.number != b.number:  # one trace lacks a step
+                one, other = (one, None) if a.number < b.number else (None, other)
+        groups = [group for group in (one, other) if group is not None]
+        step = self._step = max(groups, key=lambda group: group.ends_step).step
         divergence = Divergence(step, self._level)
         if self._level == "digest":
             return divergence
-        a, b = self._cursors(one, other)
-        self._unread = [side.overwritten(group) for side, group in zip(self._sides, (one, other), strict=True)]
-        self._walk(divergence, a, b)
-        self._unread = (frozenset(), frozenset())
-        if self._overwritten is not None and self._overwritten.step is None:
-            self._overwritten.step = step
-        divergence.has_operations = a.has_operations or b.has_operations
-        divergence.optimizer = (a if one is not None and one.step == step else b).optimizer
+        first, second = self._cursors(one, other)
+        first.unread, second.unread = self._sides[0].overwritten(one), self._sides[1].overwritten(other)
+        self._walk(divergence, first, second)
+        divergence.has_operations = first.has_operations or second.has_operations
+        divergence.optimizer = (first if one is not None and one.step == step else second).optimizer
         # The digests may differ because the levels do; and a trace may lack what has no records.
         only_digests = one is not None and other is not None and one.step == other.step
         return None if not divergence.is_there and (only_digests or step.optimizer == NO_OPTIMIZER) else divergence
@@ -124,8 +104,9 @@ class _Comparer:
         """Return whether nothing differs but that a trace ends that was not finished."""
         return any(
             moment is None and (group is None or group.step.part > 0) and side.reader.footer is None
-            for side, group, moment in zip(
-                self._sides, (one, other), (divergence.first, divergence.second), strict=True
+            for side, group, moment in (
+                (self._sides[0], one, divergence.first),
+                (self._sides[1], other, divergence.second),
             )
         )
 
@@ -138,13 +119,13 @@ class _Comparer:
             return [entry.digest for entry in one.entries] == [entry.digest for entry in other.entries]
         if self._level == "digest":
             return a.values_digests(one) == b.values_digests(other)
-        return self._level == "values" and len(one.entries) == len(other.entries) == 1 and _same_values(one, other)
+        return self._level == "values" and _same_values(one, other) is True
 
     def _differ(self, one: Group, other: Group) -> bool:
         """Return whether two steps differ, at no more cost than that takes."""
         if self._are_equal(one, other):
             return False
-        if self._level == "digest" or (len(one.entries) == len(other.entries) == 1 and not _same_values(one, other)):
+        if self._level == "digest" or _same_values(one, other) is False:
             return True
         difference = Divergence(None, self._level)
         self._walk(difference, *self._cursors(one, other), only_first=True)
@@ -230,25 +211,19 @@ class _Comparer:
         """Note the same records that have other values, given how far ahead they are."""
         if not len(in_a):
             return
-        found.later_records += len(in_a)
         moments = a.moment(int(in_a[0])), b.moment(int(in_b[0]))
-        if found.is_there and not found.values:
-            found.aligned = found.aligned or moments
+        found.later_records += len(in_a) - (not found.is_there)
         if not found.is_there:
             found.first, found.second = moments
-            found.values = differing_values(found.first, found.second)
-            found.records = a.total
-            found.later_records -= 1
+            found.values, found.records = differing_values(*moments), a.total
+        elif not found.values:
+            found.aligned = found.aligned or moments
 
     def _note_records(self, found: Divergence, a: Cursor, b: Cursor) -> None:
         """Note that the next records are not the same ones, if nothing differed before."""
-        if found.is_there:
-            return
-        if self._parted is not None:
-            found.first, found.second, found.records = self._parted
-        else:
-            found.first, found.second = (cursor.moment() if cursor.left() else None for cursor in (a, b))
-            found.records = a.total
+        if not found.is_there:
+            first, second = (cursor.moment() if cursor.left() else None for cursor in (a, b))
+            found.first, found.second, found.records = self._parted or (first, second, a.total)
 
     def _unequal(self, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> np.ndarray:
         """Return which of the same records have other values, given how far ahead they are."""
@@ -257,8 +232,8 @@ class _Comparer:
         in_a, in_b = a.at + in_a, b.at + in_b
         pairs = a.part.sites[in_a].astype(np.uint64) << np.uint64(32) | b.part.sites[in_b]
         distinct, which = np.unique(pairs, return_inverse=True)
-        columns = [self._columns.get(pair) or self._columns_of(pair) for pair in distinct.tolist()]
-        lengths = np.array([len(pair.first) for pair in columns])
+        columns = [*map(self._columns, distinct.tolist())]
+        lengths = np.array([len(first) for first, *_ in columns])
         ends, of_each = np.cumsum(lengths), lengths[which]
         # The columns of all pairs in a row, and for each value that is compared its place in there.
         places = np.arange(of_each.sum()) + np.repeat(ends[which] - np.cumsum(of_each), of_each)
@@ -266,38 +241,34 @@ class _Comparer:
             np.repeat(cursor.part.starts[there], of_each) + np.concatenate([pair[side] for pair in columns])[places]
             for side, (cursor, there) in enumerate(((a, in_a), (b, in_b)))
         )
-        unequal = np.array([pair.types_differ for pair in columns])[which]
+        unequal = np.array([types_differ for *_, types_differ in columns])[which]
         unequal[np.repeat(np.arange(len(in_a)), of_each)[a.part.hashes[of_a] != b.part.hashes[of_b]]] = True
         return self._read(a, b, in_a, in_b, np.flatnonzero(unequal))
 
     def _read(self, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray, unequal: np.ndarray) -> np.ndarray:
         """Leave out what was written over before anything read it, unless what it drew changes a later draw."""
-        unread = [
-            all(
-                cursor.part.indexes[at[i]] in side
-                for cursor, at, side in zip((a, b), (in_a, in_b), self._unread, strict=True)
-            )
-            for i in unequal
-        ]
+        unread = [a.part.indexes[in_a[i]] in a.unread and b.part.indexes[in_b[i]] in b.unread for i in unequal]
         if not any(unread):
             return unequal
         pairs = [(a.moment(in_a[i] - a.at), b.moment(in_b[i] - b.at)) for i in unequal]
-        drawn = [_drawn_from_other_states(*pair) for pair in pairs]
+        # The generators whose states differed before both records drew from them.
+        apart = [[one.site.values[index] for index in differing_values(one, other)] for one, other in pairs]
+        drawn = [{value.name for value in values if value.role == "generator"} for values in apart]
         live = {name for names, is_unread in zip(drawn, unread, strict=True) if not is_unread for name in names}
         keep = [not is_unread or bool(names & live) for names, is_unread in zip(drawn, unread, strict=True)]
         if not all(keep):
             first, second = pairs[keep.index(False)]
             self._overwritten = self._overwritten or Divergence(
-                None, self._level, self._found.steps, first, second, differing_values(first, second), a.total
+                self._step, self._level, self._found.steps, first, second, differing_values(first, second), a.total
             )
         return unequal[keep]
 
-    def _columns_of(self, pair: int) -> _Columns:
+    def _columns_of(self, pair: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Return which values are compared of two sites (32 bits each), and whether some are of other types."""
         one, other = self._sides[0].reader.sites[pair >> 32], self._sides[1].reader.sites[pair & (1 << 32) - 1]
         both = np.array(corresponding(one, other), np.intp).reshape(-1, 2)
         types_differ = any(one.values[i].type != other.values[j].type for i, j in both)
-        self._columns[pair] = _Columns(both[:, 0], both[:, 1], types_differ)
-        return self._columns[pair]
+        return both[:, 0], both[:, 1], types_differ
 
     # The steps after the first difference
 
@@ -343,19 +314,10 @@ def _is_added(a: Cursor, b: Cursor, ahead: int) -> bool:
     return len(in_a) > 0 and in_a[0] != in_b[0] and 0 in (in_a[0], in_b[0])
 
 
-def _drawn_from_other_states(one: Moment, other: Moment) -> set[str]:
-    """Return the generators whose states differed before both records drew from them."""
-    values = one.site.values
-    return {values[index].name for index in differing_values(one, other) if values[index].role == "generator"}
-
-
-def _same_values(one: Group, other: Group) -> bool:
-    return one.entries[0].values_digest == other.entries[0].values_digest
-
-
-def _is_hole(one: Step, other: Step) -> bool:
-    """Return whether one of two steps is missing in the trace that has the other."""
-    return one.optimizer == other.optimizer != NO_OPTIMIZER and one.number != other.number
+def _same_values(one: Group, other: Group) -> bool | None:
+    """Return whether two steps have the same at the level "values"; None where one was cut: digests do not tell it."""
+    is_whole = len(one.entries) == len(other.entries) == 1
+    return one.entries[0].values_digest == other.entries[0].values_digest if is_whole else None
 
 
 def _in_turn(*sources: Iterator[Group | None]) -> Iterator[tuple[int, Group | None]]:

@@ -1,4 +1,4 @@
-"""The way through a trace for a comparison: step by step, and one segment in memory at a time."""
+"""The way through a trace, one segment in memory at a time; and which records of two sequences are the same ones."""
 
 from __future__ import annotations
 
@@ -47,41 +47,25 @@ def groups_of(reader: TraceReader) -> Iterator[Group]:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Those records of a segment that are compared.
+class StepPart:
+    """Those records of a segment that are compared."""
 
-    Attributes:
-        sites: The site of each.
-        keys: What two of them must agree in to be the same.
-        texts: The same, and what stands in the line: it tells which are the same ones where one trace has more.
-        starts: Where its hashes begin.
-        indexes: Which record of the segment it is.
-        hashes: Those of the whole segment.
-        total: How many records the segment has.
-        number: Which segment of its step it is.
-    """
-
-    sites: np.ndarray
-    keys: np.ndarray
-    texts: np.ndarray
-    starts: np.ndarray
-    indexes: np.ndarray
-    hashes: np.ndarray
-    total: int
-    number: int
+    sites: np.ndarray  # of each its site,
+    keys: np.ndarray  # what two of them must agree in to be the same,
+    texts: np.ndarray  # that and what stands in the line: it tells which are the same ones where one trace has more,
+    starts: np.ndarray  # where its hashes begin,
+    indexes: np.ndarray  # and which record of the segment it is
+    hashes: np.ndarray  # those of the whole segment
+    total: int  # how many records the segment has
+    number: int  # which segment of its step it is
 
 
 _EMPTY = np.empty(0, np.intp)
-_NONE = Part(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, 0, 0)
+_NONE = StepPart(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, 0, 0)
 
 
 class Side:
-    """One of two traces that are compared.
-
-    Args:
-        reader: It.
-        level: At which they are compared.
-    """
+    """One of two traces, which are compared at a level."""
 
     def __init__(self, reader: TraceReader, level: Level) -> None:
         self.reader = reader
@@ -101,7 +85,7 @@ class Side:
         records = noted.get(f"{group.step.optimizer} {group.step.number}") if isinstance(noted, dict) else None
         return frozenset(one for one in records if isinstance(one, int)) if isinstance(records, list) else frozenset()
 
-    def part(self, entry: Entry, number: int) -> Part:
+    def part(self, entry: Entry, number: int) -> StepPart:
         """Load a segment."""
         segment = self.reader.segment_at(entry)
         self._know_sites()
@@ -112,7 +96,7 @@ class Side:
         sites = sites[indexes]
         keys, texts = (np.asarray(of_sites, np.uint64)[sites] for of_sites in (self._keys, self._texts))
         hashes = np.asarray(segment.hashes, np.uint64)
-        return Part(sites, keys, texts, starts[indexes], indexes, hashes, len(segment.records), number)
+        return StepPart(sites, keys, texts, starts[indexes], indexes, hashes, len(segment.records), number)
 
     def values_digests(self, group: Group) -> list[bytes]:
         """Return the digests that a trace of the level "digest" would have of a step: it is cut at other places."""
@@ -143,27 +127,17 @@ class Side:
 
 
 class Cursor:
-    """Goes through the records of a step.
-
-    Args:
-        side: The trace.
-        entries: The segments of the step, or those of them that are of interest.
-        number: Which segment of the step the first of them is.
-
-    Attributes:
-        part: The segment that is in memory.
-        at: How many of its records have been passed.
-        total: How many records the last segment has that was in memory.
-        has_operations: Whether an operation was among the records so far.
-        optimizer: The class of the optimizer whose parameters were; empty if none were.
-    """
+    """Goes through the records of some segments of a step, the first of which is the one with `number`."""
 
     def __init__(self, side: Side, entries: Sequence[Entry], number: int = 0) -> None:
         self._side = side
         self._coming = enumerate(entries, number)
-        self.part, self.at, self.total = _NONE, 0, 0
-        self.has_operations = False
-        self.optimizer = ""
+        self.part, self.at = _NONE, 0  # the segment that is in memory, and how many of its records have been passed
+        self.total = 0  # how many records the last segment has that was in memory
+        self.has_operations = False  # whether an operation was among the records so far
+        self.optimizer = ""  # the class of the optimizer whose parameters were; empty if none were
+        self.unread: frozenset[int] = frozenset()
+        """The records of which something was written over before anything read it."""
 
     def left(self) -> int:
         """Return how many records of the segment in memory have not been passed; 0 at the end of the step."""
@@ -222,3 +196,63 @@ def _comparable_key(site: Site, level: Level) -> int:
         if value.role != "input" or level == "ops+inputs"
     ]
     return key_of(site._replace(values=tuple(values)))
+
+
+def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    """Return how many keys two sequences of one length begin with alike."""
+    unlike = np.flatnonzero(a != b)
+    return int(unlike[0]) if len(unlike) else len(a)
+
+
+def aligned(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which records of two sequences are the same ones, by several kinds of keys.
+
+    Args:
+        a: The keys of one sequence, those of the first kind first: the second kind tells of what the first leaves open.
+        b: Those of the other.
+
+    Returns:
+        As of `common_subsequence`.
+    """
+    in_a, in_b = common_subsequence(a[0], b[0])
+    if len(a) == 1:
+        return in_a, in_b
+    pairs = [(in_a, in_b)]
+    # What lies between two pairs, before the first and behind the last.
+    ends = [np.concatenate([[-1], side, [len(keys[0])]]) for side, keys in ((in_a, a), (in_b, b))]
+    gaps = zip(*(zip(end[:-1] + 1, end[1:], strict=True) for end in ends), strict=True)
+    for (start_a, end_a), (start_b, end_b) in gaps:
+        if start_a < end_a and start_b < end_b:
+            more = aligned([keys[start_a:end_a] for keys in a[1:]], [keys[start_b:end_b] for keys in b[1:]])
+            pairs.append((more[0] + start_a, more[1] + start_b))
+    both = [np.sort(np.concatenate(side)).astype(np.intp) for side in zip(*pairs, strict=True)]
+    return both[0], both[1]
+
+
+def common_subsequence(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where in each of two sequences of keys the longest sequence is that both have, its earliest occurrence.
+
+    The time is quadratic, one row of the usual table at a time; what it is walked back by takes a bit for each pair.
+
+    Returns:
+        The positions in `a`, and those in `b`, both ascending.
+    """
+    above = np.zeros(len(b) + 1, np.int32)
+    rows = []
+    for key in a:
+        row = above.copy()
+        np.maximum(above[1:], above[:-1] + (b == key), out=row[1:])
+        np.maximum.accumulate(row, out=row)
+        rows.append(np.packbits(row > above))
+        above = row
+    pairs = []
+    column = len(b)
+    for index in range(len(a) - 1, -1, -1):
+        grew = np.unpackbits(rows[index], count=len(b) + 1)
+        if grew[column]:
+            while grew[column - 1]:
+                column -= 1
+            column -= 1  # where a row begins to grow the two are alike
+            pairs.append((index, column))
+    positions = np.array(pairs[::-1], np.intp).reshape(-1, 2)
+    return positions[:, 0], positions[:, 1]

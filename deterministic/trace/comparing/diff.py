@@ -1,4 +1,4 @@
-"""`diff`: two traces, or two sets of them, compared."""
+"""`diff`: two traces, or two sets of them, compared; with what their headers and footers add to a cause."""
 
 from __future__ import annotations
 
@@ -9,20 +9,33 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...errors import TraceError, explain
-from ..file.model import NO_OPTIMIZER, Step
+from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
-from .blame import Ends, generators_apart, with_generators, with_seeds
 from .compare import compare
-from .divergence import Comparison, Divergence
-from .reasons import Cause, Reason, cause_of
+from .divergence import Comparison, Divergence, and_more, corresponding, differing_values, plural
+from .reasons import ORDERED, Cause, Reason, cause_of
 from .verdict import EXIT_CODES, Outcome, Verdict, when
-from .wording import and_more, plural
 
 StrPath = str | os.PathLike[str]
-_Footers = tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
+Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""The headers of two traces, or the footers, empty where a trace was not finished."""
+
+_Footer: TypeAlias = Mapping[str, Any] | None
+
+_NOTHING = (
+    "nothing was recorded that could be compared: no step of an optimizer, no module, no loader of make_loader, no "
+    'returned value; add current_run().observe("loss", loss)'
+)
+
+_ENTROPY = "None"
+"""The seed of `random.seed()` and `numpy.random.seed()`."""
+
+_PYTHONS = {"python.random": "Python's generator (random)", "numpy.random": "numpy's generator (numpy.random)"}
+_SEED_FIRST = "Seed it first: reproducible(seed=...) and `deterministic run` do, with every generator of the process."
+_SEED_THERE = "Give it a fixed seed there, or leave that out, so that the seed of reproducible() holds."
 
 
 @dataclass(frozen=True)
@@ -85,35 +98,18 @@ def diff(a: StrPath, b: StrPath) -> Diff:
 
 
 def diff_files(a: Path, b: Path, names: tuple[str, str]) -> Verdict:
-    """Return the verdict on two files.
-
-    Args:
-        a: One.
-        b: The other.
-        names: What to call them.
-    """
+    """Return the verdict on two files, called by these names."""
     with TraceReader(a) as one, TraceReader(b) as other:
         if one.header.get("hashes") != other.header.get("hashes"):
-            raise TraceError(
-                explain(
-                    "these traces have different hashes, which are never comparable",
-                    (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}"),
-                    "Record both with the same version of this library.",
-                )
-            )
+            values = (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}")
+            remedy = "Record both with the same version of this library."
+            raise TraceError(explain("these traces have different hashes, which are never comparable", values, remedy))
         comparison = compare(one, other)
         return judge(comparison, names, (one.header, other.header), (one.footer, other.footer))
 
 
-def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers: _Footers) -> Verdict:
-    """Return the verdict on a comparison.
-
-    Args:
-        comparison: What was found.
-        names: What the two are called.
-        headers: Of both.
-        footers: Of both; None where a trace was not finished.
-    """
+def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers: tuple[_Footer, _Footer]) -> Verdict:
+    """Return the verdict on a comparison of two traces with these names, headers and footers."""
     environment = environment_of(*headers)
     notes = [note for name, footer in zip(names, footers, strict=True) for note in _notes(name, footer)]
     missed, unreadable = (
@@ -127,44 +123,35 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers
         shown = cause_of(comparison.divergence, environment, headers[0].get("settings"))
         shown = with_generators(shown, comparison.divergence, headers, (footers[0] or {}, footers[1] or {}))
         return replace(verdict, outcome="different", cause=shown)
+
+    def unsure(*reasons: str) -> Verdict:
+        return replace(verdict, outcome="could not tell", notes=[*notes, *reasons])
+
     one, other = footers
     if one is None or other is None:
-        notes = [*notes, f"everything is the same up to where it ends{_under_way(comparison.ended)}"]
-        return replace(verdict, outcome="could not tell", notes=notes)
+        step = comparison.ended
+        is_known = step is not None and (step.optimizer != NO_OPTIMIZER or step.number)
+        return unsure(f"everything is the same up to where it ends{f', {when(step)}' if is_known else ''}")
     if cause := _at_the_end(headers, (one, other)):
         comparison = replace(comparison, divergence=Divergence(None, comparison.level))
         return replace(verdict, outcome="different", comparison=comparison, cause=cause)
     if unreadable:
-        notes = [*notes, f"values that could not be read, so that nothing is known of them: {unreadable}"]
-        return replace(verdict, outcome="could not tell", notes=notes)
+        return unsure(f"values that could not be read, so that nothing is known of them: {unreadable}")
     if one.get("raised"):
-        notes = [*notes, "everything is the same up to there; what would have come after is not known"]
-        return replace(verdict, outcome="could not tell", notes=notes)
+        return unsure("everything is the same up to there; what would have come after is not known")
     if not (one.get("compared") or other.get("compared") or comparison.has_operations):
-        return replace(verdict, outcome="could not tell", notes=notes if missed else [*notes, _NOTHING])
+        return unsure(*(() if missed else [_NOTHING]))
     return verdict
-
-
-_NOTHING = (
-    "nothing was recorded that could be compared: no step of an optimizer, no module, no loader of make_loader, no "
-    'returned value; add current_run().observe("loss", loss)'
-)
-
-
-def _under_way(step: Step | None) -> str:
-    is_known = step is not None and (step.optimizer != NO_OPTIMIZER or step.number)
-    return f", {when(step)}" if is_known else ""
 
 
 def environment_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return what differs in versions and settings between two headers, by name."""
-    found: dict[str, tuple[Any, Any]] = {}
+    apart: dict[str, tuple[Any, Any]] = {}
     for part in ("versions", "settings"):
         before, after = (_flat(header.get(part, {})) for header in (one, other))
-        for name in sorted(before.keys() | after.keys()):
-            if before.get(name) != after.get(name):
-                found[name] = before.get(name), after.get(name)
-    return found
+        pairs = {name: (before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())}
+        apart.update({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
+    return apart
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
@@ -172,10 +159,8 @@ def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: str(data)}  # JSON has none, but 1e999 is read as one
     if not isinstance(data, Mapping):
         return {prefix: data}
-    found: dict[str, Any] = {}
-    for name, value in data.items():
-        found.update(_flat(value, f"{prefix}.{name}" if prefix else name))
-    return found
+    parts = [_flat(value, f"{prefix}.{name}" if prefix else name) for name, value in data.items()]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _notes(name: str, footer: Mapping[str, Any] | None) -> list[str]:
@@ -202,6 +187,97 @@ def _at_the_end(headers: Ends, footers: Ends) -> Cause | None:
     name = "torch" if moved[0].startswith("torch.") else moved[0]
     cause = with_seeds(Cause(Reason.GENERATOR, because, remedy), name, footers)
     return replace(cause, because=f"{because}: one run drew more") if cause.because == because else cause
+
+
+# Who seeded a generator, and which was drawn from
+
+
+def with_generators(cause: Cause, divergence: Divergence, headers: Ends, footers: Ends) -> Cause:
+    """Return what the first difference shows by itself, with what is known of the generators behind it."""
+    if cause.reason is Reason.GENERATOR:
+        return _of_draw(cause, divergence, headers, footers)
+    if cause.reason not in ORDERED:
+        return cause
+    before, after = (header.get("generators") or {} for header in headers)
+    others = [name for name in before if not name.startswith("torch")]
+    drawn = [name for name in generators_apart(headers, footers, began_alike=False) if name in others]
+    kind = divergence.first.site.kind if divergence.first is not None and divergence.values else ""
+    if drawn and kind in ("observed", "returned"):  # no operation differs, and those tell of torch's own generators
+        what = cause.because if cause.reason is Reason.NUMBER else "nothing that torch computed differs"
+        is_new = before[drawn[0]] != after.get(drawn[0])
+        how = "was in another state when the second run began" if is_new else "ended in another state"
+        remedy = _SEED_FIRST if is_new else "Look for what seeds it in the run, or draws from it more often in one."
+        drawn_from = Cause(Reason.GENERATOR, f"{what}; {drawn[0]} was drawn from, and {how}", remedy)
+        return with_seeds(drawn_from, drawn[0], footers)
+    for name in others:
+        if seeds := _seeds_apart(name, footers):
+            return replace(cause, remedy=f"The code seeded {name} {seeds}. {_SEED_THERE} Else: {cause.remedy}")
+        if name in drawn and before[name] != after.get(name):
+            who = f"{_PYTHONS.get(name, name)} was drawn from and nobody had seeded it"
+            seed = f"{who}: reproducible(seed=...), or `deterministic run`, does"
+            return replace(cause, remedy=f"{seed}. Else: {cause.remedy}")
+    return cause
+
+
+def generators_apart(headers: Ends, footers: Ends, *, began_alike: bool = True) -> list[str]:
+    """Return the generators that began alike, or not but were drawn from in both, and ended differently."""
+    (before_a, before_b), (after_a, after_b) = (
+        [side.get("generators") or {} for side in sides] for sides in (headers, footers)
+    )
+
+    def were_drawn_from(name: str) -> bool:
+        return after_a[name] != before_a[name] and after_b.get(name) not in (None, before_b.get(name))
+
+    return [
+        name
+        for name in before_a
+        if name in after_a and after_a[name] != after_b.get(name)
+        if before_a[name] == before_b.get(name) or (not began_alike and were_drawn_from(name))
+    ]
+
+
+def with_seeds(cause: Cause, generator: str, footers: Ends, seeds: Sequence[str] = ()) -> Cause:
+    """Return a cause with the seeds that the code gave a generator ("torch", "numpy.random"), if they are not the same.
+
+    What torch says that they were is `seeds`, empty if it was not asked.
+    """
+    if not (apart := _seeds_apart(generator, footers, seeds)):
+        return cause
+    remedy = _SEED_THERE if generator else cause.remedy
+    return replace(cause, because=f"{cause.because}: the code seeded it {apart}", remedy=remedy)
+
+
+def _seeds_apart(generator: str, footers: Ends, seeds: Sequence[str] = ()) -> str:
+    """Return in words the first seeds of a generator that are not the same in both runs; empty if all are."""
+    ones, others = ([note for note in footer.get("seeded", ()) if note[0] == generator] for footer in footers)
+    at = ""
+    for (_, one, place), (_, other, _) in zip(ones, others, strict=False):
+        if (one != other or one == _ENTROPY) and (not seeds or (one, other) == (*seeds,)):
+            seeds, at = (one, other), f", at {place}" if place else ""
+            break
+    if _ENTROPY in seeds:
+        return f"from the system's entropy{at}"
+    if not seeds or seeds[0] == seeds[1]:
+        return ""
+    one, other = (seed or "nothing" for seed in seeds)
+    return f"with {one} in the first run, with {other} in the second{at}"
+
+
+def _of_draw(cause: Cause, divergence: Divergence, headers: Ends, footers: Ends) -> Cause:
+    """Return the cause of another draw from one of torch's generators."""
+    if divergence.pair is None:
+        return cause
+    first, second = divergence.pair
+    in_second = dict(corresponding(first.site, second.site))
+    for index in differing_values(first, second):
+        one, other = first.site.values[index], second.site.values[in_second[index]]
+        if one.role == "generator":
+            seeds = [origin.removeprefix("seed").strip() for origin in (one.origin, other.origin) if origin]
+            began = [(header.get("generators") or {}).get("torch.cpu") for header in headers]
+            if not seeds and began[0] != began[1]:
+                return cause  # it may have been drawn from before the code seeded it
+            return with_seeds(cause, "torch" if one.name.startswith("default") else "", footers, seeds)
+    return cause
 
 
 # Files and ranks

@@ -1,12 +1,17 @@
-"""What comparing two traces finds: the first records that differ, and how much differs after them."""
+"""What comparing two traces finds: the first records that differ, how much differs after them, and both in words."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ...errors import clipped
+from ...values.hashes import number_from
 from ..file.model import Level, Site, Step, Value
+
+_BETWEEN_ARGUMENTS = re.compile(r", (?=[A-Za-z_]\w*=)")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,10 @@ class Moment:
     hashes: Sequence[int]
     index: int
     part: int = 0
+
+    def number(self, value: int) -> int | float | bool | None:
+        """Return a value that is a number by its index; None of what is none, or whose bits do not tell it."""
+        return number_from(self.site.values[value].type, self.hashes[value])
 
 
 @dataclass
@@ -70,6 +79,11 @@ class Divergence:
     def is_there(self) -> bool:
         """Whether there is a record to show for it."""
         return self.first is not None or self.second is not None
+
+    @property
+    def pair(self) -> tuple[Moment, Moment] | None:
+        """Both records; None where one trace has none."""
+        return None if self.first is None or self.second is None else (self.first, self.second)
 
 
 @dataclass
@@ -121,3 +135,56 @@ def differing_values(one: Moment, other: Moment) -> list[int]:
         for i, j in corresponding(one.site, other.site)
         if one.hashes[i] != other.hashes[j] or one.site.values[i].type != other.site.values[j].type
     ]
+
+
+def plural(count: int, what: str) -> str:
+    """Return "1 step" or "1,024 steps"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def and_more(names: Sequence[str], most: int) -> str:
+    """Return some names, and how many there are beside."""
+    rest = len(names) - most
+    return f"{', '.join(names[:most])} and {rest} more" if rest > 0 else ", ".join(names)
+
+
+def called(value: Value, site: Site) -> str:
+    """Return what to call a value of a record: "output 1", "input weight"."""
+    same_role = [other for other in site.values if other.role == value.role]
+    if value.name or len(same_role) == 1:
+        return " ".join(filter(None, [value.role, value.name]))
+    return f"{value.role} {next(index for index, other in enumerate(same_role) if other is value)}"
+
+
+def in_both(one: object, other: object) -> str:
+    """Return what something was in each of two runs, in words."""
+    return f"{one} in the first run, {other} in the second"
+
+
+def arguments_apart(one: Site, other: Site) -> str:
+    """Return which arguments two operations were given differently, and what they were."""
+    before, after = (
+        {name: value for name, _, value in (text.partition("=") for text in _BETWEEN_ARGUMENTS.split(site.arguments))}
+        for site in (one, other)
+    )
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    values = [[clipped(given.get(name, "not given")) for given in (before, after)] for name in names]
+    return and_more([f"{name} was {in_both(*pair)}" for name, pair in zip(names, values, strict=True)], 3)
+
+
+def types_apart(one: Site, other: Site) -> str:
+    """Return which values of two records are of another type, name or number; empty if none are."""
+    told = [
+        f"{called(one.values[i], one)} was {in_both(one.values[i].type, other.values[j].type)}"
+        for i, j in corresponding(one, other)
+        if one.values[i].type != other.values[j].type and one.values[i].name == other.values[j].name
+    ]
+    told += [
+        f"only the {which} run has {called(value, site)}"
+        for which, site, against in (("first", one, other), ("second", other, one))
+        for value in site.values
+        if value.role != "input" and (value.role, value.name) not in [pair[::2] for pair in against.values]
+    ]
+    if not told and len(one.values) != len(other.values):
+        told = [in_both(plural(len(one.values), "value"), len(other.values))]
+    return and_more(told, 2)

@@ -8,13 +8,20 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from ...values.value import number_from
 from ..file.model import NO_OPTIMIZER, Role, Site
 from ..recording import storages
 from ..recording.log import key_of
 from ..recording.operations import COLLECTIVES
-from .divergence import Divergence, Moment, corresponding, differing_values
-from .wording import and_more, arguments_apart, types_apart
+from .divergence import (
+    Divergence,
+    Moment,
+    and_more,
+    arguments_apart,
+    corresponding,
+    differing_values,
+    in_both,
+    types_apart,
+)
 
 
 class Reason(str, Enum):
@@ -83,11 +90,7 @@ _FIND_DRAW = (
 )
 
 
-def cause_of(
-    divergence: Divergence,
-    environment: Mapping[str, tuple[Any, Any]],
-    settings: Any = None,
-) -> Cause:
+def cause_of(divergence: Divergence, environment: Mapping[str, tuple[Any, Any]], settings: Any = None) -> Cause:
     """Return why two traces differ.
 
     Args:
@@ -113,21 +116,16 @@ def _cause(divergence: Divergence, settings: Mapping[str, Any]) -> Cause:
     first, second = divergence.first, divergence.second
     if divergence.level == "digest":
         return _unknown('the level "digest" tells the step alone', _SEE_MORE)
+    if first is second is None:
+        return Cause(Reason.CONTROL_FLOW, "the runs made steps of different optimizers there", _FIND_CONDITION)
     if first is None or second is None:
-        return _nothing_there(first, second)
+        because = f"the {'first' if first is None else 'second'} run has nothing there: it took another path, or ended"
+        return Cause(Reason.CONTROL_FLOW, f"{because} earlier", _FIND_CONDITION)
     if not divergence.values:
         return _other_site(divergence, first, second, settings)
     if first.site.kind == "operation":
         return _operation(divergence, first, second, settings)
     return _no_operation(divergence, first, second)
-
-
-def _nothing_there(first: Moment | None, second: Moment | None) -> Cause:
-    if first is second is None:
-        return Cause(Reason.CONTROL_FLOW, "the runs made steps of different optimizers there", _FIND_CONDITION)
-    gone = "first" if first is None else "second"
-    because = f"the {gone} run has nothing there: it took another path, or ended earlier"
-    return Cause(Reason.CONTROL_FLOW, because, _FIND_CONDITION)
 
 
 def _other_site(divergence: Divergence, first: Moment, second: Moment, settings: Mapping[str, Any]) -> Cause:
@@ -147,7 +145,7 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
     if one.arguments != other.arguments:
         given = arguments_apart(one, other)
         if lengths := _LENGTHS.match(given):
-            because = f"it was given {lengths[1]} in the first run, {lengths[2]} in the second"
+            because = f"it was given {in_both(lengths[1], lengths[2])}"
             return Cause(Reason.CONTROL_FLOW, because, "Look at what fills that list.")
         return Cause(Reason.NUMBER, f"it was given other arguments: {given}", _FIND_NUMBER)
     apart = types_apart(one, other)
@@ -192,27 +190,22 @@ def _operation(
         because = "the data from outside torch that the tensor was made of differed"
         return Cause(Reason.OUTSIDE, f"{because}: {apart}" if apart else because, _FIND_NUMBER)
     if first.site.name.partition(".")[0] in COLLECTIVES:
-        return _collective("this collective")
+        return Cause(Reason.COLLECTIVE, f"this collective {_FROM_OTHERS}", _LOOK_AT_OTHERS)
     if divergence.level != "ops+inputs":
         because = "its inputs were not recorded: the operation may have given two answers, or memory been written past"
         return _unknown(f"{because} torch", 'Record with level="ops+inputs" to tell.')
-    if not _MAKES.fullmatch(_basename(first)) and all(value.role == "output" for value in values):
+    basename = (*first.site.name.split("."), "")[1]  # "zeros" of "aten.zeros.default"
+    if not _MAKES.fullmatch(basename) and all(value.role == "output" for value in values):
         return _unknown("nothing of what it read could be recorded", "Observe what it is called with.")
     because = "the operation gave two answers to one question: its inputs, numbers and generator were the same"
     return Cause(Reason.OPERATION, f"{because}, but {apart}" if apart else because, _other_kernel(first, settings))
-
-
-def _basename(moment: Moment) -> str:
-    """Return "zeros" of "aten.zeros.default"."""
-    return moment.site.name.split(".")[1] if "." in moment.site.name else ""
 
 
 def _other_kernel(moment: Moment, settings: Mapping[str, Any]) -> str:
     if not moment.site.name.startswith("aten."):
         return "It is not one of torch's own, so no setting covers it: its kernel must be made deterministic."
     how = settings.get("torch.deterministic_algorithms")
-    if not isinstance(how, Mapping):
-        how = {}
+    how = how if isinstance(how, Mapping) else {}
     if how.get("enabled") is False:
         return "Deterministic algorithms were off: turn them on, reproducible(deterministic=True)."
     if how.get("warn_only"):
@@ -226,48 +219,52 @@ def _other_kernel(moment: Moment, settings: Mapping[str, Any]) -> str:
 
 
 def _number(first: Moment, second: Moment, index: int) -> Cause:
-    value = first.site.values[index]
-    there = dict(corresponding(first.site, second.site)).get(index, index)
-    one = number_from(value.type, first.hashes[index])
-    other = number_from(second.site.values[there].type, second.hashes[there])
-    name = value.name or first.site.name or "what was returned"
-    because = f"a Python number differed: {name} was {one!r} in the first run, {other!r} in the second"
+    other = second.number(dict(corresponding(first.site, second.site))[index])
+    name = first.site.values[index].name or first.site.name or "what was returned"
+    because = f"a Python number differed: {name} was {in_both(repr(first.number(index)), repr(other))}"
     return Cause(Reason.NUMBER, because, _FIND_NUMBER)
+
+
+_FROM_OTHERS = "gave another result: what another rank sent differed, or how it was put together"
+_LOOK_AT_OTHERS = "Look at the other ranks: the first difference is in the trace of one."
+_ORIGINS = {
+    storages.UNINITIALISED: (
+        Reason.UNINITIALISED,
+        "it read uninitialised memory, allocated{at}",
+        "Fill it: torch.zeros instead of torch.empty. (With deterministic algorithms on, torch fills it itself.)",
+    ),
+    storages.THREAD: (
+        Reason.THREAD,
+        "another thread wrote what it read{at}, and nothing orders the two",
+        "Join the thread or take a lock before the result is read, and give each thread an order of its own.",
+    ),
+    storages.COLLECTIVE: (Reason.COLLECTIVE, f"a collective{{at}} {_FROM_OTHERS}", _LOOK_AT_OTHERS),
+    storages.EARLIER: (
+        Reason.CARRIED_OVER,
+        "{it} was there before the run began, and had changed{apart}",
+        f"{BUILD_IT}.",
+    ),
+    storages.OUTSIDE: (Reason.OUTSIDE, "{it} came from outside torch, and differed when it arrived{apart}", _FIND_DATA),
+}
+"""Why an input differed, by where it came from."""
 
 
 def _input(first: Moment, second: Moment, index: int) -> Cause:
     value = first.site.values[index]
-    there = second.site.values[dict(corresponding(first.site, second.site))[index]]
-    origin, _, place = (value.origin or there.origin).partition(" ")
+    other = second.site.values[dict(corresponding(first.site, second.site))[index]]
+    origin, _, place = (value.origin or other.origin).partition(" ")
     at = f" at {place}" if place else ""
-    apart = "" if value.type == there.type else f": {value.type} in the first run, {there.type} in the second"
-    if origin == storages.UNINITIALISED:
-        because = f"it read uninitialised memory, allocated{at}"
-        remedy = (
-            "Fill it: torch.zeros instead of torch.empty. (With deterministic algorithms on, torch fills it itself.)"
-        )
-        return Cause(Reason.UNINITIALISED, because, remedy)
-    if origin == storages.THREAD:
-        because = f"another thread wrote what it read{at}, and nothing orders the two"
-        remedy = "Join the thread or take a lock before the result is read, and give each thread an order of its own."
-        return Cause(Reason.THREAD, because, remedy)
-    if origin == storages.COLLECTIVE:
-        return _collective(f"a collective{at}")
-    if origin == storages.EARLIER:
-        return _carried_over(
-            f"its input {value.name or value.type} was there before the run began, and had changed{apart}"
-        )
-    if origin == storages.OUTSIDE:
-        because = f"its input {value.name or value.type} came from outside torch, and differed when it arrived{apart}"
-        return Cause(Reason.OUTSIDE, because, _FIND_DATA)
+    apart = "" if value.type == other.type else f": {in_both(value.type, other.type)}"
+    it = f"its input {value.name or value.type}"
+    if origin in _ORIGINS:
+        reason, because, remedy = _ORIGINS[origin]
+        return Cause(reason, because.format(it=it, at=at, apart=apart), remedy)
     if apart:
-        because = (
-            f"its input {value.name or value.type} was another part of what was computed, or in another shape{apart}"
-        )
+        because = f"{it} was another part of what was computed, or in another shape{apart}"
         return Cause(Reason.CONTROL_FLOW, because, "Look at how it is reshaped: such views are not recorded.")
     because = (
-        f"its input {value.name or value.type} was written past torch's dispatcher since a recorded operation last "
-        "wrote or read it, or it is another part of the same memory"
+        f"{it} was written past torch's dispatcher since a recorded operation last wrote or read it, or it is another "
+        "part of the same memory"
     )
     return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for another part of what unbind returned.")
 
@@ -314,14 +311,11 @@ def _arrived(divergence: Divergence, kind: str, what: str) -> Cause:
 def _elsewhere(first: Moment, second: Moment) -> Cause:
     """Return why a loader was elsewhere: it began there, or has yielded more."""
     one, other = (
-        {value.name: number_from("int", bits) for value, bits in zip(moment.site.values, moment.hashes, strict=True)}
+        {value.name: moment.number(index) for index, value in enumerate(moment.site.values)}
         for moment in (first, second)
     )
-    told = ", ".join(
-        f"{name} was {one[name]} in the first run, {other[name]} in the second"
-        for name in _PLACE_IN_EPOCH
-        if one.get(name) != other.get(name)
-    )
+    places = [name for name in _PLACE_IN_EPOCH if one.get(name) != other.get(name)]
+    told = ", ".join(f"{name} was {in_both(one[name], other[name])}" for name in places)
     if one.get("number") == other.get("number") == 0:
         return _carried_over(f"the loader began elsewhere: {told}")
     return Cause(Reason.CONTROL_FLOW, f"the loader was elsewhere: {told}", _FIND_CONDITION)
@@ -329,11 +323,6 @@ def _elsewhere(first: Moment, second: Moment) -> Cause:
 
 def _carried_over(because: str) -> Cause:
     return Cause(Reason.CARRIED_OVER, because, f"{BUILD_IT}.")
-
-
-def _collective(which: str) -> Cause:
-    because = f"{which} gave another result: what another rank sent differed, or how it was put together"
-    return Cause(Reason.COLLECTIVE, because, "Look at the other ranks: the first difference is in the trace of one.")
 
 
 def _unknown(because: str, remedy: str) -> Cause:

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import clipped
-from ...values.value import number_from
-from ..file.model import NO_OPTIMIZER, Level, Line, Site, Step, Value
-from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
+from ..file.model import NO_OPTIMIZER, Level, Line, Site, Step
+from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
 from .reasons import Cause
-from .wording import called, plural
 
 Outcome = Literal["same", "different", "could not tell"]
 
@@ -99,9 +97,8 @@ class Verdict:
         texts = [
             f"{name}: {clipped(str(one))} / {clipped(str(other))}" for name, (one, other) in self.environment.items()
         ]
-        if len(texts) > _LONGEST_ENVIRONMENT:
-            rest = len(texts) - _LONGEST_ENVIRONMENT + 1
-            texts = [*texts[: _LONGEST_ENVIRONMENT - 1], f"and {rest} more differences, which the JSON has"]
+        if (rest := len(texts) - _LONGEST_ENVIRONMENT + 1) > 1:
+            texts[-rest:] = [f"and {rest} more differences, which the JSON has"]
         return [("environment", text) for text in texts]
 
     def _headline(self) -> str:
@@ -138,30 +135,37 @@ def when(step: Step | None, comparison: Comparison | None = None) -> str:
 def divergence_rows(divergence: Divergence, distance: str = "") -> list[tuple[str, str]]:
     """Return what there is to say of a first difference, as names and texts."""
     first, second = divergence.first, divergence.second
-    moment = first or second
-    if moment is None:
-        return []
-    of = divergence.records if first is not None else None
-    rows = [("first difference", _what(moment, of)), *_line(moment.site)]
-    if first is not None and second is not None:
-        if not divergence.values:
-            rows += [("instead", _what(second, None)), *_line(second.site)]
-        else:
-            if second.site.place != first.site.place or second.site.text != first.site.text:
-                rows += _line(second.site, "other line")
-            told = _values(divergence.level, first.site, second.site, divergence.values, distance)
-            rows.append(("what differs", told))
+    if first is None:
+        return [] if second is None else _record_rows("first difference", second)
+    rows = _record_rows("first difference", first, f" of {divergence.records:,}")
+    if second is not None and not divergence.values:
+        rows += _record_rows("instead", second)
+    elif second is not None:
+        if second.site.place != first.site.place or second.site.text != first.site.text:
+            rows += _line(second.site, "other line")
+        rows.append(("what differs", _values(divergence.level, first, second, divergence.values, distance)))
     if divergence.overwritten is not None:
-        what = "differs too, and was written over before any recorded operation read it"
-        rows += [
-            ("before it", f"{_what(divergence.overwritten[0], None)} {what}"),
-            *_line(divergence.overwritten[0].site),
-        ]
+        (name, what), *line = _record_rows("before it", divergence.overwritten[0])
+        rows += [(name, f"{what} differs too, and was written over before any recorded operation read it"), *line]
     if divergence.aligned is not None:
         one, other = divergence.aligned
-        rows += [("first value", _what(one, None)), *_line(one.site)]
-        rows.append(("what differs", _values(divergence.level, one.site, other.site, differing_values(one, other))))
+        rows += _record_rows("first value", one)
+        rows.append(("what differs", _values(divergence.level, one, other, differing_values(one, other))))
     return rows
+
+
+def _record_rows(name: str, moment: Moment, of: str = "") -> list[tuple[str, str]]:
+    """Return what a record is and its lines, as rows; `of` how many, if that is told."""
+    site = moment.site
+    module = site.module or site.root_class
+    inside = f"{module} ({site.module_class})" if site.module and site.module_class else module
+    if site.phase == "backward":
+        where = f"backward of {inside}" if inside else f"backward, {site.node}"
+    else:
+        where = f"{site.phase} in {inside}".lstrip() if inside else site.phase
+    part = f" in part {moment.part + 1} of the step" if moment.part else ""
+    what = "   ".join(filter(None, [_name(site), where, f"(record {moment.index + 1:,}{of}{part})"]))
+    return [(name, what), *_line(site)]
 
 
 def _name(site: Site) -> str:
@@ -170,21 +174,9 @@ def _name(site: Site) -> str:
         return site.name.removesuffix(".default")
     if site.kind in ("module", "result"):
         return site.name if site.phase == "backward" else f"result of {site.name}"
-    words = {"parameter": "parameters of", "gradient": "gradients of", "optimizer state": "optimizer state of"}
-    return f"{words.get(site.kind, 'input of' if site.kind == 'input' else site.kind)} {site.name}".rstrip()
-
-
-def _what(moment: Moment, records: int | None) -> str:
-    site = moment.site
-    module = site.module or site.root_class
-    inside = f"{module} ({site.module_class})" if site.module and site.module_class else module
-    if site.phase == "backward":
-        where = f"backward of {inside}" if inside else f"backward, {site.node}"
-    else:
-        where = f"{site.phase} in {inside}".lstrip() if inside else site.phase
-    number = f"record {moment.index + 1:,}" + (f" of {records:,}" if records is not None else "")
-    part = f" in part {moment.part + 1} of the step" if moment.part else ""
-    return "   ".join(filter(None, [_name(site), where, f"({number}{part})"]))
+    words = {"parameter": "parameters of", "gradient": "gradients of"}
+    words |= {kind: f"{kind} of" for kind in ("optimizer state", "input")}
+    return f"{words.get(site.kind, site.kind)} {site.name}".rstrip()
 
 
 def _line(site: Site, name: str = "line") -> list[tuple[str, str]]:
@@ -199,11 +191,11 @@ def _shown(line: Line) -> str:
     return "   ".join(filter(None, [place, clipped(line.text, _WIDTH)]))
 
 
-def _values(level: Level, site: Site, other: Site, differing: Sequence[int], distance: str = "") -> str:
-    there = dict(corresponding(site, other))
+def _values(level: Level, one: Moment, other: Moment, differing: Sequence[int], distance: str = "") -> str:
+    site, in_other = one.site, dict(corresponding(one.site, other.site))
     told = []
     for index in differing[:_MOST_TOLD]:
-        types = dict.fromkeys([site.values[index].type, other.values[there[index]].type])
+        types = dict.fromkeys([site.values[index].type, other.site.values[in_other[index]].type])
         told.append(f"{called(site.values[index], site)}, {' / '.join(types)}")
     if len(differing) > _MOST_TOLD:
         told.append(f"and {len(differing) - _MOST_TOLD} more of {len(site.values)}")
@@ -218,24 +210,15 @@ def _spread(divergence: Divergence) -> str:
     if divergence.step is None:
         return ""
     of_step = "" if divergence.step == (NO_OPTIMIZER, 0, 0) else " of this step"
-    told = []
-    if alone := [
-        f"{plural(count, 'record')} only in the {which} run"
-        for count, which in ((divergence.only_first, "first"), (divergence.only_second, "second"))
-        if count
-    ]:
-        told.append(", ".join(alone))
-    if divergence.later_records:
-        told.append(f"{plural(divergence.later_records, 'later record')}{of_step} {_differ(divergence.later_records)}")
+    alone = {"first": divergence.only_first, "second": divergence.only_second}
+    spread = [", ".join(f"{plural(count, 'record')} only in the {run} run" for run, count in alone.items() if count)]
+    if count := divergence.later_records:
+        spread.append(f"{plural(count, 'later record')}{of_step} {'differs' if count == 1 else 'differ'}")
     elif divergence.realigned:
-        told.append(f"the other records{of_step} follow in the same order and are the same")
-    if divergence.later_steps:
-        told.append(f"{plural(divergence.later_steps, 'later step')} {_differ(divergence.later_steps)}")
-    return "; ".join(told) or "nothing after it differs"
-
-
-def _differ(count: int) -> str:
-    return "differs" if count == 1 else "differ"
+        spread.append(f"the other records{of_step} follow in the same order and are the same")
+    if count := divergence.later_steps:
+        spread.append(f"{plural(count, 'later step')} {'differs' if count == 1 else 'differ'}")
+    return "; ".join(filter(None, spread)) or "nothing after it differs"
 
 
 def _divergence_data(divergence: Divergence) -> dict[str, Any]:
@@ -252,18 +235,12 @@ def _divergence_data(divergence: Divergence) -> dict[str, Any]:
 def _moment_data(moment: Moment | None) -> dict[str, Any] | None:
     if moment is None:
         return None
-    values = [
-        {**value._asdict(), "hash": f"{bits:016x}", "number": _number(value, bits)}
-        for value, bits in zip(moment.site.values, moment.hashes, strict=True)
-    ]
+    values = []
+    for index, (value, bits) in enumerate(zip(moment.site.values, moment.hashes, strict=True)):
+        number = moment.number(index)  # as text, for JSON has no nan
+        values.append({**value._asdict(), "hash": f"{bits:016x}", "number": None if number is None else repr(number)})
     site = {**moment.site._asdict(), "callers": [line._asdict() for line in moment.site.callers]}
     return {**site, "record": moment.index, "part": moment.part, "values": values}
-
-
-def _number(value: Value, bits: int) -> str | None:
-    """Return a number as text, for JSON has no nan; None of what is no number, or whose bits do not tell it."""
-    number = number_from(value.type, bits)
-    return None if number is None else repr(number)
 
 
 def _lines(name: str, text: str) -> list[str]:

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from ...ground.source import JSON
 from .chunks import StrPath
 from .model import Segment, Site, Value
-from .payloads import JSON
 from .store import TraceReader
 
 

@@ -1,4 +1,4 @@
-"""What is in the chunks of a trace, as bytes: JSON, sites, shared numbers, steps, hashes and digests.
+"""What is in the chunks of a trace, as bytes.
 
     HEAD  the header: JSON
     SITE  sites that follow those before: zlib, JSON
@@ -9,9 +9,13 @@
     DIGS  segments without records: how many u32, their digests of 16 bytes, zlib of optimizer, number, part of each
     END   the footer: JSON
 
-Numbers are little-endian. Hashes are stored as they are, for they do not compress. What is read may be anything: every
-function here that reads raises ValueError for what the one that writes does not give, and allocates no more than the
-limits below allow.
+Numbers are little-endian. Hashes do not compress. What is read may be anything: every function here that reads raises
+ValueError for what the one that writes does not give, and allocates no more than the limits below allow.
+
+What a module returns is what its last operation returned, and what an optimizer's step leaves is what its last
+operation wrote: of the hashes of a step about half are there twice or more, and at the same places in every step. So a
+segment has its *distinct* hashes, and shares its *repeats* with the segments that are like it: one number for each
+hash, 0 where it is new, else how far before it the same one is met first, as in LZ77.
 """
 
 from __future__ import annotations
@@ -22,11 +26,11 @@ import sys
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from .model import LEVELS, NO_OPTIMIZER, Level, Segment, Site, Step, site_from_json
-
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
 
 HEADER, SITES, NUMBERS, STEP, HASHES, DIGESTS, END = b"HEAD", b"SITE", b"NUMS", b"STEP", b"HASH", b"DIGS", b"END "
 
@@ -38,9 +42,6 @@ NUMBERS_LIMIT = 2**22
 
 DIGESTS_LIMIT = 2**12
 """Segments without records in one chunk."""
-
-_DIGITS_LIMIT = 4300
-"""Python's own limit, which 3.10 lacks: parsing an integer takes time quadratic in its digits."""
 
 _STEP = struct.Struct("<iQI")
 _RECORDED = struct.Struct("<iQI16s16sQQI")
@@ -81,14 +82,9 @@ def unpack_json(text: bytes) -> Any:
     """Return what a JSON text says."""
     try:
         plain = _within(text, JSON_LIMIT).decode("ascii")
-        return json.loads(plain, parse_int=_parse_int, parse_constant=_refuse_constant)
+        return json.loads(plain, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("JSON that is nested too deep") from None
-
-
-def pack_mapping(data: Mapping[str, JSON]) -> bytes:
-    """Return a header or footer as JSON text."""
-    return pack_json(dict(data))
 
 
 def unpack_mapping(text: bytes) -> dict[str, Any]:
@@ -221,11 +217,47 @@ def _inflate(data: bytes, limit: int) -> bytes:
     return plain
 
 
-def _parse_int(digits: str) -> int:
-    if len(digits) > _DIGITS_LIMIT:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name}, which is not JSON")
+
+
+def without_repeats(hashes: Sequence[int]) -> tuple[array[int], array[int]]:
+    """Return the distinct hashes in the order in which they come, and the repeats."""
+    if not len(hashes):
+        return array("Q"), array("I")
+    plain = np.frombuffer(array("Q", hashes), np.uint64)
+    _, firsts, numbers = np.unique(plain, return_index=True, return_inverse=True)
+    repeats = np.arange(len(plain)) - firsts[numbers]
+    return array("Q", plain[repeats == 0].tobytes()), array("I", repeats.astype(np.uint32).tobytes())
+
+
+def with_repeats(distinct: array[int], repeats: array[int]) -> array[int]:
+    """Return the hashes.
+
+    Raises:
+        ValueError: The two do not belong together.
+    """
+    if not len(repeats) and not len(distinct):
+        return array("Q")
+    back = np.frombuffer(repeats, np.uint32).astype(np.int64)
+    is_new = back == 0
+    places = np.cumsum(is_new) - 1
+    again = np.flatnonzero(back)
+    firsts = again - back[again]
+    if is_new.sum() != len(distinct) or (firsts < 0).any() or not is_new[firsts].all():
+        raise ValueError(f"{len(distinct)} hashes for {len(repeats)} places with other repeats")
+    places[again] = places[firsts]
+    return array("Q", np.frombuffer(distinct, np.uint64)[places].tobytes())
+
+
+def count_of_values(records: array[int], counts: array[int]) -> int:
+    """Return how many hashes records have.
+
+    Args:
+        records: The site of each.
+        counts: How many values each site has.
+
+    Raises:
+        IndexError: There is no such site.
+    """
+    return int(np.frombuffer(counts, np.uint32)[np.frombuffer(records, np.uint32)].sum()) if len(records) else 0

@@ -6,11 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .modules import OUTSIDE, ModuleName, Modules
 from .places import Places, Spot
-from .torch_internals import current_node, next_sequence_number
+from .torch_internals import current_node, next_sequence_number, sequence_number
 
 GENERATIONS, LONGEST_GENERATION = 8, 1 << 15
 """How many steps' forward operations are remembered for a backward pass that has not come yet, and at most how many of
@@ -26,7 +26,7 @@ class Where(NamedTuple):
     node: str = ""
 
 
-_Remembered = tuple[ModuleName, "Spot | None"]
+_Remembered: TypeAlias = tuple[ModuleName, Spot | None]
 
 
 class Attribution:
@@ -35,16 +35,9 @@ class Attribution:
     Autograd numbers its nodes as the forward pass makes them, one sequence for each thread, and tells the number of the
     node that the backward pass evaluates: so an operation of the backward pass has the module and the line of the
     forward operation with its node's number. No anomaly mode is needed.
-
-    Args:
-        modules: Tells which module is running.
-        places: Finds lines.
-        owner_of: Tells which module a parameter belongs to.
     """
 
-    def __init__(
-        self, modules: Modules, places: Places, owner_of: Callable[[Any], ModuleName] = lambda parameter: OUTSIDE
-    ) -> None:
+    def __init__(self, modules: Modules, places: Places, owner_of: Callable[[Any], ModuleName]) -> None:
         self._modules = modules
         self._places = places
         self._owner_of = owner_of
@@ -79,19 +72,13 @@ class Attribution:
 
     def note_view(self) -> None:
         """Note where a view was made: the backward pass may have work to do for it."""
-        if not self._is_noted() and not self.optimizers_running:
-            if current_node() is None:
-                self._remember(self._modules.current(), self._places.here())
-            else:
-                self.here()
+        if not self.optimizers_running and self._last_numbers.get(threading.get_ident()) != next_sequence_number():
+            self.here()
 
     def end_step(self) -> None:
         """Note that an optimizer's step is over: most of what was remembered is not asked for any more."""
         if self._forward[-1] and current_node() is None:
             self._forward.append({})
-
-    def _is_noted(self) -> bool:
-        return self._last_numbers.get(threading.get_ident()) == next_sequence_number()
 
     def _remember(self, module: ModuleName, spot: Spot | None) -> None:
         thread, number = threading.get_ident(), next_sequence_number()
@@ -104,13 +91,12 @@ class Attribution:
         self._modules_at.setdefault(_line(spot), set()).add(module)
 
     def _forward_of(self, node: Any) -> _Remembered:
-        number = node._sequence_nr()
+        number = sequence_number(node)
         # A thread of autograd's has numbers of its own for what it recomputed; everything else is the main one's.
         for thread in dict.fromkeys((threading.get_ident(), self._thread)):
             for generation in reversed(self._forward):
-                found = generation.get((thread, number))
-                if found is not None:
-                    return found
+                if (remembered := generation.get((thread, number))) is not None:
+                    return remembered
         parameter = getattr(node, "variable", None)  # what adds up the gradients of a leaf
         return (OUTSIDE if parameter is None else self._owner_of(parameter)), None
 

@@ -1,4 +1,7 @@
-"""Regions that torch.compile generated code for: one record for each time one runs."""
+"""Regions that torch.compile generated code for: one record for each time one runs.
+
+Where torch cannot run them under a dispatch mode, none runs while operations are recorded.
+"""
 
 from __future__ import annotations
 
@@ -8,141 +11,128 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
 
 from ...ground.imports import once_imported
-from ...values.value import is_plain
-from .drafts import Draft
-from .generators import Watched
-from .operations import tensors_in
+from .attribution import Attribution, Where
+from .operations import Watched, tensors_in
+from .records import Draft, Records
 from .storages import THREAD
-from .threads import works_for
-
-if TYPE_CHECKING:
-    from .attribution import Attribution, Where
-    from .drafts import Drafts
-    from .observations import Pause
-
-_MODULE = "torch._inductor.output_code"
-_CLASS = "CompiledFxGraph"
+from .torch_internals import DYNAMO, INDUCTORS_CODE, INDUCTORS_GRAPH, RUNS_COMPILED, works_for
 
 _RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+$")
 
-_Run = Callable[[Any], Any]
+_RunGraph: TypeAlias = Callable[[Any], Any]
 
 
 class _Patch:
-    """Stands in for what calls generated code, while somebody wants to know.
+    """What holds for a module that may not be imported yet, which would take seconds, as long as somebody asks for it.
 
-    Inductor's `CompiledFxGraph.__call__` runs every generated graph, forward and backward, of modules and functions,
-    from torch 2.6 to 2.13 at least; torch itself has no hook for it.
+    Once it is imported `put` is called with it, and returns what takes back what it did.
     """
 
-    def __init__(self) -> None:
-        self.watching: list[CompiledRegions] = []
-        self._original: Any = None
+    def __init__(self, name: str, put: Callable[[ModuleType], Callable[[], object]]) -> None:
+        self._name, self._put = name, put
+        self._take_back: Callable[[], object] | None = None
         self._is_registered = False
+        self.asking: list[Any] = []
 
-    def add(self, regions: CompiledRegions) -> None:
-        self.watching.append(regions)
-        if _MODULE in sys.modules:
-            self._put(sys.modules[_MODULE])
-        elif not self._is_registered:
-            # Importing it takes seconds. The hook stays, and does nothing while nobody watches.
-            self._is_registered = True
-            once_imported(_MODULE, self._put)
+    def add(self, one: Any) -> None:
+        self.asking.append(one)
+        if self._name in sys.modules or not self._is_registered:
+            self._is_registered = True  # the hook stays, and does nothing while nobody asks
+            once_imported(self._name, self._act)
 
-    def remove(self, regions: CompiledRegions) -> None:
-        if regions in self.watching:
-            self.watching.remove(regions)
-        if not self.watching and self._original is not None:
-            getattr(sys.modules[_MODULE], _CLASS).__call__ = self._original
-            self._original = None
+    def remove(self, one: Any) -> None:
+        if one in self.asking:
+            self.asking.remove(one)
+        if not self.asking and self._take_back is not None:
+            self._take_back()
+            self._take_back = None
 
-    def _put(self, module: ModuleType) -> None:
-        graph = getattr(module, _CLASS, None)
-        if not self.watching or self._original is not None or graph is None:
-            return
-        original = self._original = graph.__call__
-
-        def called(graph: Any, inputs: Any) -> Any:
-            run: _Run = partial(original, graph)
-            for regions in self.watching:
-                run = regions.around(graph, run)
-            return run(inputs)
-
-        graph.__call__ = called
+    def _act(self, module: ModuleType) -> None:
+        if self.asking and self._take_back is None:
+            self._take_back = self._put(module)
 
 
-_patch = _Patch()
+def _watch_code(module: ModuleType) -> Callable[[], object]:
+    """Stand in for what calls the code that inductor generated."""
+    graph_class = getattr(module, INDUCTORS_GRAPH, None)
+    if graph_class is None:
+        return lambda: None
+    original = graph_class.__call__
+
+    def called(graph: Any, inputs: Any) -> Any:
+        run: _RunGraph = partial(original, graph)
+        for regions in _code.asking:
+            run = regions.around(graph, run)
+        return run(inputs)
+
+    graph_class.__call__ = called
+    return partial(setattr, graph_class, "__call__", original)
+
+
+def _force_eager(dynamo: ModuleType) -> Callable[[], object]:
+    return partial(torch.compiler.set_stance("force_eager").__exit__, None, None, None)
+
+
+_code, _eager = _Patch(INDUCTORS_CODE, _watch_code), _Patch(DYNAMO, _force_eager)
 
 
 class CompiledRegions:
-    """Records the generated code that runs on this thread, and on autograd's.
+    """Records the generated code that runs on this thread, and on autograd's."""
 
-    Args:
-        drafts: Where records are put together.
-        attribution: Tells where a region belongs.
-        pause: Entered while a region runs: of its operations torch shows only some.
-        is_on: Tells whether operations are being recorded.
-    """
-
-    def __init__(self, drafts: Drafts, attribution: Attribution, pause: Pause, is_on: Callable[[], bool]) -> None:
-        self._drafts = drafts
+    def __init__(self, records: Records, attribution: Attribution) -> None:
+        self._records = records
         self._attribution = attribution
-        self._pause = pause
-        self._is_on = is_on
+        self._is_on = False
         self._thread = threading.get_ident()
 
     def start(self) -> None:
-        """Watch generated code."""
-        _patch.add(self)
+        _code.add(self)
 
     def stop(self) -> None:
-        """Watch it no more."""
-        _patch.remove(self)
+        _code.remove(self)
 
-    def around(self, graph: Any, run: _Run) -> _Run:
+    def turn(self, *, on: bool) -> None:
+        """Record from now on, and run no compiled code on a torch that would not run it compiled; or do not."""
+        if on != self._is_on and not RUNS_COMPILED:
+            (_eager.add if on else _eager.remove)(self)
+        self._is_on = on
+
+    def around(self, graph: Any, run: _RunGraph) -> _RunGraph:
         """Return what runs a graph and records it."""
 
         def recorded(inputs: Any) -> Any:
-            if self._pause.depth or not self._is_on():
+            if self._records.pause.depth or not self._is_on:
                 return run(inputs)
             if not works_for(self._thread):
-                return self._unrecorded(run(inputs))
-            draft = Draft(self._drafts)
+                outputs = run(inputs)
+                self._records.storages.mark_all(tensors_in(outputs), THREAD, self._attribution.here().spot)
+                return outputs
+            draft = Draft(self._records)
             for index, tensor in enumerate(sorted(tensors_in(inputs), key=self._name_and_shape)):
                 draft.input(tensor, "input", index)
             mutated = _mutated(graph, inputs)
             watched = Watched(inputs, {})
-            with self._pause:
+            with self._records.pause:
                 outputs = run(inputs)  # which empties the list of inputs
             draft.drew(watched)
-            self._read_after(draft, mutated, outputs)
+            for tensor in mutated:
+                draft.wrote(tensor, wholly=True)
+            for tensor in tensors_in(outputs):
+                draft.made(tensor)
+            where = self._attribution.here()
+            self._records.add_operation(draft, _name(where), where)
             return outputs
 
         return recorded
 
     def _name_and_shape(self, tensor: torch.Tensor) -> tuple[str, str, tuple[int, ...]]:
         """Return what inputs are sorted by: their order is not the same each time the same code is compiled."""
-        return self._drafts.storages.name(tensor), str(tensor.dtype), tuple(tensor.shape)
-
-    def _read_after(self, draft: Draft, mutated: list[Any], outputs: Any) -> None:
-        for tensor in mutated:
-            draft.wrote(tensor, wholly=True)
-        for tensor in tensors_in(outputs):
-            draft.made(tensor)
-        where = self._attribution.here()
-        draft.finish(_name(where), where)
-
-    def _unrecorded(self, outputs: Any) -> Any:
-        spot = self._attribution.here().spot
-        for tensor in tensors_in(outputs):
-            if is_plain(tensor):
-                self._drafts.storages.mark(tensor, THREAD, spot)
-        return outputs
+        return self._records.storages.name(tensor), str(tensor.dtype), tuple(tensor.shape)
 
 
 def _mutated(graph: Any, inputs: Any) -> list[Any]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from ...values.bits import undispatched
-from ...values.value import dispatches, is_number, is_plain
+from ...values.bits import dispatches, undispatched
+from ...values.hashes import is_number
 from .attribution import Attribution, Where
-from .drafts import Draft, Drafts
-from .eager import EAGER
-from .generators import Watched
-from .observations import Pause
-from .operations import Argument, Operation, tensors_in
+from .operations import Argument, Operation, Watched, tensors_in
+from .records import Draft, Records
 from .storages import COLLECTIVE, UNINITIALISED
-from .torch_internals import DispatchMode, is_only_described
+from .torch_internals import DispatchMode, is_only_described, schema_of
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -26,33 +23,16 @@ _COPIES = ("aten.clone.default", "aten.copy_.default", "aten.new_empty_strided.d
 
 
 class OperationMode(DispatchMode):
-    """Records the operations that run while it is entered, on this thread and on autograd's.
+    """Records the operations that run while it is entered and `is_on`, on this thread and on autograd's."""
 
-    Args:
-        drafts: Where records are put together.
-        attribution: Tells where an operation belongs.
-        pause: Entered while the recorder itself runs operations.
-
-    Attributes:
-        is_on: Whether it records.
-    """
-
-    def __init__(self, drafts: Drafts, attribution: Attribution, pause: Pause) -> None:
+    def __init__(self, records: Records, attribution: Attribution) -> None:
         super().__init__()
-        self._drafts = drafts
-        self._storages = drafts.storages
+        self._records = records
+        self._storages = records.storages
+        self._pause = records.pause
         self._attribution = attribution
-        self._pause = pause
         self._operations: dict[int, tuple[Any, Operation]] = {}
         self.is_on = False
-
-    def turn(self, *, on: bool) -> None:
-        """Record from now on, or do not."""
-        if on and not self.is_on:
-            EAGER.hold()
-        elif self.is_on and not on:
-            EAGER.release()
-        self.is_on = on
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -63,7 +43,7 @@ class OperationMode(DispatchMode):
                 return NotImplemented  # the subclass takes it apart, and its plain operations come here
         known = self._operations.get(id(function))  # its own hash is Python's
         if known is None:
-            if not hasattr(function, "_schema"):
+            if schema_of(function) is None:
                 return self._higher_order(function, args, kwargs)
             known = self._operations[id(function)] = function, Operation(function)
         operation = known[1]
@@ -73,7 +53,7 @@ class OperationMode(DispatchMode):
             return result
         if operation.is_collective:
             return self._collective(operation, function, args, kwargs)
-        draft = Draft(self._drafts)
+        draft = Draft(self._records)
         watched = Watched(args, kwargs) if operation.draws else None
         self._read_before(operation, args, kwargs, draft)
         result = function(*args, **kwargs)
@@ -83,11 +63,11 @@ class OperationMode(DispatchMode):
         if not operation.is_view:
             self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
         if where[2:] != _TAKING_A_GRADIENT or operation.name not in _COPIES:
-            draft.finish(operation.name, where)
+            self._records.add_operation(draft, operation.name, where)
         return result
 
     def _read_before(self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft) -> None:
-        inputs, is_seen = self._drafts.inputs, self._storages.is_seen
+        inputs, is_seen = self._records.inputs, self._storages.is_seen
         for argument, value in zip(operation.arguments, args):  # noqa: B905 (args may be fewer)
             if value is None or argument.is_not_read:
                 continue
@@ -111,7 +91,7 @@ class OperationMode(DispatchMode):
                     draft.number("number", number, argument.name, index if len(numbers) > 1 else None)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
             draft.constant(argument.name, f"{len(value)} tensor{'s' * (len(value) != 1)}")
-            inputs, is_seen = self._drafts.inputs, self._storages.is_seen
+            inputs, is_seen = self._records.inputs, self._storages.is_seen
             for index, item in enumerate(value):
                 if isinstance(item, torch.Tensor) and (inputs or not is_seen(item)):
                     draft.input(item, argument.name, index)
@@ -122,7 +102,7 @@ class OperationMode(DispatchMode):
         self, operation: Operation, result: Any, writes: Sequence[torch.Tensor], where: Where, draft: Draft
     ) -> None:
         if operation.is_uninitialised:
-            self._mark((*writes, *tensors_in(result)), UNINITIALISED, where)
+            self._storages.mark_all((*writes, *tensors_in(result)), UNINITIALISED, where.spot)
             return
         for tensor in writes:
             draft.wrote(tensor, wholly=operation.overwrites)
@@ -132,7 +112,8 @@ class OperationMode(DispatchMode):
         if operation.scratch is not None and isinstance(result, tuple):
             scratch = result[operation.scratch]
             result = tuple(tensor for tensor in result if tensor is not scratch)
-            self._mark(tensors_in(scratch), UNINITIALISED, where)  # none of it is needed without gradients
+            # None of it is needed without gradients.
+            self._storages.mark_all(tensors_in(scratch), UNINITIALISED, where.spot)
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
             if not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
@@ -140,14 +121,9 @@ class OperationMode(DispatchMode):
                         draft.number("number", tensor.item(), "data")
                 draft.made(tensor)
 
-    def _mark(self, tensors: Iterable[torch.Tensor], origin: str, where: Where) -> None:
-        for tensor in tensors:
-            if is_plain(tensor):
-                self._storages.mark(tensor, origin, where.spot)
-
     def _collective(self, operation: Operation, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Record a collective: what it writes is hashed once it is there, at the latest where it is first read."""
-        draft = Draft(self._drafts)
+        draft = Draft(self._records)
         for name, value in {**dict(zip(operation.keywords, args, strict=False)), **kwargs}.items():
             for index, tensor in enumerate(() if operation.keywords[name].is_not_read else tensors_in(value)):
                 if self._storages.is_there(tensor):
@@ -158,7 +134,7 @@ class OperationMode(DispatchMode):
             for tensor in tensors_in(result):
                 draft.input(tensor, "result")  # not its own: a collective's, that it waited for
         elif operation.is_under_way(args, kwargs):
-            self._mark((*writes, *tensors_in(result)), COLLECTIVE, where)
+            self._storages.mark_all((*writes, *tensors_in(result)), COLLECTIVE, where.spot)
         else:
             work = result[-1] if isinstance(result, tuple) else result
             if work is not None:  # some backends have waited by then, and return none
@@ -166,16 +142,16 @@ class OperationMode(DispatchMode):
             for tensor in writes:
                 draft.wrote(tensor, wholly=True)
                 self._storages.is_seen(tensor)  # some backends put it there again, from memory of their own
-        draft.finish(operation.name, where)
+        self._records.add_operation(draft, operation.name, where)
         return result
 
     def _higher_order(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Record what takes functions (`torch.cond`) as one operation: what it runs does not come here."""
-        draft = Draft(self._drafts)
+        draft = Draft(self._records)
         for index, tensor in enumerate(tensors_in([*args, kwargs])):
             draft.input(tensor, "input", index)
         result = function(*args, **kwargs)
         for tensor in tensors_in(result):
             draft.made(tensor)
-        draft.finish(str(function), self._attribution.here())
+        self._records.add_operation(draft, str(function), self._attribution.here())
         return result

@@ -13,8 +13,7 @@ import torch
 import xxhash
 
 from ...values.bits import undispatched
-from ...values.hashes import collect
-from ...values.value import Hash
+from ...values.hashes import Hash, collect
 from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Level, Segment, Site, Step
 
 LONGEST_SEGMENT = 1 << 16
@@ -29,22 +28,13 @@ class Writer(Protocol):
 
 
 class Kept:
-    """One value of one record, kept as it is: to measure how far apart two runs are.
-
-    Args:
-        record: The number of the record in its segment.
-        value: The index of the value among the record's.
-
-    Attributes:
-        is_on: Whether the running segment is the one.
-        tensor: A copy of it on the CPU, once it has come by.
-    """
+    """One value of one record of a segment, kept as it is: to measure how far apart two runs are."""
 
     def __init__(self, record: int, value: int) -> None:
         self.record = record
         self.value = value
-        self.is_on = False
-        self.tensor: torch.Tensor | None = None
+        self.is_on = False  # whether the running segment is the one
+        self.tensor: torch.Tensor | None = None  # a copy of it on the CPU, once it has come by
 
     def wants(self, record: int) -> bool:
         """Return whether this is its record."""
@@ -52,26 +42,17 @@ class Kept:
 
     def offer(self, record: int, tensors: Sequence[torch.Tensor | None]) -> None:
         """Take the value, if this is its record."""
-        if self.wants(record) and self.value < len(tensors):
-            tensor = tensors[self.value]
-            if tensor is not None:
-                with undispatched():
-                    self.tensor = tensor.detach().cpu().clone()
+        tensor = tensors[self.value] if self.wants(record) and self.value < len(tensors) else None
+        if tensor is not None:
+            with undispatched():
+                self.tensor = tensor.detach().cpu().clone()
 
 
 class Log:
     """Collects records, and writes a segment when one ends.
 
     Records may come from several threads: autograd has one for each device. When the writer fails, what it raises is
-    raised once, and nothing more is collected.
-
-    Args:
-        writer: Where to.
-        level: At "digest" the records themselves are not written.
-
-    Attributes:
-        failed: Whether the writer has failed.
-        total: How many records there were, in all segments.
+    raised once, `failed` is true from then on, and nothing more is collected.
     """
 
     def __init__(self, writer: Writer, level: Level) -> None:
@@ -86,15 +67,10 @@ class Log:
         self._records: list[tuple[int, Sequence[Hash]]] = []
         self._later: list[tuple[int, Sequence[Hash]]] = []
         self._steps = 0
-        self._part = 0
-        self.total = 0
+        self.part = 0  # how many segments were cut off the running step because they grew too long
+        self.total = 0  # how many records there were, in all segments
         self._lock = threading.RLock()
         self.failed = False
-
-    @property
-    def part(self) -> int:
-        """How many segments were cut off the running step because they grew too long."""
-        return self._part
 
     def __len__(self) -> int:
         """Return how many records the running segment has."""
@@ -120,8 +96,8 @@ class Log:
             self._records.append((site, hashes))
             self.total += 1
             if len(self._records) >= LONGEST_SEGMENT:
-                self._part += 1
-                self._write(Step(NO_OPTIMIZER, self._steps, self._part))
+                self.part += 1
+                self._write(Step(NO_OPTIMIZER, self._steps, self.part))
 
     def set_aside(self, count: int) -> None:
         """Leave to the next segment all records but the first `count` of the whole trace."""
@@ -135,7 +111,7 @@ class Log:
             self._write(Step(optimizer, count))
             self._records, self._later = self._later, []
             self._steps += 1
-            self._part = 0
+            self.part = 0
 
     def end(self) -> None:
         """Write what followed the last step."""
@@ -148,10 +124,13 @@ class Log:
             return
         records = array("I", [site for site, _ in collected])
         hashes = array("Q", collect([one for _, some in collected for one in some]))
-        keys = np.frombuffer(self._keys, np.uint64)[records] if records else np.empty(0, np.uint64)
-        digest = values_digest = digest_of(keys, np.frombuffer(hashes, np.uint64))
-        if self._level not in ("digest", "values"):
-            values_digest = self._digest_of_values(records, keys, hashes)
+        sites = np.frombuffer(records, np.uint32)
+        keys, is_value = np.frombuffer(self._keys, np.uint64)[sites], np.frombuffer(self._is_value, np.bool_)[sites]
+        plain = np.frombuffer(hashes, np.uint64)
+        digest = values_digest = digest_of(keys, plain)
+        if not is_value.all():
+            lengths = np.frombuffer(self._lengths, np.uint32)[sites]
+            values_digest = digest_of(keys[is_value], plain[np.repeat(is_value, lengths)])
         if self._level == "digest":
             records, hashes = array("I"), array("Q")
         new, self._new = ([], self._new) if self._level == "digest" else (self._new, [])
@@ -160,12 +139,6 @@ class Log:
         except BaseException:
             self.failed = True
             raise
-
-    def _digest_of_values(self, records: array[int], keys: np.ndarray, hashes: array[int]) -> bytes:
-        indexes = np.frombuffer(records, np.uint32) if records else np.empty(0, np.uint32)
-        is_value = np.frombuffer(self._is_value, np.bool_)[indexes] if records else np.empty(0, np.bool_)
-        lengths = np.frombuffer(self._lengths, np.uint32)[indexes] if records else np.empty(0, np.uint32)
-        return digest_of(keys[is_value], np.frombuffer(hashes, np.uint64)[np.repeat(is_value, lengths)])
 
 
 def key_of(site: Site) -> int:

@@ -1,34 +1,39 @@
-"""Which module is running: torch's global hooks keep a stack of them for each thread."""
+"""Which module is running: torch's global hooks keep a stack of them for each thread.
+
+Every module calls these hooks, in compiled code too, where they must do nothing and not break the graph.
+"""
 
 from __future__ import annotations
 
+import re
 import threading
+import warnings
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
-from . import hooks
-from .torch_internals import GENERATED_GRAPH, MODULE_CALL, frame_of_module_call, is_only_described
-
-COMPILED = "_orig_mod"
-"""What `torch.compile` puts between the path of a module and that of its parts."""
+from .torch_internals import (
+    COMPILED,
+    GENERATED_GRAPH,
+    MODULE_CALL,
+    MODULE_HOOKS,
+    frame_of_module_call,
+    is_only_described,
+)
 
 
 class ModuleName(NamedTuple):
-    """What a module is called in a trace.
+    """What a module is called in a trace."""
 
-    Attributes:
-        path: Below the outermost module, "b.3.o".
-        own: Its class, "Linear".
-        root: The class of the outermost one.
-    """
-
-    path: str = ""
-    own: str = ""
-    root: str = ""
+    path: str = ""  # below the outermost module, "b.3.o"
+    own: str = ""  # its class, "Linear"
+    root: str = ""  # the class of the outermost one
 
 
 OUTSIDE = ModuleName()
@@ -63,12 +68,21 @@ class Modules:
         self._stacks: dict[int, list[_Call]] = {}
 
     def start(self) -> None:
-        """Put the hooks in place."""
-        hooks.add(self)
+        _listening.append(self)
+        # In each call of a compiled module torch warns that hooks are called for it, too. These are made for it.
+        warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]
+        for hooks, hook in zip(MODULE_HOOKS, (_before, _after, True), strict=True):
+            hooks[_HANDLE.id] = hook
 
     def stop(self) -> None:
-        """Take the hooks away."""
-        hooks.remove(self)
+        """Take the hooks away, if no other needs them."""
+        if self in _listening:
+            _listening.remove(self)
+            with suppress(ValueError):  # whoever came since has other filters
+                warnings.filters.remove(_QUIET)  # type: ignore[attr-defined]
+        if not _listening:
+            for hooks in MODULE_HOOKS:
+                hooks.pop(_HANDLE.id, None)
 
     def current(self) -> ModuleName:
         """Return the innermost module that is running on this thread."""
@@ -135,3 +149,28 @@ def _drop_interrupted(stack: list[_Call], call: FrameType | None) -> None:
         frame = frame.f_back
     while stack and stack[-1].frame not in above:
         stack.pop()
+
+
+_listening: list[Modules] = []
+_QUIET = "ignore", re.compile("Using `torch.compile.module.` when there are global hooks"), UserWarning, None, 0
+_HANDLE = RemovableHandle(OrderedDict())
+"""Of an id of our own. Compiled code is compiled again when the ids of hooks change, and not at all after some times:
+so each recording has the same."""
+
+
+def _before(module: torch.nn.Module, arguments: Any) -> None:
+    if not torch.compiler.is_compiling():
+        for modules in _listening:
+            modules.enter(module, arguments)
+
+
+def _after(module: torch.nn.Module, arguments: Any, result: Any) -> None:
+    if not torch.compiler.is_compiling():
+        for modules in _listening:
+            modules.leave(module, result)
+
+
+for _hook in (_before, _after):
+    # Dynamo goes by the file, and is told to skip those of this package (`scope.compilation`): called, what it skips
+    # would break the graph at each module. These two it shall trace.
+    _hook.__code__ = _hook.__code__.replace(co_filename=f"<{__name__}>")

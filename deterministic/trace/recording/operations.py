@@ -1,4 +1,4 @@
-"""What an operation's schema says: what it writes, whether it draws, whether it is only a view."""
+"""What an operation's schema says: what it writes, whether it draws, whether it is only a view; and from what."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import xxhash
+
+from .torch_internals import default_generator, is_one_generator, schema_of
 
 _LEAVES_MEMORY_AS_IT_IS = re.compile(
     r"(new_)?empty(_like|_permuted|_quantized|_strided)?|resize_(as_)?|_empty_(per_channel_)?affine_quantized"
@@ -62,17 +65,11 @@ COLLECTIVES = _ASYNCHRONOUS | {"symm_mem", "_dtensor"}
 
 
 class Argument(NamedTuple):
-    """An argument of an operation.
-
-    Attributes:
-        name: Its name.
-        is_number: It holds numbers to compute with, or which part is meant; not sizes or choices.
-        is_not_read: What is in it does not matter: it is overwritten, or gives its shape alone.
-    """
+    """An argument of an operation."""
 
     name: str
-    is_number: bool
-    is_not_read: bool
+    is_number: bool  # it holds numbers to compute with, or which part is meant; not sizes or choices
+    is_not_read: bool  # what is in it does not matter: it is overwritten, or gives its shape alone
 
 
 class Operation:
@@ -93,42 +90,22 @@ class Operation:
         keywords: The same by name.
     """
 
-    __slots__ = (
-        "_async_op",
-        "_statistics",
-        "_training",
-        "_written",
-        "_written_keywords",
-        "arguments",
-        "draws",
-        "has_place",
-        "is_collective",
-        "is_from_python",
-        "is_uninitialised",
-        "is_view",
-        "keywords",
-        "name",
-        "overwrites",
-        "scratch",
-        "waits",
-    )
-
     def __init__(self, function: Any) -> None:
-        schema = function._schema
+        schema = schema_of(function)
         namespace, name = schema.name.split("::")
         arguments = schema.arguments
         is_written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
         if namespace == "c10d":
             is_written = [_RECEIVES.fullmatch(f"{name}.{a.name}") is not None for a in arguments]
         self.name = str(function)
-        self._written = [i for i, argument in enumerate(arguments) if is_written[i] and not argument.kwarg_only]
-        self._written_keywords = [a.name for i, a in enumerate(arguments) if is_written[i] and a.kwarg_only]
+        self._written = [i for i, is_one in enumerate(is_written) if is_one]
         self._training = [i for i, a in enumerate(arguments) if a.name in _TRAINING]
         only_reads = name.endswith(("backward", "no_training"))
         self._statistics = [
             i for i, a in enumerate(arguments) if a.name in _STATISTICS and not is_written[i] and not only_reads
         ]
-        overwritten = {*self._written_keywords, *([arguments[0].name] if _OVERWRITES.fullmatch(name) else [])}
+        overwritten = {arguments[i].name for i in self._written if arguments[i].kwarg_only}  # "out"
+        overwritten |= {arguments[0].name} if _OVERWRITES.fullmatch(name) else set()
         self.overwrites = bool(overwritten)
         self.scratch = _SCRATCH.get(name)
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
@@ -166,14 +143,11 @@ class Operation:
 
     def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         """Return the tensors among the arguments that it writes."""
-        if not (self._written or self._written_keywords or self._statistics):
+        if not (self._written or self._statistics):
             return []
-        written = [args[position] for position in self._written if position < len(args)]
-        if self._written_keywords:
-            written += [kwargs[keyword] for keyword in self._written_keywords if keyword in kwargs]
-        if self._statistics and all(self._argument(position, args, kwargs) for position in self._training):
-            written += [self._argument(position, args, kwargs) for position in self._statistics]
-        return list(tensors_in(written)) if written else []
+        is_training = all(self._argument(position, args, kwargs) for position in self._training)
+        positions = self._written + self._statistics if is_training else self._written
+        return list(tensors_in([self._argument(position, args, kwargs) for position in positions]))
 
     def is_under_way(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Return whether a collective's caller goes on before what it writes is there."""
@@ -200,3 +174,34 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from tensors_in(item)
+
+
+class Watched:
+    """The generator that an operation with these arguments may draw from, and its state before."""
+
+    def __init__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.generator, self.name = generator_of(args, kwargs)
+        self.state = None if self.generator is None else state_hash(self.generator)
+
+    def has_moved(self) -> bool:
+        return self.generator is not None and state_hash(self.generator) != self.state
+
+
+def generator_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[torch.Generator | None, str]:
+    """Return the generator that an operation with these arguments draws from, and what to call it.
+
+    Returns:
+        It, and "default cpu" or "own cuda:0"; None where a device has none yet.
+    """
+    for value in (kwargs.get("generator"), *args):
+        if isinstance(value, torch.Generator):
+            is_default = is_one_generator(value, default_generator(value.device))
+            return value, f"{'default' if is_default else 'own'} {value.device}"
+    device = kwargs.get("device") or next((tensor.device for tensor in tensors_in([*args])), torch.device("cpu"))
+    device = torch.device(device)
+    return default_generator(device), f"default {device}"
+
+
+def state_hash(generator: torch.Generator) -> int:
+    """Return 64 bits of a generator's state; waits for no device."""
+    return xxhash.xxh3_64_intdigest(generator.get_state().numpy().data)

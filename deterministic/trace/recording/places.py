@@ -7,9 +7,10 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import typing_extensions
@@ -42,39 +43,19 @@ _TORCHS, _OTHERS, _OWN, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(7)
 _LONGEST_TEXT = 160
 
 
+@dataclass(frozen=True, eq=False)  # to hash a code object is to hash all that is in it
 class Spot:
-    """A place in the code while the program runs, and what led there: made readable by `Places.lines`.
+    """A place in the code while the program runs, and what led there: made readable by `Places.lines`."""
 
-    Attributes:
-        code: The code object of the innermost function.
-        instruction: Which of its instructions is running.
-        callers: The same of those that called it, at most `MOST_CALLERS`.
-        own: Which of all these lines is the innermost of the user's own, from 0; -1 if none is.
-        innermost: What all spots have in common that are at the same line, whatever led there.
-    """
+    code: CodeType  # of the innermost function,
+    instruction: int  # which of its instructions is running
+    callers: Sequence[tuple[CodeType, int]] = ()  # the same of those that called it, at most `MOST_CALLERS`
+    own: int = -1  # which of all these lines is the innermost of the user's own, from 0; -1 if none is
 
-    __slots__ = ("callers", "code", "innermost", "instruction", "own")
-
-    def __init__(
-        self, code: CodeType, instruction: int, callers: Sequence[tuple[CodeType, int]] = (), own: int = -1
-    ) -> None:
-        self.code = code
-        self.instruction = instruction
-        self.callers = callers
-        self.own = own
-        self.innermost = (id(code), instruction)  # to hash a code object is to hash all that is in it
-
-
-class Found(NamedTuple):
-    """The innermost spot outside of torch, and whether what was looked for was passed on the way."""
-
-    spot: Spot | None
-    passed: bool
-
-
-class _Source(NamedTuple):
-    lines: Sequence[str]
-    digest: str
+    @property
+    def innermost(self) -> tuple[int, int]:
+        """What all spots have in common that are at the same line, whatever led there."""
+        return id(self.code), self.instruction
 
 
 class Places:
@@ -89,7 +70,7 @@ class Places:
     def __init__(self, *, absolute: bool = False, texts: bool = True) -> None:
         self._absolute = absolute
         self._texts = texts
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, tuple[Sequence[str], str]] = {}  # the lines of each file, and its digest
         self._directory = os.getcwd() + os.sep
         # By id, as in `Spot.innermost`. They are kept, so no id comes to mean another.
         self._kinds: dict[int, int] = {}
@@ -98,9 +79,9 @@ class Places:
 
     def here(self) -> Spot | None:
         """Return the innermost spot outside of torch that led here, None if there is none on this thread."""
-        return self._look(_TORCHS).spot
+        return self._look(_TORCHS)[0]
 
-    def in_backward(self) -> Found:
+    def in_backward(self) -> tuple[Spot | None, bool]:
         """Return the user's spot within the backward pass (in a custom function, a hook, or a recomputation).
 
         Returns:
@@ -109,12 +90,16 @@ class Places:
         # Without the engine on the stack this is a thread of its own, and all there is was called by it.
         return self._look(_CHECKPOINT, until=_BACKWARD)
 
-    def in_optimizer(self) -> Found:
+    def in_optimizer(self) -> tuple[Spot | None, bool]:
         """Return the user's spot, and whether an optimizer's step is under way."""
         return self._look(_OPTIMIZER)
 
-    def _look(self, wanted: int, until: int = -1) -> Found:
-        """Walk outwards to the frame of the kind that is wanted, none for `_TORCHS`, or to one of the kind `until`."""
+    def _look(self, wanted: int, until: int = -1) -> tuple[Spot | None, bool]:
+        """Walk outwards to the frame of the kind that is wanted, none for `_TORCHS`, or to one of the kind `until`.
+
+        Returns:
+            The innermost spot outside of torch, and whether what is wanted was passed on the way.
+        """
         frame: FrameType | None = sys._getframe(2)
         kinds = self._kinds
         chain: list[FrameType] = []
@@ -123,7 +108,8 @@ class Places:
             kind = kinds.get(id(frame.f_code), _UNKNOWN)
             if kind:
                 if kind == _UNKNOWN:
-                    kind = self._kind(frame.f_code)
+                    self._codes.append(frame.f_code)
+                    kind = kinds[id(frame.f_code)] = kind_of(frame.f_code)
                 if kind == until:
                     break
                 if kind == _OWN and own < 0:
@@ -136,14 +122,7 @@ class Places:
                 if passed and own >= 0 and len(chain) > MOST_CALLERS:
                     break
             frame = frame.f_back
-        return Found(self._spot(chain, own) if chain else None, passed)
-
-    def _kind(self, code: CodeType) -> int:
-        kind = self._kinds.get(id(code))
-        if kind is None:
-            self._codes.append(code)
-            kind = self._kinds[id(code)] = kind_of(code)
-        return kind
+        return self._spot(chain, own) if chain else None, passed
 
     def _spot(self, chain: Sequence[FrameType], own: int) -> Spot:
         key = tuple([number for frame in chain for number in (id(frame.f_code), frame.f_lasti)])
@@ -165,31 +144,29 @@ class Places:
         callers = tuple(
             self._line(*caller)._replace(is_own=number == spot.own) for number, caller in enumerate(spot.callers, 1)
         )
-        source = self._source(spot.code.co_filename)
+        _, digest = self._source(spot.code.co_filename)
         place, function, text, _ = innermost
-        return {"place": place, "function": function, "text": text, "source": source.digest, "callers": callers}
+        return {"place": place, "function": function, "text": text, "source": digest, "callers": callers}
 
     def _line(self, code: CodeType, instruction: int) -> Line:
         number = next(
             (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None),
             code.co_firstlineno,
         )
-        lines = self._source(code.co_filename).lines if self._texts else ()
+        lines = self._source(code.co_filename)[0] if self._texts else ()
         text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         return Line(f"{self._path(code.co_filename)}:{number}", code.co_name, text[:_LONGEST_TEXT])
 
-    def _source(self, filename: str) -> _Source:
+    def _source(self, filename: str) -> tuple[Sequence[str], str]:
         """Read a file that code is from, once; a relative name is no path, for which Python would search others."""
         source = self._sources.get(filename)
         if source is None:
-            lines: list[str] = []
             if os.path.isabs(filename):
                 linecache.checkcache(filename)  # another run of this process may have read what it was before
-                lines = linecache.getlines(filename)
-            elif filename in linecache.cache:  # of a cell
-                lines = linecache.getlines(filename)
+            is_known = os.path.isabs(filename) or filename in linecache.cache  # which has cells
+            lines = linecache.getlines(filename) if is_known else []
             digest = f"{hash_of_text(''.join(lines)):016x}" if lines else ""
-            source = self._sources[filename] = _Source(lines, digest)
+            source = self._sources[filename] = lines, digest
         return source
 
     def _path(self, filename: str) -> str:

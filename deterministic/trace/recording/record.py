@@ -10,16 +10,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ...errors import DeterministicError, TraceError, cut, explain
+from ...errors import DeterministicError, TraceError, explain
+from ...ground.arguments import choice
 from ...ground.ranks import current_ranks
-from ...ground.versions import versions
-from ...sources import SOURCES
-from ...sources.registry import describe
+from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
 from ..file.model import LEVELS, Level
 from ..file.store import TraceWriter
-from .generators import global_states
-from .recorder import Recorder
+from .recorder import Recorder, global_states
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,13 +36,7 @@ class Recording:
     """
 
     def __init__(
-        self,
-        path: StrPath,
-        level: Level,
-        *,
-        said: Mapping[str, Any] | None = None,
-        by_rank: bool = True,
-        **how: Any,
+        self, path: StrPath, level: Level, *, said: Mapping[str, Any] | None = None, by_rank: bool = True, **how: Any
     ) -> None:
         self.path = Path(path)
         self._level = level
@@ -66,9 +58,8 @@ class Recording:
             DeterministicError: The block is not entered.
         """
         if self._recorder is None:
-            raise DeterministicError(
-                explain("nothing is being recorded", (f"found: {self!r}, outside of its block",), "Enter it first.")
-            )
+            found = f"found: {self!r}, outside of its block"
+            raise DeterministicError(explain("nothing is being recorded", (found,), "Enter it first."))
         return self._recorder
 
     def observe(self, name: str, value: Any) -> None:
@@ -85,13 +76,9 @@ class Recording:
 
     def __enter__(self) -> Recording:
         if self._recorder is not None:
-            raise DeterministicError(
-                explain(
-                    "this trace is being recorded already",
-                    (f"found: {self!r}, entered twice",),
-                    "Use another record() with another path inside.",
-                )
-            )
+            found = f"found: {self!r}, entered twice"
+            remedy = "Use another record() with another path inside."
+            raise DeterministicError(explain("this trace is being recorded already", (found,), remedy))
         ranks = current_ranks()
         path = path_of_rank(self.path, ranks.rank) if self._by_rank and ranks.world_size > 1 else self.path
         self.header = {
@@ -99,18 +86,15 @@ class Recording:
             "hashes": [HOST, DEVICE],
             "rank": ranks.rank,
             "world_size": ranks.world_size,
-            "versions": versions(),
-            "settings": _settings(),
+            **in_effect(),
             "generators": global_states(),
             **self._said,
         }
-        writer = TraceWriter(path, self.header).__enter__()
-        try:
+        with ExitStack() as undo:
+            writer = undo.enter_context(TraceWriter(path, self.header))
             recorder = Recorder(writer, self._level, **self._how)
             recorder.start()
-        except BaseException:
-            writer.__exit__()
-            raise
+            undo.pop_all()
         self._writer, self._recorder = writer, recorder
         return self
 
@@ -142,9 +126,8 @@ class Recording:
         kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
         if any(is_kind(function) for is_kind in kinds):
             found = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
-            raise TypeError(
-                explain("a call of this function computes nothing yet", (found,), "Use `with record(...)` in its body.")
-            )
+            remedy = "Use `with record(...)` in its body."
+            raise TypeError(explain("a call of this function computes nothing yet", (found,), remedy))
 
         @wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -202,22 +185,10 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
         False
         >>> folder.cleanup()
     """
-    if level not in LEVELS:
-        raise ValueError(
-            explain(
-                "level= names no level of a trace",
-                (f"found: {cut(level)}", f"expected: one of {', '.join(map(repr, LEVELS))}"),
-                "Pass one of these.",
-            )
-        )
+    choice("level", level, LEVELS, what="no level of a trace")
     return Recording(path, level, absolute_paths=absolute_paths, source=source)
 
 
 def path_of_rank(path: Path, rank: int) -> Path:
     """Return where a rank writes its trace."""
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
-
-
-def _settings() -> dict[str, Any]:
-    kinds = {source.name: source.kind for source in SOURCES}
-    return {name: values for name, values in describe().items() if kinds.get(name) == "setting"}

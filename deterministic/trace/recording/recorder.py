@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -11,25 +12,22 @@ from typing import Any
 
 import torch
 
+from ...sources.registry import described
 from ...values.bits import row_of_values, undispatched
+from ...values.hashes import hash_of_text
 from ..file.model import LEVELS, NO_OPTIMIZER, Kind, Level
-from .active import ACTIVE
 from .attribution import Attribution
-from .by_hand import ByHand, Tensors
 from .compiled import CompiledRegions
 from .dispatch import OperationMode
-from .drafts import Drafts
-from .generators import global_states
 from .log import Kept, Log, Writer
 from .modules import OUTSIDE, ModuleName, Modules
-from .observations import Observations, Pause, leaves
 from .places import Places
-from .seeding import Seeding, watch
+from .records import Records, leaves
+from .seeding import ACTIVE, Seeding, watch
 from .states import States
-from .steps import Steps
-from .storages import Storages
-from .threads import ThreadWatch, works_for
-from .torch_internals import current_node, keyword_arguments, storage_key
+from .steps import ByHand, Steps
+from .storages import Storages, ThreadWatch
+from .torch_internals import current_node, keyword_arguments, storage_key, works_for
 
 MOST_OVERWRITTEN = 256
 """Steps of which it is noted what was written over before anything read it, and records of one step."""
@@ -70,19 +68,16 @@ class Recorder:
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages(self._log.__len__)
-        self._pause = Pause()
-        self._kept = kept
-        self._drafts = Drafts(self._log, self._places, self._storages, inputs=self._has("ops+inputs"), kept=kept)
-        self._drafts.first_seed = None if segment is None else torch.default_generator.initial_seed()
-        self._observations = Observations(self._log, self._places, self._pause, kept, self._storages.is_seen)
+        first_seed = None if segment is None else torch.default_generator.initial_seed()
+        self._records = Records(self._log, self._places, self._storages, self._has("ops+inputs"), kept, first_seed)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
-        self._states = States(self._observations, self._modules.name_of)
+        self._states = States(self._records, self._modules.name_of)
         self._attribution = Attribution(self._modules, self._places, self._states.owner)
-        self._steps = Steps(self._observations, self._states, self._on_optimizer, self._on_optimizer_done)
-        self._by_hand = ByHand(self._observations.read, self._on_backward, self._on_step_by_hand)
+        self._steps = Steps(self._records, self._states, self._on_optimizer, self._on_optimizer_done)
+        self._by_hand = ByHand(self._records.read, self._on_backward, self._on_step_by_hand)
         self._threads = ThreadWatch(self._storages, self._places)
-        self._compiled = CompiledRegions(self._drafts, self._attribution, self._pause, self._is_recording_operations)
+        self._compiled = CompiledRegions(self._records, self._attribution)
         self._mode: OperationMode | None = None
         self._steps_in_backward: bool | None = None
         self._thread = threading.get_ident()
@@ -93,7 +88,6 @@ class Recorder:
 
     @property
     def steps(self) -> int:
-        """How many optimizer steps there were."""
         return self._steps.total
 
     @property
@@ -106,7 +100,7 @@ class Recorder:
         return {
             "steps": self.steps,
             "compared": self.compared,
-            **self._observations.missed,
+            **self._records.missed,
             "steps_of_other_threads": self._steps.missed,
             "generators": global_states(),
             "overwritten": self._overwritten,
@@ -114,15 +108,14 @@ class Recorder:
         }
 
     def start(self) -> None:
-        """Begin to record."""
         _prepare_process()
         if self._earlier:
             self._storages.mark_alive()
         try:
-            self._begin(self._modules)
-            self._begin(self._steps)
-            self._begin(self._by_hand)
-            self._watch_operations()
+            parts: list[Any] = [self._modules, self._steps, self._by_hand]
+            for part in [*parts, self._threads, self._compiled] if self._has("ops") else parts:
+                self._undo.callback(part.stop)  # first, for Ctrl-C may come in the middle of it
+                part.start()
             self._undo.callback(watch)
             ACTIVE.append(self)
             self._undo.callback(lambda: ACTIVE.remove(self))
@@ -142,15 +135,6 @@ class Recorder:
         """Record no more, and take everything away that `start` put in place. Again it does nothing."""
         self._undo.close()
         self._storages.clear()  # threads that go on have it still
-
-    def _begin(self, watch: Any) -> None:
-        self._undo.callback(watch.stop)  # first, for Ctrl-C may come in the middle of it
-        watch.start()
-
-    def _watch_operations(self) -> None:
-        if self._has("ops"):
-            self._begin(self._threads)
-            self._begin(self._compiled)
 
     def end(self) -> None:
         """Write what followed the last step; call it last."""
@@ -177,14 +161,7 @@ class Recorder:
             self._add("returned", "", value)
 
     def batch(self, epoch: int, start: int, number: int, batch: Any) -> None:
-        """Record what a loader yielded.
-
-        Args:
-            epoch: Of which epoch.
-            start: Where in the epoch the iterator started.
-            number: How many batches it had yielded before.
-            batch: The batch.
-        """
+        """Record what a loader's iterator yielded: it started there in the epoch, and had yielded so many before."""
         values = {"epoch": epoch, "start within the epoch": start, "number": number, "content": batch}
         self._add("batch", "of a loader", values, beside=3, spot=self._places.here())
 
@@ -192,7 +169,7 @@ class Recorder:
         """Add a record; `beside`: how many of its values say nothing of what was computed."""
         if threading.get_ident() == self._thread:
             self._by_hand.look()
-            self.compared += self._observations.add(kind, title, [("", value)], **where) > beside
+            self.compared += self._records.add(kind, title, [("", value)], **where) > beside
 
     def _has(self, level: Level) -> bool:
         return LEVELS.index(self._level) >= LEVELS.index(level)
@@ -211,7 +188,7 @@ class Recorder:
         if current_node() is None:
             keywords = keyword_arguments()
             given = [*arguments, keywords] if keywords else arguments
-            self._observations.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
+            self._records.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
 
     def _on_return(self, name: ModuleName, result: Any) -> None:
         if threading.get_ident() != self._thread:
@@ -233,28 +210,28 @@ class Recorder:
         def record(gradient: torch.Tensor) -> None:
             if self in ACTIVE and self._is_in_window() and works_for(self._thread):
                 title = f"gradient of output {index}"
-                self._observations.add("module", title, [("", gradient)], phase="backward", module=name)
+                self._records.add("module", title, [("", gradient)], phase="backward", module=name)
 
         tensor.register_hook(record)
 
     # Steps
 
-    def _on_backward(self, leaves: Tensors, gradients: Sequence[torch.Tensor | None]) -> None:
+    def _on_backward(self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]) -> None:
         named = self._steps.named(leaves)
         values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
-        self.compared += self._observations.add("gradient", "a backward pass", values) > 0
-        self._drafts.leaves, self._drafts.leaves_until = {*map(storage_key, leaves)}, 0
+        self.compared += self._records.add("gradient", "a backward pass", values) > 0
+        self._records.leaves, self._records.leaves_until = {*map(storage_key, leaves)}, 0
         self._open_window()
 
-    def _on_step_by_hand(self, leaves: Tensors) -> None:
-        if self._drafts.leaves_until:
-            self._log.set_aside(self._drafts.leaves_until)  # what follows the update is the next step's
+    def _on_step_by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
+        if self._records.leaves_until:
+            self._log.set_aside(self._records.leaves_until)  # what follows the update is the next step's
             self._storages.forget_overwritten(len(self._log))
         self._steps.by_hand(leaves)
 
     def _on_optimizer(self, closure: Any) -> Any:
         self._by_hand.stop()
-        self._drafts.leaves = ()
+        self._records.leaves = ()
         self._close_window()
         self._attribution.optimizers_running += 1
         if closure is None:
@@ -289,37 +266,44 @@ class Recorder:
         ahead = 1 if self._by_hand.waiting else 0
         return self._segment is None or self.steps <= self._segment <= self.steps + ahead
 
-    def _is_recording_operations(self) -> bool:
-        return self._mode is not None and self._mode.is_on
-
     def _open_window(self) -> None:
         is_open = self._is_in_window()
-        if self._kept is not None:
-            self._kept.is_on = self._segment in (None, self.steps)
+        if self._records.kept is not None:
+            self._records.kept.is_on = self._segment in (None, self.steps)
         if not self._has("ops"):
             return
         # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the
         # mode has to be there all the time. Whether they do the first step tells.
         if self._mode is None and (is_open or self._steps_in_backward is not False) and current_node() is None:
-            self._mode = OperationMode(self._drafts, self._attribution, self._pause)
+            self._mode = OperationMode(self._records, self._attribution)
             self._mode.enter()
-        if self._mode is not None:
-            self._mode.turn(on=is_open)
+        self._turn(on=is_open)
 
     def _close_window(self, *, force: bool = False) -> None:
         if self._mode is not None and (force or not self._is_in_window()):
-            self._mode.turn(on=False)
+            self._turn(on=False)
             if force or (not self._steps_in_backward and current_node() is None):
                 self._mode.leave()
                 self._mode = None
+
+    def _turn(self, *, on: bool) -> None:
+        if self._mode is not None:
+            self._mode.is_on = on
+            self._compiled.turn(on=on)
+
+
+def global_states() -> dict[str, str]:
+    """Return a digest of the state of each process-global generator, by name."""
+    states = described("rng")
+    return {name: f"{hash_of_text(json.dumps(state, sort_keys=True)):016x}" for name, state in states.items()}
 
 
 @cache
 def _prepare_process() -> None:
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_abandon_all)
+        os.register_at_fork(after_in_child=_stop_all)
 
 
-def _abandon_all() -> None:
+def _stop_all() -> None:
     for recorder in [*ACTIVE]:
         recorder.stop()

@@ -1,4 +1,4 @@
-"""Who seeds the process's generators while a scope or a recording is open: each call is noted, with its line.
+"""Which recorders are at work; and who seeds the process's generators meanwhile, or while a scope is open.
 
 Importing it does not import torch.
 """
@@ -9,9 +9,23 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from .active import ACTIVE
+
+class Active(Protocol):
+    """What scopes and loaders know of a recorder that is at work."""
+
+    seeded: list[Seeding]
+
+    def observe(self, name: str, value: Any) -> None: ...
+
+    def batch(self, epoch: int, start: int, number: int, batch: Any) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+ACTIVE: list[Active] = []
+"""The recorders that are at work, the innermost last."""
 
 HOLDERS: list[Sequence[Any]] = [ACTIVE]
 """What is open: each has a list `seeded` for notes. The stack adds its entries."""
@@ -72,7 +86,8 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
     def seed(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
-        if holders and not _is_own(sys._getframe(1).f_globals.get("__name__")):
+        caller = str(sys._getframe(1).f_globals.get("__name__"))
+        if holders and caller.partition(".")[0] != __name__.partition(".")[0]:
             given = next(iter([*args[is_method:], *kwargs.values(), result]))
             note = Seeding(generator, str(given)[:_LONGEST_SEED], _users_line())
             for holder in holders:
@@ -81,10 +96,6 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
 
     seed.__module__, seed.__qualname__ = path, name  # where pickle finds it, also in another process
     return original, MethodType(seed, original.__self__) if is_method else seed
-
-
-def _is_own(module: Any) -> bool:
-    return str(module).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _users_line() -> str:

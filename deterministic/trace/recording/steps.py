@@ -1,4 +1,7 @@
-"""What is recorded at each step of an optimizer: gradients, parameters, the optimizer's own state."""
+"""The steps of optimizers, with what is recorded at each; and steps by hand, that no optimizer of torch's makes.
+
+Of those by hand it is seen that a backward pass reaches leaves, and then they have other values.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,26 @@ from typing import Any
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from .observations import Observations
-from .states import States
-from .threads import works_for
+from .records import Records
+from .states import NamedTensors, States
+from .torch_internals import autograd, current_node, engine, is_only_described, is_transformed, works_for
+
+_FREED = 0
+"""The hash of what has no values now, as the parameters that FSDP gathers for as long as a module runs."""
 
 
 class Steps:
     """Watches every optimizer, through torch's global hooks.
 
     Args:
-        observations: Where records go.
-        states: Where those of parameters go; it tells what they are called.
         on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
         on_end: Called after a step with the optimizer's number, the step's, and whether it can be compared.
     """
 
     def __init__(
-        self,
-        observations: Observations,
-        states: States,
-        on_start: Callable[[Any], Any],
-        on_end: Callable[[int, int, bool], None],
+        self, records: Records, states: States, on_start: Callable[[Any], Any], on_end: Callable[[int, int, bool], None]
     ) -> None:
-        self._observations = observations
+        self._records = records
         self._states = states
         self._on_start = on_start
         self._on_end = on_end
@@ -45,29 +45,25 @@ class Steps:
         """Steps that other threads made: they are not recorded."""
 
     def start(self) -> None:
-        """Put the hooks in place."""
         self._handles.append(torch_optimizer.register_optimizer_step_pre_hook(self._before))
         self._handles.append(torch_optimizer.register_optimizer_step_post_hook(self._after))
 
     def stop(self) -> None:
-        """Take the hooks away."""
         while self._handles:
             self._handles.pop().remove()
 
     @property
     def total(self) -> int:
-        """The number of steps so far, of all optimizers."""
         return sum(self._counts)
 
     def _before(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
         if not works_for(self._thread):
             return None
         if optimizer not in self._numbers:
-            self._numbers[optimizer] = len(self._counts)
-            self._counts.append(0)
+            self._numbers[optimizer] = self._new()
             title = f"{type(optimizer).__name__} before its first step"
             state = _state(optimizer, self._parameters(optimizer))
-            self._observations.add("state", title, state, spot=self._observations.here())
+            self._records.add("state", title, state, spot=self._records.places.here())
         # The arguments begin with the optimizer itself.
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         wrapped = self._on_start(closure)
@@ -78,35 +74,34 @@ class Steps:
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if not works_for(self._thread):
             self.missed += 1
-            return
-        number = self._numbers.get(optimizer)
-        if number is None:
-            return  # this recording began within the step
-        count = self._counts[number]
-        self._counts[number] += 1
-        parameters = self._parameters(optimizer)
-        title = type(optimizer).__name__
-        gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
-        compared = self._observations.add("gradient", title, gradients)
-        compared += self._states.step(title, parameters)
-        self._observations.add("optimizer state", title, _state(optimizer, parameters))
-        self._on_end(number, count, compared > 0)
+        elif optimizer in self._numbers:  # else this recording began within the step
+            parameters = self._parameters(optimizer)
+            title = type(optimizer).__name__
+            gradients = [(name, p.grad) for name, p in parameters if p.grad is not None]
+            compared = self._records.add("gradient", title, gradients)
+            compared += self._states.step(title, parameters)
+            self._records.add("optimizer state", title, _state(optimizer, parameters))
+            self._end(self._numbers[optimizer], compared)
 
     def by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
         """Record a step that no optimizer of torch's made: all of these count as those of one more optimizer."""
         if self._number_by_hand is None:
-            self._number_by_hand = len(self._counts)
-            self._counts.append(0)
-        count = self._counts[self._number_by_hand]
-        self._counts[self._number_by_hand] += 1
-        compared = self._states.step("an update without torch.optim", self.named(leaves))
-        self._on_end(self._number_by_hand, count, compared > 0)
+            self._number_by_hand = self._new()
+        self._end(self._number_by_hand, self._states.step("an update without torch.optim", self.named(leaves)))
 
-    def named(self, leaves: Sequence[torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+    def named(self, leaves: Sequence[torch.Tensor]) -> NamedTensors:
         """Return leaves with their names; those that no module has are numbered."""
         return [(self._states.path(leaf) or f"leaf {index}", leaf) for index, leaf in enumerate(leaves)]
 
-    def _parameters(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
+    def _new(self) -> int:
+        self._counts.append(0)
+        return len(self._counts) - 1
+
+    def _end(self, number: int, compared: int) -> None:
+        self._counts[number] += 1
+        self._on_end(number, self._counts[number] - 1, compared > 0)
+
+    def _parameters(self, optimizer: torch.optim.Optimizer) -> NamedTensors:
         return [
             (self._states.path(parameter) or f"parameter {index} of group {group}", parameter)
             for group, options in enumerate(optimizer.param_groups)
@@ -114,7 +109,7 @@ class Steps:
         ]
 
 
-def _state(optimizer: torch.optim.Optimizer, parameters: list[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, Any]]:
+def _state(optimizer: torch.optim.Optimizer, parameters: NamedTensors) -> Iterator[tuple[str, Any]]:
     """Yield the optimizer's state, by parameter, and its options."""
     for name, parameter in parameters:
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -123,3 +118,102 @@ def _state(optimizer: torch.optim.Optimizer, parameters: list[tuple[str, torch.T
         for key, value in options.items():
             if isinstance(value, (bool, int, float, tuple, torch.Tensor)):
                 yield f"{key} of group {group}", value
+
+
+class ByHand:
+    """Watches the backward passes of this thread; stop it when an optimizer steps.
+
+    Args:
+        on_backward: Called after a backward pass with the leaves that it reached, and a gradient of each.
+        on_step: Called when the leaves have changed, with them.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[torch.Tensor]], list[int]],
+        on_backward: Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor | None]], None],
+        on_step: Callable[[Sequence[torch.Tensor]], None],
+    ) -> None:
+        self._read = read
+        self._on_backward = on_backward
+        self._on_step = on_step
+        self._is_rebinding = False
+        self.thread = threading.get_ident()
+        self.waiting: Sequence[tuple[torch.Tensor, int]] = ()
+        """What the last backward pass reached, with hashes: kept alive until it has changed or another pass begins."""
+
+    def start(self) -> None:
+        _watching.append(self)
+        if autograd._engine_run_backward is engine:
+            autograd._engine_run_backward = _run
+
+    def stop(self) -> None:
+        self.waiting = ()
+        if self in _watching:
+            _watching.remove(self)
+        if not _watching and autograd._engine_run_backward is _run:  # else it stays below what came later
+            autograd._engine_run_backward = engine
+
+    def look(self, *, is_end: bool = False) -> None:
+        """See whether the leaves have changed, which is a step; at the end what the step before did tells, too."""
+        if not self.waiting:
+            return
+        leaves, hashes = zip(*self.waiting, strict=True)
+        if any(now not in (before, _FREED) for now, before in zip(self._read(leaves), hashes, strict=True)):
+            self.waiting = ()
+            self._on_step(leaves)
+        elif is_end and self._is_rebinding:
+            self.waiting = ()
+            self._on_step(())  # which the new ones are nothing tells
+
+    def before(self, leaves: Sequence[torch.Tensor]) -> None:
+        """Note that a backward pass begins; where like ones have come in place of all leaves, it was a step."""
+        self.look()
+        old, self.waiting = [(weakref.ref(leaf), leaf.shape, leaf.dtype) for leaf, _ in self.waiting], ()
+        are_alike = [(leaf.shape, leaf.dtype) for leaf in leaves] == [one[1:] for one in old]
+        if are_alike and all(leaf() is None for leaf, *_ in old):
+            self._is_rebinding = True
+            self._on_step(leaves)
+
+    def after(self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]) -> None:
+        self.waiting = [pair for pair in zip(leaves, self._read(leaves), strict=True) if pair[1] != _FREED]
+        self._on_backward(leaves, gradients)
+
+
+_watching: list[ByHand] = []
+
+
+def _run(roots: Any, begin: Any, retain: Any, create: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stand before what `Tensor.backward`, `autograd.backward` and `autograd.grad` call: these dynamo must find."""
+    is_outermost = current_node() is None and not is_only_described()
+    watching = [one for one in _watching if is_outermost and one.thread == threading.get_ident()]
+    leaves = [*filter(_is_leaf, inputs or _reached(roots))] if watching else []
+    for one in watching if leaves else ():
+        one.before(leaves)
+    result = engine(roots, begin, retain, create, inputs, *args, **kwargs)
+    if leaves:
+        of_inputs = dict(zip(map(id, inputs), result or (), strict=False))  # only `grad` returns any
+        gradients = [of_inputs.get(id(leaf), leaf.grad) for leaf in leaves]
+        for one in watching:
+            one.after(leaves, gradients)
+    return result
+
+
+def _is_leaf(tensor: Any) -> bool:
+    return isinstance(tensor, torch.Tensor) and tensor.is_leaf and not is_transformed(tensor)
+
+
+def _reached(roots: Sequence[Any]) -> list[Any]:
+    """Return the leaves that a backward pass reaches from its roots, which are tensors or edges of the graph."""
+    reached = [*roots]
+    nodes = [getattr(root, "node", None) or root.grad_fn for root in reversed(roots)]
+    known = {None}
+    while nodes:
+        node = nodes.pop()
+        if node not in known:
+            known.add(node)
+            edges = node.next_functions
+            if not edges:
+                reached.append(getattr(node, "variable", None))  # of what adds up the gradients of a leaf
+            nodes += [edge for edge, _ in reversed(edges)]
+    return reached

@@ -1,42 +1,34 @@
-"""Where the memory that operations read got its content from."""
+"""Where the memory that operations read got its content from; and what other threads write meanwhile."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any, NamedTuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ...values.value import is_plain
-from .torch_internals import storage_key
+from ...values.bits import is_plain
+from .operations import Operation, tensors_in
+from .places import Places, Spot
+from .torch_internals import DispatchMode, schema_of, storage_key, without_overrides
 
-if TYPE_CHECKING:
-    from .places import Spot
-
-OUTSIDE = "outside"
-"""No traced operation wrote it, and none has read it before: it came from numpy, a file, another process."""
-
-EARLIER = "earlier"
-"""It was there before the recording began, whoever holds it."""
-
-UNINITIALISED = "uninitialised"
-"""It was allocated and not, or not wholly, written since."""
-
-THREAD = "thread"
-"""Another thread wrote it."""
-
-COLLECTIVE = "collective"
-"""A collective that was still under way wrote it."""
-
+OUTSIDE = "outside"  # no traced operation wrote it, and none has read it before: from numpy, a file, another process
+EARLIER = "earlier"  # it was there before the recording began, whoever holds it
+UNINITIALISED = "uninitialised"  # it was allocated and not, or not wholly, written since
+THREAD = "thread"  # another thread wrote it
+COLLECTIVE = "collective"  # a collective that was still under way wrote it
 SEEN = ""
 
 FEWEST = 1 << 12
 """Storages that are remembered before those that are gone are looked for."""
 
 
-class _Known(NamedTuple):
+class _Storage(NamedTuple):
     reference: StorageWeakRef
     origin: str
     spot: Spot | None
@@ -54,14 +46,13 @@ class Storages:
     """
 
     def __init__(self, record: Callable[[], int] = lambda: 0) -> None:
-        self._known: dict[Any, _Known] = {}
+        self._known: dict[Any, _Storage] = {}
         self._most = FEWEST
         self._record = record
         self._unread: dict[Any, list[int]] = {}
         self._overwritten: list[int] = []
 
     def __len__(self) -> int:
-        """Return how many storages are remembered."""
         return len(self._known)
 
     def is_seen(self, tensor: torch.Tensor) -> bool:
@@ -144,8 +135,14 @@ class Storages:
         if known is None:
             if len(self._known) >= self._most:
                 self._forget_freed()
-            known = _Known(StorageWeakRef(tensor.untyped_storage()), origin, spot, "")
-        self._known[key] = _Known(known.reference, origin, spot, known.name if name is None else name)
+            known = _Storage(StorageWeakRef(tensor.untyped_storage()), origin, spot, "")
+        self._known[key] = _Storage(known.reference, origin, spot, known.name if name is None else name)
+
+    def mark_all(self, tensors: Iterable[torch.Tensor], origin: str, spot: Spot | None) -> None:
+        """Mark those of some tensors that have memory of their own."""
+        for tensor in tensors:
+            if is_plain(tensor):
+                self.mark(tensor, origin, spot)
 
     def call(self, tensor: torch.Tensor, name: str) -> None:
         """Let memory that a tensor has for itself be called `name` in records."""
@@ -155,7 +152,7 @@ class Storages:
     def mark_alive(self) -> None:
         """Note that the memory of every tensor that is alive was there before; it takes some 0.1 us for each object."""
         # No code of the user's is run: isinstance would ask for __class__, and a subclass for its attributes.
-        with torch._C.DisableTorchFunctionSubclass():
+        with without_overrides():
             for thing in gc.get_objects():
                 if issubclass(type(thing), torch.Tensor) and is_plain(thing):
                     self.mark(thing, EARLIER)
@@ -163,7 +160,6 @@ class Storages:
                         self.mark(thing.grad, EARLIER)
 
     def clear(self) -> None:
-        """Remember nothing."""
         self._known.clear()
         self._unread.clear()
 
@@ -178,3 +174,52 @@ class Storages:
 def _is_whole(tensor: torch.Tensor) -> bool:
     """Return whether a tensor is all that there is in its storage."""
     return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
+class ThreadWatch:
+    """Notes, of memory that threads started from now on write, which line wrote it last.
+
+    A dispatch mode sees the thread alone that entered it. `threading.setprofile` is what Python has for being called
+    first in every new thread; the profiler that was there before gets each thread right after.
+    """
+
+    def __init__(self, storages: Storages, places: Places) -> None:
+        self.storages = storages
+        self.places = places
+        self._previous: Any = None
+        self.is_on = False
+
+    def start(self) -> None:
+        self._previous, self.is_on = threading.getprofile(), True
+        threading.setprofile(self._begin)
+
+    def stop(self) -> None:
+        """Watch no more; a thread that goes on runs a mode that does nothing."""
+        if self.is_on and threading.getprofile() == self._begin:
+            threading.setprofile(self._previous)
+        self.is_on = False
+
+    def _begin(self, frame: FrameType, event: str, argument: Any) -> None:
+        sys.setprofile(self._previous)
+        if self.is_on:
+            _WriteMode(self).enter()  # it ends with its thread
+
+
+class _WriteMode(DispatchMode):
+    def __init__(self, watch: ThreadWatch) -> None:
+        super().__init__()
+        self._watch = watch
+        self._operations: dict[int, tuple[Any, Operation]] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if self._watch.is_on and schema_of(function) is not None:
+            known = self._operations.get(id(function)) or (function, Operation(function))
+            self._operations[id(function)] = known
+            if not known[1].is_view:
+                spot = self._watch.places.here()
+                # Without a line of the user's it is a thread of torch's own, as a loader has: what it makes is data.
+                made = () if spot is None else tensors_in(result)
+                self._watch.storages.mark_all((*known[1].writes(args, kwargs), *made), THREAD, spot)
+        return result

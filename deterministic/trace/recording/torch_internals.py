@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch.autograd import graph
 from torch.fx import _lazy_graph_module
+from torch.nn.modules import module
 from torch.utils import _python_dispatch
 
 engine: Any = graph._engine_run_backward
@@ -26,10 +28,31 @@ MODULE_CALL: CodeType = torch.nn.Module._call_impl.__code__
 GENERATED_GRAPH: Any = getattr(_lazy_graph_module, "_LazyGraphModule", ())
 """What dynamo puts graphs into: called as a module the first time, and past that later."""
 
+COMPILED = "_orig_mod"
+"""What `torch.compile` puts between the path of a module and that of its parts."""
+
 _step_wrapper = getattr(torch.optim.Optimizer, "profile_hook_step", None)
 
 OPTIMIZER_STEP: CodeType | None = getattr(_step_wrapper and _step_wrapper(lambda self: None), "__code__", None)
 """The frame around every optimizer's step, the one that calls the hooks."""
+
+MODULE_HOOKS: tuple[dict[int, Any], ...] = (
+    module._global_forward_pre_hooks,
+    module._global_forward_hooks,
+    module._global_forward_hooks_always_called,
+)
+"""What every module calls before `forward` and after; and which of the latter also where an exception was raised."""
+
+DYNAMO, INDUCTORS_CODE, INDUCTORS_GRAPH = "torch._dynamo", "torch._inductor.output_code", "CompiledFxGraph"
+"""What compiles, and the class whose `__call__` runs every graph that inductor generated, forward and backward, of
+modules and functions: torch has no hook for it."""
+
+RUNS_COMPILED = hasattr(_python_dispatch.TorchDispatchMode, "ignore_compile_internals")
+"""Whether compiled code runs compiled under a mode that asks for it.
+
+Torch 2.6 has no way to ask. It runs what it met under a mode operation by operation for ever after; or, if the mode is
+hidden from it, compiles it again in each call, until it gives up.
+"""
 
 _higher_order: dict[str, Any] = getattr(torch._ops, "_higher_order_ops", {})
 
@@ -55,7 +78,7 @@ class DispatchMode(_python_dispatch.TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         """Keep torch from wrapping `__torch_dispatch__` so that dynamo skips it, which takes 2 us an operation.
 
-        Dynamo is told to skip all of this package anyway: see `scope.compilation`.
+        Dynamo is told to skip all of this package anyway: see `scope.reproducible`.
         """
         return False
 
@@ -65,7 +88,6 @@ class DispatchMode(_python_dispatch.TorchDispatchMode):
         return True
 
     def enter(self) -> None:
-        """Put it in place on this thread."""
         users = _take_modes()
         for mode in (self, *users):
             torch._C._push_on_torch_dispatch_stack(mode)
@@ -94,25 +116,28 @@ def _pass_through_higher_order(mode: type) -> None:
         operator.python_key_table.setdefault(mode, passing(operator))
 
 
-class AutogradNode(Protocol):
-    """The node that a backward pass is evaluating."""
-
-    def name(self) -> str:
-        """Return its name, "AddmmBackward0"."""
-
-    def _sequence_nr(self) -> int:
-        """Return the number that it was given when the forward operation made it."""
-
-
-def _nothing() -> None:
-    return None
-
-
 next_sequence_number: Callable[[], int] = getattr(torch._C._autograd, "_get_sequence_nr", lambda: 0)
 """Return the number that this thread's next autograd node gets: an operation's own node has the one before it."""
 
-current_node = cast("Callable[[], AutogradNode | None]", getattr(torch._C, "_current_autograd_node", _nothing))
+current_node: Callable[[], Any] = getattr(torch._C, "_current_autograd_node", lambda: None)
 """Return the node that is being evaluated on this thread, None outside of a backward pass."""
+
+
+def sequence_number(node: Any) -> int:
+    """Return the number that a node was given when the forward operation made it."""
+    number: int = node._sequence_nr()
+    return number
+
+
+def works_for(thread: int) -> bool:
+    """Return whether the running thread is this one, or one of autograd's on its behalf: those Python did not start."""
+    own = threading.get_ident()
+    stand_in = getattr(threading, "_DummyThread", ())  # by which Python knows those of autograd, at most
+    return own == thread or (
+        current_node() is not None
+        and not any(one.ident == own and not isinstance(one, stand_in) for one in threading.enumerate())
+    )
+
 
 _FAKE, _FUNCTIONAL = torch._C._TorchDispatchModeKey.FAKE, torch._C._TorchDispatchModeKey.FUNCTIONAL
 _compiler_state = torch._guards._TLS
@@ -127,6 +152,9 @@ def is_only_described() -> bool:
     )
 
 
+without_overrides = torch._C.DisableTorchFunctionSubclass
+"""Let no `__torch_function__` of a subclass run."""
+
 is_transformed: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor
 """Return whether a tensor is what `torch.func` gives in place of another."""
 
@@ -135,6 +163,16 @@ def graphs_compiled() -> int:
     """Return how many graphs inductor has compiled in this process, as far as torch tells."""
     metrics = getattr(sys.modules.get("torch._dynamo.utils"), "compilation_time_metrics", {})
     return len(metrics.get("compile_fx_inner", ()))
+
+
+def schema_of(function: Any) -> Any:
+    """Return the schema of what is dispatched; None of what takes functions, as `torch.cond`."""
+    return getattr(function, "_schema", None)
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """Return how often a tensor was written in place; None of one of inference mode, whose writes are not counted."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def storage_key(tensor: torch.Tensor) -> Any:
@@ -157,3 +195,20 @@ def keyword_arguments() -> Any:
     """Return the keyword arguments of the module whose pre-hook is running: torch gives them to no global hook."""
     frame = frame_of_module_call()
     return {} if frame is None else frame.f_locals.get("kwargs", {})
+
+
+def default_generator(device: torch.device) -> torch.Generator | None:
+    """Return what operations on a device draw from that are given no generator; None where it has none yet."""
+    if device.type == "cpu":
+        return torch.default_generator
+    backend = getattr(torch, device.type, None)
+    if device.type == "mps":
+        return getattr(torch.mps, "_get_default_mps_generator", lambda: None)()
+    generators = getattr(backend, "default_generators", ())
+    index = backend.current_device() if backend is not None and device.index is None and generators else device.index
+    return generators[index] if generators and index is not None and index < len(generators) else None
+
+
+def is_one_generator(one: Any, other: Any) -> bool:
+    """Return whether two Python objects stand for one generator."""
+    return one is other or (other is not None and one._cdata == other._cdata)

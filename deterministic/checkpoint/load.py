@@ -1,0 +1,245 @@
+"""Loading: `load_checkpoint`, the last checkpoint of a `Checkpoint`'s training on all ranks, and a look inside."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, ResumeMismatchError, cut, explain
+from ..scope.run import Run
+from ..values.fingerprint import fingerprint_if_any
+from ..values.stateful import is_stateful
+from . import container
+from .conditions import Mismatch, compare, complain, innermost_run, put_back, require_choice, require_same_place
+from .directory import file_of_rank, main_file, refusal, saved_steps, set_aside
+from .ranks import the_ranks, together, with_own_parts
+from .save import TrainingState
+from .stateful import first_difference, is_state, load, problems, state_of, trained
+
+_logger = logging.getLogger("deterministic.checkpoint")
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str], /, *, on_mismatch: Mismatch = "raise", **stateful: Any
+) -> dict[str, Any]:
+    """Put objects, and every generator, where `save_checkpoint` found them.
+
+    The file is read and checked as a whole before anything is touched. Generators are put back last; settings and
+    versions are compared. Afterwards the state of every object is compared, bit for bit, with what was saved.
+
+    Args:
+        path: Of the file.
+        on_mismatch: What to do where versions, hardware, threads or settings differ from those under which it was
+            saved, so that the bits may: "raise", or "warn" and go on.
+        stateful: The same names as when it was saved. Objects are loaded; of a value it does not matter what is given.
+
+    Returns:
+        The saved values of those names that are no objects with a state.
+
+    Raises:
+        CheckpointError: The file cannot be read, is damaged, or is none.
+        ResumeMismatchError: It has other names, does not fit the objects or this process, or an object is not as it
+            was saved after it was loaded. Only in the last case was anything changed.
+    """
+    require_choice("on_mismatch", on_mismatch)
+    run = innermost_run()
+    saved = _state_in(container.read(path), path)
+    _require_fit(path, saved, stateful, run, on_mismatch)
+    _load_objects(path, saved.objects, stateful, on_mismatch)
+    put_back(saved.generators, run)
+    return {name: saved.objects[name]["value"] for name, value in stateful.items() if not is_stateful(value)}
+
+
+def resume(
+    directory: Path,
+    steps: Sequence[int],
+    stateful: Mapping[str, Any],
+    run: Run | None,
+    on_mismatch: Mismatch,
+    on_damage: str,
+) -> TrainingState | None:
+    """Load the objects from the last of the checkpoints with these steps; None if there is none.
+
+    The generators, those of a run or the process's, are put back later: only whether they fit is looked at.
+
+    Raises:
+        CheckpointError: It is damaged, and the previous one is not asked for, or there is no whole one.
+        ResumeMismatchError: It does not fit the objects or this process.
+    """
+    damaged: list[int] = []
+    for step in reversed(steps):
+        path = main_file(directory, step)
+        try:
+            saved = together(partial(_state_of_this_rank, directory, step))
+        except CheckpointError as error:
+            if on_damage == "raise" or step == steps[0]:
+                raise
+            _logger.warning("set aside: %s", error)
+            damaged.append(step)
+            continue
+        together(partial(_require_fit, path, saved, stateful, run, on_mismatch))
+        together(partial(_load_objects, path, saved.objects, stateful, on_mismatch))
+        if the_ranks().rank == 0:
+            for other in damaged:
+                set_aside(directory, other)
+        return saved
+    return None
+
+
+def _state_in(content: container.Content, path: object) -> TrainingState:
+    """Return what a file contains, if that is the state of a training."""
+    values = content.values
+    if not (
+        all(isinstance(values.get(name), dict) for name in ("generators", "objects"))
+        and isinstance(values["generators"].get("run", values["generators"].get("process")), dict)
+        and all(map(is_state, values["objects"].values()))
+        and isinstance(content.head.get("conditions", {}), dict)
+    ):
+        raise refusal(
+            f"the checkpoint {path} has not the generators and objects of a training",
+            sorted(values),
+            "Pass a file that save_checkpoint wrote, or the main file of a Checkpoint.",
+        )
+    return TrainingState(content.head.get("conditions", {}), values["generators"], values["objects"])
+
+
+def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
+    """Read a checkpoint as this rank saved it."""
+    path = main_file(directory, step)
+    content = container.read(path)
+    state, head = _state_in(content, path), content.head
+    wrong = [name for name in ("steps", "epoch") if type(head.get(name)) is not int or head[name] < 0]
+    wrong += [name for name in ("loaders", "ranks") if not isinstance(head.get(name), list)]
+    wrong += ["values"] * (not isinstance(content.values.get("values"), dict))
+    if wrong or head["steps"] != step:
+        raise CheckpointError(
+            explain(
+                f"the checkpoint {path} does not say where its training was",
+                tuple(f"{name}: {cut(head.get(name))}" for name in [*wrong, "steps"]),
+                "Take one that Checkpoint wrote, under the name that it gave it.",
+            )
+        )
+    rank = the_ranks().rank
+    if 0 < rank < len(head["ranks"]):
+        own = container.read(file_of_rank(directory, step, rank))
+        if own.checksum != head["ranks"][rank]:
+            raise CheckpointError(
+                explain(
+                    f"the file of rank {rank} does not belong to {path}",
+                    (f"found: {own.checksum}", f"expected: {head['ranks'][rank]}"),
+                    "Copy all files of a checkpoint, or take an earlier one.",
+                )
+            )
+        objects = with_own_parts(state.objects, own.values["own"])
+        state = state._replace(generators=own.values["generators"], objects=objects)
+    where = {name: head[name] for name in ("steps", "epoch", "loaders")}
+    return state._replace(values=content.values["values"], **where)
+
+
+def _require_fit(
+    path: object, saved: TrainingState, stateful: Mapping[str, Any], run: Run | None, on_mismatch: str
+) -> None:
+    """Raise ResumeMismatchError if objects or generators cannot be put where they were saved; touches none."""
+    misfits = [f"{name}: saved, and not passed" for name in saved.objects if name not in stateful]
+    for name, value in stateful.items():
+        state = saved.objects.get(name)
+        if state is None:
+            misfits.append(f"{name}: passed, and not saved")
+        elif is_stateful(value) != ("state" in state):
+            words = ("a value", "an object with a state_dict")
+            misfits.append(f"{name}: saved as {words['state' in state]}, here {words[is_stateful(value)]}")
+        elif is_stateful(value):
+            misfits += problems(name, value, state)
+    if misfits:
+        raise ResumeMismatchError(
+            explain(
+                f"{path} does not fit what is to be loaded; nothing was changed",
+                tuple(misfits),
+                "Pass the same names, and make the objects as they were when it was saved.",
+            )
+        )
+    require_same_place(saved.generators, run)
+    compare(path, saved.conditions, on_mismatch)
+
+
+def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, Any], on_mismatch: str) -> None:
+    """Load the objects, and raise ResumeMismatchError unless each is now what was saved."""
+    objects = {name: value for name, value in stateful.items() if is_stateful(value)}
+    digests = {name: fingerprint_if_any(saved[name]) for name in objects}
+    parameters = trained(objects)
+    loaded: list[str] = []
+    for name, value in objects.items():
+        try:
+            load(value, saved[name])
+        except Exception as error:
+            raise ResumeMismatchError(
+                explain(
+                    f"{name} could not be loaded from {path}",
+                    (f"found: {type(error).__name__}: {error}", f"loaded before it: {', '.join(loaded) or 'nothing'}"),
+                    "Make it as it was when it was saved; begin again with new objects, for these have changed.",
+                )
+            ) from error
+        loaded.append(name)
+    left = trained(objects)
+    for name, value in objects.items():
+        state, difference = state_of(value), None
+        if digests[name] is None or fingerprint_if_any(state) != digests[name]:
+            difference = first_difference(saved[name], state, name)
+            if difference is None and fingerprint_if_any(saved[name]) != digests[name]:
+                difference = f"{name}: the tensors that it was given were changed in place while everything was loaded"
+        if difference is None and left.get(name) != parameters.get(name):
+            difference = f"{name}: the modules had {parameters[name]} of its parameters, and have {left[name]} now"
+        if difference:
+            complain(
+                on_mismatch,
+                f"after loading {path}, {name} is not what was saved",
+                (difference,),
+                "Its load_state_dict() changes what it is given, or that of another object moves it. "
+                'To go on all the same: on_mismatch="warn".',
+            )
+
+
+def inside(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint, or the last one of a directory, says of itself, as JSON; no tensor is made.
+
+    Raises:
+        CheckpointError: It is damaged, is none, or the directory has none.
+    """
+    others: list[int] = []
+    if path.is_dir():
+        *others, last = saved_steps(path) or [-1]
+        if last < 0:
+            raise refusal(f"{path} has no checkpoint", "no file step-*.safetensors", "Pass where a Checkpoint is.")
+        path = main_file(path, last)
+    content = container.read(path, with_values=False)
+    sizes: dict[str, int] = {}
+    for name, size in content.sizes.items():
+        first, *rest = name.split(".")
+        owner = rest[0] if first == "objects" and rest else first
+        sizes[owner] = sizes.get(owner, 0) + size
+    about = {"path": str(path), "checksum": content.checksum}
+    return {**about, **content.head, "bytes": sizes, "other_checkpoints": others}
+
+
+def shown(about: Mapping[str, Any]) -> str:
+    """Return what `inside` returned as people read it."""
+    conditions = about.get("conditions", {})
+    rows = {"file": about["path"], "checksum": f"{about['checksum']}, of all of it: ok"}
+    if "steps" in about:
+        within = ", ".join(about.get("loaders", []))
+        rows["step"] = f"{about['steps']:,}"
+        rows["epoch"] = f"{about['epoch']}" + (f", within it: {within}" if within else ", at its start")
+        rows["ranks"] = str(len(about.get("ranks", [""])))
+    rows["seed"] = f"{conditions.get('seed')}, deterministic={conditions.get('deterministic')!r}"
+    versions = conditions.get("versions", {}).items()
+    rows["versions"] = ", ".join(f"{name} {value}" for name, value in versions if value is not None)
+    rows |= {f"  {name}": f"{size:,} bytes" for name, size in about["bytes"].items()}
+    rows["tensors"] = f"{sum(about['bytes'].values()):,} bytes"
+    if about["other_checkpoints"]:
+        rows["others"] = "steps " + ", ".join(f"{step:,}" for step in about["other_checkpoints"])
+    width = max(map(len, rows)) + 2
+    return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())

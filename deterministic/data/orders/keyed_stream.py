@@ -1,0 +1,234 @@
+"""The user's IterableDataset as torch's workers see it: a key for each sample, and where it is after each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from ...errors import DeterministicError, annotate
+from ..samples.dataset_epoch import DatasetEpoch
+from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, seed_generators
+from .upstream import HERE, Place, Upstream
+
+
+class Shipped(NamedTuple):
+    """A batch on its way from the worker, with the worker's place after it; a NamedTuple passes `pin_memory`.
+
+    Attributes:
+        batch: What `collate_fn` made.
+        samples: Of how many samples; 0: there is no batch.
+        worker: Which worker made it.
+        place: Its place after it; None: the dataset cannot say.
+        after: Its place between this epoch and the next, once this one is at its end.
+    """
+
+    batch: Any
+    samples: int
+    worker: int
+    place: Place | None = None
+    after: Place | None = None
+
+
+class _Blank:
+    """What stands in a batch for a sample that there is none of. The class itself is the value."""
+
+
+class KeyedStream(IterableDataset[Any]):
+    """The user's stream: seeded before each sample from (seed, epoch, worker, number of workers, number of the sample).
+
+    It cuts batches as `loader` does; with `is_persistent` its workers outlive an epoch.
+
+    Attributes:
+        dataset: The user's.
+        samples: What was iterated last in this process: the place of this worker.
+    """
+
+    def __init__(self, upstream: Upstream, keying: Keying, loader: DataLoader[Any], *, is_persistent: bool) -> None:
+        self.upstream = upstream
+        self.dataset = upstream.dataset
+        self._told = DatasetEpoch(self.dataset, keying.seed)
+        self.batch_size = loader.batch_size
+        self.drop_last = loader.drop_last
+        self.samples: Samples | None = None
+        self._seeds_each = keying.randomness == "sample" or self.batch_size is None
+        self._is_persistent = is_persistent
+        self._places: Mapping[int, Place] = {}
+        self._turn = 0
+        # Workers that outlive an epoch learn the next one's key and number from memory shared with the main process.
+        self._epoch = torch.zeros(2, dtype=torch.int64, device="cpu")
+        if is_persistent:
+            self._epoch.share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def begin_epoch(self, key: int, epoch: int, places: Mapping[int, Place], turn: int) -> None:
+        """Set an epoch's key and number, where the workers begin, and whose turn it is, for the next iterators."""
+        self._epoch[0], self._epoch[1] = key - 2**63, epoch
+        self._places, self._turn = places, turn
+
+    def __iter__(self) -> Samples:
+        info = get_worker_info()
+        worker, workers = (0, 0) if info is None else (info.id, info.num_workers)
+        key, epoch = int(self._epoch[0]) + 2**63, int(self._epoch[1])
+        self.samples = Samples(
+            self.upstream,
+            worker,
+            sample_key(sample_key(key, workers), worker),
+            epoch,
+            self._places.get(worker, HERE),
+            tell=partial(self._told.tell, epoch),
+            seeds_each=self._seeds_each,
+            batch_size=self.batch_size or 1,
+            blanks=(self.batch_size or 1) if worker < self._turn else 0,
+            lives_on=self._is_persistent or not workers,
+            tells_end=self._is_persistent,
+        )
+        self._places, self._turn = {}, 0  # of a worker that lives on: the next epoch begins where this one ends
+        return self.samples
+
+
+@dataclass
+class Samples:
+    """The samples of one worker in one epoch.
+
+    Attributes:
+        upstream: The user's stream.
+        worker: This worker's number.
+        key: Of its part of the epoch.
+        epoch: The epoch's number.
+        place: Where to go on.
+        tell: Tells the stream its epoch, also after another iterator has told it another one.
+        seeds_each: Whether every sample is seeded, or the first of each batch.
+        batch_size: How many samples are asked for at a time.
+        blanks: How many are left to give that are none: in the first batch of a worker whose turn was over when the
+            place was saved, and where the last one is filled up.
+        lives_on: Whether the next epoch has this process's stream, too.
+        tells_end: Whether what is after its last sample is shipped, in a batch that is blank or filled up with blanks.
+    """
+
+    upstream: Upstream
+    worker: int
+    key: int
+    epoch: int
+    place: Place
+    tell: Callable[[], None]
+    seeds_each: bool
+    batch_size: int
+    blanks: int
+    lives_on: bool
+    tells_end: bool
+
+    def __post_init__(self) -> None:
+        self._fetched = self.place.fetched
+        self._ended = self.place.ended and self.place.fetched > 0
+        self._in_batch = 0
+        self._iterator: Any = None
+
+    def __iter__(self) -> Samples:
+        return self
+
+    def __next__(self) -> Any:
+        if self.blanks:
+            self.blanks -= 1
+            return _Blank
+        if self._ended and (self._iterator is not None or not self.lives_on):
+            raise StopIteration
+        try:
+            sample = self._make_first() if self._iterator is None else self._make()
+        except StopIteration:
+            self._ended = True
+            self.upstream.has_given = self._fetched > 0
+            if not (self.tells_end and self._fetched):
+                raise
+            self.blanks = self.batch_size - self._in_batch - 1
+            return _Blank
+        except Exception as error:
+            if not isinstance(error, DeterministicError):
+                annotate(error, f"while making sample {self._fetched} of worker {self.worker} in epoch {self.epoch}")
+            if self._iterator is not None:
+                self._fetched += 1  # the next one has a key of its own
+            self._in_batch = 0
+            raise
+        self._fetched += 1
+        self._in_batch = (self._in_batch + 1) % self.batch_size
+        return sample
+
+    def _make(self) -> Any:
+        if not self._in_batch:
+            self.tell()
+        key = sample_key(self.key, self._fetched + 1)
+        begin(key)
+        if self.seeds_each or not self._in_batch:
+            seed_generators(key)
+        return next(self._iterator)
+
+    def _make_first(self) -> Any:
+        """Make the first sample here; only now: the user's __iter__ runs under a key, and isolated without workers."""
+        place = self.place
+        sample = self._begin(place)
+        if sample is _Blank and place.ended and not place.fetched:
+            sample = self._begin(HERE)  # what the stream said after a pass meant its end, which is used up now
+        if self.upstream.begins_wrongly(place, gave=sample is not _Blank):
+            sample = self._begin(HERE)
+        if sample is _Blank:
+            raise StopIteration
+        return sample
+
+    def _begin(self, place: Place) -> Any:
+        """Begin a pass, and return its first sample; blank, if there is none."""
+        self.tell()
+        begin_seeded(sample_key(self.key, 0))
+        if self._ended:
+            self.upstream.put(place)
+            self._iterator = iter(())
+            return _Blank
+        self._iterator = self.upstream.begin(place)
+        try:
+            return self._make()
+        except StopIteration:
+            return _Blank
+
+    def end_batch(self, length: int) -> None:
+        """Seed for collating the `length` samples made last."""
+        begin_seeded(collate_key(batch_key(sample_key(self.key, self._fetched), length)))
+        self._in_batch = 0
+
+    def shipped(self, samples: int) -> Shipped | None:
+        """Return what says where this worker is after so many samples; None if there is nothing to say."""
+        if self._iterator is None:
+            return Shipped(None, 0, self.worker)
+        place = self.upstream.place(self._iterator, self._fetched, ended=self._ended)
+        after = self.upstream.between() if self._ended and self.tells_end else None
+        return Shipped(None, samples, self.worker, place, after) if place or after or not samples else None
+
+
+@dataclass
+class CollateStream:
+    """The user's `collate_fn` under the batch's key; what it makes travels with where the dataset is after it."""
+
+    users: Callable[[Any], Any]
+    stream: KeyedStream
+
+    def __call__(self, samples: Any) -> Any:
+        made, size = self.stream.samples, self.stream.batch_size
+        if made is None:  # collated without having been asked for samples
+            return self.users(samples)
+        if size is None:
+            count = int(samples is not _Blank)
+        else:
+            if samples[-1] is _Blank:
+                samples = [sample for sample in samples if sample is not _Blank]
+            count = 0 if self.stream.drop_last and len(samples) < size else len(samples)
+        shipped = made.shipped(count)
+        if not count:
+            return shipped
+        if size is not None:
+            made.end_batch(count)
+        batch = self.users(samples)
+        return batch if shipped is None else shipped._replace(batch=batch)

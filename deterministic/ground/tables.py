@@ -1,0 +1,50 @@
+"""Tables of texts: in aligned lines, and as HTML for a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection, Sequence
+
+_CELL = "text-align:left;vertical-align:top"
+_HIGHLIGHT = "background:#fff8c5;color:#1f2328"
+"""With the colour of the text: a notebook may be dark."""
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Return a line for each row, with every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
+
+
+def html_table(rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), highlighted: Collection[int] = ()) -> str:
+    """Return a table of escaped texts; nothing if it has no rows.
+
+    Args:
+        rows: The texts of the cells.
+        head: Those of the first row.
+        highlighted: The numbers of the rows that stand out.
+    """
+    if not rows:
+        return ""
+    lines = [_html_row("th", head)] if head else []
+    lines += [_html_row("td", row, _HIGHLIGHT if index in highlighted else "") for index, row in enumerate(rows)]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def paragraph(text: str, colour: str = "") -> str:
+    """Return a line in bold."""
+    style = f" style='color:{colour}'" if colour else ""
+    return f"<p><b{style}>{html.escape(text)}</b></p>"
+
+
+def details(summary: str, text: str) -> str:
+    """Return a text that is folded away."""
+    return f"<details><summary>{html.escape(summary)}</summary><pre>{html.escape(text)}</pre></details>"
+
+
+def _html_row(tag: str, cells: Sequence[str], style: str = "") -> str:
+    style = ";".join(filter(None, [_CELL, style]))
+    return f"<tr>{''.join(f'<{tag} style={style!r}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"

@@ -1,0 +1,161 @@
+"""A fresh interpreter: started with a job, ended with all that it started, and asked what came of it.
+
+Importing it does not import torch.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import spawn
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from ..errors import DeterministicError
+
+HASH_SEED = "PYTHONHASHSEED"
+
+LAST_LINES = 40
+"""How many lines of a failed run's stdout are shown, and of its stderr."""
+
+_JOB, _ANSWER = "job", "answer"
+"""The names of the files in the folder that both processes know."""
+
+_LAST_BYTES = 16384
+_OWN_FRAME = re.compile(
+    rf'  File "({re.escape(str(Path(__file__).parents[1]))}.*|<string>)", line \d+ in |Extension modules: '
+)
+"""What Python's faulthandler writes of this library's own frames, below the user's, and after them."""
+
+_GRACE = 2.0
+"""Seconds from asking a process to end until it is made to: a launcher ends its own workers meanwhile."""
+
+_START = """
+import sys
+folder, library = sys.argv.pop(), sys.argv.pop()
+del sys.path[:not getattr(sys.flags, "safe_path", sys.flags.isolated)]
+sys.path.insert(0, library)
+import deterministic
+del sys.path[0]
+if library not in sys.path: sys.path.append(library)
+from deterministic.verification.processes import main
+main(folder)
+"""
+"""What the interpreter begins with. `-m` would let a file of the working directory stand in for a module of Python's.
+
+The folder of this library comes first until it is found, so that it is this one; worker processes find it at the end.
+"""
+
+
+class RunFailedError(DeterministicError, RuntimeError):
+    """A run failed in its own process, so there is nothing to measure or to compare with."""
+
+
+class Job(Protocol):
+    """What a fresh interpreter is to do; unpickling it imports nothing of the user's."""
+
+    def do(self, folder: Path) -> None:
+        """Do it, and leave an answer in the folder: see `leave_answer`."""
+
+
+@contextmanager
+def started(
+    job: Job, folder: Path, environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a fresh interpreter with a job in an empty folder, and leave nothing of it running, whatever comes."""
+    (folder / _JOB).write_bytes(pickle.dumps((os.getpid(), job)))
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    library = str(Path(__file__).parents[2])
+    child = subprocess.Popen(
+        [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, library, str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+        start_new_session=True,  # so that its workers are ended with it
+    )
+    try:
+        yield child
+    finally:
+        _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started and left in its session."""
+    if os.name != "posix":
+        child.kill()
+    else:
+        if child.poll() is None:
+            _signal_group(child.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_GRACE)
+        _signal_group(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses where all of them are zombies
+        os.killpg(group, number)
+
+
+def main(folder: str) -> None:
+    """Do, in the fresh interpreter, the job that lies in a folder."""
+    parent, job = pickle.loads((Path(folder) / _JOB).read_bytes())
+    _end_with(parent)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # so that a crash loses no line
+    if not faulthandler.is_enabled():
+        faulthandler.enable()
+    job.do(Path(folder))
+
+
+def _end_with(parent: int) -> None:
+    """Let the operating system end this process with its parent, where it can: a killed one could not do it."""
+    from torch import multiprocessing
+
+    die_with_parent = getattr(multiprocessing, "_prctl_pr_set_pdeathsig", None)  # torch has it on Linux alone
+    if die_with_parent is not None:
+        die_with_parent(signal.SIGKILL)
+    if os.name == "posix" and os.getppid() != parent:
+        os._exit(1)
+
+
+def leave_answer(folder: Path, answer: Any) -> None:
+    """Write what came of a job, all of it or nothing."""
+    part = folder / f"{_ANSWER}.part"
+    part.write_bytes(pickle.dumps(answer))
+    os.replace(part, folder / _ANSWER)
+
+
+def answer_in(folder: Path) -> Any:
+    """Return what a job left; None if its process ended before it could."""
+    with suppress(FileNotFoundError):
+        return pickle.loads((folder / _ANSWER).read_bytes())
+    return None
+
+
+def signal_name(number: int) -> str:
+    """Return "SIGKILL" and the like."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
+
+
+def last_lines(printed: Sequence[Path]) -> list[str]:
+    """Return the last lines of files that a process has written, without this library's own frames."""
+    lines = []
+    for path in printed:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+            of_file = file.read().decode(errors="replace").splitlines()
+        lines += [line for line in of_file if not _OWN_FRAME.match(line)][-LAST_LINES:]
+    return lines
