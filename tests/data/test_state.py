@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from deterministic import make_loader, reproducible
 from deterministic.errors import ResumeMismatchError
 
+from ..ids import without_address
 from .datasets import Draws, batches, epochs, loader
 
 BATCHES = 7  # 50 samples, 8 a batch
@@ -162,7 +163,7 @@ def test_a_state_is_small_and_plain() -> None:
         ({"drop_last": True}, "drop_last: saved False, here True"),
         ({"sampler": torch.utils.data.SequentialSampler(Draws())}, "saved 'shuffled', here 'SequentialSampler'"),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_a_state_of_another_loader_is_refused_with_both_values(arguments: dict[str, Any], named: str) -> None:
     iterated = loader()
