@@ -7,14 +7,19 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 from deterministic.ground import snapshot
 from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
+from . import properties
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, and some tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.load_profile(properties.PROFILE)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,18 +20,11 @@ from deterministic.ground.config import LEVELS, OMITTED
 from deterministic.scope import stack
 from deterministic.scope.entry import Entry, Part
 
+from .properties import examples
 from .scope_model import CHANGES
 from .scope_player import ENDINGS, Opened, Player, Request
 
-EXAMPLES = os.environ.get("DETERMINISTIC_EXAMPLES")
-SETTINGS = settings(
-    max_examples=int(EXAMPLES or 1000),
-    derandomize=EXAMPLES is None,
-    stateful_step_count=20,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+SETTINGS = settings(max_examples=examples(20), stateful_step_count=20, suppress_health_check=list(HealthCheck))
 PICK = st.integers(0, 5)
 INSIDE = st.lists(PICK, max_size=2)
 CHANGE = st.sampled_from(sorted(CHANGES))
@@ -195,5 +187,5 @@ SABOTAGE: dict[str, tuple[object, str, object]] = {
 def test_the_programs_find_a_library_that_is_broken(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*SABOTAGE[broken])
     quick = settings(SETTINGS, max_examples=300, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, IndexError)):  # the library's own, where the sabotage leaves it no entry
         run_state_machine_as_test(Programs, settings=quick)

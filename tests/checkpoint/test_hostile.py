@@ -21,7 +21,7 @@ from deterministic import save_checkpoint
 from deterministic.checkpoint import bundle
 from deterministic.errors import CheckpointError, ResumeMismatchError
 
-from .written import SETTINGS, Forgery, assert_refused, forged, load_value
+from .written import Forgery, assert_refused, forged, load_value
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of what torch calls prototypes
 
@@ -262,7 +262,6 @@ RICH = {
 }
 
 
-@SETTINGS
 @given(data=st.data())
 def test_anything_in_the_place_of_anything_is_read_or_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

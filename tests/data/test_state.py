@@ -15,6 +15,7 @@ from deterministic import make_loader, reproducible
 from deterministic.errors import ResumeMismatchError
 
 from ..ids import without_address
+from ..properties import examples
 from .datasets import Draws, batches, epochs, loader
 
 BATCHES = 7  # 50 samples, 8 a batch
@@ -38,7 +39,7 @@ def test_the_rest_of_the_epoch_and_the_next_are_bit_identical(done: int, saving:
     assert epochs(later) == [first[done:], second]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(0.5))
 @given(st.lists(st.integers(0, BATCHES + 1), min_size=1, max_size=6), st.sampled_from([None, 1, 8, 50]))
 def test_any_chain_of_interruptions_gives_the_same_batches(stops: list[int], size: int | None) -> None:
     arguments: dict[str, Any] = {"batch_size": size}

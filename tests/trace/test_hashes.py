@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -112,7 +112,6 @@ def test_the_hash_of_several_blocks(dtype: torch.dtype, words: int) -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 3), st.sampled_from([torch.int8, torch.half, torch.float, torch.double]))
-@settings(max_examples=100, deadline=None)
 def test_the_hash_of_blocks_within_blocks(count: int, offset: int, dtype: torch.dtype) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashes, "BLOCK", 4)
