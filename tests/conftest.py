@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,6 +34,12 @@ def canary() -> Iterator[None]:
     snapshot.restore(before)
     assert not left_open, f"this test left scopes open: {[str(entry.site) for entry in left_open]}"
     assert not changed, f"this test left sources changed: {changed}"
+
+
+@pytest.fixture(scope="session")
+def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What inductor keeps, beside code that it has compiled: which instructions the processor has costs it seconds."""
+    return tmp_path_factory.mktemp("inductor")
 
 
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:
