@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if group != item.nodeid and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
     items[:] = [item for _, item in in_order]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at all that was imported and collected: in each fork it would copy all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def group_of(item: pytest.Item) -> str:
