@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let no collection of garbage look at all that was imported and collected: in each fork it would copy all of it."""
+    """Keep garbage collection from what was imported and collected: in each fork it would copy all of that."""
     gc.collect()
     gc.freeze()
 

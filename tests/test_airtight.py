@@ -126,6 +126,7 @@ class Programs(RuleBasedStateMachine):
         self.player.perform(inside, action)
 
 
+@pytest.mark.slow
 def test_after_every_program_and_every_step_of_it_the_state_is_what_it_should_be() -> None:
     run_state_machine_as_test(Programs, settings=SETTINGS)
 

@@ -28,6 +28,7 @@ def operations(path: Path) -> list[Site]:
         return [trace.sites[record] for record in records if trace.sites[record].kind == "operation"]
 
 
+@pytest.mark.slow
 def test_each_rank_records_its_own_trace_the_same_in_two_launches(tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -59,6 +60,8 @@ def collectives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("collectives")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("level", COLLECTIVES_LEVELS)
 def test_a_collective_is_accused_only_where_another_rank_is_at_fault(kind: str, level: str, collectives: Path) -> None:

@@ -105,6 +105,7 @@ def ends_of_chunks(data: bytes) -> Iterator[int]:
             yield offset
 
 
+@pytest.mark.slow
 def test_a_changed_byte_never_changes_what_is_read_without_an_error(folder: Path, small: bytes) -> None:
     whole = read_bytes(folder / "a", small)
     for place in range(len(small)):

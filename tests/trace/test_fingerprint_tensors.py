@@ -110,6 +110,7 @@ def test_what_a_wrapper_says_beside_its_tensors_counts() -> None:
         fingerprint({"w": Wrapper(torch.ones(2), scale=object())})
 
 
+@pytest.mark.slow
 def test_a_distributed_tensor_counts_by_what_this_rank_holds() -> None:
     code = """
 import torch, torch.distributed as dist

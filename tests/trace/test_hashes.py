@@ -240,6 +240,7 @@ def test_the_hash_of_a_text_is_that_of_its_bytes() -> None:
     assert hash_of_text("step 7") == xxhash.xxh3_64_intdigest(b"step 7")
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_same_hashes() -> None:
     code = (
         "import torch; from deterministic.values.hashes import *; t = torch.arange(70_000.0);"

@@ -21,6 +21,7 @@ from deterministic.verification.verification import Verification
 from tests.verify.repeated import reason_of, step
 
 
+@pytest.mark.slow
 def test_a_loader_that_was_made_before_is_carried_over() -> None:
     loader = make_loader([float(index) for index in range(8)], batch_size=4, shuffle=True, seed=1)
 
@@ -34,6 +35,7 @@ def test_a_loader_that_was_made_before_is_carried_over() -> None:
     assert "isolate=True" in str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["captured", "argument", "default"])
 def test_a_model_that_was_made_before_is_carried_over(where: str) -> None:
     with reproducible(seed=0):
@@ -132,6 +134,7 @@ def test_what_comes_from_outside_is_no_tensor_that_was_there_before() -> None:
     assert reason_of(verify(run, runs=2)) is Reason.OUTSIDE
 
 
+@pytest.mark.slow
 def test_replays_in_a_process_of_their_own_blame_no_run_before() -> None:
     report = verify(unequal_in_each_process, runs=2, isolate=True, control=reproducible(deterministic=False))
     assert report.outcome == "different"
@@ -184,6 +187,7 @@ shared = library()
 trainer = Trainer()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "named"),
     [
@@ -235,6 +239,7 @@ def test_what_the_first_run_alone_does_is_done_once_and_not_intermittent() -> No
     assert "intermittent" not in " ".join(report.verdict.notes if report.verdict else [])
 
 
+@pytest.mark.slow
 def test_the_first_runs_alone_may_be_more_than_one() -> None:
     calls = itertools.count()
     report = verify(lambda: float(min(next(calls), 2) == 2), runs=3)
@@ -250,6 +255,7 @@ def test_what_differs_at_the_end_alone_and_once_is_done_once() -> None:
     assert "python.random ended in another state" in " ".join(str(report).split())
 
 
+@pytest.mark.slow
 def test_a_setting_that_the_first_run_left_changed_is_named() -> None:
     def run() -> torch.Tensor:
         found = torch.get_default_dtype()

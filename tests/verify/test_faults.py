@@ -44,6 +44,7 @@ def check(verdict: Verdict | None, fault: Fault) -> None:
         assert site.place == f"tests/verify/faults.py:{blamed_line(fault.blamed)}", str(verdict)
 
 
+@pytest.mark.slow
 @every_fault
 def test_a_fault_is_found_in_one_process(name: str) -> None:
     fault = FAULTS[name]
