@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import random
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -19,6 +20,14 @@ from deterministic.verification.runs import Done, Plan, perform
 from deterministic.verification.tasks import FunctionTask
 from deterministic.verification.verification import Verification
 from tests.verify.repeated import reason_of, step
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    """Let the recorder find the tensors that this file made when it was imported, among all that is collected."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
 
 
 @pytest.mark.slow
