@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Read when torch is loaded, here and in what the tests start: threads that wait for work in a loop, as they do else,
+# take half of the processor from each other where there are more of them than cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 from hypothesis import settings
 
