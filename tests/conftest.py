@@ -64,33 +64,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what forks first, then what is slow, so that no worker is busy long after the other.
-
-    A worker of pytest-xdist takes a file at a time, a slow test by itself, and what shares a dear fixture, as its mark
-    says, together.
-    """
-    groups = [group_of(item) for item in items]
-    slow = {group for group, item in zip(groups, items, strict=True) if item.get_closest_marker("slow")}
-    in_order = sorted(zip(groups, items, strict=True), key=lambda pair: (pair[0] != "forks", pair[0] not in slow))
-    for group, item in in_order:
-        if group != item.nodeid and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
-    items[:] = [item for _, item in in_order]
+    """Put what forks first, then the files with something slow, so that no process is busy long after the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("forks") is None, item.path not in slow))
 
 
 def pytest_collection_finish() -> None:
     """Keep garbage collection from what was imported and collected: in each fork it would copy all of that."""
     gc.collect()
     gc.freeze()
-
-
-def group_of(item: pytest.Item) -> str:
-    """Return the name of what a test is not parted from."""
-    if item.get_closest_marker("forks"):
-        return "forks"
-    if mark := item.get_closest_marker("xdist_group"):
-        return str(mark.args[0])
-    return item.nodeid if item.get_closest_marker("slow") else item.nodeid.partition("::")[0]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -56,7 +56,6 @@ print("same bits")
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("inductor")
 @needs_a_compiler
 def test_code_generated_by_inductor_draws_the_same_in_two_calls(inductor_cache: Path) -> None:
     assert run_inductor(INDUCTOR, inductor_cache) == "same bits"

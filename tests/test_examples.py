@@ -83,7 +83,6 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[st
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("examples")
 def test_in_a_sweep_equal_jobs_print_the_same(printed: dict[str, list[tuple[str, ...]]]) -> None:
     first, second, third = printed["sweep"]
     assert first == third != second
@@ -124,7 +123,6 @@ def by_hand(example: dict[str, Any], seed: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("examples")
 def test_the_command_prints_the_same_in_every_process(printed: dict[str, list[tuple[str, ...]]], run: Run) -> None:
     lines = re.findall(r"(?m)^(?:seed|deterministic): .*\n", CONFIG.read_text(encoding="utf-8"))
     (found,) = printed["train"]

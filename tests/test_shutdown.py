@@ -11,7 +11,6 @@ from .processes import run_python
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("ends of the interpreter"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork"),
 ]
 

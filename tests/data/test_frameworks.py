@@ -198,7 +198,6 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("two ranks of Lightning")
 def test_on_two_ranks_lightning_does_not_share_out_again_what_is_shared(two_ranks: list[dict[str, Any]]) -> None:
     for epoch, expected in enumerate(epochs(data(global_batch_size=4))):
         steps = zip(*(rank["own"][epoch] for rank in two_ranks), strict=True)
@@ -207,7 +206,6 @@ def test_on_two_ranks_lightning_does_not_share_out_again_what_is_shared(two_rank
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("two ranks of Lightning")
 @pytest.mark.parametrize("name", ["sampler", "own predicted", "sampler predicted"])
 def test_on_two_ranks_samples_keep_their_draws_where_lightning_builds_the_loader_again(
     two_ranks: list[dict[str, Any]], name: str

@@ -17,7 +17,6 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("trainings of Accelerate")
 @pytest.mark.parametrize("case", ["exact", "workers"])
 def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str) -> None:
     assert different({case: ends[case]}) == {}
@@ -26,7 +25,6 @@ def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("trainings of Accelerate")
 def test_a_loader_that_accelerate_prepares_is_exact_between_two_epochs_and_not_within_one(ends: Ends) -> None:
     found = different(ends)
     assert "own 6" not in found

@@ -59,7 +59,6 @@ def flags(jobs: Jobs) -> list[bool]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("jobs of Hydra")
 def test_by_hand_the_flags_and_the_streams_of_a_job_reach_the_next_ones(by_hand: Jobs) -> None:
     assert flags(by_hand) == [True, True, True, True], "asked for were the first and the third"
     stream = random.Random(1)
@@ -70,7 +69,6 @@ def test_by_hand_the_flags_and_the_streams_of_a_job_reach_the_next_ones(by_hand:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("jobs of Hydra")
 def test_with_a_scope_each_job_finds_what_the_first_one_found(scoped: Jobs) -> None:
     first = scoped[0]["before"]
     assert [changed(first, job["before"]) for job in scoped] == [{}, {}, {}, {}]
@@ -78,13 +76,11 @@ def test_with_a_scope_each_job_finds_what_the_first_one_found(scoped: Jobs) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("jobs of Hydra")
 def test_with_a_scope_the_flags_are_those_that_the_job_asks_for(scoped: Jobs) -> None:
     assert flags(scoped) == [True, False, True, False]
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("jobs of Hydra")
 def test_with_a_scope_a_job_without_a_seed_goes_on_with_the_streams_of_the_process(scoped: Jobs) -> None:
     with reproducible(seed=9, deterministic=False):
         expected = [random.random(), np.random.rand()]
@@ -94,7 +90,6 @@ def test_with_a_scope_a_job_without_a_seed_goes_on_with_the_streams_of_the_proce
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("jobs of Hydra")
 def test_a_job_that_asks_for_nothing_is_exactly_as_before(scoped: Jobs) -> None:
     last = scoped[3]
     moved = changed(last["before"], last["after"]).keys()

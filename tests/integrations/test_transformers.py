@@ -24,7 +24,6 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("trainings of transformers")
 @pytest.mark.parametrize("case", ["exact", "workers", "sampler", "accumulated"])
 def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str) -> None:
     assert different({case: ends[case]}) == {}
@@ -32,13 +31,11 @@ def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("trainings of transformers")
 def test_the_workers_change_nothing(ends: Ends) -> None:
     assert ends["exact"]["None"] == ends["workers"]["None"]
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("trainings of transformers")
 def test_trainers_own_loader_is_exact_between_two_epochs_and_not_within_one(ends: Ends) -> None:
     found = different(ends)
     assert "own 6" not in found
@@ -47,7 +44,6 @@ def test_trainers_own_loader_is_exact_between_two_epochs_and_not_within_one(ends
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("trainings of transformers")
 def test_a_loader_that_trainer_builds_again_is_refused(ends: Ends) -> None:
     assert ends["bare"]["None"] == ends["exact"]["None"]
     assert different(ends)["bare 3"] == "it ended with 1"

@@ -183,7 +183,6 @@ print("recorded")
 
 @needs_compiled
 @pytest.mark.slow
-@pytest.mark.xdist_group("inductor")
 @needs_a_compiler
 def test_generated_code_is_one_record_with_what_it_read_wrote_and_drew(inductor_cache: Path) -> None:
     assert run_inductor(INDUCTOR, inductor_cache) == "recorded"

@@ -61,7 +61,6 @@ def collectives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("collectives")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("level", COLLECTIVES_LEVELS)
 def test_a_collective_is_accused_only_where_another_rank_is_at_fault(kind: str, level: str, collectives: Path) -> None:

@@ -172,7 +172,6 @@ print(verify(run, runs=2))
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("inductor")
 @needs_a_compiler
 def test_the_compilers_of_inductor_are_no_child_processes_that_did_the_work(inductor_cache: Path) -> None:
     assert run_inductor(COMPILES, inductor_cache) == "bit-exact: 2 runs of run, 0 steps each"
