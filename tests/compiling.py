@@ -31,5 +31,5 @@ class Counting:
 
 
 def run_inductor(code: str, cache: Path) -> str:
-    """Run code that compiles with inductor, from an empty cache, and return what it printed."""
+    """Run code that compiles with inductor, and return what it printed."""
     return run_python(code, TORCHINDUCTOR_CACHE_DIR=str(cache), TORCHINDUCTOR_COMPILE_THREADS="1", OMP_NUM_THREADS="1")

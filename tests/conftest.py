@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# Read when torch is loaded, here and in what the tests start: threads that wait for work in a loop, as they do else,
+# take half of the processor from each other where there are more of them than cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
+from hypothesis import settings
 
 from deterministic.ground import snapshot
 from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
+from . import properties
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, and some tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.load_profile(properties.PROFILE)
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +43,12 @@ def canary() -> Iterator[None]:
     assert not changed, f"this test left sources changed: {changed}"
 
 
+@pytest.fixture(scope="session")
+def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What inductor keeps, beside code that it has compiled: which instructions the processor has costs it seconds."""
+    return tmp_path_factory.mktemp("inductor")
+
+
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:
     """Return each source whose description differs from the one captured, with both descriptions."""
     after = snapshot.capture(before)
@@ -40,8 +59,20 @@ def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:
     }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist is to keep the order that is made here
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("forks") is None)
+    """Put what forks first, then the files with something slow, so that no process is busy long after the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("forks") is None, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Keep garbage collection from what was imported and collected: in each fork it would copy all of that."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -57,8 +57,8 @@ print("same bits")
 
 @pytest.mark.slow
 @needs_a_compiler
-def test_code_generated_by_inductor_draws_the_same_in_two_calls(tmp_path: Path) -> None:
-    assert run_inductor(INDUCTOR, tmp_path) == "same bits"
+def test_code_generated_by_inductor_draws_the_same_in_two_calls(inductor_cache: Path) -> None:
+    assert run_inductor(INDUCTOR, inductor_cache) == "same bits"
 
 
 def test_inductor_s_configuration_is_the_scope_s_where_it_is_imported_already() -> None:

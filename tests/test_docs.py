@@ -172,6 +172,7 @@ def own_process() -> Iterator[None]:
     snapshot.restore(generators)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 @pytest.mark.usefixtures("own_process")
 def test_the_blocks_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

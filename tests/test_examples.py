@@ -82,6 +82,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[st
     return found
 
 
+@pytest.mark.slow
 def test_in_a_sweep_equal_jobs_print_the_same(printed: dict[str, list[tuple[str, ...]]]) -> None:
     first, second, third = printed["sweep"]
     assert first == third != second
@@ -121,6 +122,7 @@ def by_hand(example: dict[str, Any], seed: int) -> str:
     return fingerprint(example["train"](yaml.safe_load(CONFIG.read_text(encoding="utf-8"))))
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_same_in_every_process(printed: dict[str, list[tuple[str, ...]]], run: Run) -> None:
     lines = re.findall(r"(?m)^(?:seed|deterministic): .*\n", CONFIG.read_text(encoding="utf-8"))
     (found,) = printed["train"]

@@ -16,6 +16,8 @@ from deterministic import current_run, describe, make_loader, reproducible, seed
 from deterministic.ground.source import NOTHING, Applied
 from deterministic.sources import SOURCES
 
+from .ids import without_address
+
 numpy_random: Any = np.random  # its stubs lack the functions for the bit generator
 
 
@@ -47,7 +49,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], type[Exception]]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "error"), BAD_ARGUMENTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("arguments", "error"), BAD_ARGUMENTS, ids=without_address)
 @pytest.mark.parametrize("other", [{}, {"seed": 3, "deterministic": True, "num_threads": 1}], ids=["alone", "beside"])
 def test_a_refused_argument_touches_nothing(arguments: Any, error: type[Exception], other: dict[str, Any]) -> None:
     before = describe()

@@ -15,6 +15,7 @@ from deterministic import derive_seed, reproducible, spawn_seeds
 from deterministic.errors import DeterministicError, SeedError
 from deterministic.ground.seeds import SEED_LIMIT, numpy_seed, torch_seed, validate_seed
 
+from .ids import without_address
 from .processes import run_python
 
 by_hand_seeds = st.integers(0, 2**32 - 1)
@@ -40,7 +41,7 @@ NO_SCALARS = [np.array([1, 2]), np.array(1.5), np.array(True), torch.tensor([1, 
 NO_SCALARS += [torch.tensor(True)]
 
 
-@pytest.mark.parametrize("other", [*NO_SEEDS, *NO_SCALARS], ids=repr)
+@pytest.mark.parametrize("other", [*NO_SEEDS, *NO_SCALARS], ids=without_address)
 def test_what_is_no_integer_is_refused(other: Any) -> None:
     with pytest.raises(SeedError, match="seed is not an integer"):
         validate_seed(other)

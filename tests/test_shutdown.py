@@ -9,7 +9,10 @@ import pytest
 
 from .processes import run_python
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork"),
+]
 
 PREPARE = """
 import asyncio, atexit, json, os, sys, tempfile, threading

@@ -112,6 +112,7 @@ def test_the_names_are_found_however_they_are_imported() -> None:
     assert "torch.nn.Module" not in set(names_of(ast.parse(text)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gone", "code"),
     [

@@ -1,4 +1,4 @@
-"""A training on several ranks, started by torchrun: `ranks_training.py FOLDER HOW JOB...`."""
+"""A training on several ranks: `python -m tests.ranks COUNT tests.checkpoint.ranks_training FOLDER HOW JOB...`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import sys
 import warnings
 from pathlib import Path
 
@@ -15,7 +14,9 @@ import torch.distributed
 from torch import nn
 
 from deterministic import Checkpoint, fingerprint, make_loader, reproducible
-from tests.checkpoint.trainings import Interrupted, Noisy
+
+from ..ranks import meet
+from .trainings import Interrupted, Noisy
 
 
 def train(directory: Path, how: str, end: str) -> dict[str, str]:
@@ -62,10 +63,10 @@ def train(directory: Path, how: str, end: str) -> dict[str, str]:
         }
 
 
-def main() -> None:
-    folder, how, *jobs = Path(sys.argv[1]), *sys.argv[2:]
+def main(place: str, how: str, *jobs: str) -> None:
+    folder = Path(place)
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
+    meet()
     found: dict[str, dict[str, str]] = {}
     for job in jobs:
         try:
@@ -76,7 +77,3 @@ def main() -> None:
     (folder / f"{rank}.json").write_text(json.dumps(found))
     torch.distributed.barrier()  # gloo may abort a process of which the others have left the group already
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

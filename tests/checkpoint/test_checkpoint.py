@@ -95,6 +95,7 @@ def test_an_epoch_that_was_interrupted_after_its_last_batch_comes_again_without_
             assert list(training.loader) == []
 
 
+@pytest.mark.slow
 def test_an_evaluation_within_the_epoch_and_one_that_was_left_by_a_break_change_nothing(tmp_path: Path) -> None:
     def run(directory: Path, stop: int) -> str | None:
         with reproducible(seed=5):
@@ -126,6 +127,7 @@ def test_an_evaluation_within_the_epoch_and_one_that_was_left_by_a_break_change_
         assert run(tmp_path / f"cut{stop}", -1) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_one", [True, False])
 def test_two_loops_with_steps_in_one_epoch(is_one: bool, tmp_path: Path) -> None:
     def run(directory: Path, stop: int) -> str | None:

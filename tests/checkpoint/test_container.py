@@ -19,7 +19,7 @@ from deterministic.checkpoint import container
 from deterministic.checkpoint.container import write
 from deterministic.errors import CheckpointError
 
-from .written import NO_CHECKSUM, SETTINGS, sealed
+from .written import NO_CHECKSUM, sealed
 
 VALUES = {"x": torch.tensor([1.5, -2.0]), "y": {"a": (1, "b")}, "z": torch.tensor([7], dtype=torch.int8)}
 
@@ -98,7 +98,6 @@ def test_a_file_that_is_longer_is_refused(more: bytes, folder: Path, small: byte
     assert_refused(folder / "a", more + small)
 
 
-@SETTINGS
 @given(data=st.data())
 def test_a_file_that_is_changed_in_many_places_is_refused(folder: Path, small: bytes, data: st.DataObject) -> None:
     changed = bytearray(small)
@@ -110,7 +109,6 @@ def test_a_file_that_is_changed_in_many_places_is_refused(folder: Path, small: b
         assert_refused(folder / "a", changed)
 
 
-@SETTINGS
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_refused(folder: Path, data: bytes) -> None:
     assert_refused(folder / "a", data)

@@ -19,7 +19,7 @@ from ..processes import ROOT
 
 KILLS = os.environ.get("DETERMINISTIC_KILLS")
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 
 def killed(folder: Path, mode: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from deterministic.checkpoint import container as file
 from deterministic.checkpoint.container import read, write
 from deterministic.errors import CheckpointError, ResumeMismatchError
 
-from .written import SETTINGS, Forgery, assert_refused, forged, load_value
+from .written import Forgery, assert_refused, forged, load_value
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of what torch calls prototypes
 
@@ -283,7 +283,6 @@ RICH = {
 }
 
 
-@SETTINGS
 @given(data=st.data())
 def test_anything_in_the_place_of_anything_is_read_or_refused(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

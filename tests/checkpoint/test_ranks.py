@@ -1,11 +1,8 @@
-"""Several ranks that save and resume together, started by torchrun."""
+"""Several ranks that save and resume together."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ import torch
 
 from deterministic.checkpoint.directory import saved_steps
 
-from ..processes import ROOT
+from ..ranks import launch
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,34 +20,19 @@ pytestmark = [
 Found = dict[str, dict[str, str]]
 
 
-_GLOOS_END = "terminate called without an active exception"
-"""What gloo's threads abort a rank with now and then, on a loaded machine, when all is done and the process ends."""
-
-
-def launch(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True) -> list[Found]:
+def run(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True) -> list[Found]:
     results = [folder / f"{rank}.json" for rank in range(ranks)]
     for result in results:
         result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"]
-    done = subprocess.run(
-        [*command, ROOT / "tests" / "checkpoint" / "ranks_training.py", folder, how, *jobs],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    has_ended = done.returncode == 0 or (_GLOOS_END in done.stderr and all(result.exists() for result in results))
-    assert has_ended == survives, done.stderr[-5000:]
+    launch(ranks, "tests.checkpoint.ranks_training", folder, how, *jobs, survives=survives)
     return [json.loads(result.read_text()) for result in results] if survives else []
 
 
 def test_two_ranks_of_which_one_was_killed_end_with_the_same_bits_each_with_its_own(tmp_path: Path) -> None:
-    launch(tmp_path, 2, "small", "die", survives=False)
+    run(tmp_path, 2, "small", "die", survives=False)
     assert saved_steps(tmp_path / "cut") == [2]
     assert (tmp_path / "cut" / "step-00000002.rank1.safetensors").exists()
-    first, second = launch(tmp_path, 2, "small", "resume", "whole")
+    first, second = run(tmp_path, 2, "small", "resume", "whole")
     for found in (first, second):
         assert found["resume"] == found["whole"]
         assert found["whole"]["warnings"] == ""
@@ -61,12 +43,12 @@ def test_two_ranks_of_which_one_was_killed_end_with_the_same_bits_each_with_its_
 
 
 def test_above_two_ranks_ddp_s_first_step_adds_in_another_order_and_that_is_said(tmp_path: Path) -> None:
-    for found in launch(tmp_path, 3, "wide", "whole", "stop", "resume"):
+    for found in run(tmp_path, 3, "wide", "whole", "stop", "resume"):
         assert found["resume"]["weights"] != found["whole"]["weights"]
         assert "find_unused_parameters=True" in found["resume"]["warnings"]
 
 
 def test_above_two_ranks_it_is_the_same_where_ddp_leaves_its_buckets_as_they_are(tmp_path: Path) -> None:
-    for found in launch(tmp_path, 3, "wide, fixed order", "whole", "stop", "resume"):
+    for found in run(tmp_path, 3, "wide, fixed order", "whole", "stop", "resume"):
         assert found["resume"] == found["whole"]
         assert found["whole"]["warnings"] == ""

@@ -82,6 +82,7 @@ def test_saving_draws_nothing_and_changes_nothing(tmp_path: Path) -> None:
         assert draw(run) == drawn
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_where_it_was_saved(tmp_path: Path) -> None:
     code = """
 import random, sys, torch

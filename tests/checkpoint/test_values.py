@@ -21,7 +21,7 @@ from deterministic import save_checkpoint
 from deterministic.checkpoint.container import read, write
 from deterministic.errors import CheckpointError
 
-from .written import SETTINGS, assert_same, there_and_back
+from .written import assert_same, there_and_back
 
 NAN_WITH_PAYLOAD = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_0123))[0]
 TWO_HALVES = "\ud83d" + "\ude00"
@@ -252,7 +252,6 @@ def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-@SETTINGS
 @given(value=st.recursive(LEAVES, containers, max_leaves=20))
 def test_any_nested_containers_come_back(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "nested.safetensors"

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from torch import Tensor
 from xxhash import xxh3_128
 
 from deterministic import load_checkpoint, save_checkpoint
 from deterministic.errors import CheckpointError
 
-SETTINGS = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 NO_CHECKSUM = "0" * 32
 
 

@@ -58,6 +58,7 @@ def holds(trained: list[DemoRun]) -> list[bool]:
     return [check.holds for check in judge(trained)]
 
 
+@pytest.mark.slow
 def test_the_demo_passes_and_draws_its_curves(tmp_path: Path) -> None:
     done = demo("--plot", str(tmp_path / "curves.png"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,6 +72,7 @@ def test_the_demo_passes_and_draws_its_curves(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_the_demo_fails_when_the_scopes_do_not_seed() -> None:
     done = demo(
         "--json",
@@ -88,6 +90,7 @@ deterministic.reproducible = lambda *, seed, **options: real(seed=None, **option
     assert found["checks"][GIVEN_BACK]["holds"]
 
 
+@pytest.mark.slow
 def test_the_demo_fails_when_the_scopes_leak() -> None:
     done = demo(
         "--json",
@@ -222,6 +225,7 @@ def test_the_states_show_a_change_of_any_generator_and_of_a_setting(change: Call
         assert verb.states() != before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimizer_imported")
 def test_the_workers_have_ended_when_training_returns() -> None:
     data = Digits(torch.Generator().manual_seed(0))

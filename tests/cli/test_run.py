@@ -145,6 +145,7 @@ def test_notices_go_to_stderr_and_can_be_left_out(script: Path) -> None:
     assert "Python was told to ignore" in ended(sys.executable, "-E", *RUN[1:], "nothing.py", cwd=script).err
 
 
+@pytest.mark.slow
 def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(script: Path) -> None:
     own = "from deterministic import reproducible\nwith reproducible(seed=8): pass\n"
     (script / "own.py").write_text(own)
@@ -157,6 +158,7 @@ def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(script: Path)
         assert said not in run(*command, cwd=script).err
 
 
+@pytest.mark.slow
 def test_a_seed_that_the_script_gives_torch_itself_is_said(script: Path) -> None:
     said = "the script seeded torch with 8 itself, which wins over --seed 7 from there on"
     (script / "own.py").write_text("import torch; torch.manual_seed(8)\n")

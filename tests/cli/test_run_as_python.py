@@ -264,6 +264,7 @@ def test_options_of_python_itself_are_kept(flag: str, tmp_path: Path) -> None:
 NEIGHBOURS = ["random", "signal", "json", "atexit", "argparse", "difflib", "numpy", "torch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_a_file_beside_the_script_is_what_it_is_under_python(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.py").write_text("NAME = 'the neighbour'\n")

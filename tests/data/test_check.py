@@ -20,6 +20,7 @@ from deterministic import describe
 from deterministic.errors import DeterministicError, NotReproducibleError
 from deterministic.values.difference import difference
 
+from ..ids import without_address
 from ..trace.objects import Color, DataDict, DataModule
 from .datasets import Draws, Explicit, InBatches, SeekableStream, Stream, epochs, loader
 
@@ -289,7 +290,7 @@ def structured(junk: int, value: float) -> Any:
         ({1, 2}, {2, 1}, None),
         (random.Random(1), random.Random(2), "x"),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_values_are_compared_by_their_bits(one: Any, other: Any, field: str | None) -> None:
     found = difference(one, other, "x")

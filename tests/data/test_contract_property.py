@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
 import warnings
@@ -20,10 +19,9 @@ from torch.utils.data import IterableDataset
 from deterministic import make_loader
 from deterministic.errors import DeterministicError, NondeterminismWarning, ReplayWarning, ResumeMismatchError
 
+from ..properties import examples
+
 LENGTH = 6
-EXAMPLES = int(os.environ.get("DETERMINISTIC_EXAMPLES", "150"))
-EACH_TIME = "DETERMINISTIC_EXAMPLES" in os.environ
-"""Whether others are tried in each run, as many as the variable says; else always the same."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,7 @@ def is_open(kind: Kind, plan: list[Step], *, is_stream: bool = False) -> bool:
 
 
 @given(KINDS, st.integers(1, LENGTH - 1), st.integers(0, 2))
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=not EACH_TIME)
+@settings(max_examples=examples(3))
 def test_the_states_here_say_all_that_a_rest_depends_on(kind: Kind, count: int, passes: int) -> None:
     kind = possible(replace(kind, stateful=True, at_end=False, sticky=False, bare=False))
     one, other = Stateful(kind), Stateful(kind)
@@ -260,14 +258,14 @@ def rest(walk: Iterator[int]) -> list[int]:
 
 
 @given(KINDS, PLANS)
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=not EACH_TIME)
+@settings(max_examples=examples(3))
 def test_a_loader_over_any_sampler_is_exact_or_refuses(kind: Kind, plan: list[Step]) -> None:
     assume(not is_open(kind, plan))
     outcome(over_a_sampler(kind), plan)
 
 
 @given(KINDS, PLANS)
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=not EACH_TIME)
+@settings(max_examples=examples(3))
 def test_a_loader_over_any_stream_is_exact_or_refuses(kind: Kind, plan: list[Step]) -> None:
     assume(not is_open(kind, plan, is_stream=True))
     outcome(over_a_stream(kind), plan)
@@ -275,7 +273,7 @@ def test_a_loader_over_any_stream_is_exact_or_refuses(kind: Kind, plan: list[Ste
 
 @pytest.mark.parametrize("persistent", [False, True])
 @given(KINDS, PLANS)
-@settings(max_examples=max(EXAMPLES // 15, 1), deadline=None, derandomize=not EACH_TIME)
+@settings(max_examples=examples(1 / 5))
 def test_a_loader_over_any_stream_in_a_worker_is_exact_or_refuses(
     persistent: bool, kind: Kind, plan: list[Step]
 ) -> None:
@@ -284,7 +282,7 @@ def test_a_loader_over_any_stream_in_a_worker_is_exact_or_refuses(
 
 
 @given(st.sampled_from([None, "global"]), st.booleans(), PLANS)
-@settings(max_examples=EXAMPLES // 3, deadline=None, derandomize=not EACH_TIME)
+@settings(max_examples=examples())
 def test_a_sampler_that_depends_on_global_generators_alone_is_exact(
     generator: Any, lazy: bool, plan: list[Step]
 ) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import Subset, WeightedRandomSampler, random_split
 from deterministic import describe, reproducible
 from deterministic.data.samples import fetch
 
+from ..ids import without_address
 from ..processes import run_python
 from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader, mixing, spoil
 
@@ -40,7 +41,7 @@ def reference() -> Any:
         {"num_workers": 1, "multiprocessing_context": "spawn"},
         {"num_workers": 2, "multiprocessing_context": "forkserver", "persistent_workers": True},
     ],
-    ids=str,
+    ids=without_address,
 )
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
 def test_samples_do_not_depend_on_the_workers(arguments: dict[str, Any]) -> None:

@@ -1,18 +1,15 @@
-"""Real ranks, started by torchrun: they see what the ranks that are only played see, and train to the same weights."""
+"""Real ranks: they see what the ranks that are only played see, and train to the same weights."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ..processes import ROOT
+from ..ranks import launch
 from .datasets import epochs
 from .test_ranks import as_rank, global_batches, over
 
@@ -21,64 +18,10 @@ pytestmark = [
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed"),
 ]
 
-SCRIPT = """
-import json, os, sys
-import torch, torch.distributed
-from tests.data.datasets import batches, epochs
-from tests.data.test_ranks import loaded, over
 
-folder, *jobs = sys.argv[1:]
-torch.set_num_threads(1)
-launchers = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE")}
-loader = over(43, num_workers=1)
-assert loader.batch_size == 8, "it is made before anything says how many ranks there are"
-os.environ.update(launchers)
-torch.distributed.init_process_group("gloo")
-os.environ.update(RANK="9", WORLD_SIZE="3")  # what the process group says counts
-rank = torch.distributed.get_rank()
-found = {"batches": epochs(loader, 1)[0], "length": len(loader), "batch_size": loader.batch_size}
-
-if "save" in jobs:
-    iterator = iter(loader)
-    batches(iterator, 2)
-    with open(f"{folder}/state{rank}.json", "w") as file:
-        json.dump(loader.state_dict(), file)
-    found["rest"] = [batch.tolist() for batch in iterator]
-if "resume" in jobs:
-    with open(f"{folder}/state0.json") as file:
-        found["rest"] = epochs(loaded(json.load(file)), 1)[0]
-if "train" in jobs:
-    torch.manual_seed(rank)  # DDP gives every rank the weights of rank 0
-    model = torch.nn.Sequential(torch.nn.Linear(7, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
-    model = torch.nn.parallel.DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    loader = over(43, drop_last=True)
-    for epoch in range(2):
-        for batch in loader:
-            optimizer.zero_grad()
-            model(batch).square().mean().backward()
-            optimizer.step()
-    found["weights"] = [parameter.tolist() for parameter in model.parameters()]
-
-torch.distributed.destroy_process_group()
-with open(f"{folder}/{rank}.json", "w") as file:
-    json.dump(found, file)
-"""
-
-
-def launch(folder: Path, processes: int, *jobs: str) -> list[dict[str, Any]]:
-    """Run the script on so many processes, and return what each of them found."""
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    finished = subprocess.run(
-        [*launcher, str(script), str(folder), *jobs],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
+def run(folder: Path, processes: int, *jobs: str) -> list[dict[str, Any]]:
+    """Run the training on so many processes, and return what each of them found."""
+    launch(processes, "tests.data.ranks_training", folder, *jobs)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(processes)]
 
 
@@ -93,17 +36,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def four(folder: Path) -> list[dict[str, Any]]:
-    return launch(folder, 4, "save")
+    return run(folder, 4, "save")
 
 
 @pytest.fixture(scope="module")
 def two(folder: Path) -> list[dict[str, Any]]:
-    return launch(folder, 2, "train")
+    return run(folder, 2, "train")
 
 
 @pytest.fixture(scope="module")
 def one(folder: Path, four: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return launch(folder, 1, "resume", "train")  # from the state that four have saved
+    return run(folder, 1, "resume", "train")  # from the state that four have saved
 
 
 def test_one_two_and_four_processes_see_the_same_global_batches(
@@ -142,7 +85,7 @@ def test_what_four_processes_saved_one_resumes(
 def test_a_ddp_training_has_the_same_weights_every_time_and_on_every_rank(
     one: list[dict[str, Any]], two: list[dict[str, Any]], folder: Path
 ) -> None:
-    again = launch(folder, 2, "train")
+    again = run(folder, 2, "train")
     weights = two[0]["weights"]
     assert [rank["weights"] for rank in (*two, *again)] == [weights] * 4
     # One process averages the same samples at once: the same up to the order of the sums, so both ranks had their part.

@@ -11,6 +11,7 @@ import torch
 from deterministic import describe, make_loader, sample_rng
 from deterministic.errors import DeterministicError
 
+from ..ids import without_address
 from .datasets import Draws, Explicit, InBatches, Stream, epochs, loader
 
 
@@ -98,7 +99,7 @@ def test_an_unknown_library_is_refused() -> None:
         (InBatches(), {"randomness": "batch", "drop_last": True}),
         (Draws(), {"batch_size": None}),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_a_replayed_sample_is_the_one_that_training_saw(dataset: Any, arguments: dict[str, Any]) -> None:
     iterated = loader(dataset, **arguments)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from deterministic import make_loader, reproducible
 from deterministic.errors import ResumeMismatchError
 
+from ..ids import without_address
+from ..properties import examples
 from .datasets import Draws, batches, epochs, loader
 
 BATCHES = 7  # 50 samples, 8 a batch
@@ -37,7 +39,7 @@ def test_the_rest_of_the_epoch_and_the_next_are_bit_identical(done: int, saving:
     assert epochs(later) == [first[done:], second]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(0.5))
 @given(st.lists(st.integers(0, BATCHES + 1), min_size=1, max_size=6), st.sampled_from([None, 1, 8, 50]))
 def test_any_chain_of_interruptions_gives_the_same_batches(stops: list[int], size: int | None) -> None:
     arguments: dict[str, Any] = {"batch_size": size}
@@ -162,7 +164,7 @@ def test_a_state_is_small_and_plain() -> None:
         ({"drop_last": True}, "drop_last: saved False, here True"),
         ({"sampler": torch.utils.data.SequentialSampler(Draws())}, "saved 'shuffled', here 'SequentialSampler'"),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_a_state_of_another_loader_is_refused_with_both_values(arguments: dict[str, Any], named: str) -> None:
     iterated = loader()

@@ -157,6 +157,7 @@ def id_of(value: Any) -> str:
     return value.__name__ if isinstance(value, type) else "-".join(map(str, value.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", WORKERS, ids=id_of)
 @pytest.mark.parametrize("stream", EXACT, ids=id_of)
 def test_a_stream_goes_on_as_if_it_had_not_been_interrupted(stream: type, arguments: dict[str, Any]) -> None:
@@ -251,6 +252,7 @@ def test_a_place_is_taken_back_in_the_process_that_made_it() -> None:
     assert seen(loader) == first + rest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [WORKERS[0], WORKERS[3]], ids=id_of)
 def test_a_stream_that_remembers_its_passes_is_refused_where_it_has_made_others(arguments: dict[str, Any]) -> None:
     for epoch, done in [(1, 0), (1, 2), (2, 0)]:

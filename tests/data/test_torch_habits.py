@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 from deterministic import make_loader
 from deterministic.data.engine import LoaderIterator
 
+from ..ids import without_address
+
 LASTING: dict[str, Any] = {"num_workers": 1, "persistent_workers": True}
 
 
@@ -117,7 +119,7 @@ def test_the_fourth_argument_is_the_sampler(randomness: Any) -> None:
         ({0: 7, 1: 8}, [7, 8]),
         ("ab", ["a", "b"]),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_a_dataset_is_what_has_items_and_a_length(dataset: Any, given: list[Any]) -> None:
     for loader in (make_loader(dataset, None, seed=0), DataLoader(dataset, None, generator=torch.Generator())):

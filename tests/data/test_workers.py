@@ -61,6 +61,7 @@ def alive(after: float = 0) -> list[Any]:
     return multiprocessing.active_children()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_in_the_dataset_comes_with_its_traceback(workers: int) -> None:
     with pytest.raises(KeyError, match="no image") as caught:

@@ -16,6 +16,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     return ends_of("accelerate_training", tmp_path_factory.mktemp("accelerate"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["exact", "workers"])
 def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str) -> None:
     assert different({case: ends[case]}) == {}
@@ -23,6 +24,7 @@ def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str)
     assert ends[case]["None"] == ends["exact"]["None"]
 
 
+@pytest.mark.slow
 def test_a_loader_that_accelerate_prepares_is_exact_between_two_epochs_and_not_within_one(ends: Ends) -> None:
     found = different(ends)
     assert "own 6" not in found

@@ -58,6 +58,7 @@ def flags(jobs: Jobs) -> list[bool]:
     return [job["flag"] for job in jobs]
 
 
+@pytest.mark.slow
 def test_by_hand_the_flags_and_the_streams_of_a_job_reach_the_next_ones(by_hand: Jobs) -> None:
     assert flags(by_hand) == [True, True, True, True], "asked for were the first and the third"
     stream = random.Random(1)
@@ -67,16 +68,19 @@ def test_by_hand_the_flags_and_the_streams_of_a_job_reach_the_next_ones(by_hand:
     assert by_hand[1]["before"]["environment.CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+@pytest.mark.slow
 def test_with_a_scope_each_job_finds_what_the_first_one_found(scoped: Jobs) -> None:
     first = scoped[0]["before"]
     assert [changed(first, job["before"]) for job in scoped] == [{}, {}, {}, {}]
     assert [changed(job["before"], job["after"]) for job in scoped[:3]] == [{}, {}, {}]
 
 
+@pytest.mark.slow
 def test_with_a_scope_the_flags_are_those_that_the_job_asks_for(scoped: Jobs) -> None:
     assert flags(scoped) == [True, False, True, False]
 
 
+@pytest.mark.slow
 def test_with_a_scope_a_job_without_a_seed_goes_on_with_the_streams_of_the_process(scoped: Jobs) -> None:
     with reproducible(seed=9, deterministic=False):
         expected = [random.random(), np.random.rand()]
@@ -85,6 +89,7 @@ def test_with_a_scope_a_job_without_a_seed_goes_on_with_the_streams_of_the_proce
     assert scoped[0]["drawn"][0] == random.Random(1).random()
 
 
+@pytest.mark.slow
 def test_a_job_that_asks_for_nothing_is_exactly_as_before(scoped: Jobs) -> None:
     last = scoped[3]
     moved = changed(last["before"], last["after"]).keys()

@@ -35,23 +35,28 @@ def with_callback(ends: Ends) -> Ends:
     return {case: by_step for case, by_step in ends.items() if not case.startswith("own")}
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends) -> None:
     assert different(with_callback(ends)) == {}
     assert all(isinstance(end, dict) for by_step in ends.values() for end in by_step.values())
 
 
+@pytest.mark.slow
 def test_the_workers_and_the_validation_change_nothing(ends: Ends) -> None:
     assert ends["exact"]["None"] == ends["workers"]["None"] == ends["validated"]["None"]
 
 
+@pytest.mark.slow
 def test_the_callback_does_not_change_a_training_that_is_not_interrupted(ends: Ends) -> None:
     assert ends["own"]["None"] == ends["exact"]["None"]
 
 
+@pytest.mark.slow
 def test_without_the_callback_the_loader_alone_is_not_enough(ends: Ends) -> None:
     assert {"model", "optimizer", "generators"} <= set(different(ends)["own 3"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["own loader 3", "own loader 6", "own workers 3"])
 def test_without_either_it_is_not_exact(ends: Ends, name: str) -> None:
     assert {"model", "optimizer"} <= set(different(ends)[name])

@@ -23,16 +23,19 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     return ends_of("transformers_training", tmp_path_factory.mktemp("transformers"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["exact", "workers", "sampler", "accumulated"])
 def test_a_training_that_was_killed_ends_as_the_whole_one(ends: Ends, case: str) -> None:
     assert different({case: ends[case]}) == {}
     assert all(isinstance(end, dict) for end in ends[case].values())
 
 
+@pytest.mark.slow
 def test_the_workers_change_nothing(ends: Ends) -> None:
     assert ends["exact"]["None"] == ends["workers"]["None"]
 
 
+@pytest.mark.slow
 def test_trainers_own_loader_is_exact_between_two_epochs_and_not_within_one(ends: Ends) -> None:
     found = different(ends)
     assert "own 6" not in found
@@ -40,6 +43,7 @@ def test_trainers_own_loader_is_exact_between_two_epochs_and_not_within_one(ends
     assert {"model", "optimizer"} <= set(found["own workers 3"])
 
 
+@pytest.mark.slow
 def test_a_loader_that_trainer_builds_again_is_refused(ends: Ends) -> None:
     assert ends["bare"]["None"] == ends["exact"]["None"]
     assert different(ends)["bare 3"] == "it ended with 1"

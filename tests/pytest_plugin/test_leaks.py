@@ -51,6 +51,7 @@ def test_the_head_says_what_fails(alone: Session) -> None:
     assert "reproducible: a test that leaves a source changed fails" in alone.output
 
 
+@pytest.mark.slow
 def test_beside_pytest_randomly_it_is_the_same(with_randomly: Session) -> None:
     for test in SETTINGS:
         assert with_randomly.outcome(test) == "PASSED ERROR", with_randomly.output

@@ -167,6 +167,7 @@ def test_the_limit_of_the_hash_seed_is_named_once_there_is_a_seed() -> None:
     assert Environment().apply(Config(None)) is NOTHING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "given", "before", "is_fixed"),
     [

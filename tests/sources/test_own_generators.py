@@ -14,6 +14,8 @@ from deterministic import derive_seed, reproducible
 from deterministic.sources.own_generators import OwnGenerator, own_generators
 from deterministic.testing import check_source
 
+from ..ids import without_address
+
 MAKERS: dict[str, Callable[[], Any]] = {
     "torch": torch.Generator,
     "random": lambda: random.Random(1),
@@ -127,7 +129,7 @@ def test_a_generator_that_no_scope_names_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [3, "x", None, random, np.random, random.SystemRandom(), np.random.PCG64(1)], ids=repr
+    "other", [3, "x", None, random, np.random, random.SystemRandom(), np.random.PCG64(1)], ids=without_address
 )
 def test_anything_else_is_refused_by_its_place_and_type(other: Any) -> None:
     with pytest.raises(TypeError, match=r"generators\[1\] is not a generator"):

@@ -1,12 +1,11 @@
 """Collectives of all kinds, each recorded by two ranks: what one of them sends depends on an argument.
 
-Run as a module: the folder for the traces, a file to meet at, and what to add to what rank 1 computes with.
+`python -m tests.ranks 2 tests.trace.collectives FOLDER ADDED`: of the traces, and to what rank 1 computes with.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from torch.distributed import _functional_collectives as functional
 
 from deterministic import record
+
+from ..ranks import meet
 
 LEVELS = ("ops", "ops+inputs")
 
@@ -129,13 +130,13 @@ KINDS: dict[str, Callable[[], Tensor | None]] = {
 }
 
 
-def main(folder: str, meeting: str, added: str) -> None:
+def main(folder: str, added: str) -> None:
     global ADDED, RANK
     warnings.simplefilter("ignore", FutureWarning)  # new names of some collectives
     torch.set_num_threads(1)
     RANK = int(os.environ["RANK"])
     ADDED = float(added) if RANK else 0.0
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=RANK, world_size=2)
+    meet()
     for level in LEVELS:
         for kind, run in KINDS.items():
             with record(os.path.join(folder, f"{kind} {level}.trace"), level):  # type: ignore[arg-type]
@@ -146,5 +147,6 @@ def main(folder: str, meeting: str, added: str) -> None:
     dist.destroy_process_group()
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def prepare() -> None:
+    """Import what `fsdp` does, once for both ranks; the tests need only the names of what there is."""
+    import torch.distributed.fsdp  # noqa: F401

@@ -114,6 +114,7 @@ SEEDED: dict[Callable[[], Any], Said] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", SEEDED, ids=lambda function: function.__name__)
 def test_the_code_s_own_seeds_are_told(function: Callable[[], Any]) -> None:
     said = SEEDED[function]

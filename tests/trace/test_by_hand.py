@@ -120,6 +120,7 @@ def test_each_update_is_a_step(train: Callable[[Noise], None]) -> None:
         assert [kind for kind in kinds if kind not in ("operation", "module")] == [one.site.kind for one in few]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", TRAININGS)
 def test_a_clean_one_is_bit_exact_and_a_fault_in_it_is_found_at_its_line(train: Callable[[Noise], None]) -> None:
     clean = verify(lambda: train(lambda: 0.0), runs=2)

@@ -95,6 +95,7 @@ def write_large(path: Path, level: str, segments: int, records: int, sites: Sequ
         writer.close(dict(FOOTER))
 
 
+@pytest.mark.slow
 def test_memory_holds_no_more_than_a_segment_of_each(tmp_path: Path) -> None:
     paths = [tmp_path / "a.trace", tmp_path / "b.trace"]
     records = 1 << 15

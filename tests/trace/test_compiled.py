@@ -184,8 +184,8 @@ print("recorded")
 @needs_compiled
 @pytest.mark.slow
 @needs_a_compiler
-def test_generated_code_is_one_record_with_what_it_read_wrote_and_drew(tmp_path: Path) -> None:
-    assert run_inductor(INDUCTOR, tmp_path) == "recorded"
+def test_generated_code_is_one_record_with_what_it_read_wrote_and_drew(inductor_cache: Path) -> None:
+    assert run_inductor(INDUCTOR, inductor_cache) == "recorded"
 
 
 def test_a_region_that_cannot_be_observed_shows_one_operation_later() -> None:

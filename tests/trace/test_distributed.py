@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,60 +15,11 @@ from deterministic.trace.file.model import Site
 from deterministic.trace.file.store import TraceReader
 
 from ..processes import ROOT
+from ..ranks import launch
 from .collectives import KINDS
 from .collectives import LEVELS as COLLECTIVES_LEVELS
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no collectives")
-
-TRAINING = """
-import os, sys
-import torch, torch.distributed as dist
-from torch import nn
-from deterministic import record
-
-torch.set_num_threads(1)
-rank = int(os.environ["RANK"])
-dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
-with record(f"{sys.argv[1]}/a.trace", "ops+inputs"):
-    torch.manual_seed(0)
-    model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for step in range(2):
-        optimizer.zero_grad()
-        model(torch.full((2, 3), float(rank + step))).sum().backward()
-        optimizer.step()
-    total = torch.ones(1) * (rank + 1)
-    waiting = dist.all_reduce(total, async_op=True)
-    waiting.wait()
-    assert (total * 2).item() == 6.0
-dist.destroy_process_group()
-"""
-
-
-def launch(folder: Path, program: Sequence[str], *arguments: str, perturb: int = 0) -> None:
-    """Run a program as two ranks; what they allocate is filled with something else for each `perturb` (glibc)."""
-    folder.mkdir()
-    command = [sys.executable, *program, str(folder), str(folder / "meeting"), *arguments]
-    started = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={
-                "RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "OMP_NUM_THREADS": "1",
-                "PATH": "",
-                "MALLOC_PERTURB_": str(perturb),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in started:
-        printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, printed
 
 
 def operations(path: Path) -> list[Site]:
@@ -78,9 +28,11 @@ def operations(path: Path) -> list[Site]:
         return [trace.sites[record] for record in records if trace.sites[record].kind == "operation"]
 
 
+@pytest.mark.slow
 def test_each_rank_records_its_own_trace_the_same_in_two_launches(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        launch(tmp_path / name, ["-c", TRAINING])
+        (tmp_path / name).mkdir()
+        launch(2, "tests.trace.ranks_training", tmp_path / name)
     for rank in range(2):
         one, other = (tmp_path / name / f"a.rank{rank}.trace" for name in ("one", "other"))
         assert diff(one, other).outcome == "same"
@@ -102,10 +54,13 @@ def collectives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of traces of all kinds of collectives: of two equal launches, and of one in which rank 1 adds one."""
     folder = tmp_path_factory.mktemp("collectives")
     for number, (name, added) in enumerate((("one", 0), ("other", 0), ("faulty", 1))):
-        launch(folder / name, ["-m", "tests.trace.collectives"], str(added), perturb=number + 1)
+        (folder / name).mkdir()
+        # Memory that is allocated is filled with something else each time (glibc).
+        launch(2, "tests.trace.collectives", folder / name, str(added), MALLOC_PERTURB_=str(number + 1))
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("level", COLLECTIVES_LEVELS)
 def test_a_collective_is_accused_only_where_another_rank_is_at_fault(kind: str, level: str, collectives: Path) -> None:

@@ -22,8 +22,8 @@ from deterministic.trace.file.chunks import MAGIC
 from deterministic.trace.file.model import Segment, Step
 from deterministic.trace.file.store import Entry, TraceReader
 
+from ..properties import ASKED_FOR
 from .traces import (
-    EXAMPLES,
     SETTINGS,
     SITES,
     SMALL,
@@ -37,7 +37,7 @@ from .traces import (
     write_trace,
 )
 
-FLIPS = range(1, 256) if EXAMPLES else [1, 2, 4, 8, 16, 32, 64, 128]
+FLIPS = range(1, 256) if ASKED_FOR else [1, 2, 4, 8, 16, 32, 64, 128]
 HEAD = json.dumps({"level": "ops"}).encode()
 
 
@@ -105,6 +105,7 @@ def ends_of_chunks(data: bytes) -> Iterator[int]:
             yield offset
 
 
+@pytest.mark.slow
 def test_a_changed_byte_never_changes_what_is_read_without_an_error(folder: Path, small: bytes) -> None:
     whole = read_bytes(folder / "a", small)
     for place in range(len(small)):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from torch import nn
@@ -134,7 +134,7 @@ EQUAL: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("pair", EQUAL, ids=lambda pair: repr(pair[1]))
+@pytest.mark.parametrize("pair", EQUAL, ids=lambda pair: type(pair[1]).__name__)
 def test_what_counts_as_equal_has_equal_fingerprints(pair: tuple[Any, Any]) -> None:
     assert fingerprint(pair[0]) == fingerprint(pair[1])
 
@@ -198,7 +198,6 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(nested, nested)
-@settings(max_examples=200, deadline=None)
 def test_fingerprints_are_equal_where_values_are(one: Any, other: Any) -> None:
     assert (fingerprint(one) == fingerprint(other)) == same(one, other)
     assert fingerprint(one) == fingerprint(copy.deepcopy(one))

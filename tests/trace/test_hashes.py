@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -112,7 +112,6 @@ def test_the_hash_of_several_blocks(dtype: torch.dtype, words: int) -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 3), st.sampled_from([torch.int8, torch.half, torch.float, torch.double]))
-@settings(max_examples=100, deadline=None)
 def test_the_hash_of_blocks_within_blocks(count: int, offset: int, dtype: torch.dtype) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashes, "BLOCK", 4)
@@ -241,6 +240,7 @@ def test_the_hash_of_a_text_is_that_of_its_bytes() -> None:
     assert hash_of_text("step 7") == xxhash.xxh3_64_intdigest(b"step 7")
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_same_hashes() -> None:
     code = (
         "import torch; from deterministic.values.hashes import *; t = torch.arange(70_000.0);"

@@ -12,6 +12,7 @@ import torch
 
 from deterministic.values.hashes import NOT_COMPARED
 
+from ..ids import without_address
 from .objects import DataDict, DataList, DataModule
 from .recorded import Entry, Memory, Recorder, recorded  # type: ignore[attr-defined]
 from .tensors import Opaque
@@ -64,7 +65,7 @@ def test_whatever_has_a_fingerprint_is_compared(value: Any) -> None:
     assert len({tuple(observed(value)[0].hashes) for value in VALUES}) == len(VALUES)
 
 
-@pytest.mark.parametrize("value", [lambda: 1, object(), torch.ones(2, device="meta")], ids=str)
+@pytest.mark.parametrize("value", [lambda: 1, object(), torch.ones(2, device="meta")], ids=without_address)
 def test_what_has_none_is_named_and_not_counted(value: Any) -> None:
     entry, compared = observed(value)
     assert compared == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ from deterministic.ground.source import JSON
 from deterministic.trace.file.model import Line, Segment, Site, Step, Value
 from deterministic.trace.file.store import TraceReader, TraceWriter
 
-EXAMPLES = os.environ.get("DETERMINISTIC_EXAMPLES")
-SETTINGS = settings(max_examples=int(EXAMPLES or 100), derandomize=EXAMPLES is None, deadline=5000, database=None)
+SETTINGS = settings(deadline=5000)
 
 HEADER: Mapping[str, JSON] = {"level": "ops", "versions": {"torch": "2.13.0"}}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import random
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -20,6 +21,15 @@ from deterministic.verification.verification import Verification
 from tests.verify.repeated import reason_of, step
 
 
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    """Let the recorder find the tensors that this file made when it was imported, among all that is collected."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.slow
 def test_a_loader_that_was_made_before_is_carried_over() -> None:
     loader = make_loader([float(index) for index in range(8)], batch_size=4, shuffle=True, seed=1)
 
@@ -33,6 +43,7 @@ def test_a_loader_that_was_made_before_is_carried_over() -> None:
     assert "isolate=True" in str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["captured", "argument", "default"])
 def test_a_model_that_was_made_before_is_carried_over(where: str) -> None:
     with reproducible(seed=0):
@@ -131,6 +142,7 @@ def test_what_comes_from_outside_is_no_tensor_that_was_there_before() -> None:
     assert reason_of(verify(run, runs=2)) is Reason.OUTSIDE
 
 
+@pytest.mark.slow
 def test_replays_in_a_process_of_their_own_blame_no_run_before() -> None:
     report = verify(unequal_in_each_process, runs=2, isolate=True, control=reproducible(deterministic=False))
     assert report.outcome == "different"
@@ -183,6 +195,7 @@ shared = library()
 trainer = Trainer()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "named"),
     [
@@ -234,6 +247,7 @@ def test_what_the_first_run_alone_does_is_done_once_and_not_intermittent() -> No
     assert "intermittent" not in " ".join(report.verdict.notes if report.verdict else [])
 
 
+@pytest.mark.slow
 def test_the_first_runs_alone_may_be_more_than_one() -> None:
     calls = itertools.count()
     report = verify(lambda: float(min(next(calls), 2) == 2), runs=3)
@@ -249,6 +263,7 @@ def test_what_differs_at_the_end_alone_and_once_is_done_once() -> None:
     assert "python.random ended in another state" in " ".join(str(report).split())
 
 
+@pytest.mark.slow
 def test_a_setting_that_the_first_run_left_changed_is_named() -> None:
     def run() -> torch.Tensor:
         found = torch.get_default_dtype()

@@ -43,6 +43,7 @@ def test_a_returned_list_of_numbers_is_a_curve_over_its_places() -> None:
     assert curve.apart == [0] * 5
 
 
+@pytest.mark.slow
 def test_whole_numbers_are_subtracted_and_a_float_among_them_is_counted() -> None:
     for other, dtype, apart in (([1, 4, 3], "int", [0, 2, 0]), ([1, 2.5, 3], "float32", [0, 2**21, 0])):
         returned = iter([[1, 2, 3], other])
@@ -72,6 +73,7 @@ def test_a_nan_is_no_distance_from_one_of_its_bits_and_infinitely_far_from_one_o
         assert (curve.dtype, curve.apart, curve.first_apart) == (dtype, [0, math.inf], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "dtype"), [(2**60, "int"), (True, "int"), (0.5, "float32"), (0.1, "float64")])
 def test_numbers_that_only_one_run_has_are_kept_without_a_distance(number: float, dtype: str) -> None:
     returned = iter([{"both": 1.0, "one": number}, {"both": 1.0}])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import torch
 from deterministic import diff, record, reproducible, verify
 from deterministic.trace.comparing.reasons import Reason
 from deterministic.trace.comparing.verdict import Verdict
+from tests.properties import examples
 from tests.trace.models import MODELS, train
 from tests.verify import faults
 from tests.verify.faults import FAULTS, Fault, blamed_line
-
-SEEDS = int(os.environ.get("DETERMINISTIC_EXAMPLES", "50"))
 
 every_fault = pytest.mark.parametrize("name", FAULTS)
 
@@ -46,6 +44,7 @@ def check(verdict: Verdict | None, fault: Fault) -> None:
         assert site.place == f"tests/verify/faults.py:{blamed_line(fault.blamed)}", str(verdict)
 
 
+@pytest.mark.slow
 @every_fault
 def test_a_fault_is_found_in_one_process(name: str) -> None:
     fault = FAULTS[name]
@@ -73,7 +72,7 @@ def test_a_fault_is_found_through_files(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_clean_training_is_never_accused(name: str) -> None:
-    for seed in range(SEEDS):
+    for seed in range(examples()):
         report = verify(lambda: train(MODELS[name](), 2), runs=2, control=reproducible(seed=seed))
         assert report.outcome == "same", report
 

@@ -172,8 +172,8 @@ print(verify(run, runs=2))
 
 @pytest.mark.slow
 @needs_a_compiler
-def test_the_compilers_of_inductor_are_no_child_processes_that_did_the_work(tmp_path: Path) -> None:
-    assert run_inductor(COMPILES, tmp_path) == "bit-exact: 2 runs of run, 0 steps each"
+def test_the_compilers_of_inductor_are_no_child_processes_that_did_the_work(inductor_cache: Path) -> None:
+    assert run_inductor(COMPILES, inductor_cache) == "bit-exact: 2 runs of run, 0 steps each"
 
 
 def test_child_processes_of_one_run_alone_did_not_do_the_work(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_no_more_than_a_few_operations_are_named(monkeypatch: pytest.MonkeyPatch
     assert by_level(compare(Recorded(), [False, True], 2))[True].costlier == [Costlier("sort", 0.5)]
 
 
+@pytest.mark.slow
 def test_a_function_is_measured_at_every_level() -> None:
     seen: list[Any] = []
 
@@ -144,6 +145,7 @@ def test_the_timed_runs_are_not_recorded() -> None:
     assert recorded == [False] * 5 + [True] * 2
 
 
+@pytest.mark.slow
 def test_an_operation_that_is_refused_is_named_and_the_other_levels_go_on() -> None:
     found = compare_levels(refused, levels=[False, True, "cudnn"], runs=2)
     result = by_level(found)[True]
@@ -176,18 +178,21 @@ def test_what_the_function_raises_at_every_level_is_raised() -> None:
         compare_levels(train)
 
 
+@pytest.mark.slow
 def test_a_function_that_differs_is_told_with_the_place_of_the_first_difference() -> None:
     found = compare_levels(lambda: torch.tensor(time.perf_counter_ns()), levels=[False], runs=2)
     assert found.results[0].outcome == "different"
     assert re.search(r"  no, first aten\.lift_fresh \S*test_levels\.py:\d+$", str(found), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_function_with_nothing_to_compare_is_told_so() -> None:
     found = compare_levels(lambda: None, levels=[False], runs=2)
     assert found.results[0].outcome == "could not tell"
     assert "could not tell, nothing was recorded" in str(found)
 
 
+@pytest.mark.slow
 def test_filling_new_memory_is_seen_as_what_costs_more() -> None:
     """Under deterministic algorithms torch fills what `torch.empty` gives."""
     found = by_level(compare_levels(lambda: torch.empty(4_000_000)[0] * 0, levels=[False, True], runs=2))
@@ -224,6 +229,7 @@ def test_what_is_no_function_is_refused() -> None:
         compare_levels(3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_seed_of_the_enclosing_scope_holds_at_every_level() -> None:
     drawn: set[float] = set()
 

@@ -35,6 +35,7 @@ def test_a_training_is_bit_exact() -> None:
     assert str(report).startswith("bit-exact: 3 runs of ")
 
 
+@pytest.mark.slow
 def test_what_is_returned_is_compared() -> None:
     report = verify(counted(lambda number: {"accuracy": [0.5, 0.25 + number]}))
     assert report.outcome == "different"
@@ -43,6 +44,7 @@ def test_what_is_returned_is_compared() -> None:
     assert ".25 in the first run" in str(report)
 
 
+@pytest.mark.slow
 def test_what_is_observed_is_compared() -> None:
     def run(number: int) -> None:
         current_run().observe("score", float(number))
@@ -65,6 +67,7 @@ def test_the_states_of_the_generators_at_the_end_are_compared() -> None:
     assert "torch.cpu" not in str(report)
 
 
+@pytest.mark.slow
 def test_an_optimizer_s_options_are_compared() -> None:
     def run(number: int) -> None:
         model = nn.Linear(2, 1)
@@ -76,6 +79,7 @@ def test_an_optimizer_s_options_are_compared() -> None:
     assert verify(counted(run)).outcome == "different"
 
 
+@pytest.mark.slow
 def test_the_batches_of_a_loader_are_compared() -> None:
     def run(number: int) -> None:
         for _ in make_loader([float(index + number) for index in range(8)], batch_size=4):
@@ -87,6 +91,7 @@ def test_the_batches_of_a_loader_are_compared() -> None:
     assert "test_verify.py" in str(report)
 
 
+@pytest.mark.slow
 def test_several_optimizers_are_told_apart() -> None:
     def run(number: int) -> None:
         generator, critic = nn.Linear(2, 2), nn.Linear(2, 1)
@@ -139,6 +144,7 @@ def test_a_scope_may_be_given() -> None:
     assert seeds == [(9, False), (9, False)]
 
 
+@pytest.mark.slow
 def test_without_control_the_runs_are_as_they_are() -> None:
     with reproducible(seed=0, deterministic=False):
         report = verify(lambda: torch.rand(2), control=False)
@@ -199,6 +205,7 @@ def test_an_exception_in_a_later_run_is_a_difference() -> None:
     assert "ended with a ValueError" in str(report)
 
 
+@pytest.mark.slow
 def test_what_does_not_differ_again_is_told_as_such() -> None:
     def run(number: int) -> torch.Tensor:
         return torch.ones(2) * (2.0 if number == 1 else 1.0)
@@ -209,6 +216,7 @@ def test_what_does_not_differ_again_is_told_as_such() -> None:
     assert "did not differ again" in str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolate", [False, True])
 def test_a_replay_that_failed_is_told_as_such_with_what_it_raised(isolate: bool) -> None:
     report = verify(fails_under_a_mode, runs=2, isolate=isolate, control=False)
@@ -222,6 +230,7 @@ def test_a_replay_that_failed_is_told_as_such_with_what_it_raised(isolate: bool)
     assert "intermittent" not in str(report)
 
 
+@pytest.mark.slow
 def test_generators_and_coroutines_are_run_to_their_end() -> None:
     def yields() -> Iterator[float]:
         for _ in range(3):
@@ -253,6 +262,7 @@ def test_assert_reproducible_says_nothing_of_what_is() -> None:
     assert_reproducible(lambda: torch.rand(2), runs=2)
 
 
+@pytest.mark.slow
 def test_assert_reproducible_raises_the_verdict() -> None:
     with pytest.raises(NotReproducibleError, match="a Python number differed"):
         assert_reproducible(counted(lambda number: torch.ones(2) * float(number)))
@@ -286,6 +296,7 @@ def test_what_cannot_be_called_is_refused() -> None:
         verify(torch.ones(2))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_no_process_and_no_file_is_left_behind(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
