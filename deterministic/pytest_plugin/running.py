@@ -126,7 +126,10 @@ class Running:
         if self.options.leaks:
             from .settings import Watch
 
-            self._watch = Watch()
+            config = self._item.config
+            # pytest-randomly seeds before each phase: nothing of a test is left in the generators then
+            is_reseeded = config.pluginmanager.hasplugin("randomly") and config.getoption("randomly_reset_seed", False)
+            self._watch = Watch(generators=not is_reseeded)
         self._enter()
 
     def _end(self) -> None:

@@ -1,8 +1,8 @@
-"""Settings that outlive a test: `--reproducible-leaks` names them, and those of fixtures of several tests stay."""
+"""What outlives a test: `--reproducible-leaks` names it, and the settings of fixtures of several tests stay."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,27 +12,36 @@ from ..errors import explain
 from ..ground import snapshot
 from ..scope import stack
 from ..sources import SOURCES
+from .drawn import has_only_drawn
 
 if TYPE_CHECKING:
     from ..ground.snapshot import Snapshot
-    from ..ground.source import JSON
+    from ..ground.source import Source
     from ..scope.entry import ScopeEntry, ScopeSite
     from ..scope.request import Scope
 
 
 class Watch:
-    """Remembers every setting and open scope at the beginning of a test, for its end."""
+    """Remembers every source and open scope at the beginning of a test, for its end.
 
-    def __init__(self) -> None:
-        self._before = _settings()
+    A setting counts if it has another value; a generator if it is at a place where drawing alone does not lead: it was
+    seeded, or its state was set. That it has moved on is what generators are for.
+
+    Args:
+        generators: Whether generators count.
+    """
+
+    def __init__(self, *, generators: bool) -> None:
+        self._sources = [source for source in SOURCES if generators or source.kind == "setting"]
+        self._before = snapshot.capture(self._sources)
         self._open = stack.entries()
 
     @contextmanager
     def accepting(self) -> Iterator[None]:
         """Take what a fixture of several tests changes for what the test began with: it is not the test's."""
-        before = _settings()
+        before = snapshot.capture(self._sources)
         yield
-        for source, state in _settings().items():
+        for source, state in snapshot.capture(self._sources).items():
             if source.describe(state) != source.describe(before[source]):
                 self._before[source] = state
 
@@ -43,11 +52,10 @@ class Watch:
         for entry in reversed(left_open):
             stack.leave(entry)
         changed: Snapshot = {}
-        for source, state in _settings().items():
-            before, now = source.describe(self._before[source]), source.describe(state)
-            if before != now:
+        for source, state in snapshot.capture(self._sources).items():
+            if lines := _changes(source, self._before[source], state):
                 changed[source] = self._before[source]
-                found += [f"{source.name}.{name}" for name in _changes(before, now)]
+                found += lines
         snapshot.restore(changed)
         if not found:
             return ""
@@ -58,15 +66,14 @@ class Watch:
         )
 
 
-def _settings() -> Snapshot:
-    return snapshot.capture(source for source in SOURCES if source.kind == "setting")
-
-
-def _changes(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:
-    for name in {**before, **now}:
-        one, other = (repr(values[name]) if name in values else "not there" for values in (before, now))
-        if one != other:
-            yield f"{name}: {one} -> {other}"
+def _changes(source: Source, before: Any, now: Any) -> list[str]:
+    one, other = source.describe(before), source.describe(now)
+    if source.kind == "rng":
+        has_moved = one != other and not has_only_drawn(source, before, now)
+        return [f"{source.name}: seeded, or its state was set"] if has_moved else []
+    shown = [{name: repr(values[name]) for name in values} for values in (one, other)]
+    pairs = {name: [values.get(name, "not there") for values in shown] for name in {**one, **other}}
+    return [f"{source.name}.{name}: {first} -> {last}" for name, (first, last) in pairs.items() if first != last]
 
 
 @contextmanager
