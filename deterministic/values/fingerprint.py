@@ -103,9 +103,7 @@ class _Walk:
             self._fail(ValueError, "values are nested too deep", found, "Flatten them, or pass the parts.")
         take = takers(type(value))[0]
         if take is None:
-            found = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
-            remedy = "Leave it out, or give its class a state_dict() that returns such values."
-            self._fail(TypeError, "a value is of no kind that has a fingerprint", found, remedy)
+            self._refuse(value)
         self._open.add(id(value))
         count = self._count
         try:
@@ -113,6 +111,8 @@ class _Walk:
             if self._layout and isinstance(node, Node):
                 node = node._replace(parts=(*node.parts, *layout_of(value)))
             result = self._write(node)
+        except NotImplementedError:  # a generator that has no state, as of the machine's entropy
+            self._refuse(value)
         except Unreadable as error:
             error.args = (explain(error.differs, (*error.values, self._where()), error.remedy),)
             raise
@@ -134,6 +134,11 @@ class _Walk:
             groups = sorted(written[start : start + group] for start in range(0, len(written), group))
             written = [one for each in groups for one in each]
         return xxh3_128_digest(b"".join([len(one).to_bytes(8, "little") + one for one in (kind.encode(), *written)]))
+
+    def _refuse(self, value: Any) -> NoReturn:
+        found = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
+        remedy = "Leave it out, or give its class a state_dict() that returns such values."
+        self._fail(TypeError, "a value is of no kind that has a fingerprint", found, remedy)
 
     def _fail(self, error: type[Exception], differs: str, values: tuple[str, ...], remedy: str) -> NoReturn:
         raise error(explain(differs, (*values, self._where()), remedy)) from None

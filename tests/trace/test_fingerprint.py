@@ -84,6 +84,11 @@ def test_other_processes_find_the_same_fingerprints_and_initialize_no_device() -
     assert run_python(code, PYTHONHASHSEED="1") == run_python(code, PYTHONHASHSEED="2") == f"{fingerprint(value)} False"
 
 
+class Hardware(random.Random):
+    def getstate(self) -> Any:
+        raise NotImplementedError
+
+
 WITHOUT = {
     "a function": (a_function, "builtins.function", "the value itself"),
     "a class": (nn.Linear, "builtins.type", "the value itself"),
@@ -103,6 +108,7 @@ WITHOUT = {
     "a long attribute": (types.SimpleNamespace(**{"x" * 99: object()}), "builtins.object", f".{'x' * 40}"),
     "a long key": ({"x" * 99: object()}, "builtins.object", f'["{"x" * 39}...]'),
     "the system's randomness": ([random.SystemRandom()], "random.SystemRandom", "[0]"),
+    "other randomness without a state": ([Hardware()], f"{__name__}.Hardware", "[0]"),
     "a meta tensor": ([torch.ones(2, device="meta")], "Tensor of shape [2], torch.float32", "[0]"),
     "an opaque tensor": ({"a": Opaque()}, "Opaque of shape [2], torch.float32", '["a"]'),
     "a lazy module": (nn.LazyLinear(2), "UninitializedParameter, torch.float32", '["weight"]'),
