@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, TextIO
 
 from ...ground.source import JSON
+from ...values.hashes import number_from
 from .chunks import StrPath
 from .model import Segment, Site, Value
 from .store import TraceReader
@@ -48,15 +49,8 @@ def export(path: StrPath, stream: TextIO) -> None:
 
 def number_of(value: Value, bits: int) -> JSON:
     """Return the number whose 64 bits stand in place of a hash, as JSON has it; None if they are none."""
-    if value.role != "number":
-        return None
-    data = bits.to_bytes(8, "little")
-    if value.type == "float":
-        number: float = struct.unpack("<d", data)[0]
-        return number if abs(number) < float("inf") else str(number)
-    if value.type == "int":
-        return int.from_bytes(data, "little", signed=True)
-    return bool(bits) if value.type == "bool" else None
+    number = number_from(value.type, bits) if value.role == "number" else None
+    return str(number) if isinstance(number, float) and not isfinite(number) else number
 
 
 def _records(segment: Segment, sites: list[Site]) -> Iterator[dict[str, Any]]:
