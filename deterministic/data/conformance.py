@@ -17,7 +17,7 @@ from ..scope.reproducible import reproducible
 from ..values.difference import difference
 from .loader import make_loader
 
-_Epochs: TypeAlias = list[list[Any]]
+_EpochBatches: TypeAlias = list[list[Any]]
 
 _SAID = (NondeterminismWarning, ReplayWarning)
 
@@ -97,17 +97,17 @@ def check_dataset(make: Callable[[], Any]) -> None:
         >>> check_dataset(lambda: ["a", "b"])
     """
 
-    def epochs(skipped: int = 0, **arguments: Any) -> _Epochs:
+    def epochs(skipped: int = 0, **arguments: Any) -> _EpochBatches:
         loader = make_loader(make(), seed=0, collate_fn=list, **arguments)
         for _ in range(skipped):
             list(loader)
         loader.set_epoch(0)
         return [[sample for batch in loader for sample in batch] for _ in range(2)]
 
-    def backwards() -> _Epochs:
+    def backwards() -> _EpochBatches:
         return [samples[::-1] for samples in epochs(sampler=range(len(reference[0]))[::-1])]
 
-    def alone() -> _Epochs:
+    def alone() -> _EpochBatches:
         loader = make_loader(make(), seed=0)
         return [[loader.replay(epoch, index) for index in range(len(reference[0]))] for epoch in range(2)]
 
@@ -179,7 +179,7 @@ def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], r
     return told
 
 
-def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _Epochs:
+def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _EpochBatches:
     """Iterate three epochs; at each stop go on with the loader that is made there."""
     loader, epochs = make(), []
     for epoch in range(3):
@@ -191,7 +191,7 @@ def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _Epoc
     return epochs
 
 
-def _compare(case: str, expected: _Epochs, run: Callable[[], _Epochs], remedy: str) -> list[str]:
+def _compare(case: str, expected: _EpochBatches, run: Callable[[], _EpochBatches], remedy: str) -> list[str]:
     """Return what is said of a run if it is refused, or not as expected with a warning; nothing if it is exact."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ import torch
 
 from ..ground.config import Config
 from ..ground.launch import launched
-from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
+from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
 
 # fmt: off
 VARIABLES: tuple[str, ...] = (
@@ -57,7 +57,7 @@ class Environment:
     """Variables that affect numerics or seeds, by a fixed list; sets CUBLAS_WORKSPACE_CONFIG for an older torch."""
 
     name = "environment"
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def __init__(self) -> None:
         self._needs_workspace = _refuses_without_workspace()

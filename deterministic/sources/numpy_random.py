@@ -13,7 +13,7 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, numpy_state, seeded, to_plain
 
 _MT19937_BYTES = 624 * 4 + 4
@@ -47,7 +47,7 @@ class NumpyRandom:
     """
 
     name = "numpy.random"
-    kind: Kind = "rng"
+    kind: SourceKind = "rng"
 
     def __init__(self) -> None:
         self._layout_holds = _layout_holds()

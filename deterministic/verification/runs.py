@@ -18,7 +18,7 @@ import torch
 from ..checkpoint.directory import checkpoints_in
 from ..scope.reproducible import reproducible
 from ..scope.request import Scope
-from ..trace.file.model import Level
+from ..trace.file.model import TraceLevel
 from ..trace.recording.log import Kept
 from ..trace.recording.record import Recording
 from ..trace.recording.seeding import Seeding
@@ -66,7 +66,7 @@ class Plan:
 
     path: Path
     control: Control
-    level: Level = "values"
+    level: TraceLevel = "values"
     segment: int | None = None
     keep: tuple[int, int] | None = None
     earlier: bool = False

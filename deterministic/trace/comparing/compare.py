@@ -10,7 +10,7 @@ from itertools import chain, zip_longest
 import numpy as np
 
 from ...values.hashes import NOT_COMPARED
-from ..file.model import LEVELS, NO_OPTIMIZER, Level, Site, Step
+from ..file.model import NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel
 from ..file.store import TraceReader
 from .cursor import Cursor, Group, Side, aligned, common_prefix, common_subsequence, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
@@ -29,7 +29,7 @@ _FARTHEST_STEP = 1024
 
 def compare(a: TraceReader, b: TraceReader) -> Comparison:
     """Compare two traces at the highest level that both have, holding one segment of each in memory at a time."""
-    found = _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
+    found = _Comparer(a, b, TRACE_LEVELS[min(TRACE_LEVELS.index(a.level), TRACE_LEVELS.index(b.level))]).run()
     found.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
     return found
 
@@ -40,7 +40,7 @@ def _is_read_operation(site: Site) -> bool:
 
 
 class _Comparer:
-    def __init__(self, a: TraceReader, b: TraceReader, level: Level) -> None:
+    def __init__(self, a: TraceReader, b: TraceReader, level: TraceLevel) -> None:
         self._level = level
         self._sides = Side(a, level), Side(b, level)
         self._columns = cache(self._columns_of)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import TraceError, explain
+from ..file.chunks import StrPath
 from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
 from .compare import compare
@@ -19,7 +20,6 @@ from .divergence import Comparison, Divergence, and_more, corresponding, differi
 from .reasons import ORDERED, Cause, Reason, cause_of
 from .verdict import EXIT_CODES, Outcome, Verdict, when
 
-StrPath = str | os.PathLike[str]
 Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
 """The headers of two traces, or the footers, empty where a trace was not finished."""
 

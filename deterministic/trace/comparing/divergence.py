@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ...errors import clipped
 from ...values.hashes import number_from
-from ..file.model import Level, Site, Step, Value
+from ..file.model import Site, Step, TraceLevel, Value
 
 _BETWEEN_ARGUMENTS = re.compile(r", (?=[A-Za-z_]\w*=)")
 
@@ -59,7 +59,7 @@ class Divergence:
     """
 
     step: Step | None
-    level: Level
+    level: TraceLevel
     segment: int = 0
     first: Moment | None = None
     second: Moment | None = None
@@ -99,7 +99,7 @@ class Comparison:
         has_operations: Whether operations were recorded in both, with values that they gave.
     """
 
-    level: Level
+    level: TraceLevel
     steps: int = 0
     divergence: Divergence | None = None
     ended: Step | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import clipped
-from ..file.model import NO_OPTIMIZER, Level, Line, Site, Step
+from ..file.model import NO_OPTIMIZER, Line, Site, Step, TraceLevel
 from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
 from .reasons import Cause
 
@@ -191,7 +191,7 @@ def _shown(line: Line) -> str:
     return "   ".join(filter(None, [place, clipped(line.text, _WIDTH)]))
 
 
-def _values(level: Level, one: Moment, other: Moment, differing: Sequence[int], distance: str = "") -> str:
+def _values(level: TraceLevel, one: Moment, other: Moment, differing: Sequence[int], distance: str = "") -> str:
     site, in_other = one.site, dict(corresponding(one.site, other.site))
     told = []
     for index in differing[:_MOST_TOLD]:

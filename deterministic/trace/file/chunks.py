@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from ...errors import TraceError, explain
 
-StrPath: TypeAlias = "str | os.PathLike[str]"
+StrPath: TypeAlias = str | os.PathLike[str]
 
 SIGNATURE = b"\x89DTR\r\n\x1a"
 """As of PNG: no text begins like this, and a transfer that translates line ends breaks it."""

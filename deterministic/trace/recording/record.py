@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import wraps
@@ -15,14 +14,13 @@ from ...ground.arguments import choice
 from ...ground.ranks import current_ranks
 from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
-from ..file.model import LEVELS, Level
+from ..file.chunks import StrPath
+from ..file.model import TRACE_LEVELS, TraceLevel
 from ..file.store import TraceWriter
 from .recorder import Recorder, global_states
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-StrPath = str | os.PathLike[str]
 
 
 class Recording:
@@ -36,7 +34,13 @@ class Recording:
     """
 
     def __init__(
-        self, path: StrPath, level: Level, *, said: Mapping[str, Any] | None = None, by_rank: bool = True, **how: Any
+        self,
+        path: StrPath,
+        level: TraceLevel,
+        *,
+        said: Mapping[str, Any] | None = None,
+        by_rank: bool = True,
+        **how: Any,
     ) -> None:
         self.path = Path(path)
         self._level = level
@@ -139,7 +143,7 @@ class Recording:
         return recorded
 
 
-def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False, source: bool = True) -> Recording:
+def record(path: StrPath, level: TraceLevel = "ops", *, absolute_paths: bool = False, source: bool = True) -> Recording:
     """Record what a block computes, as hashes, into a file that `diff` compares with another.
 
     From the least to the most, each with what the ones before it have:
@@ -185,7 +189,7 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
         False
         >>> folder.cleanup()
     """
-    choice("level", level, LEVELS, what="no level of a trace")
+    choice("level", level, TRACE_LEVELS, what="no level of a trace")
     return Recording(path, level, absolute_paths=absolute_paths, source=source)
 
 
