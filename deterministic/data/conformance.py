@@ -163,7 +163,7 @@ def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], r
             made = own()
         return make_loader(**{"seed": 0, "collate_fn": list, **made, **workers, **arguments})
 
-    told = []
+    lines = []
     for kind, workers in ({"": {}} if "num_workers" in arguments else _WORKERS).items():
         make = partial(loader, **workers)
         reference = _epochs(make, [])
@@ -175,8 +175,8 @@ def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], r
         for case, stops in _CASES.items():
             places = [(epoch, count % (lengths[epoch] + 1), move) for epoch, count, move in stops]
             remedies = f"Let state_dict() and load_state_dict() say what its order depends on, or {remedy}."
-            told += _compare(f"{case} {kind}".strip(), reference, partial(_epochs, make, places), remedies)
-    return told
+            lines += _compare(f"{case} {kind}".strip(), reference, partial(_epochs, make, places), remedies)
+    return lines
 
 
 def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _EpochBatches:
@@ -196,15 +196,15 @@ def _compare(case: str, expected: _EpochBatches, run: Callable[[], _EpochBatches
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            found = run()
+            actual = run()
         except DeterministicError as error:
             return [f"{case}: {str(error).splitlines()[0]}"]
-    if (differs := difference(expected, found, "epochs")) is None:
+    if (differs := difference(expected, actual, "epochs")) is None:
         return []
     if said := [str(one.message).splitlines()[0] for one in warned if issubclass(one.category, _SAID)]:
         return [f"{case}: {said[0]}"]
-    number = next(n for n, pair in enumerate(zip(expected, found, strict=True)) if difference(*pair, "epoch"))
-    values = (f"expected: {cut(expected[number])}", f"found: {cut(found[number])}", "{}: {} and {}".format(*differs))
+    number = next(n for n, pair in enumerate(zip(expected, actual, strict=True)) if difference(*pair, "epoch"))
+    values = (f"expected: {cut(expected[number])}", f"found: {cut(actual[number])}", "{}: {} and {}".format(*differs))
     raise NotReproducibleError(
         explain(f"{case}: epoch {number} is another one", tuple(" ".join(one.split()) for one in values), remedy)
     )

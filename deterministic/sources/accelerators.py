@@ -188,8 +188,8 @@ class Mps(_Accelerator):
 
     def _module(self) -> Any:
         # In this order: the first is false, and cheap, everywhere but on a Mac.
-        there = torch._C._has_mps and torch.backends.mps.is_available() and not torch.mps._is_in_bad_fork()
-        return torch.mps if there else None
+        usable = torch._C._has_mps and torch.backends.mps.is_available() and not torch.mps._is_in_bad_fork()
+        return torch.mps if usable else None
 
 
 class PrivateUse1(_Accelerator):

@@ -104,12 +104,12 @@ class NumpyRandom:
 
     def decode(self, plain: dict[str, Any]) -> NumpyState:
         bit_generator = get_bit_generator()
-        found = type(bit_generator).__name__
-        if plain["bit_generator"] != found:
+        name = type(bit_generator).__name__
+        if plain["bit_generator"] != name:
             raise ResumeMismatchError(
                 explain(
                     "numpy.random has another bit generator than the saved state",
-                    (f"found: {found}", f"saved: {plain['bit_generator']}"),
+                    (f"found: {name}", f"saved: {plain['bit_generator']}"),
                     "Install the same one with numpy.random.set_bit_generator before loading.",
                 )
             )

@@ -96,16 +96,16 @@ class _Walk:
         if id(value) in self._met:
             return self._met[id(value)][1]
         if id(value) in self._open:
-            found = (f"found: {type(value).__qualname__}", "expected: no cycle")
-            self._fail(ValueError, "a value contains itself", found, "Take the reference to it out, or pass its parts.")
+            facts = (f"found: {type(value).__qualname__}", "expected: no cycle")
+            self._fail(ValueError, "a value contains itself", facts, "Take the reference to it out, or pass its parts.")
         if len(self._steps) > _DEEPEST:
-            found = (f"found: more than {_DEEPEST} values around one", f"expected: {_DEEPEST} at most")
-            self._fail(ValueError, "values are nested too deep", found, "Flatten them, or pass the parts.")
+            facts = (f"found: more than {_DEEPEST} values around one", f"expected: {_DEEPEST} at most")
+            self._fail(ValueError, "values are nested too deep", facts, "Flatten them, or pass the parts.")
         take = takers(type(value))[0]
         if take is None:
-            found = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
+            facts = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
             remedy = "Leave it out, or give its class a state_dict() that returns such values."
-            self._fail(TypeError, "a value is of no kind that has a fingerprint", found, remedy)
+            self._fail(TypeError, "a value is of no kind that has a fingerprint", facts, remedy)
         self._open.add(id(value))
         count = self._count
         try:

@@ -62,8 +62,8 @@ class Recording:
             DeterministicError: The block is not entered.
         """
         if self._recorder is None:
-            found = f"found: {self!r}, outside of its block"
-            raise DeterministicError(explain("nothing is being recorded", (found,), "Enter it first."))
+            value = f"found: {self!r}, outside of its block"
+            raise DeterministicError(explain("nothing is being recorded", (value,), "Enter it first."))
         return self._recorder
 
     def observe(self, name: str, value: Any) -> None:
@@ -80,9 +80,9 @@ class Recording:
 
     def __enter__(self) -> Recording:
         if self._recorder is not None:
-            found = f"found: {self!r}, entered twice"
+            value = f"found: {self!r}, entered twice"
             remedy = "Use another record() with another path inside."
-            raise DeterministicError(explain("this trace is being recorded already", (found,), remedy))
+            raise DeterministicError(explain("this trace is being recorded already", (value,), remedy))
         ranks = current_ranks()
         path = path_of_rank(self.path, ranks.rank) if self._by_rank and ranks.world_size > 1 else self.path
         self.header = {
@@ -129,9 +129,9 @@ class Recording:
         """
         kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
         if any(is_kind(function) for is_kind in kinds):
-            found = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
+            value = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
             remedy = "Use `with record(...)` in its body."
-            raise TypeError(explain("a call of this function computes nothing yet", (found,), remedy))
+            raise TypeError(explain("a call of this function computes nothing yet", (value,), remedy))
 
         @wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:

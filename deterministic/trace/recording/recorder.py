@@ -187,8 +187,8 @@ class Recorder:
                 self._storages.call(tensor, path)
         if current_node() is None:
             keywords = keyword_arguments()
-            given = [*arguments, keywords] if keywords else arguments
-            self._records.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
+            inputs = [*arguments, keywords] if keywords else arguments
+            self._records.add("input", name.own, [("", inputs)], phase="forward", module=name, spot=spot)
 
     def _on_return(self, name: ModuleName, result: Any) -> None:
         if threading.get_ident() != self._thread:
