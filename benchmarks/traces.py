@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deterministic import record
-from deterministic.trace.file.model import LEVELS
+from deterministic.trace.file.model import TRACE_LEVELS
 
 from .timing import in_turn, median_ratio
 
@@ -157,7 +157,7 @@ class Training:
 def recordings(folder: Path) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
     """Return what steps are made in, by name."""
     found: dict[str, Callable[[], AbstractContextManager[Any]]] = {PLAIN: contextlib.nullcontext}
-    found |= {level: partial(record, folder / f"{level}.trace", level) for level in LEVELS}
+    found |= {level: partial(record, folder / f"{level}.trace", level) for level in TRACE_LEVELS}
     return found | {f"torch DebugMode, {kind}": partial(debug_mode, kind) for kind in ("norm", "hash_tensor")}
 
 
@@ -181,7 +181,9 @@ def measure(model: str, optimizer: str, *, rounds: int, device: str = "cpu") -> 
             seconds = in_turn(
                 {name: partial(training.timed, context) for name, context in contexts.items()}, rounds=rounds
             )
-            sizes: dict[str, float] = {str(level): bytes_a_step(training, Path(folder), level) for level in LEVELS}
+            sizes: dict[str, float] = {
+                str(level): bytes_a_step(training, Path(folder), level) for level in TRACE_LEVELS
+            }
     finally:
         torch.set_num_threads(threads)
     plain = seconds[PLAIN]

@@ -102,8 +102,8 @@ def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
           expected: 0 <= seed < 2**64
         Pass another seed.
     """
-    told = (value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..." for value in values)
-    return "\n".join((differs, *(f"  {value}" for value in told), remedy))
+    clipped = (value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..." for value in values)
+    return "\n".join((differs, *(f"  {value}" for value in clipped), remedy))
 
 
 class _Short(reprlib.Repr):

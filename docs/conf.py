@@ -26,6 +26,6 @@ default_role = "code"
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_type_aliases = {"Level": "Level"}
+autodoc_type_aliases = {name: name for name in ("Level", "TraceLevel")}
 napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 88

@@ -13,7 +13,7 @@ import pytest
 
 from deterministic.ground import snapshot
 from deterministic.ground.config import Config
-from deterministic.ground.source import NOTHING, Applied, Kind
+from deterministic.ground.source import NOTHING, Applied, SourceKind
 from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
@@ -26,7 +26,7 @@ PLACES = range(len(SOURCES) + 1)
 class Faulty:
     """A setting that counts how often it was applied, and raises what `fails` has for a method."""
 
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def __init__(self, name: str = "faulty") -> None:
         self.name = name

@@ -154,6 +154,26 @@ def undocumented(names: Iterable[str], pages: Mapping[str, str]) -> list[str]:
     return sorted(set(names) - set(found))
 
 
+def named_twice(files: Mapping[str, str]) -> list[str]:
+    """Return the names of classes and type aliases that stand in two modules; underscores before them do not count."""
+    homes: dict[str, list[str]] = {}
+    for module, text in files.items():
+        for name in dict.fromkeys(name.lstrip("_") for name in _types(text)):
+            homes.setdefault(name, []).append(module)
+    return [f"{name}: {', '.join(modules)}" for name, modules in homes.items() if len(modules) > 1]
+
+
+def _types(text: str) -> Iterator[str]:
+    """Yield the names of the classes and aliases of a module; one that is not declared is known by how it is spelt."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation).endswith("TypeAlias"):
+            yield ast.unparse(node.target)
+        elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call):
+            yield from re.findall(r"^_*[A-Z]\w*[a-z]\w*$", ast.unparse(node.targets[0]))
+
+
 def incomplete_docstrings(name: str, thing: Any, called: Any = None) -> list[str]:
     """Return what the docstring of a public function lacks, or those of the public methods of a class.
 

@@ -63,6 +63,10 @@ def test_the_library_neither_prints_nor_asserts() -> None:
     assert in_every(LIBRARY, house.prints_and_asserts) == []
 
 
+def test_no_type_is_named_twice() -> None:
+    assert house.named_twice(LIBRARY) == []
+
+
 def test_every_public_name_is_in_the_documentation() -> None:
     modules = (deterministic, deterministic.errors, deterministic.testing)
     names = [f"{module.__name__}.{name}" for module in modules for name in module.__all__]
@@ -198,6 +202,14 @@ def test_prints_and_asserts_are_noticed() -> None:
     ]
     assert house.prints_and_asserts("deterministic.cli.demo", text) == ["deterministic.cli.demo:2 asserts"]
     assert house.prints_and_asserts("deterministic.scope.run", '"""print(3), assert"""') == []
+
+
+@pytest.mark.parametrize("text", ["class _Steps: ...", "Steps: TypeAlias = list[int]", "Steps = list[int]"])
+def test_a_type_that_is_named_twice_is_noticed(text: str) -> None:
+    other = 'P = ParamSpec("P")\nT_co = TypeVar("T_co")\nLEVELS = ("a",)\nsteps = []\n'
+    files = {"one": f"{other}class Steps: ...", "two": f"{other}{text}\nclass Step: ..."}
+    assert house.named_twice(files) == ["Steps: one, two"]
+    assert house.named_twice({"one": f"{text}\n{text}", "two": other}) == []
 
 
 def test_a_name_without_documentation_is_noticed() -> None:

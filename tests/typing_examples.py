@@ -49,7 +49,7 @@ from deterministic.errors import (
     warn,
 )
 from deterministic.ground.config import Config
-from deterministic.ground.source import NOTHING, Applied, JSON, Kind
+from deterministic.ground.source import NOTHING, Applied, JSON, SourceKind
 from deterministic.testing import check_dataset, check_sampler, check_source, check_stream
 from deterministic.trace.comparing.diff import Diff
 from deterministic.trace.comparing.reasons import Reason
@@ -182,7 +182,7 @@ class Dial:
     """A source of the user's own."""
 
     name: str = "test.dial"
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def capture(self) -> int:
         return 0

@@ -95,11 +95,11 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str) -> None:
     Raises:
         ResumeMismatchError: Something differs, and `on_mismatch` is "raise".
     """
-    before, here = dict(_flat(saved)), dict(_flat(conditions()))
+    before, now = dict(_flat(saved)), dict(_flat(conditions()))
     differences = tuple(
-        f"{name}: saved {before.get(name)!r}, here {here.get(name)!r}"
-        for name in dict.fromkeys([*before, *here])
-        if before.get(name) != here.get(name)
+        f"{name}: saved {before.get(name)!r}, here {now.get(name)!r}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
     )
     if differences:
         complain(

@@ -220,19 +220,19 @@ def _parse(text: bytes, size: int) -> tuple[Mapping[str, str], Mapping[str, int]
     return texts, sizes
 
 
-def _foreign(path: Any, found: str) -> CheckpointError:
+def _foreign(path: Any, actual: str) -> CheckpointError:
     return CheckpointError(
         explain(
             f"{os.fspath(path)} is no checkpoint",
-            (f"found: {found}", "expected: a file that save_checkpoint or Checkpoint wrote"),
+            (f"found: {actual}", "expected: a file that save_checkpoint or Checkpoint wrote"),
             "Pass the path of a checkpoint.",
         )
     )
 
 
-def _damaged(path: Any, found: str) -> CheckpointError:
+def _damaged(path: Any, problem: str) -> CheckpointError:
     return refusal(
         f"the checkpoint {os.fspath(path)} is damaged",
-        found,
+        problem,
         'Copy it again from where it was written, or take an earlier one: Checkpoint(..., on_damage="previous").',
     )

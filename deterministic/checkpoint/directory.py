@@ -45,9 +45,9 @@ _held: dict[str, DirectoryLock] = {}
 """The locks of this process, by directory, which are the operating system's; a forked child has the table alone."""
 
 
-def refusal(differs: str, found: object, remedy: str) -> CheckpointError:
+def refusal(differs: str, problem: object, remedy: str) -> CheckpointError:
     """Return the error for what cannot be written or read: what is wrong, what was found, what to do."""
-    return CheckpointError(explain(differs, (f"found: {found}",), remedy))
+    return CheckpointError(explain(differs, (f"found: {problem}",), remedy))
 
 
 def directory_of(path: str | os.PathLike[str]) -> Path:

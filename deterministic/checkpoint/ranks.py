@@ -24,9 +24,9 @@ def gather(value: T) -> list[T]:
     size = the_ranks().world_size
     if size == 1:
         return [value]
-    found: list[Any] = [None] * size
-    torch.distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * size
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def together(work: Callable[[], T]) -> T:

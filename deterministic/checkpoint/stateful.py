@@ -68,7 +68,7 @@ def state_of(value: Any) -> dict[str, Any]:
     buffers = {name: buffer for name, buffer in value.named_buffers(remove_duplicate=False) if name not in state}
     return {
         "state": dict(state),
-        "versions": {name: dict(found) for name, found in getattr(state, "_metadata", {}).items()},
+        "versions": {name: dict(entry) for name, entry in getattr(state, "_metadata", {}).items()},
         "buffers": buffers,
         "gradients": {name: p.grad for name, p in value.named_parameters() if p.grad is not None},
         "modes": {
@@ -95,20 +95,20 @@ def problems(name: str, value: Any, saved: Mapping[str, Any]) -> list[str]:
     if isinstance(value, nn.Module) != ("gradients" in saved):
         return [f"{name}: {'saved as a module, here none' if 'gradients' in saved else 'a module here, saved as none'}"]
     if isinstance(value, nn.Module):
-        here = value.state_dict()
-        lazy = {key for key, item in here.items() if isinstance(item, torch.Tensor) and is_lazy(item)}
+        state = value.state_dict()
+        lazy = {key for key, item in state.items() if isinstance(item, torch.Tensor) and is_lazy(item)}
         return [
-            f"{name}.{key}: saved {_kind(saved['state'].get(key))}, here {_kind(here.get(key))}"
-            for key in dict.fromkeys([*saved["state"], *here])
-            if key not in lazy and _kind(saved["state"].get(key)) != _kind(here.get(key))
+            f"{name}.{key}: saved {_kind(saved['state'].get(key))}, here {_kind(state.get(key))}"
+            for key in dict.fromkeys([*saved["state"], *state])
+            if key not in lazy and _kind(saved["state"].get(key)) != _kind(state.get(key))
         ]
     if isinstance(value, torch.optim.Optimizer):
         try:
             groups = [len(group["params"]) for group in saved["state"]["param_groups"]]
         except (TypeError, LookupError):
             return [f"{name}: an optimizer here, saved as something else"]
-        here_too = [len(group["params"]) for group in value.param_groups]
-        return [f"{name}: saved with parameters in groups {groups}, here {here_too}"] * (groups != here_too)
+        sizes = [len(group["params"]) for group in value.param_groups]
+        return [f"{name}: saved with parameters in groups {groups}, here {sizes}"] * (groups != sizes)
     return []
 
 
@@ -142,10 +142,10 @@ def _load_module(module: nn.Module, saved: Mapping[str, Any]) -> None:
     for name, buffer in saved["buffers"].items():
         owner, _, own_name = name.rpartition(".")
         holder = module.get_submodule(owner)
-        here = getattr(holder, own_name, None)
-        if isinstance(here, torch.Tensor) and _kind(here) == _kind(buffer):
+        current = getattr(holder, own_name, None)
+        if isinstance(current, torch.Tensor) and _kind(current) == _kind(buffer):
             with torch.no_grad():
-                here.copy_(buffer)
+                current.copy_(buffer)
         else:  # made while it ran, as caches are
             setattr(holder, own_name, buffer)
     for name, parameter in module.named_parameters():
@@ -162,30 +162,30 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
         return
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
     for number, parameter in zip(numbers, _parameters(optimizer), strict=True):
-        here = optimizer.state.get(parameter, {})
+        state = optimizer.state.get(parameter, {})
         for key, item in saved["state"].get(number, {}).items():
-            loaded = here.get(key)
+            loaded = state.get(key)
             if isinstance(item, torch.Tensor) and isinstance(loaded, torch.Tensor) and loaded.dtype != item.dtype:
-                here[key] = item.to(loaded.device)
+                state[key] = item.to(loaded.device)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def first_difference(saved: Any, here: Any, path: str = "") -> str | None:
+def first_difference(saved: Any, current: Any, path: str = "") -> str | None:
     """Return the path of the first value that is not, bit for bit, what was saved; None if all are."""
-    if isinstance(saved, Mapping) and isinstance(here, Mapping):
-        if saved.keys() != here.keys():
-            return f"{path}: saved with {sorted(map(str, saved))}, here {sorted(map(str, here))}"
-        pairs = [(f"{path}.{key}", item, here[key]) for key, item in saved.items()]
-    elif isinstance(saved, (list, tuple)) and isinstance(here, (list, tuple)) and len(saved) == len(here):
-        pairs = [(f"{path}[{index}]", *two) for index, two in enumerate(zip(saved, here, strict=True))]
-    elif (fingerprint_if_any(saved) or saved) == (fingerprint_if_any(here) or here):
+    if isinstance(saved, Mapping) and isinstance(current, Mapping):
+        if saved.keys() != current.keys():
+            return f"{path}: saved with {sorted(map(str, saved))}, here {sorted(map(str, current))}"
+        pairs = [(f"{path}.{key}", item, current[key]) for key, item in saved.items()]
+    elif isinstance(saved, (list, tuple)) and isinstance(current, (list, tuple)) and len(saved) == len(current):
+        pairs = [(f"{path}[{index}]", *two) for index, two in enumerate(zip(saved, current, strict=True))]
+    elif (fingerprint_if_any(saved) or saved) == (fingerprint_if_any(current) or current):
         return None
     else:
-        return f"{path}: saved {_short(saved)}, here {_short(here)}"
-    return next((found for name, one, other in pairs if (found := first_difference(one, other, name))), None)
+        return f"{path}: saved {_short(saved)}, here {_short(current)}"
+    return next((difference for name, one, other in pairs if (difference := first_difference(one, other, name))), None)
 
 
 def _kind(value: Any) -> str:

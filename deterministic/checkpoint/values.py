@@ -223,12 +223,12 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _refused(value: Any, path: str, found: str = "") -> CheckpointError:
+def _refused(value: Any, path: str, actual: str = "") -> CheckpointError:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return CheckpointError(
         explain(
             f"{path} cannot be stored in a checkpoint; nothing was written",
-            (f"found: {found or f'a value of {kind}'}", "expected: tensors, numbers, text, containers of these"),
+            (f"found: {actual or f'a value of {kind}'}", "expected: tensors, numbers, text, containers of these"),
             "Give its owner a state_dict() of such values, or convert it: str(), int(), a list.",
         )
     )

@@ -44,17 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 what was asked holds, 1 it does not, 2 it could not be done, 130 interrupted, 141 nobody
         read on what was printed (`| head`).
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
         try:
-            return _run(given, is_own_process=argv is None)
+            return _run(words, is_own_process=argv is None)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
             return INTERRUPTED
         except (UsageError, DeterministicError) as error:
             return refuse(error)
         finally:
-            if given[:1] not in (["run"], ["record"]):  # where the script's output ends as with Python alone
+            if words[:1] not in (["run"], ["record"]):  # where the script's output ends as with Python alone
                 sys.stdout.flush()
     except BrokenPipeError:
         # What is left for whoever has gone must not fail once more when Python ends and flushes.
@@ -62,19 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNHEARD
 
 
-def _run(given: list[str], *, is_own_process: bool) -> int:
+def _run(words: list[str], *, is_own_process: bool) -> int:
     parser = argparse.ArgumentParser(
         prog="deterministic", description="The same bits every time, or the reason why not."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    asked = next((word for word in given if word in VERBS), None)
+    asked = next((word for word in words if word in VERBS), None)
     for name, what in VERBS.items():
         verbs.add_parser(name, help=what)
     if asked is not None:  # the modules of the others are not needed
         verbs.choices[asked].description = verb_of(asked).__doc__
         verb_of(asked).add_arguments(verbs.choices[asked])
-    arguments, unknown = parser.parse_known_args(given)
+    arguments, unknown = parser.parse_known_args(words)
     if unknown:
         import difflib  # here, because a run that is well spelt needs none of it
 
@@ -82,7 +82,7 @@ def _run(given: list[str], *, is_own_process: bool) -> int:
         known = re.findall(r"--[\w-]+", verb.format_help())
         close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
         verb.error(f"unknown option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
-    arguments.argv, arguments.is_own_process = given, is_own_process
+    arguments.argv, arguments.is_own_process = words, is_own_process
     status: int = verb_of(arguments.verb).run(arguments)
     return status
 

@@ -89,19 +89,19 @@ class _Ensemble:
 
         several = (self._arguments.jobs or 1) > 1
         with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-            told = Path(folder) / "seeds.json"
+            seeds_file = Path(folder) / "seeds.json"
             pipe = subprocess.PIPE if several else None
             started = time.monotonic()
             with self._lock:
                 if self._is_ending:
                     return SeedOutcome(seed, None)
-                process = subprocess.Popen(self._command(seed, told), stdout=pipe, stderr=pipe)
+                process = subprocess.Popen(self._command(seed, seeds_file), stdout=pipe, stderr=pipe)
                 self._processes.add(process)
             self._tell(f"seed {seed}: started")
             status = _pass_on(process, seed) if several else process.wait()
             with self._lock:
                 self._processes.discard(process)
-            outcome = SeedOutcome(seed, status, time.monotonic() - started, _used(told))
+            outcome = SeedOutcome(seed, status, time.monotonic() - started, _used(seeds_file))
         self._tell(f"seed {seed}: exit status {outcome.ending}, {outcome.seconds:.1f} s")
         return outcome
 
@@ -124,16 +124,16 @@ class _Ensemble:
                 if process.poll() is None:
                     process.kill()
 
-    def _command(self, seed: int, told: Path) -> list[str]:
-        given = self._arguments
-        options = ["--seed", str(seed), "--seeds-file", str(told)]
+    def _command(self, seed: int, seeds_file: Path) -> list[str]:
+        arguments = self._arguments
+        options = ["--seed", str(seed), "--seeds-file", str(seeds_file)]
         for name in ("deterministic", "config", "num_threads"):
-            if getattr(given, name) is not None:
-                options += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
-        options += ["--portable"] * given.portable
+            if getattr(arguments, name) is not None:
+                options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+        options += ["--portable"] * arguments.portable
         options += ["--quiet"]  # what there is to say is the same of each, and has been said
-        options += ["-m"] * given.is_module
-        return command_with(["run", *options, *given.command])
+        options += ["-m"] * arguments.is_module
+        return command_with(["run", *options, *arguments.command])
 
     def _tell(self, text: str) -> None:
         if not self._arguments.quiet and sys.stderr.isatty():
@@ -178,12 +178,12 @@ class _Reader(threading.Thread):
             self.join(_SILENCE)
 
 
-def _used(told: Path) -> tuple[Any, ...] | None:
+def _used(seeds_file: Path) -> tuple[Any, ...] | None:
     try:
-        found = json.loads(told.read_text(encoding="utf-8"))
+        seeds = json.loads(seeds_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # it was killed, or left by os._exit
-    return ("scopes", *found["scopes"]) if found["scopes"] else ("torch", found["torch"])
+    return ("scopes", *seeds["scopes"]) if seeds["scopes"] else ("torch", seeds["torch"])
 
 
 def _show(outcomes: Sequence[SeedOutcome]) -> None:

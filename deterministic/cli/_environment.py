@@ -64,11 +64,11 @@ def plan(launch: Launch, *, portable: bool = False) -> StartPlan:
     theirs = {} if above is None else above.variables
     variables, kept = {}, []
     for name, value in _wanted(launch, portable).items():
-        found = os.environ.get(name)
-        if not found or found == theirs.get(name) or found == value:
+        current = os.environ.get(name)
+        if not current or current == theirs.get(name) or current == value:
             variables[name] = value
         else:
-            kept.append((name, found, value))
+            kept.append((name, current, value))
     return StartPlan(replace(launch, variables=variables), kept)
 
 
@@ -106,15 +106,15 @@ def begin_script() -> None:
 
 def notes(plan: StartPlan, *, portable: bool) -> list[str]:
     """Return what the user should know of how this process was started, a line each."""
-    told = [f"{name}={found} is left as you set it; this run would have {value}" for name, found, value in plan.kept]
+    lines = [f"{name}={kept} is left as you set it; this run would have {value}" for name, kept, value in plan.kept]
     if plan.missing and plan.was_tried:
-        told.append(f"{', '.join(plan.missing)}: something takes it out of the environment when Python starts")
+        lines.append(f"{', '.join(plan.missing)}: something takes it out of the environment when Python starts")
     if HASH_SEED in plan.launch.variables and sys.flags.ignore_environment:
-        told.append(f"{HASH_SEED} has no effect: Python was told to ignore its variables (-E, -I)")
-    told += [f"{name} is set, and nothing reads it: did you mean {meant}?" for name, meant in misspelt().items()]
+        lines.append(f"{HASH_SEED} has no effect: Python was told to ignore its variables (-E, -I)")
+    lines += [f"{name} is set, and nothing reads it: did you mean {meant}?" for name, meant in misspelt().items()]
     if portable:
-        told.append(_cost_of_portable(plan.launch))
-    return told
+        lines.append(_cost_of_portable(plan.launch))
+    return lines
 
 
 def misspelt() -> dict[str, str]:
@@ -122,12 +122,12 @@ def misspelt() -> dict[str, str]:
     import difflib  # here, because a run that has no notices needs none of it
 
     known = (HASH_SEED, WORKSPACE, *_THREADS, *_PORTABLE)
-    found = {}
+    meant = {}
     for name in os.environ.keys() - set(known):
         close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_MISSPELT)
         if close:
-            found[name] = close[0]
-    return found
+            meant[name] = close[0]
+    return meant
 
 
 def _wanted(launch: Launch, portable: bool) -> dict[str, str]:

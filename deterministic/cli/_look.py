@@ -13,14 +13,14 @@ STYLES = {"good": "green", "bad": "bold red", "": ""}
 """What a row is, and its colour on a terminal."""
 
 
-class _Report(Protocol):
+class _JSONReport(Protocol):
     @property
     def exit_code(self) -> int: ...
 
     def to_json(self, *, indent: int) -> str: ...
 
 
-def write_report(report: _Report, *, as_json: bool) -> int:
+def write_report(report: _JSONReport, *, as_json: bool) -> int:
     """Write a report on stdout, and return its exit status."""
     if as_json:
         sys.stdout.write(f"{report.to_json(indent=2)}\n")

@@ -27,8 +27,8 @@ OK, FAILED, UNUSABLE, INTERRUPTED, UNHEARD = 0, 1, 2, 130, 141
 class UsageError(Exception):
     """The command line asks for what cannot be: `main` says what, as `explain` words it, and exits with 2."""
 
-    def __init__(self, differs: str, found: str = "", remedy: str = "") -> None:
-        super().__init__(explain(differs, (found,), remedy) if found else differs)
+    def __init__(self, differs: str, value: str = "", remedy: str = "") -> None:
+        super().__init__(explain(differs, (value,), remedy) if value else differs)
 
 
 def refuse(message: object) -> int:
@@ -131,17 +131,17 @@ def task_of(arguments: argparse.Namespace) -> ScriptTask:
 
 
 def _require_script(target: str) -> None:
-    found = f"found: {target}"
+    value = f"found: {target}"
     if not os.path.exists(target):
-        raise UsageError("there is no such script", found, "Give its path; for a module, -m and its name.")
+        raise UsageError("there is no such script", value, "Give its path; for a module, -m and its name.")
     if os.path.isdir(target) and not os.path.exists(os.path.join(target, "__main__.py")):
-        raise UsageError("this directory has no __main__.py", found, "Name the script inside of it.")
+        raise UsageError("this directory has no __main__.py", value, "Name the script inside of it.")
     if os.path.isfile(target):  # not a pipe: looking at it would take from it
         try:
             open(target, "rb").close()
         except OSError as error:
             remedy = "Name one that you may read."
-            raise UsageError("the script cannot be read", f"{found}: {error.strerror}", remedy) from error
+            raise UsageError("the script cannot be read", f"{value}: {error.strerror}", remedy) from error
 
 
 def control_of(arguments: argparse.Namespace) -> Scope | bool:
@@ -151,20 +151,20 @@ def control_of(arguments: argparse.Namespace) -> Scope | bool:
         UsageError: `--as-is` and options of a scope.
     """
     options = {name: getattr(arguments, name) for name in ("seed", "deterministic")}
-    given = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     if arguments.as_is:
-        if given:
+        if chosen:
             raise UsageError(
                 "--as-is changes nothing, so it has no seed and no level",
-                f"found: --as-is, {', '.join(f'--{name}' for name in given)}",
+                f"found: --as-is, {', '.join(f'--{name}' for name in chosen)}",
                 "Leave one of them out.",
             )
         return False
     from ..scope.reproducible import reproducible
 
-    if "deterministic" in given:
-        given["deterministic"] = LEVEL_NAMES[given["deterministic"]]
-    return reproducible(**given)
+    if "deterministic" in chosen:
+        chosen["deterministic"] = LEVEL_NAMES[chosen["deterministic"]]
+    return reproducible(**chosen)
 
 
 def seed_option(text: str) -> int:

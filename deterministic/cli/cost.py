@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with progress(0, plain=True) as tell:
-            found = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
+            comparison = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
     except DeterministicError as error:  # of each level, that of the first
         return refuse(str(error))
-    sys.stdout.write(f"{found.to_json(indent=2) if arguments.json else found}\n")
+    sys.stdout.write(f"{comparison.to_json(indent=2) if arguments.json else comparison}\n")
     return OK
 
 

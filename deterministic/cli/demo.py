@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         runs = perform(arguments.epochs, tell)
     claims = judge(runs)
     if arguments.json:
-        found = {
+        data = {
             "verdict": _verdict(claims),
             "checks": [claim._asdict() for claim in claims],
             "runs": [
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             ],
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         }
-        sys.stdout.write(f"{json.dumps(found, indent=2)}\n")
+        sys.stdout.write(f"{json.dumps(data, indent=2)}\n")
     else:
         show(runs, claims)
     if arguments.plot is not None:
@@ -178,11 +178,11 @@ def perform(epochs: int, tell: Callable[[str, int], object]) -> list[DemoRun]:
 def states() -> dict[str, str]:
     """Return a digest of every generator and setting: the library's own account, and three witnesses of it."""
     kind, words, *rest = np.random.get_state(legacy=True)
-    found = {name: json.dumps(value, sort_keys=True).encode() for name, value in describe().items()}
-    found["random.getstate()"] = repr(random.getstate()).encode()
-    found["numpy.random.get_state()"] = repr((kind, rest)).encode() + np.asarray(words).tobytes()
-    found["torch.get_rng_state()"] = torch.get_rng_state().numpy().tobytes()
-    return {name: hashlib.blake2b(value, digest_size=8).hexdigest() for name, value in found.items()}
+    encoded = {name: json.dumps(value, sort_keys=True).encode() for name, value in describe().items()}
+    encoded["random.getstate()"] = repr(random.getstate()).encode()
+    encoded["numpy.random.get_state()"] = repr((kind, rest)).encode() + np.asarray(words).tobytes()
+    encoded["torch.get_rng_state()"] = torch.get_rng_state().numpy().tobytes()
+    return {name: hashlib.blake2b(value, digest_size=8).hexdigest() for name, value in encoded.items()}
 
 
 class Claim(NamedTuple):

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from ..trace.file.model import LEVELS
+from ..trace.file.model import TRACE_LEVELS
 from ._options import FAILED, OK, add_control, add_script, control_of, refuse, require_writable, task_of
 
 
@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic record`."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to write the trace")
     parser.add_argument(
-        "--level", choices=LEVELS, default="ops", metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: ops)"
+        "--level",
+        choices=TRACE_LEVELS,
+        default="ops",
+        metavar="LEVEL",
+        help=f"{', '.join(TRACE_LEVELS)} (default: ops)",
     )
     parser.add_argument("--absolute-paths", action="store_true", help="write absolute paths of source files")
     parser.add_argument("--no-source", action="store_true", help="do not keep the text of the lines that it names")

@@ -162,13 +162,13 @@ def _at_end(launch: Launch, asked: str, process: int) -> None:
         with contextlib.suppress(OSError), open(launch.seeds_file, "w", encoding="utf-8") as file:
             json.dump({"scopes": list(seen), "torch": last}, file)
         return
-    told = []
+    notes = []
     if seen and launch.seed not in seen:
-        given = ", ".join(map(str, seen))
-        told.append(f"gave reproducible() the seed {given} itself, which wins over {asked} inside of it")
+        seeds = ", ".join(map(str, seen))
+        notes.append(f"gave reproducible() the seed {seeds} itself, which wins over {asked} inside of it")
     if last not in {None, *(torch_seed(seed) for seed in (launch.seed, *seen) if seed is not None)}:
-        told.append(f"seeded torch with {last} itself, which wins over {asked} from there on")
-    for what in told:
+        notes.append(f"seeded torch with {last} itself, which wins over {asked} from there on")
+    for what in notes:
         sys.stderr.write(f"deterministic run: the script {what}. Leave it out there to have the command's.\n")
 
 
@@ -207,21 +207,21 @@ def _tell(plan: _environment.StartPlan, arguments: argparse.Namespace) -> None:
     """Say on stderr what is in effect, and what is not as it was asked for."""
     launch = plan.launch
     if launch == Launch():
-        told = f"{arguments.config} has neither seed nor deterministic at its top level: as python runs it"
+        message = f"{arguments.config} has neither seed nor deterministic at its top level: as python runs it"
     else:
         seed = "no seed" if launch.seed is None else f"seed {launch.seed}"
         if arguments.seeds is not None:
             seed = f"seeds {', '.join(map(str, arguments.seeds))}"
-        told = f"{seed}, deterministic={launch.deterministic!r}"
-    for line in (told, *_environment.notes(plan, portable=arguments.portable)):
+        message = f"{seed}, deterministic={launch.deterministic!r}"
+    for line in (message, *_environment.notes(plan, portable=arguments.portable)):
         sys.stderr.write(f"deterministic run: {line}\n")
     sys.stderr.flush()
 
 
 def _in_a_line(error: str) -> str:
     """Return the lines of an error as one: what differs (the values). What to do."""
-    what, *values = (line.strip() for line in error.splitlines())
-    if not values:
+    what, *lines = (line.strip() for line in error.splitlines())
+    if not lines:
         return f"deterministic run: {what}"
-    *found, remedy = values
-    return f"deterministic run: {what} ({'; '.join(found)}). {remedy}"
+    *values, remedy = lines
+    return f"deterministic run: {what} ({'; '.join(values)}). {remedy}"

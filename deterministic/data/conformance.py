@@ -17,7 +17,7 @@ from ..scope.reproducible import reproducible
 from ..values.difference import difference
 from .loader import make_loader
 
-_Epochs: TypeAlias = list[list[Any]]
+_EpochBatches: TypeAlias = list[list[Any]]
 
 _SAID = (NondeterminismWarning, ReplayWarning)
 
@@ -97,17 +97,17 @@ def check_dataset(make: Callable[[], Any]) -> None:
         >>> check_dataset(lambda: ["a", "b"])
     """
 
-    def epochs(skipped: int = 0, **arguments: Any) -> _Epochs:
+    def epochs(skipped: int = 0, **arguments: Any) -> _EpochBatches:
         loader = make_loader(make(), seed=0, collate_fn=list, **arguments)
         for _ in range(skipped):
             list(loader)
         loader.set_epoch(0)
         return [[sample for batch in loader for sample in batch] for _ in range(2)]
 
-    def backwards() -> _Epochs:
+    def backwards() -> _EpochBatches:
         return [samples[::-1] for samples in epochs(sampler=range(len(reference[0]))[::-1])]
 
-    def alone() -> _Epochs:
+    def alone() -> _EpochBatches:
         loader = make_loader(make(), seed=0)
         return [[loader.replay(epoch, index) for index in range(len(reference[0]))] for epoch in range(2)]
 
@@ -163,7 +163,7 @@ def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], r
             made = own()
         return make_loader(**{"seed": 0, "collate_fn": list, **made, **workers, **arguments})
 
-    told = []
+    lines = []
     for kind, workers in ({"": {}} if "num_workers" in arguments else _WORKERS).items():
         make = partial(loader, **workers)
         reference = _epochs(make, [])
@@ -175,11 +175,11 @@ def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], r
         for case, stops in _CASES.items():
             places = [(epoch, count % (lengths[epoch] + 1), move) for epoch, count, move in stops]
             remedies = f"Let state_dict() and load_state_dict() say what its order depends on, or {remedy}."
-            told += _compare(f"{case} {kind}".strip(), reference, partial(_epochs, make, places), remedies)
-    return told
+            lines += _compare(f"{case} {kind}".strip(), reference, partial(_epochs, make, places), remedies)
+    return lines
 
 
-def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _Epochs:
+def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _EpochBatches:
     """Iterate three epochs; at each stop go on with the loader that is made there."""
     loader, epochs = make(), []
     for epoch in range(3):
@@ -191,20 +191,20 @@ def _epochs(make: Callable[[], Any], stops: list[tuple[int, int, Any]]) -> _Epoc
     return epochs
 
 
-def _compare(case: str, expected: _Epochs, run: Callable[[], _Epochs], remedy: str) -> list[str]:
+def _compare(case: str, expected: _EpochBatches, run: Callable[[], _EpochBatches], remedy: str) -> list[str]:
     """Return what is said of a run if it is refused, or not as expected with a warning; nothing if it is exact."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            found = run()
+            actual = run()
         except DeterministicError as error:
             return [f"{case}: {str(error).splitlines()[0]}"]
-    if (differs := difference(expected, found, "epochs")) is None:
+    if (differs := difference(expected, actual, "epochs")) is None:
         return []
     if said := [str(one.message).splitlines()[0] for one in warned if issubclass(one.category, _SAID)]:
         return [f"{case}: {said[0]}"]
-    number = next(n for n, pair in enumerate(zip(expected, found, strict=True)) if difference(*pair, "epoch"))
-    values = (f"expected: {cut(expected[number])}", f"found: {cut(found[number])}", "{}: {} and {}".format(*differs))
+    number = next(n for n, pair in enumerate(zip(expected, actual, strict=True)) if difference(*pair, "epoch"))
+    values = (f"expected: {cut(expected[number])}", f"found: {cut(actual[number])}", "{}: {} and {}".format(*differs))
     raise NotReproducibleError(
         explain(f"{case}: epoch {number} is another one", tuple(" ".join(one.split()) for one in values), remedy)
     )

@@ -88,8 +88,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         if self.is_stream:
             upstream = Upstream(self.dataset, uses_state=self.keying.stream_state != "ignore")
             return StreamOrder(upstream, self.keying, is_persistent=self.persistent_workers, **compared)
-        given: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
-        return SamplerOrder(given, self.keying, is_batched=given is self.batch_sampler, **compared)
+        sampler: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+        return SamplerOrder(sampler, self.keying, is_batched=sampler is self.batch_sampler, **compared)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engines": Engines()}

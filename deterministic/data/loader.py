@@ -246,9 +246,9 @@ def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], rando
     return samplers
 
 
-def _require_defaults(**given: tuple[object, object]) -> None:
+def _require_defaults(**arguments: tuple[object, object]) -> None:
     """Refuse what the standard recipe does not have."""
-    for name, (value, default) in given.items():
+    for name, (value, default) in arguments.items():
         if value != default:
             raise TypeError(
                 explain(

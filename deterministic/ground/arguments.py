@@ -37,12 +37,12 @@ def count(name: str, value: object, *, least: int = 0, remedy: str | None = None
     number = as_integer(value)
     if number is not None and number >= least:
         return number
-    differs, found = "is not an integer", f"found: {cut(value)} ({type(value).__name__})"
+    differs, actual = "is not an integer", f"found: {cut(value)} ({type(value).__name__})"
     if number is not None:
-        differs, found = f"is below {least}" if least else "is negative", f"found: {cut(number)}"
+        differs, actual = f"is below {least}" if least else "is negative", f"found: {cut(number)}"
     text = explain(
         f"{name} {differs}",
-        (found, f"expected: an int, {least} or more"),
+        (actual, f"expected: an int, {least} or more"),
         remedy or f"Pass a number, for example {name}={max(least, 1)}.",
     )
     raise TypeError(text) if number is None else ValueError(text)

@@ -46,13 +46,13 @@ def restore(saved: Snapshot) -> None:
         ) from failed[0][1]
 
 
-def decode(saved: Any, here: Iterable[Source]) -> Snapshot:
+def decode(saved: Any, current: Iterable[Source]) -> Snapshot:
     """Return the states in what `encode` returned, by name, each checked by its source here. Changes nothing.
 
     Raises:
         ResumeMismatchError: They are of other sources, or do not fit this process.
     """
-    sources: dict[str, RngSource] = {source.name: source for source in here}  # type: ignore[misc]
+    sources: dict[str, RngSource] = {source.name: source for source in current}  # type: ignore[misc]
     states = saved if isinstance(saved, Mapping) else {}
     if states.keys() != sources.keys():
         only_saved, only_here = states.keys() - sources.keys(), sources.keys() - states.keys()

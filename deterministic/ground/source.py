@@ -10,7 +10,7 @@ from .config import Config
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
 
 
-Kind: TypeAlias = Literal["rng", "setting"]
+SourceKind: TypeAlias = Literal["rng", "setting"]
 
 
 class Limit(NamedTuple):
@@ -54,7 +54,7 @@ class Source(Protocol):
     """
 
     name: str
-    kind: Kind
+    kind: SourceKind
 
     def capture(self) -> Any:
         """Return the state as it is now: immutable, and unaffected by later changes. Must change nothing."""

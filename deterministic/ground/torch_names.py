@@ -48,9 +48,9 @@ def require(part: str) -> None:
     """Raise a MissingNameError if the installed torch lacks one of the names of this part."""
     missing = [name for name in NEEDED[part].split() if not _is_there(f"torch.{name}")]
     if missing:
-        found = f"found: torch {sys.modules['torch'].__version__} without torch.{', torch.'.join(missing)}"
+        value = f"found: torch {sys.modules['torch'].__version__} without torch.{', torch.'.join(missing)}"
         remedy = "Install a torch that the README names, or a newer version of this library."
-        raise MissingNameError(explain(f"deterministic.{part} does not fit the installed torch", (found,), remedy))
+        raise MissingNameError(explain(f"deterministic.{part} does not fit the installed torch", (value,), remedy))
 
 
 def _is_there(path: str) -> bool:

@@ -91,13 +91,13 @@ class ExactResume(Callback):
         if trainer.state.fn != "fit":
             return
         saved = checkpoint.get(_KEY, {})
-        here = {"version": _VERSION, "ranks": the_ranks().world_size}
-        found = {"version": saved.get("version"), "ranks": len(saved.get("ranks", ()))}
-        if found != here:
+        needed = {"version": _VERSION, "ranks": the_ranks().world_size}
+        actual = {"version": saved.get("version"), "ranks": len(saved.get("ranks", ()))}
+        if actual != needed:
             raise ResumeMismatchError(
                 explain(
                     "this checkpoint does not say how this training goes on exactly",
-                    (f"found: {found if saved else 'one that was saved without ExactResume'}", f"expected: {here}"),
+                    (f"found: {actual if saved else 'one that was saved without ExactResume'}", f"expected: {needed}"),
                     "Resume with as many ranks as it was saved by; or leave the callback out, and it is not exact.",
                 )
             )
@@ -158,15 +158,15 @@ def _loaders(loaders: Any) -> list[Any]:
 def _require_exact(loaders: list[Any], *, is_training: bool = True) -> None:
     use = "training" if is_training else "validation"
     others = [type(loader).__name__ for loader in loaders if not isinstance(loader, ReproducibleDataLoader)]
-    found = [f"a {name} for {use}" for name in others]
+    inexact = [f"a {name} for {use}" for name in others]
     remedy = "Make every loader with make_loader."
-    if is_training and len(loaders) > 1 and not found:
-        found, remedy = [f"{len(loaders)} loaders for training"], "Put the data into one loader."
-    if is_training and not found and length_hint(loaders[0], -1) < 0:
-        found, remedy = ["a loader without a length"], "Give the IterableDataset a __len__."
-    if found:
+    if is_training and len(loaders) > 1 and not inexact:
+        inexact, remedy = [f"{len(loaders)} loaders for training"], "Put the data into one loader."
+    if is_training and not inexact and length_hint(loaders[0], -1) < 0:
+        inexact, remedy = ["a loader without a length"], "Give the IterableDataset a __len__."
+    if inexact:
         raise DeterministicError(
-            explain("with this loader ExactResume cannot be exact", (f"found: {', '.join(found)}",), remedy)
+            explain("with this loader ExactResume cannot be exact", (f"found: {', '.join(inexact)}",), remedy)
         )
 
 

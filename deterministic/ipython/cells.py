@@ -133,13 +133,13 @@ class CellScopes:
 
     def _site(self) -> ScopeSite:
         """Return the first line of the innermost cell, which is called what IPython's tracebacks call it."""
-        here = frame = sys._getframe(1)
+        caller = frame = sys._getframe(1)
         while frame.f_back is not None:
             frame = frame.f_back
             spoken = self._shell.compile.format_code_name(frame.f_code.co_filename)
             if spoken is not None:
                 return ScopeSite(frame.f_code.replace(co_filename=" ".join(spoken)), 1, id(frame))
-        return ScopeSite(here.f_code, here.f_lineno, id(here))
+        return ScopeSite(caller.f_code, caller.f_lineno, id(caller))
 
 
 def _running_cells() -> list[FrameType]:

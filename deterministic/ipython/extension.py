@@ -132,5 +132,5 @@ class Extension:
 
 
 def _loaded(shell: Any) -> Extension | None:
-    found: Extension | None = getattr(shell.magics_manager.magics["line"].get(ENTER), "__self__", None)
-    return found
+    extension: Extension | None = getattr(shell.magics_manager.magics["line"].get(ENTER), "__self__", None)
+    return extension

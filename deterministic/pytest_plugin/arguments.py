@@ -129,10 +129,10 @@ def validate_markers(item: pytest.Item) -> None:
 
 def _arguments(mark: pytest.Mark, where: str) -> dict[str, Any]:
     if not set(mark.kwargs) <= set(ARGUMENTS) or len(mark.args) > 1 or (mark.args and "seed" in mark.kwargs):
-        found = ", ".join([*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())])
+        shown = ", ".join([*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())])
         raise _refusal(
             f"{where}: the marker takes other arguments",
-            (f"found: reproducible({found})", f"expected: {', '.join(ARGUMENTS)}"),
+            (f"found: reproducible({shown})", f"expected: {', '.join(ARGUMENTS)}"),
             "Write, for example, @pytest.mark.reproducible(seed=42, deterministic=True).",
         )
     from ..scope.reproducible import reproducible

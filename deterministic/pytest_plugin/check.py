@@ -58,10 +58,10 @@ class _TestTask:
 
     def carried(self) -> Mapping[str, str]:
         """Return fingerprints of what fixtures gave, and of the variables of the module that the test names."""
-        given = getattr(self.item, "funcargs", None) or {}
+        fixtures = getattr(self.item, "funcargs", None) or {}
         function: Any = getattr(self.item, "function", None)
         named = {} if function is None else FunctionTask(function).carried()
-        return {**FunctionTask(lambda: None, (), given).carried(), **named}
+        return {**FunctionTask(lambda: None, (), fixtures).carried(), **named}
 
 
 @dataclass

@@ -182,7 +182,7 @@ class Summary:
         if self._options.check is None:
             return
         counts = [
-            f"{len(self._compared[outcome])} {told}" for outcome, told in _TOLD.items() if outcome in self._compared
+            f"{len(self._compared[outcome])} {label}" for outcome, label in _TOLD.items() if outcome in self._compared
         ]
         terminalreporter.section(f"reproducible: {self._options.check} runs of each marked test")
         terminalreporter.write_line(", ".join(counts) or "no test is marked")

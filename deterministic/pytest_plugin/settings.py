@@ -48,20 +48,20 @@ class Watch:
     def end(self) -> str:
         """Give back what was left changed, so that the next test is not blamed, and say what it was; empty: nothing."""
         left_open = [entry for entry in stack.entries() if entry not in self._open]
-        found = [f"a scope is open: reproducible() at {entry.site}" for entry in left_open]
+        problems = [f"a scope is open: reproducible() at {entry.site}" for entry in left_open]
         for entry in reversed(left_open):
             stack.leave(entry)
         changed: Snapshot = {}
         for source, state in snapshot.capture(self._sources).items():
             if lines := _changes(source, self._before[source], state):
                 changed[source] = self._before[source]
-                found += lines
+                problems += lines
         snapshot.restore(changed)
-        if not found:
+        if not problems:
             return ""
         return explain(
             "this test left sources changed; they were given back",
-            tuple(found),
+            tuple(problems),
             "Change them inside of `with reproducible(...)`, or mark the test: @pytest.mark.reproducible.",
         )
 

@@ -51,11 +51,11 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     _refuse_misspelt(mapping)
     # What is overridden is not looked at: the command line also gets past a value that is wrong.
     asked = [key for key in KEYS if key.removesuffix("_cudnn") not in overrides]
-    given = {key: mapping[key] for key in asked if key in mapping and mapping[key] is not None}
+    values = {key: mapping[key] for key in asked if key in mapping and mapping[key] is not None}
     options: dict[str, Any] = {}
-    if "seed" in given:
-        options["seed"] = _not_text(given["seed"])
-    level = _level(given)
+    if "seed" in values:
+        options["seed"] = _not_text(values["seed"])
+    level = _level(values)
     if level is not None:
         options["deterministic"] = level
     if not {"seed", "deterministic"} & {*options, *overrides}:
@@ -63,14 +63,14 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     return {"seed": None, "deterministic": False, **options, **overrides}
 
 
-def _level(given: Mapping[str, Any]) -> Any:
+def _level(values: Mapping[str, Any]) -> Any:
     """Return the level that the two keys ask for together; None if neither is there."""
-    cudnn = given.get("deterministic_cudnn")
+    cudnn = values.get("deterministic_cudnn")
     if cudnn is not None:
         boolean("deterministic_cudnn", cudnn)
-    if "deterministic" not in given:
+    if "deterministic" not in values:
         return None if cudnn is None else ("cudnn" if cudnn else False)
-    level = validate_level(given["deterministic"])
+    level = validate_level(values["deterministic"])
     if cudnn is False and level is not False:
         raise ValueError(
             explain(

@@ -59,14 +59,14 @@ def standing(me: Owner, owner: Owner, *, is_step: bool) -> Standing:
     return Standing.MAY_NEST if _runs_backward_for(owner.thread) else Standing.OTHER_THREAD
 
 
-def conflict(found: Standing, owner: Owner, open_site: object, wanted_site: object) -> ScopeConflictError:
+def conflict(status: Standing, owner: Owner, open_site: object, wanted_site: object) -> ScopeConflictError:
     """Return the error for one who may not enter, with both lines and the ways out."""
-    who, whose = f"thread {owner.thread.name}", found.value
+    who, whose = f"thread {owner.thread.name}", status.value
     if isinstance(owner.task, weakref.ref):
         whose = "another greenlet"
     elif owner.task is not None:
         who += f", task {owner.task.get_name()}"
-    queue = ' (on_conflict="wait" queues threads)' if found is Standing.OTHER_THREAD else ""
+    queue = ' (on_conflict="wait" queues threads)' if status is Standing.OTHER_THREAD else ""
     return ScopeConflictError(
         explain(
             f"{whose} has a scope open; the generators and flags are shared by the whole process",

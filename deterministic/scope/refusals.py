@@ -50,16 +50,16 @@ def refuse_moments() -> Callable[[], None]:
 
     def refuse_moment() -> None:
         if capturing():
-            what, found = "a CUDA graph is being captured", "the current stream is capturing"
+            what, reason = "a CUDA graph is being captured", "the current stream is capturing"
             remedy = "Enter it around the capture: what the graph replays is fixed then."
         elif is_exporting():
-            what, found = "torch.export records: the exported program would drop it", "torch.export is running"
+            what, reason = "torch.export records: the exported program would drop it", "torch.export is running"
             remedy = "Enter the scope around the calls of the exported program."
         elif torch._C._get_tracing_state() is not None:
-            what, found = "torch.jit.trace records: the traced graph would drop it", "torch.jit.trace is running"
+            what, reason = "torch.jit.trace records: the traced graph would drop it", "torch.jit.trace is running"
             remedy = "Enter the scope around the calls of the traced function."
         else:
             return
-        raise ScopeConflictError(explain(f"a scope cannot be entered while {what}", (f"found: {found}",), remedy))
+        raise ScopeConflictError(explain(f"a scope cannot be entered while {what}", (f"found: {reason}",), remedy))
 
     return refuse_moment

@@ -65,10 +65,10 @@ class ScopeReport:
 
     def sentence(self) -> str:
         """Return one sentence for the methods section of a paper: seed, level, versions."""
-        found = self.data["versions"]
+        versions = self.data["versions"]
         where = (
-            f"deterministic {found['deterministic']}, PyTorch {found['torch']}, NumPy {found['numpy']} and "
-            f"Python {found['python']} on {found['platform']} ({found['device']})"
+            f"deterministic {versions['deterministic']}, PyTorch {versions['torch']}, NumPy {versions['numpy']} and "
+            f"Python {versions['python']} on {versions['platform']} ({versions['device']})"
         )
         if not self.data["enabled"]:
             return f"Randomness was not controlled ({where})."
@@ -127,7 +127,7 @@ class ScopeReport:
         loaders = [
             (title(loader), ". ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
         ]
-        found = [(name, str(value)) for name, value in self.data["versions"].items()]
+        versions = [(name, str(value)) for name, value in self.data["versions"].items()]
         return (
             f"<p><b>reproducible</b>: seed {self.data['seed']}, "
             f"deterministic={html.escape(repr(self.data['deterministic']))}, "
@@ -136,7 +136,7 @@ class ScopeReport:
             + (f"<b>loaders</b>{html_table(loaders)}" if loaders else "")
             + (f"<b>seeded by the code itself</b>{html_table(self._seeded())}" if self.data["seeded"] else "")
             + (f"<b>not controlled</b>{html_table(limits)}" if limits else "")
-            + f"<details><summary>versions</summary>{html_table(found)}</details>"
+            + f"<details><summary>versions</summary>{html_table(versions)}</details>"
         )
 
     def _seeded(self) -> list[tuple[str, str]]:
@@ -162,16 +162,16 @@ def title(loader: dict[str, Any]) -> str:
 
 def epochs(groups: list[dict[str, Any]]) -> str:
     """Return which epochs were started, and how far each came: `next(iter(loader))` starts one too."""
-    told = []
+    parts = []
     for group in groups:
         one = group["first"] == group["last"]
         numbers = f"epoch {group['first']}" if one else f"epochs {group['first']}-{group['last']}"
         numbers += "" if group["times"] == 1 else f", {group['times']} times"
         batches = f"{group['batches']} batch{'' if group['batches'] == 1 else 'es'}{'' if one else ' each'}"
-        told.append(
+        parts.append(
             f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
         )
-    return "; ".join(told) or "no epoch started"
+    return "; ".join(parts) or "no epoch started"
 
 
 def _short(value: Any) -> str:

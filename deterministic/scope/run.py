@@ -127,9 +127,9 @@ class Run:
 
         loaders = []
         for loader in self._loaders:
-            told = loader.describe()
-            told["notes"] = [*told["notes"], *([] if loader in self._made_here else [_MADE_OUTSIDE])]
-            loaders.append(told)
+            facts = loader.describe()
+            facts["notes"] = [*facts["notes"], *([] if loader in self._made_here else [_MADE_OUTSIDE])]
+            loaders.append(facts)
         return ScopeReport.of(self._entry, loaders)
 
     def observe(self, name: str, value: Any) -> None:

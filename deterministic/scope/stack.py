@@ -156,13 +156,13 @@ def resume(part: SuspendedPart, *, on_conflict: OnConflict = "raise") -> None:
 
 def find(request: object, frame: int) -> ScopeEntry | None:
     """Return the block of `request` that was entered in `frame`, else its innermost one; also if it is suspended."""
-    found = None
+    innermost = None
     for entry in _known():
         if entry.request is request and entry.site.frame not in (DECORATED, STARTED):
             if entry.site.frame == frame:
                 return entry
-            found = found or entry
-    return found
+            innermost = innermost or entry
+    return innermost
 
 
 def find_started(request: object, site: ScopeSite | None) -> ScopeEntry | None:
@@ -220,15 +220,15 @@ def _take_turn(me: Owner, site: ScopeSite, on_conflict: OnConflict, is_step: boo
     refuse_moment()
     while _entries:
         other = _entries[-1]
-        found = standing(me, other.owner, is_step=is_step)
-        if found is Standing.MAY_NEST:
+        status = standing(me, other.owner, is_step=is_step)
+        if status is Standing.MAY_NEST:
             return
-        if found is Standing.OWNER_DEAD:
+        if status is Standing.OWNER_DEAD:
             _leave_for_the_dead(other)
-        elif found is Standing.OTHER_THREAD and on_conflict == "wait":
+        elif status is Standing.OTHER_THREAD and on_conflict == "wait":
             transition.wait()
         else:
-            raise conflict(found, other.owner, other.site, site)
+            raise conflict(status, other.owner, other.site, site)
 
 
 def _leave_for_the_dead(entry: ScopeEntry) -> None:

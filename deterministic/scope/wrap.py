@@ -218,7 +218,7 @@ def _close_when_idle(inner: Any, body: Body, conflict: ScopeConflictError) -> No
 
 
 async def _drive_coroutine(make: Callable[[], Any], body: Body) -> Any:
-    return await _Steps(make, body, is_whole_body=True)
+    return await _BodySteps(make, body, is_whole_body=True)
 
 
 async def _drive_async_generator(make: Callable[[], AsyncGenerator[Any, Any]], body: Body) -> AsyncGenerator[Any, Any]:
@@ -226,19 +226,19 @@ async def _drive_async_generator(make: Callable[[], AsyncGenerator[Any, Any]], b
     awaitable = _without_hooks(inner)
     while True:
         try:
-            item = await _Steps(awaitable, body, is_whole_body=False)
+            item = await _BodySteps(awaitable, body, is_whole_body=False)
         except StopAsyncIteration:
             return
         try:
             awaitable = partial(inner.asend, (yield item))
         except GeneratorExit:
-            await _Steps(inner.aclose, body, is_whole_body=True)
+            await _BodySteps(inner.aclose, body, is_whole_body=True)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
             awaitable = partial(inner.athrow, error)
 
 
-class _Steps:
+class _BodySteps:
     """An awaitable around `_drive`."""
 
     __slots__ = ("_body", "_is_whole_body", "_make")

@@ -17,7 +17,7 @@ import torch
 from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import torch_seed
-from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
+from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
 from .base import digest, torch_state
 
 # Looked up at every entry, and mostly not there: a getattr that fails on these two modules costs 1 us.
@@ -51,7 +51,7 @@ class _Accelerator:
     """The generators of one kind of device, reached by the functions of a module."""
 
     name: str
-    kind: Kind = "rng"
+    kind: SourceKind = "rng"
 
     def _module(self) -> Any:
         """Return the module, or None where there are no such generators."""
@@ -188,8 +188,8 @@ class Mps(_Accelerator):
 
     def _module(self) -> Any:
         # In this order: the first is false, and cheap, everywhere but on a Mac.
-        there = torch._C._has_mps and torch.backends.mps.is_available() and not torch.mps._is_in_bad_fork()
-        return torch.mps if there else None
+        usable = torch._C._has_mps and torch.backends.mps.is_available() and not torch.mps._is_in_bad_fork()
+        return torch.mps if usable else None
 
 
 class PrivateUse1(_Accelerator):

@@ -11,7 +11,7 @@ import torch
 
 from ..ground.config import Config
 from ..ground.launch import launched
-from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
+from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
 
 # fmt: off
 VARIABLES: tuple[str, ...] = (
@@ -57,7 +57,7 @@ class Environment:
     """Variables that affect numerics or seeds, by a fixed list; sets CUBLAS_WORKSPACE_CONFIG for an older torch."""
 
     name = "environment"
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def __init__(self) -> None:
         self._needs_workspace = _refuses_without_workspace()
@@ -69,11 +69,11 @@ class Environment:
         limits = _HASH_LIMITS if config.seed is not None else ()
         if not (self._needs_workspace and config.applies_algorithms):
             return Applied({}, limits) if limits else NOTHING
-        found = os.environ.get(_WORKSPACE)
-        if found in _WORKSPACE_VALUES:
+        value = os.environ.get(_WORKSPACE)
+        if value in _WORKSPACE_VALUES:
             return Applied({}, limits)
-        if found is not None:
-            return Applied({}, (*limits, _unusable(found)))
+        if value is not None:
+            return Applied({}, (*limits, _unusable(value)))
         if torch.cuda.is_initialized():
             limits = (*limits, _TOO_LATE)
         os.environ[_WORKSPACE] = _WORKSPACE_VALUES[0]
@@ -108,10 +108,10 @@ def _refuses_without_workspace() -> bool:
     return (major, minor) < (2, 10)
 
 
-def _unusable(found: str) -> Limit:
+def _unusable(value: str) -> Limit:
     return Limit(
         _WORKSPACE,
-        f"It is {found!r}, with which this torch refuses cuBLAS in deterministic mode; left as the user set it.",
+        f"It is {value!r}, with which this torch refuses cuBLAS in deterministic mode; left as the user set it.",
         f"Set it to {' or '.join(_WORKSPACE_VALUES)}, or unset it.",
     )
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import torch
 
 from ..ground.config import Config
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 
 T = TypeVar("T")
 Legacy: TypeAlias = "tuple[str | None, bool | None]"
@@ -74,7 +74,7 @@ class Fp32Precision:
     """
 
     name = "torch.fp32_precision"
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def __init__(self) -> None:
         self._get: Any = getattr(torch._C, "_get_fp32_precision_getter", None)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..ground.config import Config
 from ..ground.imports import once_imported
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 
 _MODULE = "torch._inductor.config"
 _TARGETS: dict[str, Any] = {
@@ -60,7 +60,7 @@ class Inductor:
     """`torch._inductor.config`: deterministic, autotuning, fallback_random. Per thread and task in torch 2.13."""
 
     name = "torch.inductor"
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def __init__(self) -> None:
         # Facts about the process, not saved state: an entry keeps what it saved.

@@ -13,7 +13,7 @@ from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, numpy_state, seeded, to_plain
 
 _MT19937_BYTES = 624 * 4 + 4
@@ -47,7 +47,7 @@ class NumpyRandom:
     """
 
     name = "numpy.random"
-    kind: Kind = "rng"
+    kind: SourceKind = "rng"
 
     def __init__(self) -> None:
         self._layout_holds = _layout_holds()
@@ -104,12 +104,12 @@ class NumpyRandom:
 
     def decode(self, plain: dict[str, Any]) -> NumpyState:
         bit_generator = get_bit_generator()
-        found = type(bit_generator).__name__
-        if plain["bit_generator"] != found:
+        name = type(bit_generator).__name__
+        if plain["bit_generator"] != name:
             raise ResumeMismatchError(
                 explain(
                     "numpy.random has another bit generator than the saved state",
-                    (f"found: {found}", f"saved: {plain['bit_generator']}"),
+                    (f"found: {name}", f"saved: {plain['bit_generator']}"),
                     "Install the same one with numpy.random.set_bit_generator before loading.",
                 )
             )

@@ -13,7 +13,7 @@ import torch
 from ..errors import explain
 from ..ground.config import Config
 from ..ground.seeds import derive_seed
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, numpy_state, python_state, to_plain, torch_state
 
 Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
@@ -27,7 +27,7 @@ class OwnGenerator:
     Two of these are equal when they stand for one generator, so that nested scopes that name it share its state.
     """
 
-    kind: Kind = "rng"
+    kind: SourceKind = "rng"
 
     def __init__(self, generator: Generator, position: int) -> None:
         self.generator = generator

@@ -9,7 +9,7 @@ import sys
 from typing import Any, NamedTuple, TypeAlias
 
 from ..ground.config import Config
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, python_state, seeded
 
 _TWISTER = struct.Struct("i624I")
@@ -35,7 +35,7 @@ class PythonRandom:
     """
 
     name = "python.random"
-    kind: Kind = "rng"
+    kind: SourceKind = "rng"
 
     def __init__(self) -> None:
         self._generator: Any = random.random.__self__  # type: ignore[attr-defined]

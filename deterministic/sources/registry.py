@@ -136,9 +136,9 @@ def _check_shape(source: object) -> None:
     needed += ["encode", "decode"] if kind == "rng" else []
     missing = [name for name in needed if not hasattr(source, name)]
     if missing or kind not in ("rng", "setting"):
-        found = (f"missing: {', '.join(missing) or 'nothing'}", f"kind: {kind!r}, expected 'rng' or 'setting'")
+        values = (f"missing: {', '.join(missing) or 'nothing'}", f"kind: {kind!r}, expected 'rng' or 'setting'")
         remedy = "Write what is missing; deterministic.sources.base describes it."
-        raise TypeError(explain(f"{made.__name__} is no {protocol.__name__}", found, remedy))
+        raise TypeError(explain(f"{made.__name__} is no {protocol.__name__}", values, remedy))
     if getattr(made, "__hash__", None) is None:
         raise TypeError(
             explain(
@@ -150,7 +150,7 @@ def _check_shape(source: object) -> None:
 
 
 def _check_seeding(source: Source, seen: list[tuple[int | None, Any, bool]]) -> None:
-    one, other = ([text for found, text, _ in seen if found == seed] for seed in (1, 2))
+    one, other = ([text for used, text, _ in seen if used == seed] for seed in (1, 2))
     for seed, texts in ((1, one), (2, other)):
         _expect(source, f"seed {seed} gives one state", texts[0], *texts[1:])
     if any(sets for _, _, sets in seen) and one[0] == other[0]:
@@ -185,8 +185,8 @@ def _described(source: Source, state: Any) -> str:
         ) from error
 
 
-def _expect(source: Source, rule: str, expected: str, *found: str) -> None:
-    for text in found:
+def _expect(source: Source, rule: str, expected: str, *texts: str) -> None:
+    for text in texts:
         if text != expected:
             remedy = "Mend the source; deterministic.testing.check_source(source) runs this check."
             raise _broken(source, rule, (f"expected: {expected}", f"found: {text}"), remedy)

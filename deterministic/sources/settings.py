@@ -18,7 +18,7 @@ import torch.backends.mha
 import torch.backends.opt_einsum
 
 from ..ground.config import Config
-from ..ground.source import NOTHING, Applied, JSON, Kind, Limit
+from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
 
 
 def to_json(value: Any) -> JSON:
@@ -63,7 +63,7 @@ class FlagSource:
     """A setting that is a row of independent flags. Subclasses name them, and those that a level sets."""
 
     name: str
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
     targets: tuple[tuple[str, JSON], ...] = ()
     """What `set_targets` sets: names of flags, and values."""
 
@@ -112,7 +112,7 @@ class Algorithms:
     """`torch.use_deterministic_algorithms`, its `warn_only`, `torch.utils.deterministic.fill_uninitialized_memory`."""
 
     name = "torch.deterministic_algorithms"
-    kind: Kind = "setting"
+    kind: SourceKind = "setting"
 
     def capture(self) -> tuple[bool, bool, bool]:
         return (

@@ -6,7 +6,7 @@ import torch
 
 from ..ground.config import Config
 from ..ground.seeds import torch_seed
-from ..ground.source import NOTHING, Applied, JSON, Kind
+from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, seeded, torch_state
 
 
@@ -14,7 +14,7 @@ class TorchCpu:
     """`torch.manual_seed`, `torch.rand` and the rest on the CPU, with the cached normal deviate."""
 
     name = "torch.cpu"
-    kind: Kind = "rng"
+    kind: SourceKind = "rng"
 
     def capture(self) -> torch.Tensor:
         return torch.default_generator.get_state()

@@ -40,9 +40,9 @@ class Unreadable(TypeError):
         is_hollow: Whether there are none, so that nothing is missed.
     """
 
-    def __init__(self, differs: str, found: str, remedy: str, *, is_hollow: bool = True) -> None:
+    def __init__(self, differs: str, actual: str, remedy: str, *, is_hollow: bool = True) -> None:
         self.differs, self.remedy, self.is_hollow = differs, remedy, is_hollow
-        self.values = (f"found: {found}", "expected: a tensor with values")
+        self.values = (f"found: {actual}", "expected: a tensor with values")
         super().__init__(explain(differs, self.values, remedy))
 
 

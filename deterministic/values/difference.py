@@ -85,8 +85,8 @@ def _by_itself(one: Any, other: Any, field: str, met: _Met) -> _Differs | None:
         parts = _pickled(one), _pickled(other)
     except Exception as error:
         raise _incomparable(one, field, str(error)) from error
-    found = _difference(*parts, f"{field} ({kind.__name__})", met)
-    return found if found is None or isinstance(parts[0], dict) else (field, _short(one), _short(other))
+    differs = _difference(*parts, f"{field} ({kind.__name__})", met)
+    return differs if differs is None or isinstance(parts[0], dict) else (field, _short(one), _short(other))
 
 
 def _pickled(value: Any) -> Any:

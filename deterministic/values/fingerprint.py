@@ -96,11 +96,11 @@ class _Walk:
         if id(value) in self._met:
             return self._met[id(value)][1]
         if id(value) in self._open:
-            found = (f"found: {type(value).__qualname__}", "expected: no cycle")
-            self._fail(ValueError, "a value contains itself", found, "Take the reference to it out, or pass its parts.")
+            facts = (f"found: {type(value).__qualname__}", "expected: no cycle")
+            self._fail(ValueError, "a value contains itself", facts, "Take the reference to it out, or pass its parts.")
         if len(self._steps) > _DEEPEST:
-            found = (f"found: more than {_DEEPEST} values around one", f"expected: {_DEEPEST} at most")
-            self._fail(ValueError, "values are nested too deep", found, "Flatten them, or pass the parts.")
+            facts = (f"found: more than {_DEEPEST} values around one", f"expected: {_DEEPEST} at most")
+            self._fail(ValueError, "values are nested too deep", facts, "Flatten them, or pass the parts.")
         take = takers(type(value))[0]
         if take is None:
             self._refuse(value)
@@ -136,9 +136,9 @@ class _Walk:
         return xxh3_128_digest(b"".join([len(one).to_bytes(8, "little") + one for one in (kind.encode(), *written)]))
 
     def _refuse(self, value: Any) -> NoReturn:
-        found = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
+        facts = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
         remedy = "Leave it out, or give its class a state_dict() that returns such values."
-        self._fail(TypeError, "a value is of no kind that has a fingerprint", found, remedy)
+        self._fail(TypeError, "a value is of no kind that has a fingerprint", facts, remedy)
 
     def _fail(self, error: type[Exception], differs: str, values: tuple[str, ...], remedy: str) -> NoReturn:
         raise error(explain(differs, (*values, self._where()), remedy)) from None

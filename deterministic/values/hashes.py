@@ -71,9 +71,9 @@ def hash_on_host(tensor: Tensor) -> int:
     Raises:
         TypeError: It has no values (see `bits.components`).
     """
-    found = memory(tensor)
-    if found is not None:
-        return xxh3_64_intdigest(found)
+    buffer = memory(tensor)
+    if buffer is not None:
+        return xxh3_64_intdigest(buffer)
     hashing = xxh3_64()
     with undispatched():
         if row_of_values(tensor) is not None:
@@ -164,9 +164,9 @@ def _mixed(numbers: Tensor) -> Tensor:
 
 def _weights_on(device: torch.device) -> Tensor:
     """Return the weights: the first numbers of splitmix64 from the seed 0, each made odd."""
-    found = _weights.get(device)
-    if found is not None:
-        return found
+    weights = _weights.get(device)
+    if weights is not None:
+        return weights
     places = torch.arange(1, BLOCK + 1, device=device)
     made = _mixed(places.mul_(_GOLDEN)).bitwise_or_(1)
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
@@ -186,7 +186,7 @@ def collect(hashes: Sequence[Hash]) -> list[int]:
     Returns:
         For each 0 <= hash < 2**64.
     """
-    found = [0 if isinstance(one, Tensor) else one for one in hashes]
+    numbers = [0 if isinstance(one, Tensor) else one for one in hashes]
     by_device: dict[torch.device, dict[int, Tensor]] = {}
     with undispatched():
         for place, one in enumerate(hashes):
@@ -194,8 +194,8 @@ def collect(hashes: Sequence[Hash]) -> list[int]:
                 by_device.setdefault(one.device, {})[place] = one
         for held in by_device.values():
             for place, number in zip(held, torch.stack([*held.values()]).tolist(), strict=True):
-                found[place] = number & _MASK
-    return found
+                numbers[place] = number & _MASK
+    return numbers
 
 
 def hash_of_text(text: str) -> int:

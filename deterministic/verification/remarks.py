@@ -87,8 +87,8 @@ def replay_failed(name: str, run: Done, replay: Done) -> list[str]:
     raised, error = replay.raised, replay.error
     if raised in (None, run.raised):
         return []
-    told = f"{raised}: {error}" if type(error).__name__ == raised else str(error)  # of what a process printed
-    why = next((line.strip() for line in told.splitlines() if f"{raised}: " in line), raised)
+    message = f"{raised}: {error}" if type(error).__name__ == raised else str(error)  # of what a process printed
+    why = next((line.strip() for line in message.splitlines() if f"{raised}: " in line), raised)
     return [f"{name} failed when it was replayed with every operation recorded: {why}. Step and value are its own."]
 
 

@@ -18,7 +18,7 @@ import torch
 from ..checkpoint.directory import checkpoints_in
 from ..scope.reproducible import reproducible
 from ..scope.request import Scope
-from ..trace.file.model import Level
+from ..trace.file.model import TraceLevel
 from ..trace.recording.log import Kept
 from ..trace.recording.record import Recording
 from ..trace.recording.seeding import Seeding
@@ -66,7 +66,7 @@ class Plan:
 
     path: Path
     control: Control
-    level: Level = "values"
+    level: TraceLevel = "values"
     segment: int | None = None
     keep: tuple[int, int] | None = None
     earlier: bool = False
@@ -224,8 +224,8 @@ class FunctionTask:
         if owner is not None:
             things |= {"self": owner, f"variable {type(owner).__name__}": type(owner)}
         names = _names_in(function.__code__) if inspect.isfunction(function) else set()
-        found = _spread(things | (_variables(function, names) if names else {}), names)
-        return {name: digest for name, value in found.items() if (digest := _digest(value)) is not None}
+        parts = _spread(things | (_variables(function, names) if names else {}), names)
+        return {name: digest for name, value in parts.items() if (digest := _digest(value)) is not None}
 
 
 def _names_in(code: CodeType) -> set[str]:
@@ -236,11 +236,11 @@ def _names_in(code: CodeType) -> set[str]:
 
 def _variables(function: Any, names: set[str]) -> dict[str, Any]:
     """Return the variables outside of a function that have one of these names."""
-    found = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
+    values = {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys())}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # a variable that has no value yet
-            found[name] = cell.cell_contents
-    return {f"variable {name}": value for name, value in found.items()}
+            values[name] = cell.cell_contents
+    return {f"variable {name}": value for name, value in values.items()}
 
 
 def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
@@ -248,15 +248,15 @@ def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
     Of what holds code (a module, a class, a function), and much else, that alone which is among `names`.
     """
-    found: dict[str, Any] = {}
+    spread: dict[str, Any] = {}
     for name, thing in things.items():
         if takers(type(thing))[0]:
-            found[name] = thing
+            spread[name] = thing
             continue
         is_code = inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing)
         parts = getattr(thing, "__dict__", {})
-        found |= {f"{name}.{part}": value for part, value in parts.items() if part in names or not is_code}
-    return found
+        spread |= {f"{name}.{part}": value for part, value in parts.items() if part in names or not is_code}
+    return spread
 
 
 def _digest(value: Any) -> str | None:

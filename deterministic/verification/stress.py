@@ -54,11 +54,11 @@ class Conditions:
     def environment(self) -> Mapping[str, str]:
         """Return the variables that the interpreter starts with."""
         number = self.repetition
-        found = {HASH_SEED: str((self.hash_seed + number) % _HASH_SEEDS)}
+        variables = {HASH_SEED: str((self.hash_seed + number) % _HASH_SEEDS)}
         if number:
             # An odd factor reaches every value from 1 to 255 before one comes again.
-            found |= {"MALLOC_PERTURB_": str(1 + number * 83 % 255), "MALLOC_ARENA_MAX": str(1 + number % 4)}
-        return found
+            variables |= {"MALLOC_PERTURB_": str(1 + number * 83 % 255), "MALLOC_ARENA_MAX": str(1 + number % 4)}
+        return variables
 
     def begin(self) -> None:
         """Vary what can be varied from within this process, for as long as it lives."""
@@ -136,12 +136,12 @@ def _vary_workers(repetition: int) -> None:
     @functools.wraps(make)
     def make_with_others(self: DataLoader[Any], *args: Any, **kwargs: Any) -> None:
         try:
-            given = signature.bind(self, *args, **kwargs)
+            bound = signature.bind(self, *args, **kwargs)
         except TypeError:
             return make(self, *args, **kwargs)  # which says what is wrong
-        workers = given.arguments.get("num_workers", 0)
-        if isinstance(workers, int) and workers > 0 and not isinstance(given.arguments["dataset"], IterableDataset):
-            given.arguments["num_workers"] = other_number(workers, repetition, cores)
-        return make(*given.args, **given.kwargs)
+        workers = bound.arguments.get("num_workers", 0)
+        if isinstance(workers, int) and workers > 0 and not isinstance(bound.arguments["dataset"], IterableDataset):
+            bound.arguments["num_workers"] = other_number(workers, repetition, cores)
+        return make(*bound.args, **bound.kwargs)
 
     DataLoader.__init__ = make_with_others  # type: ignore[method-assign]

@@ -134,8 +134,8 @@ class Verification:
             if cut := [f"{r.name}, replayed, {': '.join(_ends(r.done.cut))}" for r in pair if r.done.cut]:
                 remedy = "Mend what cut the replay short, and verify again."
                 return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
-            found = self._compare(*pair)
-            again = found.comparison.divergence if found.comparison else None
+            finer = self._compare(*pair)
+            again = finer.comparison.divergence if finer.comparison else None
             both = zip((one, other), pair, strict=True)
             failed = [line for run, replay in both for line in replay_failed(run.name, run.done, replay.done)]
             if failed and (again is None or None in (again.step, again.first, again.second)):
@@ -145,7 +145,7 @@ class Verification:
             if again.segment < segment:
                 segment = again.segment  # it varies from run to run where they differ first
                 continue
-            return self._carried(self._as_in_first_pass(found, verdict, pair, segment), *pair)
+            return self._carried(self._as_in_first_pass(finer, verdict, pair, segment), *pair)
         note = (
             f"The step was replayed {REPLAYS} times with every operation recorded, and did not differ again: "
             "it is intermittent, or recording changes the timing that it depends on. Step and value are those of the "
@@ -167,27 +167,27 @@ class Verification:
                 return None
         return replace(verdict, cause=done_once(verdict, other.number, last, self.fresh))
 
-    def _as_in_first_pass(self, found: Verdict, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> Verdict:
+    def _as_in_first_pass(self, finer: Verdict, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> Verdict:
         """Return a replay's verdict with what only whole runs tell: how many steps there are, and what ended them."""
-        whole, closer = verdict.comparison, found.comparison
+        whole, closer = verdict.comparison, finer.comparison
         if whole is None or closer is None or whole.divergence is None or closer.divergence is None:
-            return found
+            return finer
         divergence = replace(closer.divergence, segment=segment, later_steps=whole.divergence.later_steps)
         comparison = replace(closer, steps=whole.steps, divergence=divergence)
-        return replace(found, comparison=comparison, notes=verdict.notes, distance=self._distance(found, pair, segment))
+        return replace(finer, comparison=comparison, notes=verdict.notes, distance=self._distance(finer, pair, segment))
 
     def _replayed(
         self, runs: Sequence[_Repetition], segment: int, attempt: int, keep: tuple[int, int] | None = None
     ) -> list[_Repetition]:
         """Replay two runs with every operation of a segment recorded."""
         suffix = f"replay{attempt + 1}{'' if keep is None else '.kept'}.trace"
-        found = []
+        replays = []
         for run in runs:
             path = self.folder / f"run{run.number + 1}.{suffix}"
             what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
             plan = Plan(path, self.control, "ops+inputs", segment, keep, earlier=self.fresh is not None)
-            found.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
-        return found
+            replays.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
+        return replays
 
     def _distance(self, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> str:
         """Replay once more, keeping the values themselves of the record that differs, and measure how far apart."""
@@ -200,11 +200,11 @@ class Verification:
             Path(f"{repetition.path}.pt")
             for repetition in self._replayed(pair, segment, 0, (divergence.first.index, index))
         ]
-        found = distance_of(*kept)
+        distance = distance_of(*kept)
         moments = (divergence.first, divergence.second)
-        if found and not all(_is_of(path, moment, index) for path, moment in zip(kept, moments, strict=True)):
-            found += " in another repetition of the two"
-        return found
+        if distance and not all(_is_of(path, moment, index) for path, moment in zip(kept, moments, strict=True)):
+            distance += " in another repetition of the two"
+        return distance
 
     def _perform(self, what: str, number: int, plan: Plan) -> Done:
         self.progress(what, 0)

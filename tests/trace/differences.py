@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deterministic.trace.comparing.reasons import Reason
-from deterministic.trace.file.model import Level
+from deterministic.trace.file.model import TraceLevel
 from tests.trace.runs import Part, Rec, number, op, part, rec
 
 
@@ -31,7 +31,7 @@ def weights(kind: Any, bits: int, type: str = "float32[2]", name: str = "weight"
     return rec(kind, "SGD", part("output", bits, type, name))
 
 
-OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
+OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str]] = {
     # What differs: the reason, both records, the level, a piece of what is said, and of the remedy.
     "two answers": (
         Reason.OPERATION,

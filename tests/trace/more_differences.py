@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from deterministic.trace.comparing.reasons import Reason
-from deterministic.trace.file.model import Level
+from deterministic.trace.file.model import TraceLevel
 from tests.trace.differences import batch, read, weights
 from tests.trace.runs import Rec, op, part, rec
 
-OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, Level, str, str]] = {
+OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str]] = {
     "another operation": (
         Reason.CONTROL_FLOW,
         op(1, "mul", line=3),

@@ -12,7 +12,7 @@ from torch.nn.modules import module as torch_modules
 from torch.optim import optimizer as torch_optimizer
 from torch.utils import _python_dispatch
 
-from deterministic.trace.file.model import Level, Segment, Site, Step
+from deterministic.trace.file.model import Segment, Site, Step, TraceLevel
 from deterministic.trace.recording.recorder import Recorder
 from deterministic.trace.recording.seeding import ACTIVE
 
@@ -79,7 +79,7 @@ class Recorded:
         return [(entry.site.name, tuple(entry.hashes)) for _, entries in self.steps for entry in entries]
 
 
-def recorded(body: Callable[[], Any], level: Level = "ops", **how: Any) -> Recorded:
+def recorded(body: Callable[[], Any], level: TraceLevel = "ops", **how: Any) -> Recorded:
     """Record a function."""
     memory = Memory()
     recorder = Recorder(memory, level, **how)

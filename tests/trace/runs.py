@@ -11,7 +11,7 @@ from deterministic.trace.comparing.compare import compare
 from deterministic.trace.comparing.diff import diff_files
 from deterministic.trace.comparing.divergence import Comparison, Divergence, Moment
 from deterministic.trace.comparing.verdict import Verdict
-from deterministic.trace.file.model import LEVELS, LOWEST_LEVEL, Kind, Level, Role, Site, Value
+from deterministic.trace.file.model import LOWEST_LEVEL, TRACE_LEVELS, Kind, Role, Site, TraceLevel, Value
 from deterministic.trace.file.store import TraceReader, TraceWriter
 from deterministic.trace.recording.log import Log
 
@@ -75,15 +75,15 @@ def step(count: int, *records: Rec, optimizer: int = 0, weight: int | None = Non
     return Ended(optimizer, count, [*records, *weights])
 
 
-def is_recorded(value: Value, level: Level) -> bool:
+def is_recorded(value: Value, level: TraceLevel) -> bool:
     return value.role != "input" or bool(value.origin) or level == "ops+inputs"
 
 
-def at_level(records: Iterable[Rec], level: Level) -> list[Rec]:
+def at_level(records: Iterable[Rec], level: TraceLevel) -> list[Rec]:
     """What of these records a recorder writes at a level."""
     found = []
     for site, hashes in records:
-        if LEVELS.index(LOWEST_LEVEL.get(site.kind, "values")) > max(1, LEVELS.index(level)):
+        if TRACE_LEVELS.index(LOWEST_LEVEL.get(site.kind, "values")) > max(1, TRACE_LEVELS.index(level)):
             continue
         kept = [(value, bits) for value, bits in zip(site.values, hashes, strict=True) if is_recorded(value, level)]
         found.append(Rec(site._replace(values=tuple(v for v, _ in kept)), tuple(bits for _, bits in kept)))
@@ -95,7 +95,7 @@ def write(
     steps: Iterable[Ended] = (),
     tail: Iterable[Rec] | None = (),
     *,
-    level: Level = "ops",
+    level: TraceLevel = "ops",
     header: Mapping[str, Any] | None = None,
     footer: Mapping[str, Any] | None = FOOTER,
     first_sites: Sequence[Site] = (),

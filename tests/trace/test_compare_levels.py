@@ -16,7 +16,7 @@ import pytest
 from deterministic.trace.comparing import compare as module
 from deterministic.trace.comparing.cursor import common_subsequence
 from deterministic.trace.comparing.divergence import Comparison
-from deterministic.trace.file.model import LEVELS, Level, Segment, Site, Step
+from deterministic.trace.file.model import TRACE_LEVELS, Segment, Site, Step, TraceLevel
 from deterministic.trace.file.store import TraceWriter
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, op, ops, part, rec, step
 
@@ -40,17 +40,17 @@ EVERYTHING = [
 LOWEST = ["digest", "ops", "modules", "digest", "digest"]
 
 
-@pytest.mark.parametrize("levels", [*itertools.product(LEVELS, LEVELS)])
-def test_the_highest_level_that_both_have_is_compared(pair: Pair, levels: tuple[Level, Level]) -> None:
-    common = LEVELS[min(LEVELS.index(level) for level in levels)]
+@pytest.mark.parametrize("levels", [*itertools.product(TRACE_LEVELS, TRACE_LEVELS)])
+def test_the_highest_level_that_both_have_is_compared(pair: Pair, levels: tuple[TraceLevel, TraceLevel]) -> None:
+    common = TRACE_LEVELS[min(TRACE_LEVELS.index(level) for level in levels)]
     assert pair.compare([step(0, *EVERYTHING)], [step(0, *EVERYTHING)], levels=levels) == Comparison(
-        common, 1, optimizers=1, has_operations=LEVELS.index(common) >= LEVELS.index("ops")
+        common, 1, optimizers=1, has_operations=TRACE_LEVELS.index(common) >= TRACE_LEVELS.index("ops")
     )
     for index, (site, hashes) in enumerate(EVERYTHING):
         other = [*EVERYTHING]
         other[index] = Rec(site, (*hashes[:-1], 99))
         found = pair.compare([step(0, *EVERYTHING)], [step(0, *other)], levels=levels).divergence
-        assert (found is not None) == (LEVELS.index(LOWEST[index]) <= LEVELS.index(common))
+        assert (found is not None) == (TRACE_LEVELS.index(LOWEST[index]) <= TRACE_LEVELS.index(common))
         if found is not None and common == "digest":
             assert (found.step, found.first, found.second, found.level) == (Step(0, 0), None, None, "digest")
         elif found is not None:
@@ -59,7 +59,9 @@ def test_the_highest_level_that_both_have_is_compared(pair: Pair, levels: tuple[
 
 
 @pytest.mark.parametrize("levels", [("ops", "ops+inputs"), ("modules", "ops"), ("values", "ops")])
-def test_later_steps_that_are_equal_do_not_count_where_levels_differ(pair: Pair, levels: tuple[Level, Level]) -> None:
+def test_later_steps_that_are_equal_do_not_count_where_levels_differ(
+    pair: Pair, levels: tuple[TraceLevel, TraceLevel]
+) -> None:
     one = [step(count, *EVERYTHING) for count in range(5)]
     other = [
         step(count, *(changed(EVERYTHING[:1], 0) if count == 1 else EVERYTHING[:1]), *EVERYTHING[1:])

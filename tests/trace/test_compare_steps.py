@@ -11,7 +11,7 @@ import pytest
 from deterministic.trace.comparing import compare as module
 from deterministic.trace.comparing import cursor
 from deterministic.trace.comparing.divergence import Comparison
-from deterministic.trace.file.model import LEVELS, NO_OPTIMIZER, Level, Segment, Step
+from deterministic.trace.file.model import NO_OPTIMIZER, TRACE_LEVELS, Segment, Step, TraceLevel
 from deterministic.trace.file.store import TraceWriter
 from deterministic.trace.recording import log
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, counts, lines, op, ops, part, rec, step
@@ -178,10 +178,10 @@ def test_an_inserted_record_shifts_all_cuts_behind_it(pair: Pair, at: int) -> No
 
 
 @pytest.mark.usefixtures("short_segments")
-@pytest.mark.parametrize("levels", [*itertools.permutations(LEVELS, 2)])
+@pytest.mark.parametrize("levels", [*itertools.permutations(TRACE_LEVELS, 2)])
 @pytest.mark.parametrize("values", [0, 3, 4, 8, 9])
 def test_levels_cut_a_step_at_other_places_which_is_no_difference(
-    pair: Pair, levels: tuple[Level, Level], values: int
+    pair: Pair, levels: tuple[TraceLevel, TraceLevel], values: int
 ) -> None:
     records = []
     for index in range(values):

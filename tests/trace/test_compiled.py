@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deterministic.trace.file.model import LEVELS, Level
+from deterministic.trace.file.model import TRACE_LEVELS, TraceLevel
 from deterministic.trace.recording.attribution import Where
 from deterministic.trace.recording.compiled import _name
 from deterministic.trace.recording.modules import ModuleName
@@ -58,10 +58,10 @@ def of_function(backend: Counting) -> Callable[[Tensor], Tensor]:
 
 
 @needs_compiled
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TRACE_LEVELS)
 @pytest.mark.parametrize("compiled", [of_module, in_place, of_function])
 def test_a_recording_breaks_no_graph_and_compiles_at_most_once_more(
-    compiled: Callable[[Counting], Callable[[Tensor], Tensor]], level: Level
+    compiled: Callable[[Counting], Callable[[Tensor], Tensor]], level: TraceLevel
 ) -> None:
     backend = Counting()
     torch.default_generator.manual_seed(0)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deterministic.trace.file import payloads
-from deterministic.trace.file.model import LEVELS, Segment, Step
+from deterministic.trace.file.model import TRACE_LEVELS, Segment, Step
 
 from .traces import SITES, digest_only
 
@@ -68,7 +68,7 @@ def test_json_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         payloads.unpack_json(b'"123456789"')
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TRACE_LEVELS)
 def test_every_level_is_known(level: str) -> None:
     assert payloads.level_of({"level": level}) == level
 

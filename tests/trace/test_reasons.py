@@ -9,7 +9,7 @@ import pytest
 
 from deterministic.trace.comparing.divergence import Divergence
 from deterministic.trace.comparing.reasons import Cause, Reason, cause_of
-from deterministic.trace.file.model import LEVELS, Level, Step, Value
+from deterministic.trace.file.model import TRACE_LEVELS, Step, TraceLevel, Value
 from tests.trace.differences import OPERATIONS, read, weights
 from tests.trace.more_differences import OTHERS
 from tests.trace.runs import Pair, Rec, moment, number, op, part, rec, step
@@ -21,7 +21,7 @@ SETTINGS_OFF = {"torch.deterministic_algorithms": {"enabled": False, "warn_only"
 def cause(
     one: Rec | None,
     other: Rec | None,
-    level: Level = "ops+inputs",
+    level: TraceLevel = "ops+inputs",
     environment: Any = None,
     settings: Any = None,
     *,
@@ -81,8 +81,8 @@ def test_a_number_of_a_function_that_runs_no_operation_is_a_number(tmp_path: Pat
         assert cause_of(found, {}).reason is reason
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_operation_is_blamed_only_where_all_that_it_read_is_known(level: Level, tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", TRACE_LEVELS)
+def test_the_operation_is_blamed_only_where_all_that_it_read_is_known(level: TraceLevel, tmp_path: Path) -> None:
     one, other = op(1, "mm", read(5)), op(2, "mm", read(5))
     divergence = Divergence(Step(0, 0), level, first=moment(one), second=moment(other), values=[1], has_operations=True)
     assert (cause_of(divergence, {}).reason is Reason.OPERATION) == (level == "ops+inputs")

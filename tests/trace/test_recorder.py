@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deterministic.trace.file.model import LEVELS, Level
+from deterministic.trace.file.model import TRACE_LEVELS, TraceLevel
 from deterministic.trace.recording.recorder import Recorder
 from deterministic.trace.recording.seeding import ACTIVE
 
@@ -21,9 +21,9 @@ from .recorded import Memory, recorded, state_of_process
 pytestmark = pytest.mark.usefixtures("apart")
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TRACE_LEVELS)
 @pytest.mark.parametrize("error", [None, ValueError(), KeyboardInterrupt()])
-def test_everything_is_as_it_was_however_it_ends(level: Level, error: BaseException | None) -> None:
+def test_everything_is_as_it_was_however_it_ends(level: TraceLevel, error: BaseException | None) -> None:
     before = state_of_process()
     model = Transformer().eval()
     x, _ = next(batches(1))
@@ -55,8 +55,8 @@ def test_a_start_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("level", LEVELS)
-def test_no_bit_of_a_training_and_no_draw_is_changed(name: str, level: Level) -> None:
+@pytest.mark.parametrize("level", TRACE_LEVELS)
+def test_no_bit_of_a_training_and_no_draw_is_changed(name: str, level: TraceLevel) -> None:
     torch.default_generator.manual_seed(5)
     first = MODELS[name]()
     second, plain = copy.deepcopy(first), torch.default_generator.get_state()
@@ -85,12 +85,12 @@ def test_the_graph_of_autograd_is_the_same() -> None:
     model = Transformer().eval()
     x, y = next(batches(1))
     plain = nodes(loss_of(model, x, y))
-    for level in LEVELS:
+    for level in TRACE_LEVELS:
         assert nodes(recorded(lambda: loss_of(model, x, y), level).result) == plain
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_two_runs_are_recorded_alike(level: Level) -> None:
+@pytest.mark.parametrize("level", TRACE_LEVELS)
+def test_two_runs_are_recorded_alike(level: TraceLevel) -> None:
     def run() -> Any:
         torch.default_generator.manual_seed(5)
         return recorded(lambda: train(MODELS["lstm"](), 2), level)
@@ -155,8 +155,8 @@ def test_nothing_grows_without_steps_either(monkeypatch: pytest.MonkeyPatch) -> 
         recorder.stop()
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_no_tensor_of_the_user_s_is_kept(level: Level) -> None:
+@pytest.mark.parametrize("level", TRACE_LEVELS)
+def test_no_tensor_of_the_user_s_is_kept(level: TraceLevel) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     references: list[weakref.ref[Tensor]] = []

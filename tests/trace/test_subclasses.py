@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from deterministic.trace.file.model import LEVELS, Level
+from deterministic.trace.file.model import TRACE_LEVELS, TraceLevel
 from deterministic.values.hashes import NOT_COMPARED, UNREADABLE, read
 
 from .recorded import Memory, Recorder, recorded  # type: ignore[attr-defined]
@@ -164,9 +164,9 @@ BODIES = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TRACE_LEVELS)
 @pytest.mark.parametrize("body", BODIES)
-def test_no_kind_of_tensor_stops_a_recording(body: Callable[[], Any], level: Level) -> None:
+def test_no_kind_of_tensor_stops_a_recording(body: Callable[[], Any], level: TraceLevel) -> None:
     def in_a_module() -> Any:
         class Root(nn.Module):
             def forward(self) -> Any:

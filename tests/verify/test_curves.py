@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic.trace.file.model import Level
+from deterministic.trace.file.model import TraceLevel
 from deterministic.trace.recording import log
 from deterministic.trace.recording.record import record
 from deterministic.verification import curves as curves_module
@@ -185,7 +185,7 @@ def test_no_traces_are_no_curves() -> None:
 
 
 def test_traces_with_operations_are_drawn_by_the_same_values(tmp_path: Path) -> None:
-    def run(path: Path, level: Level) -> None:
+    def run(path: Path, level: TraceLevel) -> None:
         with record(path, level) as recording:
             for value in (1.0, 2.0):
                 recording.observe("loss", (torch.full((2,), value) * 3).sum())

@@ -32,9 +32,9 @@ class Position:
     state: Mapping[str, Any] | None = None
 
 
-def mismatch(differs: str, saved: object, here: object, remedy: str) -> ResumeMismatchError:
+def mismatch(differs: str, saved: object, current: object, remedy: str) -> ResumeMismatchError:
     """Return the error of a state that does not fit, with both values."""
-    return ResumeMismatchError(explain(differs, (f"saved: {saved}", f"here: {here}"), remedy))
+    return ResumeMismatchError(explain(differs, (f"saved: {saved}", f"here: {current}"), remedy))
 
 
 class Count:

@@ -99,11 +99,11 @@ class SamplerOrder(IndexOrder):
         last: Any = state.get("last")
         if "last" in state and not _is_whole(last):
             raise mismatch("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
-        here, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
+        current, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
         # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
-        if here != saved and (self._is_plain or not (state["done"] or last)):
+        if current != saved and (self._is_plain or not (state["done"] or last)):
             remedy = "Make it with the same generator= as when the state was saved."
-            raise mismatch("the sampler has other generators than the saved one", saved, here, remedy)
+            raise mismatch("the sampler has other generators than the saved one", saved, current, remedy)
         said = state["sampler"] is not None
         says = self._stateful() is not None if said else self._own_state() is not None
         if said != says:
@@ -192,15 +192,15 @@ class SamplerOrder(IndexOrder):
         Raises:
             ResumeMismatchError: The sampler does not give them.
         """
-        found = []
+        passes = []
         for state in (saved["sampler"], *(self._fresh if self._stateful() is not None else ())):
             where = {**saved, "sampler": state}
             self._put_back(where, epoch)
             begun = self._pass(epoch)
             if begun.agrees(saved["done"], saved["digest"]) and not (is_ended and next(begun, None)):
                 return begun, where
-            found.append(begun)
-        raise _mismatch(saved, epoch, found[0])
+            passes.append(begun)
+        raise _mismatch(saved, epoch, passes[0])
 
     def _pass(self, epoch: int) -> SamplerPass:
         for sampler in self._parts():
@@ -356,15 +356,15 @@ def _gives_each_once(sampler: Any) -> bool:
     return type(sampler) is SequentialSampler
 
 
-def _mismatch(saved: Mapping[str, Any], epoch: int, found: SamplerPass) -> ResumeMismatchError:
-    if found.batches < saved["done"]:
+def _mismatch(saved: Mapping[str, Any], epoch: int, replay: SamplerPass) -> ResumeMismatchError:
+    if replay.batches < saved["done"]:
         remedy = "Use the sampler and the data that the state was saved with."
         text = "the sampler gives fewer batches than the saved position is past"
-        return mismatch(text, saved["done"], found.batches, remedy)
+        return mismatch(text, saved["done"], replay.batches, remedy)
     return mismatch(
         "the sampler does not give the indices again that it gave before the state was saved",
         f"digest {saved['digest']:#x} of {saved['done']} batches of epoch {epoch}",
-        f"{found.digest:#x}",
+        f"{replay.digest:#x}",
         "Let it draw from generators that it holds or from global ones, or give it state_dict() and "
         "load_state_dict() for what else its order depends on.",
     )

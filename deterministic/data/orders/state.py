@@ -45,21 +45,21 @@ def load(state: object, order: Order) -> Position:
         ResumeMismatchError: It is none, or of another loader; every difference is named with both values.
     """
     if not isinstance(state, Mapping) or state.get("v") != _VERSION:
-        found = f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
+        actual = f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
         raise ResumeMismatchError(
             explain(
                 "this is no state of a loader that this version can read",
-                (f"found: {found}", f"expected: a dict with 'v': {_VERSION}"),
+                (f"found: {actual}", f"expected: a dict with 'v': {_VERSION}"),
                 "Pass what the loader's state_dict() returned.",
             )
         )
     keying = order.keying
-    here = {**_OMITTED, **order.identity()}
+    current = {**_OMITTED, **order.identity()}
     if keying.given_seed is not None:
-        here["seed"] = keying.given_seed
+        current["seed"] = keying.given_seed
     differences = [
         f"{_NAMES.get(name, name)}: saved {cut(saved)}, here {cut(value)}"
-        for name, value in here.items()
+        for name, value in current.items()
         if (saved := state.get(name, _OMITTED.get(name))) != value
     ]
     if differences:

@@ -78,8 +78,8 @@ class StreamOrder(Order):
     def identity(self) -> dict[str, Any]:
         rank, world_size = self._ranks()
         lasting = {"persistent_workers": True} if self._is_persistent and self.upstream.can_seek else {}
-        here = {"num_workers": self.workers, "rank": rank, "world_size": world_size}
-        return {"order": self.name, **self._compared, **here, **lasting}
+        split = {"num_workers": self.workers, "rank": rank, "world_size": world_size}
+        return {"order": self.name, **self._compared, **split, **lasting}
 
     def begin(self, progress: Progress) -> None:
         if self._remember(progress).is_left and self.workers:
@@ -190,8 +190,8 @@ class StreamOrder(Order):
         if before is not None and self.upstream.can_seek and (self._is_persistent if self.workers else before.asked):
             memory.is_left = not before.ended
         if not self.workers:
-            here = self.upstream.between()
-            memory.places = {} if here is None else {0: here}
+            place = self.upstream.between()
+            memory.places = {} if place is None else {0: place}
         elif self._is_persistent and before is not None:
             memory.places = dict(before.memory.after)
         return memory

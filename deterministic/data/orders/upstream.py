@@ -125,17 +125,17 @@ class Upstream:
         if put is None:
             return False
         said_now = self._said()
-        here, long = leaves(said_now), long_ones(said_now)
+        current, long = leaves(said_now), long_ones(said_now)
         if loaded is not None and (gave or place.fetched or not place.ended):
             # The passes after it are watched, but for one that began between two: where it did, the next one may.
             said = leaves([loaded])
-            put.gave, put.first = gave, here
-            put.moving = {path for path, value in here.items() if gave and said.get(path) != value}
+            put.gave, put.first = gave, current
+            put.moving = {path for path, value in current.items() if gave and said.get(path) != value}
             self._put = put if place.fetched else None
             return False
         self._put = None
         places = put.moving - long
-        stays = bool(places) and all(put.first[path] == here.get(path) for path in places)
+        stays = bool(places) and all(put.first[path] == current.get(path) for path in places)
         if loaded is None and (gave != put.gave or (gave and not stays)):
             return False
         if not put.before:
@@ -151,7 +151,7 @@ class Upstream:
         if gave:  # what counts passes is as it is now, a long one (a generator's state) as it was before this pass
             back = merged(merged(said_now, put.before, places), put.now, put.moving & long)
         else:
-            _warn_of_more(self.dataset, leaves(put.before), here)
+            _warn_of_more(self.dataset, leaves(put.before), current)
         self.dataset.load_state_dict(back[0])
         return True
 
@@ -187,11 +187,11 @@ class Upstream:
 
     def _require_shown(self, changed: dict[str, Any]) -> None:
         """Refuse to begin a pass with a dataset that remembers other passes than the saved one did."""
-        here = shown(self.dataset)
+        current = shown(self.dataset)
         differences = [
-            f"{name}: saved {cut(value)}, here {cut(here[name])}"
+            f"{name}: saved {cut(value)}, here {cut(current[name])}"
             for name, value in {**self._as_made, **changed}.items()
-            if here.get(name, value) != value
+            if current.get(name, value) != value
         ]
         if differences:
             raise ResumeMismatchError(
@@ -223,9 +223,9 @@ class _Put:
     moving: set[tuple[str, ...]] = field(default_factory=set)
 
 
-def _warn_of_more(dataset: object, before: Mapping[Any, bytes], here: Mapping[Any, bytes]) -> None:
+def _warn_of_more(dataset: object, before: Mapping[Any, bytes], current: Mapping[Any, bytes]) -> None:
     """Warn where a dataset that is put back says more than a place: what of it must stay cannot be told."""
-    more = sorted("".join(f"[{key}]" for key in path[1:]) for path in here if before.get(path) != here[path])
+    more = sorted("".join(f"[{key}]" for key in path[1:]) for path in current if before.get(path) != current[path])
     if len(more) > 1:
         warn(
             NondeterminismWarning,

@@ -37,7 +37,7 @@ class DatasetEpoch:
 
     def __getstate__(self) -> tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]:
         """A copy's dataset has been told what this one has."""
-        return self.__dict__, [(one, *told[1:]) for one in self.listeners if (told := _told_last(one)) is not None]
+        return self.__dict__, [(one, *last[1:]) for one in self.listeners if (last := _told_last(one)) is not None]
 
     def __setstate__(self, state: tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]) -> None:
         self.__dict__.update(state[0])
@@ -54,15 +54,15 @@ class DatasetEpoch:
     def tell(self, epoch: int) -> None:
         """Tell the dataset the epoch, unless it was told in this process and still says so."""
         for one in self.listeners:
-            told = _told_last(one)
-            if told is None or told[1:] != (epoch, _shown(one)):
+            last = _told_last(one)
+            if last is None or last[1:] != (epoch, _shown(one)):
                 tell_one(one, epoch, self._seed)
 
     def settle(self) -> None:
         """Take what the dataset says now for its own doing: it was just asked for samples, and may count by itself."""
         for one in self.listeners:
-            if (told := _told_last(one)) is not None:
-                _note(one, told.epoch, _shown(one))
+            if (last := _told_last(one)) is not None:
+                _note(one, last.epoch, _shown(one))
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -71,14 +71,14 @@ class DatasetEpoch:
         try:
             yield
         finally:
-            for one, told, shown in before:
-                epoch = shown if told is None or told.epoch is None or told.shown != shown else told.epoch
-                if (_told_last(one) is told and _shown(one) == shown) or epoch is None or epoch < 0:
+            for one, last, shown in before:
+                epoch = shown if last is None or last.epoch is None or last.shown != shown else last.epoch
+                if (_told_last(one) is last and _shown(one) == shown) or epoch is None or epoch < 0:
                     continue  # what cannot be put back need not be: it is told before it is asked again
                 tell_one(one, epoch, self._seed)
                 _told.pop(id(one), None)
-                if told is not None:
-                    _told[id(one)] = told
+                if last is not None:
+                    _told[id(one)] = last
 
 
 def tell_one(one: Any, epoch: int, seed: int) -> None:
@@ -89,12 +89,12 @@ def tell_one(one: Any, epoch: int, seed: int) -> None:
     _note(one, epoch, _shown(one))
 
 
-def users_epoch(told: Iterable[Any]) -> int | None:
+def users_epoch(listeners: Iterable[Any]) -> int | None:
     """Return the epoch that the user has set on one of these since a loader told it one, and note it; None: on none.
 
     An object that shows no `epoch`, or another than it is told, does not say what its user set.
     """
-    for one in told:
+    for one in listeners:
         shown, last = _shown(one), _told_last(one)
         before = 0 if last is None else last.shown
         if shown is not None and shown >= 0 and shown != before and (last is None or last.epoch in (None, before)):
@@ -110,8 +110,8 @@ def _note(one: Any, epoch: int | None, shown: int | None) -> None:
 
 
 def _told_last(one: Any) -> _Told | None:
-    found = _told.get(id(one))
-    return found if found is not None and found.one() is one else None
+    last = _told.get(id(one))
+    return last if last is not None and last.one() is one else None
 
 
 def _shown(one: Any) -> int | None:
@@ -126,7 +126,7 @@ def _listeners(value: Any, seen: set[int]) -> list[Any]:
     if takes(value, "set_epoch", 0):
         return [value]
     held = getattr(value, "__dict__", {})  # not by getattr: a property may open a file
-    return [found for name in held for one in _inside(name, held[name]) for found in _listeners(one, seen)]
+    return [inner for name in held for one in _inside(name, held[name]) for inner in _listeners(one, seen)]
 
 
 def _inside(name: str, held: Any) -> list[Any]:

@@ -117,12 +117,12 @@ class SamplerPass:
         """Return the next batch as the sampler gave it, if a part of it can be taken by position; None at the end."""
         with self._stream:
             try:
-                given = next(self._iterator)  # a for loop would call iter() once more, which may mean another pass
+                item = next(self._iterator)  # a for loop would call iter() once more, which may mean another pass
             except StopIteration:
                 return None
             if not self._is_batched:
-                return [given]
-            return given if isinstance(given, (list, tuple, np.ndarray, torch.Tensor)) else list(given)
+                return [item]
+            return item if isinstance(item, (list, tuple, np.ndarray, torch.Tensor)) else list(item)
 
 
 def _digest(before: int, indices: Any) -> int:

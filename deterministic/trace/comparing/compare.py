@@ -10,7 +10,7 @@ from itertools import chain, zip_longest
 import numpy as np
 
 from ...values.hashes import NOT_COMPARED
-from ..file.model import LEVELS, NO_OPTIMIZER, Level, Site, Step
+from ..file.model import NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel
 from ..file.store import TraceReader
 from .cursor import Cursor, Group, Side, aligned, common_prefix, common_subsequence, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
@@ -29,9 +29,9 @@ _FARTHEST_STEP = 1024
 
 def compare(a: TraceReader, b: TraceReader) -> Comparison:
     """Compare two traces at the highest level that both have, holding one segment of each in memory at a time."""
-    found = _Comparer(a, b, LEVELS[min(LEVELS.index(a.level), LEVELS.index(b.level))]).run()
-    found.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
-    return found
+    comparison = _Comparer(a, b, TRACE_LEVELS[min(TRACE_LEVELS.index(a.level), TRACE_LEVELS.index(b.level))]).run()
+    comparison.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
+    return comparison
 
 
 def _is_read_operation(site: Site) -> bool:
@@ -40,7 +40,7 @@ def _is_read_operation(site: Site) -> bool:
 
 
 class _Comparer:
-    def __init__(self, a: TraceReader, b: TraceReader, level: Level) -> None:
+    def __init__(self, a: TraceReader, b: TraceReader, level: TraceLevel) -> None:
         self._level = level
         self._sides = Side(a, level), Side(b, level)
         self._columns = cache(self._columns_of)
@@ -48,34 +48,34 @@ class _Comparer:
         self._step: Step | None = None
         self._overwritten: Divergence | None = None
         """The first that differs of what was written over unread."""
-        self._found = Comparison(level)
+        self._comparison = Comparison(level)
 
     def run(self) -> Comparison:
-        found = self._found
+        comparison = self._comparison
         ones, others = (groups_of(side.reader) for side in self._sides)
         for one, other in zip_longest(ones, others):
             divergence = self._first_difference(one, other)
             if divergence is None:
                 self._count(one or other)
             elif self._is_only_cut(divergence, one, other):
-                found.ended = divergence.step
+                comparison.ended = divergence.step
                 deque(chain(ones, others), maxlen=0)  # at their end the readers find the footers
-                return found
+                return comparison
             else:
-                divergence.segment = found.steps
+                divergence.segment = comparison.steps
                 divergence.overwritten = None if self._overwritten is None else self._overwritten.pair
-                found.divergence = divergence
+                comparison.divergence = divergence
                 self._count_later(divergence, chain([one], ones), chain([other], others))
-                return found
+                return comparison
         if any(side.reader.footer is None for side in self._sides):
-            found.ended = Step(NO_OPTIMIZER, found.steps)
-        found.divergence = self._overwritten  # read by what is not recorded, if it matters
-        return found
+            comparison.ended = Step(NO_OPTIMIZER, comparison.steps)
+        comparison.divergence = self._overwritten  # read by what is not recorded, if it matters
+        return comparison
 
     def _count(self, group: Group | None) -> None:
         if group is not None and group.ends_step:
-            self._found.steps += 1
-            self._found.optimizers = max(self._found.optimizers, group.step.optimizer + 1)
+            self._comparison.steps += 1
+            self._comparison.optimizers = max(self._comparison.optimizers, group.step.optimizer + 1)
 
     # One step
 
@@ -142,28 +142,28 @@ class _Comparer:
 
     # The records of a step
 
-    def _walk(self, found: Divergence, a: Cursor, b: Cursor, *, only_first: bool = False) -> None:
+    def _walk(self, divergence: Divergence, a: Cursor, b: Cursor, *, only_first: bool = False) -> None:
         """Go through a step of each trace together, and note what differs."""
         self._parted = None
         while count := min(a.left(), b.left(), _AT_ONCE):
-            if found.is_there:
+            if divergence.is_there:
                 same = common_prefix(a.texts(count), b.texts(count))
                 unequal = self._unequal(a, b, np.arange(same), np.arange(same))
             else:
                 same, count, unequal = self._until_parted(a, b, count)
-            self._note_values(found, a, b, unequal, unequal)
+            self._note_values(divergence, a, b, unequal, unequal)
             a.at += same
             b.at += same
             if same < count:
-                self._note_records(found, a, b)
-            if only_first and found.is_there:
+                self._note_records(divergence, a, b)
+            if only_first and divergence.is_there:
                 return
             if same < count:
-                self._realign(found, a, b)
+                self._realign(divergence, a, b)
         if a.left() or b.left():
-            self._note_records(found, a, b)
-        found.only_first += a.pass_all()
-        found.only_second += b.pass_all()
+            self._note_records(divergence, a, b)
+        divergence.only_first += a.pass_all()
+        divergence.only_second += b.pass_all()
 
     def _until_parted(self, a: Cursor, b: Cursor, count: int) -> tuple[int, int, np.ndarray]:
         """Return how many of the next records are the same ones, up to the first with another value; of how many; it.
@@ -186,7 +186,7 @@ class _Comparer:
             return (end, count, _EMPTY) if _is_added(a, b, end) else (end + 1, end + 1, unequal[:1])
         return (same if end == count else start), count, _EMPTY
 
-    def _realign(self, found: Divergence, a: Cursor, b: Cursor) -> None:
+    def _realign(self, divergence: Divergence, a: Cursor, b: Cursor) -> None:
         """Pass what only one has, up to where both go on alike: by their lines, and where these leave it open without.
 
         Lines alone would not find what was only moved, or reworded; without them, any addition is like any other.
@@ -196,34 +196,34 @@ class _Comparer:
         alike = [not _are_apart(a.site(i), b.site(j)) for i, j in zip(in_a, in_b, strict=True)]
         in_a, in_b = in_a[alike], in_b[alike]
         unequal = self._unequal(a, b, in_a, in_b)
-        self._note_values(found, a, b, in_a[unequal], in_b[unequal])
-        found.realigned = found.realigned or len(in_a) > 0
+        self._note_values(divergence, a, b, in_a[unequal], in_b[unequal])
+        divergence.realigned = divergence.realigned or len(in_a) > 0
         if len(in_a):
             # Behind the last that both have the partner may be farther ahead. Of what is left in these windows nothing
             # is alike, so that the next ones end elsewhere, and the time stays linear.
             count_a, count_b = int(in_a[-1]) + 1, int(in_b[-1]) + 1
         a.at += count_a
         b.at += count_b
-        found.only_first += count_a - len(in_a)
-        found.only_second += count_b - len(in_b)
+        divergence.only_first += count_a - len(in_a)
+        divergence.only_second += count_b - len(in_b)
 
-    def _note_values(self, found: Divergence, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> None:
+    def _note_values(self, divergence: Divergence, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> None:
         """Note the same records that have other values, given how far ahead they are."""
         if not len(in_a):
             return
         moments = a.moment(int(in_a[0])), b.moment(int(in_b[0]))
-        found.later_records += len(in_a) - (not found.is_there)
-        if not found.is_there:
-            found.first, found.second = moments
-            found.values, found.records = differing_values(*moments), a.total
-        elif not found.values:
-            found.aligned = found.aligned or moments
+        divergence.later_records += len(in_a) - (not divergence.is_there)
+        if not divergence.is_there:
+            divergence.first, divergence.second = moments
+            divergence.values, divergence.records = differing_values(*moments), a.total
+        elif not divergence.values:
+            divergence.aligned = divergence.aligned or moments
 
-    def _note_records(self, found: Divergence, a: Cursor, b: Cursor) -> None:
+    def _note_records(self, divergence: Divergence, a: Cursor, b: Cursor) -> None:
         """Note that the next records are not the same ones, if nothing differed before."""
-        if not found.is_there:
+        if not divergence.is_there:
             first, second = (cursor.moment() if cursor.left() else None for cursor in (a, b))
-            found.first, found.second, found.records = self._parted or (first, second, a.total)
+            divergence.first, divergence.second, divergence.records = self._parted or (first, second, a.total)
 
     def _unequal(self, a: Cursor, b: Cursor, in_a: np.ndarray, in_b: np.ndarray) -> np.ndarray:
         """Return which of the same records have other values, given how far ahead they are."""
@@ -238,8 +238,8 @@ class _Comparer:
         # The columns of all pairs in a row, and for each value that is compared its place in there.
         places = np.arange(of_each.sum()) + np.repeat(ends[which] - np.cumsum(of_each), of_each)
         of_a, of_b = (
-            np.repeat(cursor.part.starts[there], of_each) + np.concatenate([pair[side] for pair in columns])[places]
-            for side, (cursor, there) in enumerate(((a, in_a), (b, in_b)))
+            np.repeat(cursor.part.starts[rows], of_each) + np.concatenate([pair[side] for pair in columns])[places]
+            for side, (cursor, rows) in enumerate(((a, in_a), (b, in_b)))
         )
         unequal = np.array([types_differ for *_, types_differ in columns])[which]
         unequal[np.repeat(np.arange(len(in_a)), of_each)[a.part.hashes[of_a] != b.part.hashes[of_b]]] = True
@@ -259,7 +259,7 @@ class _Comparer:
         if not all(keep):
             first, second = pairs[keep.index(False)]
             self._overwritten = self._overwritten or Divergence(
-                self._step, self._level, self._found.steps, first, second, differing_values(first, second), a.total
+                self._step, self._level, self._comparison.steps, first, second, differing_values(first, second), a.total
             )
         return unequal[keep]
 

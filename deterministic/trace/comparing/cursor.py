@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...values.hashes import hash_of_text
-from ..file.model import LEVELS, LOWEST_LEVEL, NO_OPTIMIZER, Level, Site, Step, Value
+from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel, Value
 from ..file.store import Entry, TraceReader
 from ..recording.log import LONGEST_SEGMENT, digest_of, key_of
 from .divergence import Moment, argument_of
@@ -67,7 +67,7 @@ _NONE = StepPart(_EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, _EMPTY, 0, 0)
 class Side:
     """One of two traces, which are compared at a level."""
 
-    def __init__(self, reader: TraceReader, level: Level) -> None:
+    def __init__(self, reader: TraceReader, level: TraceLevel) -> None:
         self.reader = reader
         self._level = level
         self._is_read = False
@@ -117,13 +117,13 @@ class Side:
 
     def _know_sites(self) -> None:
         # The level "digest" is over those records that the level "values" has.
-        level = max(LEVELS.index(self._level), LEVELS.index("values"))
+        level = max(TRACE_LEVELS.index(self._level), TRACE_LEVELS.index("values"))
         for site in self.reader.sites[len(self._keys) :]:
             self._keys.append(_comparable_key(site, self._level))
             at = "\0".join([site.text or site.place, site.module_class, site.root_class])
             self._texts.append(self._keys[-1] ^ hash_of_text(at))
             self._lengths.append(len(site.values))
-            self._is_compared.append(LEVELS.index(LOWEST_LEVEL.get(site.kind, "values")) <= level)
+            self._is_compared.append(TRACE_LEVELS.index(LOWEST_LEVEL.get(site.kind, "values")) <= level)
 
 
 class Cursor:
@@ -184,7 +184,7 @@ class Cursor:
         return passed
 
 
-def _comparable_key(site: Site, level: Level) -> int:
+def _comparable_key(site: Site, level: TraceLevel) -> int:
     """Return what two records must agree in to be the same.
 
     Which inputs were recorded depends on the level; where all were, the two must have read the same arguments. Their

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import TraceError, explain
+from ..file.chunks import StrPath
 from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
 from .compare import compare
@@ -19,7 +20,6 @@ from .divergence import Comparison, Divergence, and_more, corresponding, differi
 from .reasons import ORDERED, Cause, Reason, cause_of
 from .verdict import EXIT_CODES, Outcome, Verdict, when
 
-StrPath = str | os.PathLike[str]
 Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
 """The headers of two traces, or the footers, empty where a trace was not finished."""
 
@@ -70,8 +70,8 @@ class Diff:
         Args:
             kwargs: For `json.dumps`.
         """
-        found = {"outcome": self.outcome, "verdicts": [verdict.as_data() for verdict in self.verdicts]}
-        return json.dumps(found, **kwargs)
+        data = {"outcome": self.outcome, "verdicts": [verdict.as_data() for verdict in self.verdicts]}
+        return json.dumps(data, **kwargs)
 
 
 def diff(a: StrPath, b: StrPath) -> Diff:
@@ -310,13 +310,13 @@ def _files_of_ranks(path: Path) -> dict[int, Path]:
     """Return the files that the ranks of a run wrote, which must be all of them; none if there is none."""
     pattern = re.compile(rf"{re.escape(path.stem)}\.rank(\d+){re.escape(path.suffix)}")
     files = list(path.parent.iterdir()) if path.parent.is_dir() else []
-    found = {int(match[1]): file for file in files if (match := pattern.fullmatch(file.name))}
-    ranks = sorted(found)
-    for file in found.values():
+    by_rank = {int(match[1]): file for file in files if (match := pattern.fullmatch(file.name))}
+    ranks = sorted(by_rank)
+    for file in by_rank.values():
         with TraceReader(file) as reader:
             world_size = reader.header.get("world_size")
         if ranks != list(range(len(ranks))) or world_size != len(ranks):
             values = (f"found: ranks {', '.join(map(str, ranks))}", f"expected: {world_size}, as {file.name} says")
             remedy = "Collect the files of all ranks of one run and of no other, or name the files of two ranks."
             raise TraceError(explain(f"the traces of the ranks of {path} are not those of one run", values, remedy))
-    return {rank: found[rank] for rank in ranks}
+    return {rank: by_rank[rank] for rank in ranks}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ...errors import clipped
 from ...values.hashes import number_from
-from ..file.model import Level, Site, Step, Value
+from ..file.model import Site, Step, TraceLevel, Value
 
 _BETWEEN_ARGUMENTS = re.compile(r", (?=[A-Za-z_]\w*=)")
 
@@ -59,7 +59,7 @@ class Divergence:
     """
 
     step: Step | None
-    level: Level
+    level: TraceLevel
     segment: int = 0
     first: Moment | None = None
     second: Moment | None = None
@@ -99,7 +99,7 @@ class Comparison:
         has_operations: Whether operations were recorded in both, with values that they gave.
     """
 
-    level: Level
+    level: TraceLevel
     steps: int = 0
     divergence: Divergence | None = None
     ended: Step | None = None
@@ -117,12 +117,12 @@ def corresponding(one: Site, other: Site) -> list[tuple[int, int]]:
 
     def numbered(site: Site) -> dict[tuple[str, str, int], int]:
         seen: Counter[tuple[str, str]] = Counter()
-        found: dict[tuple[str, str, int], int] = {}
+        indices: dict[tuple[str, str, int], int] = {}
         for index, value in enumerate(site.values):
             what = value.role, argument_of(value) if value.role == "input" else ""
-            found[(*what, seen[what])] = index
+            indices[(*what, seen[what])] = index
             seen[what] += 1
-        return found
+        return indices
 
     others = numbered(other)
     return [(index, others[what]) for what, index in numbered(one).items() if what in others]
@@ -168,23 +168,23 @@ def arguments_apart(one: Site, other: Site) -> str:
         for site in (one, other)
     )
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    values = [[clipped(given.get(name, "not given")) for given in (before, after)] for name in names]
+    values = [[clipped(arguments.get(name, "not given")) for arguments in (before, after)] for name in names]
     return and_more([f"{name} was {in_both(*pair)}" for name, pair in zip(names, values, strict=True)], 3)
 
 
 def types_apart(one: Site, other: Site) -> str:
     """Return which values of two records are of another type, name or number; empty if none are."""
-    told = [
+    differences = [
         f"{called(one.values[i], one)} was {in_both(one.values[i].type, other.values[j].type)}"
         for i, j in corresponding(one, other)
         if one.values[i].type != other.values[j].type and one.values[i].name == other.values[j].name
     ]
-    told += [
+    differences += [
         f"only the {which} run has {called(value, site)}"
         for which, site, against in (("first", one, other), ("second", other, one))
         for value in site.values
         if value.role != "input" and (value.role, value.name) not in [pair[::2] for pair in against.values]
     ]
-    if not told and len(one.values) != len(other.values):
-        told = [in_both(plural(len(one.values), "value"), len(other.values))]
-    return and_more(told, 2)
+    if not differences and len(one.values) != len(other.values):
+        differences = [in_both(plural(len(one.values), "value"), len(other.values))]
+    return and_more(differences, 2)

@@ -139,15 +139,15 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
         or (one.source == other.source and one.place != other.place)
         or key_of(one) == key_of(other)  # one run has done it once more
     ):
-        told = [site.place or site.name for site in (one, other)]
-        lines = f": {told[0]} in the first, {told[1]} in the second" if told[0] != told[1] else ""
+        places = [site.place or site.name for site in (one, other)]
+        lines = f": {places[0]} in the first, {places[1]} in the second" if places[0] != places[1] else ""
         return Cause(Reason.CONTROL_FLOW, f"the runs did different things there{lines}", _FIND_CONDITION)
     if one.arguments != other.arguments:
-        given = arguments_apart(one, other)
-        if lengths := _LENGTHS.match(given):
+        arguments = arguments_apart(one, other)
+        if lengths := _LENGTHS.match(arguments):
             because = f"it was given {in_both(lengths[1], lengths[2])}"
             return Cause(Reason.CONTROL_FLOW, because, "Look at what fills that list.")
-        return Cause(Reason.NUMBER, f"it was given other arguments: {given}", _FIND_NUMBER)
+        return Cause(Reason.NUMBER, f"it was given other arguments: {arguments}", _FIND_NUMBER)
     apart = types_apart(one, other)
     if one.kind == "operation":
         differing = [index for index in differing_values(first, second) if one.values[index].role != "output"]
@@ -155,8 +155,8 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
             return _operation(replace(divergence, values=differing), first, second, settings, apart)
     elif one.kind in ("batch", "input", "state"):
         return _arrived(divergence, one.kind, apart)
-    there = f"the runs did different things there{': ' if apart else ''}{apart}"
-    return Cause(Reason.CONTROL_FLOW, there, _FIND_CONDITION)
+    what = f"the runs did different things there{': ' if apart else ''}{apart}"
+    return Cause(Reason.CONTROL_FLOW, what, _FIND_CONDITION)
 
 
 _WAYS: Sequence[tuple[Callable[[Site], bool], str]] = (
@@ -315,10 +315,10 @@ def _elsewhere(first: Moment, second: Moment) -> Cause:
         for moment in (first, second)
     )
     places = [name for name in _PLACE_IN_EPOCH if one.get(name) != other.get(name)]
-    told = ", ".join(f"{name} was {in_both(one[name], other[name])}" for name in places)
+    moved = ", ".join(f"{name} was {in_both(one[name], other[name])}" for name in places)
     if one.get("number") == other.get("number") == 0:
-        return _carried_over(f"the loader began elsewhere: {told}")
-    return Cause(Reason.CONTROL_FLOW, f"the loader was elsewhere: {told}", _FIND_CONDITION)
+        return _carried_over(f"the loader began elsewhere: {moved}")
+    return Cause(Reason.CONTROL_FLOW, f"the loader was elsewhere: {moved}", _FIND_CONDITION)
 
 
 def _carried_over(because: str) -> Cause:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import clipped
-from ..file.model import NO_OPTIMIZER, Level, Line, Site, Step
+from ..file.model import NO_OPTIMIZER, Line, Site, Step, TraceLevel
 from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
 from .reasons import Cause
 
@@ -191,18 +191,18 @@ def _shown(line: Line) -> str:
     return "   ".join(filter(None, [place, clipped(line.text, _WIDTH)]))
 
 
-def _values(level: Level, one: Moment, other: Moment, differing: Sequence[int], distance: str = "") -> str:
+def _values(level: TraceLevel, one: Moment, other: Moment, differing: Sequence[int], distance: str = "") -> str:
     site, in_other = one.site, dict(corresponding(one.site, other.site))
-    told = []
+    parts = []
     for index in differing[:_MOST_TOLD]:
         types = dict.fromkeys([site.values[index].type, other.site.values[in_other[index]].type])
-        told.append(f"{called(site.values[index], site)}, {' / '.join(types)}")
+        parts.append(f"{called(site.values[index], site)}, {' / '.join(types)}")
     if len(differing) > _MOST_TOLD:
-        told.append(f"and {len(differing) - _MOST_TOLD} more of {len(site.values)}")
+        parts.append(f"and {len(differing) - _MOST_TOLD} more of {len(site.values)}")
     inputs = [index for index, value in enumerate(site.values) if value.role == "input"]
     if level == "ops+inputs" and inputs and not set(inputs) & {*differing}:
-        told.append("its inputs are identical in both runs")
-    return "; ".join([*told, *filter(None, [distance])])
+        parts.append("its inputs are identical in both runs")
+    return "; ".join([*parts, *filter(None, [distance])])
 
 
 def _spread(divergence: Divergence) -> str:

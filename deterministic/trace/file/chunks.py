@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from ...errors import TraceError, explain
 
-StrPath: TypeAlias = "str | os.PathLike[str]"
+StrPath: TypeAlias = str | os.PathLike[str]
 
 SIGNATURE = b"\x89DTR\r\n\x1a"
 """As of PNG: no text begins like this, and a transfer that translates line ends breaks it."""
@@ -179,12 +179,12 @@ class ChunkReader:
         """Return whether nothing follows."""
         return not self._left(offset, 1)
 
-    def damaged(self, offset: int, found: str, expected: str) -> TraceError:
+    def damaged(self, offset: int, actual: str, expected: str) -> TraceError:
         """Return the error that says what is wrong at a byte."""
         return TraceError(
             explain(
                 f"the trace {self._path} is damaged at byte {offset}",
-                (f"found: {found}", f"expected: {expected}"),
+                (f"found: {actual}", f"expected: {expected}"),
                 "Copy it again from where it was written, or record it again; what comes before can be read.",
             )
         )
@@ -235,8 +235,8 @@ class ChunkReader:
             raise self.cut(offset)
         return data
 
-    def _foreign(self, found: object, differs: str = "is not a trace") -> TraceError:
-        values = (f"found: {found}", "expected: a file that deterministic wrote")
+    def _foreign(self, actual: object, differs: str = "is not a trace") -> TraceError:
+        values = (f"found: {actual}", "expected: a file that deterministic wrote")
         return TraceError(explain(f"{self._path} {differs}", values, "Pass the path of a trace."))
 
 

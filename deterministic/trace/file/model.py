@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-Level = Literal["digest", "values", "modules", "ops", "ops+inputs"]
+TraceLevel = Literal["digest", "values", "modules", "ops", "ops+inputs"]
 
-LEVELS: tuple[Level, ...] = ("digest", "values", "modules", "ops", "ops+inputs")
+TRACE_LEVELS: tuple[TraceLevel, ...] = ("digest", "values", "modules", "ops", "ops+inputs")
 """From the least to the most; each contains those before it."""
 
 Kind = Literal[
@@ -41,7 +41,7 @@ step of an optimizer left it. `batch`: what a loader yielded.
 `observed`: `Run.observe`. `returned`: what the traced function returned.
 """
 
-LOWEST_LEVEL: Mapping[str, Level] = {"operation": "ops", "module": "modules"}
+LOWEST_LEVEL: Mapping[str, TraceLevel] = {"operation": "ops", "module": "modules"}
 """From which level on there are records of a kind; "values" for those that are not named."""
 
 Role = Literal["generator", "number", "input", "output"]

@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .model import LEVELS, NO_OPTIMIZER, Level, Segment, Site, Step, site_from_json
+from .model import NO_OPTIMIZER, TRACE_LEVELS, Segment, Site, Step, TraceLevel, site_from_json
 
 HEADER, SITES, NUMBERS, STEP, HASHES, DIGESTS, END = b"HEAD", b"SITE", b"NUMS", b"STEP", b"HASH", b"DIGS", b"END "
 
@@ -95,12 +95,12 @@ def unpack_mapping(text: bytes) -> dict[str, Any]:
     return data
 
 
-def level_of(header: Mapping[str, Any]) -> Level:
+def level_of(header: Mapping[str, Any]) -> TraceLevel:
     """Return the level of a header; raise ValueError if it has none."""
-    for level in LEVELS:
+    for level in TRACE_LEVELS:
         if header.get("level") == level:
             return level
-    raise ValueError(f"a header with the level {header.get('level')!r}, which is none of {', '.join(LEVELS)}")
+    raise ValueError(f"a header with the level {header.get('level')!r}, which is none of {', '.join(TRACE_LEVELS)}")
 
 
 def pack_sites(sites: Sequence[Site]) -> bytes:

@@ -15,7 +15,7 @@ from ...errors import TraceError, explain
 from ...ground.source import JSON
 from . import payloads
 from .chunks import MAGIC, ChunkHead, ChunkReader, ChunkWriter, CutError, StrPath
-from .model import Level, Segment, Site, Step
+from .model import Segment, Site, Step, TraceLevel
 
 DIGESTS_AT_ONCE = 128
 """Segments without records that share a chunk."""
@@ -40,7 +40,7 @@ class TraceWriter:
 
     Args:
         path: Where to.
-        header: What the reader shall know first: JSON, with a "level" of `LEVELS`.
+        header: What the reader shall know first: JSON, with a "level" of `TRACE_LEVELS`.
 
     Raises:
         TraceError: The header is none, or the operating system refuses; on entering.
@@ -204,7 +204,7 @@ class TraceReader:
     """
 
     header: dict[str, Any]
-    level: Level
+    level: TraceLevel
     sites: list[Site]
     footer: dict[str, Any] | None
     truncated: bool

@@ -14,7 +14,7 @@ import xxhash
 
 from ...values.bits import undispatched
 from ...values.hashes import Hash, collect
-from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Level, Segment, Site, Step
+from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Segment, Site, Step, TraceLevel
 
 LONGEST_SEGMENT = 1 << 16
 """Records after which a segment is cut: what is held in memory stays bounded where no optimizer steps."""
@@ -55,7 +55,7 @@ class Log:
     raised once, `failed` is true from then on, and nothing more is collected.
     """
 
-    def __init__(self, writer: Writer, level: Level) -> None:
+    def __init__(self, writer: Writer, level: TraceLevel) -> None:
         self._writer = writer
         self._level = level
         self._indexes: dict[Site, int] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import wraps
@@ -15,14 +14,13 @@ from ...ground.arguments import choice
 from ...ground.ranks import current_ranks
 from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
-from ..file.model import LEVELS, Level
+from ..file.chunks import StrPath
+from ..file.model import TRACE_LEVELS, TraceLevel
 from ..file.store import TraceWriter
 from .recorder import Recorder, global_states
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-StrPath = str | os.PathLike[str]
 
 
 class Recording:
@@ -36,7 +34,13 @@ class Recording:
     """
 
     def __init__(
-        self, path: StrPath, level: Level, *, said: Mapping[str, Any] | None = None, by_rank: bool = True, **how: Any
+        self,
+        path: StrPath,
+        level: TraceLevel,
+        *,
+        said: Mapping[str, Any] | None = None,
+        by_rank: bool = True,
+        **how: Any,
     ) -> None:
         self.path = Path(path)
         self._level = level
@@ -58,8 +62,8 @@ class Recording:
             DeterministicError: The block is not entered.
         """
         if self._recorder is None:
-            found = f"found: {self!r}, outside of its block"
-            raise DeterministicError(explain("nothing is being recorded", (found,), "Enter it first."))
+            value = f"found: {self!r}, outside of its block"
+            raise DeterministicError(explain("nothing is being recorded", (value,), "Enter it first."))
         return self._recorder
 
     def observe(self, name: str, value: Any) -> None:
@@ -76,9 +80,9 @@ class Recording:
 
     def __enter__(self) -> Recording:
         if self._recorder is not None:
-            found = f"found: {self!r}, entered twice"
+            value = f"found: {self!r}, entered twice"
             remedy = "Use another record() with another path inside."
-            raise DeterministicError(explain("this trace is being recorded already", (found,), remedy))
+            raise DeterministicError(explain("this trace is being recorded already", (value,), remedy))
         ranks = current_ranks()
         path = path_of_rank(self.path, ranks.rank) if self._by_rank and ranks.world_size > 1 else self.path
         self.header = {
@@ -125,9 +129,9 @@ class Recording:
         """
         kinds = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
         if any(is_kind(function) for is_kind in kinds):
-            found = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
+            value = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
             remedy = "Use `with record(...)` in its body."
-            raise TypeError(explain("a call of this function computes nothing yet", (found,), remedy))
+            raise TypeError(explain("a call of this function computes nothing yet", (value,), remedy))
 
         @wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -139,7 +143,7 @@ class Recording:
         return recorded
 
 
-def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False, source: bool = True) -> Recording:
+def record(path: StrPath, level: TraceLevel = "ops", *, absolute_paths: bool = False, source: bool = True) -> Recording:
     """Record what a block computes, as hashes, into a file that `diff` compares with another.
 
     From the least to the most, each with what the ones before it have:
@@ -185,7 +189,7 @@ def record(path: StrPath, level: Level = "ops", *, absolute_paths: bool = False,
         False
         >>> folder.cleanup()
     """
-    choice("level", level, LEVELS, what="no level of a trace")
+    choice("level", level, TRACE_LEVELS, what="no level of a trace")
     return Recording(path, level, absolute_paths=absolute_paths, source=source)
 
 

@@ -15,7 +15,7 @@ import torch
 from ...sources.registry import described
 from ...values.bits import row_of_values, undispatched
 from ...values.hashes import hash_of_text
-from ..file.model import LEVELS, NO_OPTIMIZER, Kind, Level
+from ..file.model import NO_OPTIMIZER, TRACE_LEVELS, Kind, TraceLevel
 from .attribution import Attribution
 from .compiled import CompiledRegions
 from .dispatch import OperationMode
@@ -52,7 +52,7 @@ class Recorder:
     def __init__(
         self,
         writer: Writer,
-        level: Level,
+        level: TraceLevel,
         *,
         segment: int | None = None,
         absolute_paths: bool = False,
@@ -171,8 +171,8 @@ class Recorder:
             self._by_hand.look()
             self.compared += self._records.add(kind, title, [("", value)], **where) > beside
 
-    def _has(self, level: Level) -> bool:
-        return LEVELS.index(self._level) >= LEVELS.index(level)
+    def _has(self, level: TraceLevel) -> bool:
+        return TRACE_LEVELS.index(self._level) >= TRACE_LEVELS.index(level)
 
     # Modules
 
@@ -187,8 +187,8 @@ class Recorder:
                 self._storages.call(tensor, path)
         if current_node() is None:
             keywords = keyword_arguments()
-            given = [*arguments, keywords] if keywords else arguments
-            self._records.add("input", name.own, [("", given)], phase="forward", module=name, spot=spot)
+            inputs = [*arguments, keywords] if keywords else arguments
+            self._records.add("input", name.own, [("", inputs)], phase="forward", module=name, spot=spot)
 
     def _on_return(self, name: ModuleName, result: Any) -> None:
         if threading.get_ident() != self._thread:

@@ -88,8 +88,8 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
         caller = str(sys._getframe(1).f_globals.get("__name__"))
         if holders and caller.partition(".")[0] != __name__.partition(".")[0]:
-            given = next(iter([*args[is_method:], *kwargs.values(), result]))
-            note = Seeding(generator, str(given)[:_LONGEST_SEED], _users_line())
+            value = next(iter([*args[is_method:], *kwargs.values(), result]))
+            note = Seeding(generator, str(value)[:_LONGEST_SEED], _users_line())
             for holder in holders:
                 holder.seeded.append(note)
         return result
