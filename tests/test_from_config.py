@@ -147,7 +147,7 @@ def test_a_key_that_is_no_string_is_ignored() -> None:
 
 @pytest.mark.parametrize("value", ["true", 1, 0, "warn", []])
 def test_deterministic_cudnn_of_another_type_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="deterministic_cudnn is not a bool"):
+    with pytest.raises(TypeError, match=r"deterministic_cudnn is not a bool[\s\S]*Write deterministic_cudnn: true"):
         reproducible.from_config({"deterministic_cudnn": value})
 
 

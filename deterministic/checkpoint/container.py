@@ -154,7 +154,7 @@ def _decoded(
         raise refusal(
             f"the checkpoint {os.fspath(path)} holds what no version has written",
             f"{type(error).__name__}: {error}",
-            "Its checksum is right, so it was made by hand, or this is a fault of the library: report it then.",
+            "Its checksum is right: it was made by hand, memory is short, or the library is at fault: report it.",
         ) from error
 
 

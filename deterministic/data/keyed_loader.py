@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -198,13 +199,14 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         order = self._order.with_indices()
         for name, number in (("epoch", epoch), ("occurrence", occurrence)):
-            if as_integer(number) is None or number < 0:
+            if (-1 if (whole := as_integer(number)) is None else whole) < 0:
                 raise ValueError(
                     explain(f"{name} is no count", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
                 )
+        epoch, occurrence = operator.index(epoch), operator.index(occurrence)
         keyed = KeyedDataset(self.dataset, self.keying)
         key, again = epoch_key(self.seed, epoch, "samples"), [occurrence] if occurrence else None
-        fetch, place = Fetch([index], key, as_integer(epoch) or 0, again), 0
+        fetch, place = Fetch([index], key, epoch, again), 0
         if self.is_batched and keyed.is_keyed_per_batch:
             fetch, place = order.fetch_with(epoch, index, occurrence)
         with keyed.epoch.kept(), Isolated(self.keying.worker_threads):

@@ -48,13 +48,12 @@ def count(name: str, value: object, *, least: int = 0, remedy: str | None = None
     raise TypeError(text) if number is None else ValueError(text)
 
 
-def boolean(name: str, value: object) -> bool:
+def boolean(name: str, value: object, *, remedy: str | None = None) -> bool:
     """Return the value of the argument `name` if it is True or False; raise a TypeError if it is neither."""
     if isinstance(value, bool):
         return value
-    raise TypeError(
-        explain(f"{name} is not a bool", (f"found: {cut(value)}", "expected: True or False"), f"Pass {name}=True.")
-    )
+    values = (f"found: {cut(value)}", "expected: True or False")
+    raise TypeError(explain(f"{name} is not a bool", values, remedy or f"Pass {name}=True or {name}=False."))
 
 
 def choice(

@@ -82,4 +82,4 @@ def validate_num_threads(num_threads: object) -> int | None:
     """Return a number of threads as a positive int, or None; raise as `count`."""
     if num_threads is None:
         return None
-    return count("num_threads", num_threads, least=1, remedy="Pass at least 1, or None.")
+    return count("num_threads", num_threads, least=1, remedy="Pass at least 1, or None to leave the number alone.")

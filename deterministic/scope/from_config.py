@@ -67,7 +67,8 @@ def _level(values: Mapping[str, Any]) -> Any:
     """Return the level that the two keys ask for together; None if neither is there."""
     cudnn = values.get("deterministic_cudnn")
     if cudnn is not None:
-        boolean("deterministic_cudnn", cudnn)
+        remedy = "Write deterministic_cudnn: true or false, or give a level with deterministic: true | warn."
+        boolean("deterministic_cudnn", cudnn, remedy=remedy)
     if "deterministic" not in values:
         return None if cudnn is None else ("cudnn" if cudnn else False)
     level = validate_level(values["deterministic"])

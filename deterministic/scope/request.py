@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..errors import DeterministicError, ScopeOrderWarning, explain, warn
 from ..ground import launch
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_ON_CONFLICT: dict[stack.OnConflict, str] = {"raise": "refuse a second thread", "wait": "queue it"}
 
 
 class Scope:
@@ -53,7 +55,7 @@ class Scope:
         self._num_threads = validate_num_threads(num_threads)
         self._per_rank = boolean("per_rank", per_rank)
         self._enabled = boolean("enabled", enabled)
-        self._on_conflict: stack.OnConflict = choice("on_conflict", on_conflict, get_args(stack.OnConflict))
+        self._on_conflict: stack.OnConflict = choice("on_conflict", on_conflict, _ON_CONFLICT)
         self._fixed_config: Config | None = None
         if not self._per_rank and not isinstance(self._seed, Omitted):
             self._fixed_config = Config(self._seed, self._deterministic, self._num_threads)

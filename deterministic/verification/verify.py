@@ -36,7 +36,7 @@ def verify(
     a backward pass reached have changed. The runs are made without recording operations; where two differ, they are
     replayed up to that step with every operation of it recorded, and the verdict names the first operation
     that differs, its phase, module and line, and the reason from a closed list
-    (`deterministic.trace.comparing.reasons.Reason`).
+    (`deterministic.trace.reasons.Reason`).
 
     State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe.
 

@@ -125,6 +125,18 @@ def test_a_sample_of_a_samplers_batch_is_replayed_where_its_key_is_its_own() -> 
         loader(sampler=sampler, randomness="batch").replay(0, 3)
 
 
+def test_an_epoch_may_be_whatever_is_an_index() -> None:
+    class Index:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __index__(self) -> int:
+            return self.number
+
+    made: Any = loader(InBatches())
+    assert torch.equal(made.replay(Index(2), 3, Index(0)), made.replay(2, 3, 0))
+
+
 def test_what_cannot_be_replayed_is_refused() -> None:
     with pytest.raises(TypeError, match="a stream has no indices"):
         loader(Stream()).replay(0, 1)

@@ -183,3 +183,12 @@ def test_the_sites_of_the_small_trace_have_records_without_values(tmp_path: Path
     write_trace(tmp_path / "a", SMALL, {})
     values = [len(line["record"]["values"]) for line in exported(tmp_path / "a") if "record" in line]
     assert values == [len(SITES[record].values) for segment, _ in SMALL for record in segment.records]
+
+
+def test_the_paths_that_the_reference_gives_lead_to_the_same_things() -> None:
+    from deterministic.trace import export as public
+    from deterministic.trace import reasons
+    from deterministic.trace.comparing.reasons import Cause, Reason
+
+    assert public.export is export
+    assert (reasons.Cause, reasons.Reason) == (Cause, Reason)
