@@ -100,6 +100,7 @@ def run(program: Program, keyboard: Keyboard, begin: Callable[[], object] = lamb
     before, tracer = snapshot.capture(SOURCES), sys.gettrace()
     dirt = []
     try:
+        sys.settrace(None)  # coverage's, whose lock an interrupt inside of it would leave locked
         keyboard.raises = True
         begin()
         program(keyboard)

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def forks(count: int) -> Callable[[Callable[[random.Random], None]], Callable[[]
             for seed in range(count):
                 pid = os.fork()
                 if pid == 0:
+                    sys.settrace(None)  # coverage's, whose lock a signal inside of it would leave locked
                     try:
                         test(random.Random(seed))
                     except BaseException:  # noqa: BLE001 - nothing may leave the child
