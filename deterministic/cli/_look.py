@@ -1,8 +1,9 @@
-"""How reports and tables look: by rich on a terminal that has it, which respects NO_COLOR; else aligned plain text."""
+"""How reports and tables look: on a terminal in colours, unless NO_COLOR is set, and tables by rich if it is there."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
@@ -31,15 +32,10 @@ def write_report(report: _JSONReport, *, as_json: bool) -> int:
 
 def write_verdict(text: str, status: int, file: TextIO) -> None:
     """Write a text whose first line says how it came out: in green for status 0, in red for 1, in yellow for 2."""
-    if not _is_rich(file):
-        file.write(f"{text}\n")
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    shown = Text(text)
-    shown.stylize(("bold green", "bold red", "bold yellow")[status], 0, len(text.partition("\n")[0]))
-    Console(file=file, soft_wrap=True, highlight=False).print(shown)
+    first, *rest = text.split("\n")
+    if file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.name == "posix":
+        first = f"\x1b[1;{(32, 31, 33)[status]}m{first}\x1b[0m"
+    file.write("\n".join([first, *rest, ""]))
 
 
 def write_table(
@@ -55,10 +51,12 @@ def write_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    for name, *cells in zip(columns, *rows, strict=True):  # no word is broken, however narrow the terminal
+        table.add_column(name, min_width=max(map(len, " ".join([name, *cells]).split()), default=0))
     for row, kind in zip(rows, kinds or [""] * len(rows), strict=True):
         table.add_row(*map(Text, row), style=STYLES[kind])  # a Text: brackets in a cell are no markup
-    Console(file=file).print(table)
+    Console(file=file).print(table, crop=False)
 
 
 def _is_rich(file: TextIO) -> bool:

@@ -31,9 +31,9 @@ class UsageError(Exception):
         super().__init__(explain(differs, (value,), remedy) if value else differs)
 
 
-def refuse(message: object) -> int:
-    """Say on stderr why nothing was done, and return the exit status for it."""
-    sys.stderr.write(f"{message}\n")
+def refuse(verb: str, why: object) -> int:
+    """Say on stderr why nothing was done, as `argparse` does it, and return the exit status for it."""
+    sys.stderr.write(f"deterministic {verb}: error: {why}\n")
     return UNUSABLE
 
 

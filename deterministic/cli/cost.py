@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..errors import DeterministicError
 from ..ground.config import LEVEL_NAMES, Level
-from ._options import OK, UsageError, add_script, refuse, task_of
+from ._options import OK, add_script, task_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,20 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         0 measured, 2 if it could not be.
     """
-    try:
-        task = task_of(arguments)
-    except UsageError as error:
-        return refuse(str(error))
+    task = task_of(arguments)
 
     from ..verification.levels import compare
     from ..verification.trials import FreshTrials
     from ._progress import progress
 
-    try:
-        with progress(0, plain=True) as tell:
-            comparison = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
-    except DeterministicError as error:  # of each level, that of the first
-        return refuse(str(error))
+    with progress(0, plain=True) as tell:  # what fails at each level, raises as at the first
+        comparison = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
     sys.stdout.write(f"{comparison.to_json(indent=2) if arguments.json else comparison}\n")
     return OK
 

@@ -50,10 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
             try:
                 stack.enter_context(recording)
             except TraceError as error:
-                return refuse(error)
+                return refuse("record", error)
             task.run()
     except NotRunnableError as error:
-        return refuse(f"deterministic record: {error}")
+        return refuse("record", error)
     except Exception as error:  # noqa: BLE001 - shown as Python shows what a script raises
         show(error)
         return FAILED

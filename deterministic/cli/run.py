@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         task, launch = task_of(arguments), _launch_of(arguments)
         plan = _environment.plan(launch, portable=arguments.portable)
     except (DeterministicError, UsageError) as error:
-        return refuse(_in_a_line(str(error)))
+        return refuse("run", _in_a_line(str(error)))
     if arguments.seeds is not None:
         from ._ensemble import run_ensemble
 
@@ -184,7 +184,7 @@ def _perform(task: ScriptTask) -> int:
     except SystemExit:
         raise
     except NotRunnableError as error:
-        return refuse(f"deterministic run: {error}")
+        return refuse("run", error)
     except BaseException as error:  # noqa: BLE001 - shown as Python shows what a script raises
         explain_refusal(error, "To go on with a warning: deterministic run --deterministic warn ...")
         show(error)
@@ -222,6 +222,6 @@ def _in_a_line(error: str) -> str:
     """Return the lines of an error as one: what differs (the values). What to do."""
     what, *lines = (line.strip() for line in error.splitlines())
     if not lines:
-        return f"deterministic run: {what}"
+        return what
     *values, remedy = lines
-    return f"deterministic run: {what} ({'; '.join(values)}). {remedy}"
+    return f"{what} ({'; '.join(values)}). {remedy}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Collection, Sequence
 
 _CELL = "text-align:left;vertical-align:top"
@@ -17,6 +18,24 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]
+
+
+def columns(most: int) -> int:
+    """Return how wide a text may be: as the terminal, if stdout is one, and at most so many columns."""
+    if not getattr(sys.stdout, "isatty", bool)():
+        return most
+    import shutil  # which brings three compressions with it
+
+    return min(most, shutil.get_terminal_size().columns)
+
+
+def wrapped(text: str, indent: str = "", most: int = 110) -> list[str]:
+    """Return a text as lines that no word is broken for, and that fit the terminal."""
+    import textwrap
+
+    lines = textwrap.TextWrapper(columns(most), break_long_words=False, break_on_hyphens=False)
+    lines.initial_indent = lines.subsequent_indent = indent
+    return lines.wrap(text)
 
 
 def html_table(rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), highlighted: Collection[int] = ()) -> str:

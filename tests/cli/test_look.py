@@ -81,6 +81,7 @@ def test_the_first_line_of_a_report_has_the_colour_of_the_verdict(status: int, c
     text = "different\n  [bold]at[/bold] x.py:3 " + "long " * 60
     code = f"import sys; from deterministic.cli._look import *; write_verdict({text!r}, {status}, sys.stdout)"
     shown = on_a_terminal(sys.executable, "-c", code, cwd=Path.cwd())
+    assert on_a_terminal(sys.executable, "-c", code, cwd=Path.cwd(), NO_COLOR="1") == f"{text}\n"
     assert shown.startswith(f"\x1b[1;{colour}mdifferent\x1b[0m\n")
     assert _ESCAPE.sub("", shown) == f"{text}\n", "nothing is wrapped, and nothing is markup"
     file = io.StringIO()
@@ -88,7 +89,11 @@ def test_the_first_line_of_a_report_has_the_colour_of_the_verdict(status: int, c
     assert file.getvalue() == f"{text}\n"
 
 
-def test_what_is_in_effect_on_a_terminal(tmp_path: Path) -> None:
-    shown = _ESCAPE.sub("", on_a_terminal(sys.executable, "-m", "deterministic", "info", cwd=tmp_path))
-    assert re.search(r"torch\.cudnn\.deterministic +False +True", shown)
-    assert "PYTHONHASHSEED" in shown
+def test_what_is_in_effect_on_a_terminal_breaks_no_word(tmp_path: Path) -> None:
+    info = (sys.executable, "-m", "deterministic", "info")
+    shown = _ESCAPE.sub("", on_a_terminal(*info, cwd=tmp_path, COLUMNS="70"))
+    assert re.search(r"torch\.deterministic_algorithms\.warn_only +False +False", shown)
+    assert "\nnot controlled\n\n  PYTHONHASHSEED: The order" in shown
+    sentences = shown[shown.index("not controlled") :]
+    assert max(map(len, sentences.splitlines())) <= 70
+    assert "from process to process; it is fixed when the interpreter starts. Start the" in " ".join(sentences.split())
