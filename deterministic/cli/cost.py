@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     task = task_of(arguments)
 
     from ..verification.levels import compare
+    from ..verification.progress import progress
     from ..verification.trials import FreshTrials
-    from ._progress import progress
 
     with progress(0, plain=True) as tell:  # what fails at each level, raises as at the first
         comparison = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))

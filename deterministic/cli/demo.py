@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import describe, make_loader, reproducible
 from ..ground.seeds import derive_seed
+from ..verification.progress import progress
 from ._options import FAILED, OK, at_least, require_drawable, require_extra, written
-from ._progress import progress
 
 SEED, OTHER_SEED = 42, 7
 TRAINED_ON, HELD_OUT = 1437, 360

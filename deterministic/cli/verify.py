@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..verification.isolated import IsolatedRuns
     from ..verification.processes import RunFailedError
+    from ..verification.progress import progress
     from ..verification.report import Report
     from ..verification.verification import Verification
-    from ._progress import progress
 
     isolated = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     with _folder(arguments.keep_traces) as folder:

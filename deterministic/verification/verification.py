@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,16 +13,13 @@ from ..trace.comparing.divergence import Moment
 from ..trace.comparing.verdict import Outcome, Verdict
 from ..values.distance import distance_of
 from ..values.hashes import collect, hash_on_device, hash_on_host
+from .progress import ProgressCallback
 from .remarks import carried_over, done_once, notes_on, output_apart, replay_failed, unless_known, unseen_work
 from .report import Report
 from .runs import Control, Done, Plan, Runner
 
 REPLAYS = 3
 """How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
-
-
-ProgressCallback = Callable[[str, int], None]
-"""Is told which run is under way, and how many steps it has made."""
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..scope.request import Scope
+from .progress import progress
 from .report import Report
 from .runs import Control, FunctionTask, Runner, in_this_process
 from .verification import Verification
@@ -78,8 +79,8 @@ def verify(
         from .isolated import IsolatedRuns
 
         run, fresh = IsolatedRuns(task, stress=stress, timeout=timeout), None
-    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        report = Verification(task.title, run, runs, Path(folder), control, fresh=fresh).report()
+    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder, progress(runs) as tell:
+        report = Verification(task.title, run, runs, Path(folder), control, tell, fresh=fresh).report()
         kept = _KeptTraces(report.traces)
     return replace(report, traces=kept.paths, folder=kept)
 
