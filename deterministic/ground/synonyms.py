@@ -43,6 +43,8 @@ _FUNCTIONS: Mapping[str, str] = {
 }
 """By the call that does it here: the names of functions that do it elsewhere."""
 
+_OF_SCOPE = ("seed", "deterministic", "num_threads")
+
 _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader takes worker_init_fn=seed_worker."
 
 
@@ -56,14 +58,15 @@ def meant(name: str, value: object, known: Collection[str]) -> tuple[str, object
     return (str(close[0]), value) if close else None
 
 
-def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str], instead: str = "{}") -> None:
-    """Raise a TypeError for the first argument that a call does not have: what to write stands in `instead`."""
+def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str], scope: str = "") -> None:
+    """Raise a TypeError for the first argument that a call does not have; `scope` is where those of a scope go."""
     for name, value in given.items():
         if name not in known:
             remedy = _WORKERS if "workers" in name else f"help(deterministic.{call}) says what each of them is for."
-            if found := meant(name, value, known):
+            if found := meant(name, value, (*known, *_OF_SCOPE) if scope else known):
                 shown = cut(found[1]) if isinstance(found[1], (bool, int, float, str)) else "..."
-                remedy = f"Write {instead.format(f'{found[0]}={shown}')}."
+                written = f"{found[0]}={shown}"
+                remedy = f"Write {written if found[0] in known else scope.format(written)}."
             values = (f"found: {name}=", f"expected: {', '.join(known)}")
             raise TypeError(explain(f"{call}() has no such argument", values, remedy))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
+from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
 from .progress import progress
 from .report import Report
@@ -68,7 +70,7 @@ def verify(
         >>> bool(verify(lambda: torch.rand(3), runs=2))
         True
     """
-    check_function(function, "verify")
+    check_function(function, verify, kwargs)
     _check_control(control)
     check_runs(runs, "one run has nothing to be compared with")
     _check_timeout(timeout, isolated=isolate or stress)
@@ -123,12 +125,22 @@ def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any)
         raise DeterministicError(str(report))
 
 
-def check_function(function: Any, by: str) -> None:
-    """Refuse what cannot be called, before anything is run."""
+def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse what cannot be called, and an argument that neither it nor `by` has, before anything is run."""
     if not callable(function):
-        raise TypeError(
-            explain(f"{by} needs a function", (f"found: {cut(function)}",), "Pass the function itself, not its result.")
-        )
+        remedy = "Pass the function itself, not its result."
+        if isinstance(function, (str, os.PathLike)):
+            verb = "verify" if by is verify else "cost"
+            remedy = f"Pass a function; for a script there is the command `deterministic {verb} {cut(function)}`."
+        raise TypeError(explain(f"{by.__name__} needs a function", (f"found: {cut(function)}",), remedy))
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return  # of one in C: it says itself what it does not take
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        known = [p.name for p in inspect.signature(by).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        scope = "control=reproducible({})" if "control" in known else ""
+        refuse_unknown(by.__name__, kwargs, [*known, *(parameter.name for parameter in parameters)], scope)
 
 
 def check_runs(runs: Any, alone: str) -> None:

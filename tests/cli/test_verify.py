@@ -90,6 +90,14 @@ def test_a_script_that_fails_is_told_of_with_its_last_lines(script: Path, capfd:
     assert "\n  FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'\n" in shown
 
 
+def test_the_way_out_of_a_refused_operation_is_kept(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text("import torch\ntorch.zeros(3).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))\n")
+    assert main(["verify", "train.py"]) == 2
+    shown = capfd.readouterr().out
+    assert f"\n  called at: {script}:2\n" in shown
+    assert "deterministic verify --deterministic warn" in shown
+
+
 @pytest.mark.usefixtures("script")
 def test_a_script_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--timeout", "0.2", "--json", "train.py"]) == 2
