@@ -12,13 +12,13 @@ import argparse
 import sys
 
 from ..ground.config import LEVEL_NAMES, Level
-from ._options import OK, add_script, task_of
+from ._options import OK, add_script, at_least, task_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic cost`."""
     parser.add_argument(
-        "--runs", type=_at_least_two, default=3, metavar="N", help="how many are timed, and compared (default: 3)"
+        "--runs", type=at_least(2), default=3, metavar="N", help="how many are timed, and compared (default: 3)"
     )
     parser.add_argument(
         "--levels",
@@ -57,9 +57,3 @@ def _levels(text: str) -> list[Level]:
     if not set(names) <= LEVEL_NAMES.keys() or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not some of {','.join(LEVEL_NAMES)}, each once")
     return [LEVEL_NAMES[name] for name in names]
-
-
-def _at_least_two(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 2 or more")
-    return int(text)
