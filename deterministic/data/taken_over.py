@@ -63,7 +63,8 @@ def settings_of(loader: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
             )
         )
     left_out = {"dataset", "collate_fn", *_OF_ORDER}
-    left_out |= {"batch_size", "drop_last"} if _cuts_batches(loader) or overrides.get("batch_sampler") else set()
+    if _cuts_batches(loader) or overrides.get("batch_sampler") is not None:
+        left_out |= {"batch_size", "drop_last"}
     left_out |= {"batch_size"} if "global_batch_size" in overrides else set()
     left_out |= {"generator"} if "seed" in overrides else set()
     left_out |= {*_OF_WORKERS} if overrides.get("num_workers") == 0 else set()  # torch refuses them without workers
