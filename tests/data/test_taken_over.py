@@ -104,7 +104,8 @@ def test_a_loader_like_a_plain_one_is_the_one_that_is_made_with_its_arguments(ar
 @pytest.mark.parametrize(
     "sampler",
     [
-        RandomSampler(DATA, replacement=True, num_samples=3),
+        RandomSampler(DATA, replacement=True),
+        RandomSampler(DATA, num_samples=3),
         RandomSampler(DATA, generator=torch.Generator()),
         SequentialSampler(range(3)),
         SubsetRandomSampler([1, 2]),
@@ -139,6 +140,7 @@ def test_an_argument_given_wins() -> None:
     taken = takens[0]
     assert seeds[0] == seeds[1], "without a seed it is drawn from the loader's generator"
     assert batches(make_loader.like(taken, seed=3, shuffle=False)) == batches(own(batch_size=4))
+    assert batches(make_loader.like(taken, seed=3, batch_size=None)) == batches(own(batch_size=None, shuffle=True))
     assert batches(make_loader.like(taken, seed=3, sampler=[1])) == [[1.0], [1.0]]
     assert batches(make_loader.like(taken, seed=3, batch_sampler=[[1, 2]])) == [[1.0, 2.0]] * 2
     assert batches(make_loader.like(taken, seed=3, global_batch_size=5)) == batches(own(batch_size=5, shuffle=True))
