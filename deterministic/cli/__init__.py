@@ -92,7 +92,7 @@ def _no_verb(words: list[str]) -> str:
 
     first, *rest = words
     meant = [" ".join([verb, *rest]) for verb in difflib.get_close_matches(first, VERBS, n=1)]
-    if first.endswith(".py") or os.path.exists(first) or (first[0] == "-" and rest):
+    if first.endswith(".py") or os.path.exists(first) or (first.startswith("-") and rest):
         meant = [" ".join(["run", *words])]
     return f"there is no verb {first}" + (f"; did you mean `deterministic {meant[0]}`?" if meant else "")
 

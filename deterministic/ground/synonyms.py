@@ -62,7 +62,9 @@ def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str
     """Raise a TypeError for the first argument that a call does not have; `scope` is where those of a scope go."""
     for name, value in given.items():
         if name not in known:
-            remedy = _WORKERS if "workers" in name else f"help(deterministic.{call}) says what each of them is for."
+            remedy = f"help(deterministic.{call}) says what each of them is for."
+            if "workers" in name and "seed" in known:
+                remedy = _WORKERS
             if found := meant(name, value, (*known, *_OF_SCOPE) if scope else known):
                 shown = cut(found[1]) if isinstance(found[1], (bool, int, float, str)) else "..."
                 written = f"{found[0]}={shown}"
@@ -109,5 +111,5 @@ def no_such_name(name: str, known: Collection[str], frame: FrameType) -> Excepti
     from opcode import opmap
 
     # Of `from deterministic import name` Python would tell in words of its own, and leave out what to write.
-    is_from = frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
+    is_from = frame.f_code.co_code[frame.f_lasti] == opmap.get("IMPORT_FROM")
     return ImportError(text, name="deterministic") if is_from else AttributeError(text)

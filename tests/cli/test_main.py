@@ -47,6 +47,7 @@ def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("verfy train.py", "verify train.py"),
         ("--nonsense", ""),
         ("nonsense", ""),
+        ("nonsense train.py", ""),
     ],
 )
 def test_a_script_without_a_verb_is_told_how_to_run_it(
