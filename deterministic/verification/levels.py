@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, cut, explain
+from ..ground.arguments import count
 from ..ground.config import LEVELS, Level
 from ..ground.tables import ShownByFirstLine, aligned, details, html_table, paragraph
 from ..trace.comparing.verdict import Outcome
 from .report import Report
 from .runs import FunctionTask
 from .trials import ALLOCATED, Trials
-from .verify import check_function, check_runs
+from .verify import check_function
 
 MOST_OPERATIONS = 5
 """How many operations are named that cost more than at the baseline."""
@@ -70,7 +71,7 @@ def compare_levels(
     """
     check_function(function, compare_levels, kwargs)
     _check_levels(levels)
-    check_runs(runs, "one run has no spread")
+    count("runs", runs, least=2, remedy="Pass 2 or more: one run has no spread.")
     return compare(Trials(FunctionTask(function, args, kwargs)), levels, runs)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
+from ..ground.arguments import count
 from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
 from .progress import progress
@@ -72,7 +73,7 @@ def verify(
     """
     check_function(function, verify, kwargs)
     _check_control(control)
-    check_runs(runs, "one run has nothing to be compared with")
+    count("runs", runs, least=2, remedy="Pass 2 or more: one run has nothing to be compared with.")
     _check_timeout(timeout, isolated=isolate or stress)
     task = FunctionTask(function, args, kwargs)
     run: Runner = in_this_process(task)
@@ -141,14 +142,6 @@ def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, A
         known = [p.name for p in inspect.signature(by).parameters.values() if p.kind is p.KEYWORD_ONLY]
         scope = "control=reproducible({})" if "control" in known else ""
         refuse_unknown(by.__name__, kwargs, [*known, *(parameter.name for parameter in parameters)], scope)
-
-
-def check_runs(runs: Any, alone: str) -> None:
-    """Refuse a number of runs that is none, or below 2: why one alone will not do is `alone`."""
-    if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many, 2 or more."))
-    if runs < 2:
-        raise ValueError(explain(alone, (f"found: runs={runs}", "expected: 2 or more"), "Pass 2 or more."))
 
 
 def _check_control(control: Any) -> None:
