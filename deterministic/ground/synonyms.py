@@ -93,13 +93,12 @@ def explained(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def _refuse(
     example: str, parameters: Mapping[str, inspect.Parameter], args: tuple[object, ...], given: Mapping[str, object]
 ) -> None:
-    call, known = example.partition("(")[0], [name for name in parameters if name != "self"]
-    by_position = [parameter for parameter in parameters.values() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
-    if more := args[len(by_position) :]:
+    call, kinds = example.partition("(")[0], [parameter.kind for parameter in parameters.values()]
+    if more := args[kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) :]:
         values = tuple(f"found: a {type(value).__name__} without a name" for value in more)
         raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {example}."))
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        refuse_unknown(call, given, known)
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        refuse_unknown(call, given, [name for name in parameters if name != "self"])
 
 
 def no_such_name(name: str, known: Collection[str], frame: FrameType) -> Exception:
