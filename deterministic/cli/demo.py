@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo: progress on stderr, what was found on stdout; 0 PASS, 1 FAIL, 2 if it could not be run."""
-    require_extra("deterministic demo", "demo", {"sklearn": "scikit-learn", "rich": "rich"})
+    require_extra("the demo", "demo", {"sklearn": "scikit-learn", "rich": "rich"})
     if arguments.plot is not None:
-        require_drawable(arguments.plot, "deterministic demo --plot")
+        require_drawable(arguments.plot, "--plot")
     with progress(8) as tell:
         runs = perform(arguments.epochs, tell)
     claims = judge(runs)

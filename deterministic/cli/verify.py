@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html is not None:
         options.require_writable(arguments.html)
     if arguments.plot is not None:
-        options.require_drawable(arguments.plot, "deterministic verify --plot")
+        options.require_drawable(arguments.plot, "--plot")
     if arguments.keep_traces is not None:
         options.require_writable(arguments.keep_traces / "run1.trace")
 
