@@ -70,9 +70,9 @@ def test_what_is_wrong_otherwise_is_told_as_it_is() -> None:
 
 def test_a_scope_wants_its_parentheses() -> None:
     bare: Any = reproducible
-    with pytest.raises(TypeError, match=r"found: no parentheses\nWrite with reproducible\(seed=42\) as run: "), bare:
+    with pytest.raises(TypeError, match=r"without parentheses\nWrite `with reproducible\(seed=42\) as run:`"), bare:
         pass
-    with pytest.raises(AttributeError, match=r"scope = reproducible\(seed=42\); scope.start\(\)"):
+    with pytest.raises(AttributeError, match=r"`scope = reproducible\(seed=42\)` and then `scope.start\(\)`"):
         bare.start()
     assert not hasattr(bare, "anything")
 

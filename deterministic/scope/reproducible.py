@@ -26,9 +26,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NOT_CALLED = explain(
-    "reproducible makes a scope when it is called, and is none itself",
-    ("found: no parentheses",),
-    "Write with reproducible(seed=42) as run: ... or scope = reproducible(seed=42); scope.start(); ...; scope.stop()",
+    "reproducible must be called first",
+    ("found: reproducible without parentheses",),
+    "Write `with reproducible(seed=42) as run:`, or `scope = reproducible(seed=42)` and then `scope.start()`.",
 )
 
 

@@ -58,7 +58,8 @@ def compare_levels(
         A table; print it. `to_json()` gives the same as data.
 
     Raises:
-        TypeError: `function` cannot be called, or another argument is of the wrong type.
+        TypeError: `function` cannot be called, an argument is one that neither it nor `compare_levels` has, or another
+            is of the wrong type.
         ValueError: `runs` is below 2, or `levels` is empty, or names something else than a level, or one twice.
         Exception: What the function raises, if it does at every level.
 

@@ -42,7 +42,8 @@ def verify(
     that differs, its phase, module and line, and the reason from a closed list
     (`deterministic.trace.reasons.Reason`).
 
-    State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe.
+    State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe. On a terminal
+    a line on stderr says which run is under way, drawn by a thread of its own.
 
     Args:
         function: What to run, from its beginning each time. A coroutine function is run by `asyncio.run`.
@@ -60,7 +61,8 @@ def verify(
         A report, true if all runs were bit-exact; print it.
 
     Raises:
-        TypeError: `function` cannot be called, or another argument is of the wrong type.
+        TypeError: `function` cannot be called, an argument is one that neither it nor `verify` has, or another is of
+            the wrong type.
         ValueError: `runs` is below 2, or `timeout` is no positive number or given without `isolate`; or a list, a tuple
             or a dict to compare contains itself, or is nested deeper than `fingerprint` takes.
         Exception: What the function raises in the first run.
