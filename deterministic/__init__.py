@@ -6,6 +6,7 @@ The names below are imported on first use: `import deterministic` imports neithe
 from __future__ import annotations
 
 import importlib
+import sys
 
 TYPE_CHECKING = False  # type checkers take it for true; importing typing would double what this import costs
 if TYPE_CHECKING:
@@ -78,18 +79,24 @@ _HOMES = {
     "verify": ".verification.verify",
 }
 
+_MODULES = ("errors", "testing")
+
 # What `%load_ext deterministic` and its counterpart look for; no names for a program.
 _HOOKS = {"load_ipython_extension": ".ipython", "unload_ipython_extension": ".ipython"}
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        home = _HOMES.get(name) or _HOOKS[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = globals()[name] = getattr(importlib.import_module(home, __name__), name)
+    home = _HOMES.get(name) or _HOOKS.get(name)
+    if home is not None:
+        value = getattr(importlib.import_module(home, __name__), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        synonyms = importlib.import_module(".ground.synonyms", __name__)
+        raise synonyms.no_such_name(name, __all__, sys._getframe(1))
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted((*__all__, *_MODULES))

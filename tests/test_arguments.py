@@ -3,24 +3,78 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+import re
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
-from deterministic import reproducible
+from deterministic import reproducible, seed_everything
 from deterministic.ground.arguments import boolean, choice, count
+from deterministic.ground.synonyms import explained
 
 
 def test_an_argument_that_does_not_exist_is_named_as_it_was_written() -> None:
     make: Any = reproducible
-    with pytest.raises(TypeError, match=r"found: sede=\n.*seed, deterministic, generators.*\nWrite seed=."):
+    with pytest.raises(TypeError, match=r"found: sede=\n.*seed, deterministic, generators.*\nWrite seed=42."):
         make(sede=42)
-    with pytest.raises(TypeError, match=r"found: lr=\n(.|\n)*Leave it out"):
+    with pytest.raises(TypeError, match=r"found: lr=\n(.|\n)*help\(deterministic.reproducible\)"):
         make(lr=1)
     with pytest.raises(TypeError, match="is not an integer"):
         make(num_threads="2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        ({"random_seed": 7}, "seed=7"),
+        ({"Random_State": 7}, "seed=7"),
+        ({"warn_only": True}, "deterministic='warn'"),
+        ({"warn_only": False}, "deterministic=True"),
+        ({"cudnn": True}, "deterministic='cudnn'"),
+        ({"deterministic_cudnn": True}, "deterministic='cudnn'"),
+        ({"deterministic_cudnn": False}, "deterministic=False"),
+        ({"benchmark": False}, "deterministic='cudnn'"),
+        ({"use_deterministic_algorithms": True}, "deterministic=True"),
+        ({"n_threads": 2}, "num_threads=2"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_library_is_told_as_what_it_is_here(arguments: dict[str, Any], written: str) -> None:
+    for call in (reproducible, seed_everything):
+        if call is reproducible or "threads" not in written:
+            with pytest.raises(TypeError, match=rf"Write {re.escape(written)}\.$"):
+                call(**arguments)
+
+
+def test_what_would_change_the_result_is_not_to_be_left_out() -> None:
+    make: Any = reproducible
+    with pytest.raises(TypeError, match=r"make_loader seeds the workers .* worker_init_fn=seed_worker"):
+        make(seed=1, workers=True)
+    for call, example in ((make, "reproducible"), (cast(Any, seed_everything), "seed_everything")):
+        with pytest.raises(TypeError, match=rf"found: a bool without a name\nWrite {example}\(.*deterministic=True"):
+            call(1, True)
+
+
+def test_what_is_wrong_otherwise_is_told_as_it_is() -> None:
+    @explained("outer(1)")
+    def outer(x: int) -> None:
+        int("1", bose=x)  # type: ignore[call-overload]
+
+    with pytest.raises(TypeError, match="bose"):
+        outer(1)
+    with pytest.raises(TypeError, match=r"outer\(\) missing 1 required positional argument: 'x'"):
+        outer()  # type: ignore[call-arg]
+
+
+def test_a_scope_wants_its_parentheses() -> None:
+    bare: Any = reproducible
+    with pytest.raises(TypeError, match=r"without parentheses\nWrite `with reproducible\(seed=42\) as run:`"), bare:
+        pass
+    with pytest.raises(AttributeError, match=r"`scope = reproducible\(seed=42\)` and then `scope.start\(\)`"):
+        bare.start()
+    assert not hasattr(bare, "anything")
 
 
 def test_a_generator_alone_is_no_list_of_them() -> None:

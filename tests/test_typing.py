@@ -113,6 +113,8 @@ seed_everything(1, True)  # E: call-arg
 seed_everything()  # E: call-arg
 make_loader([1], seed="3")  # E: call-overload
 make_loader([1], seed=3, randomness="samples")  # E: call-overload
+with reproducible: pass  # E: attr-defined
+reproducible.start()  # E: attr-defined
 """
 LINES = SNIPPET.splitlines()
 EXPECTED = {
@@ -151,6 +153,16 @@ def test_mypy_sees(number: int, found: dict[int, tuple[str, str]]) -> None:
 
 def test_mypy_has_nothing_to_say_of_the_other_lines(found: dict[int, tuple[str, str]]) -> None:
     assert {number: LINES[number - 1] for number in found.keys() - EXPECTED.keys()} == {}
+
+
+@pytest.mark.slow
+def test_the_first_example_of_the_readme_is_typed(tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.py").write_text(example[1])
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = True\nmypy_path = {ROOT}\ncache_dir = {tmp_path / 'cache'}\n")
+    said, failed, status = api.run(["--config-file", str(tmp_path / "mypy.ini"), str(tmp_path / "example.py")])
+    assert (status, failed) == (0, ""), said
 
 
 def names_used(text: str) -> set[str]:

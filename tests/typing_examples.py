@@ -126,6 +126,8 @@ def loaders() -> DataLoader[tuple[torch.Tensor, ...]]:
     ours = make_loader(dataset, 64, True, seed=3, num_workers=2)
     ours.load_state_dict(ours.state_dict())
     ours.set_epoch(ours.epoch + 1)
+    ours = make_loader.like(by_hand, batch_size=2, seed=ours.epoch)
+    make_loader.like([1, 2])  # type: ignore[arg-type]  # no loader
     numbers: DataLoader[int] = make_loader([1, 2], global_batch_size=2, shard=False, seed=3, worker_threads=1)
     recipe: DataLoader[int] = make_loader([1, 2], seed=len(numbers), randomness="worker")
     words: DataLoader[str] = make_loader(Words(), seed=len(numbers))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..errors import CheckpointError, cut, explain, users_line
 from ..ground.arguments import as_integer
+from ..ground.synonyms import explained
 from .conditions import Mismatch, conditions, generator_states, innermost_run, put_back, require_choice
 from .directory import DirectoryLock, directory_of, main_file, refusal, saved_steps, sweep
 from .load import resume
@@ -76,6 +77,7 @@ class Checkpoint:
         (4, 8)
     """
 
+    @explained("Checkpoint(directory, every=100, model=model, optimizer=optimizer)")
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -97,7 +99,9 @@ class Checkpoint:
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
             raise _out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds")
         self._every_seconds = every_seconds
-        require_stateful(stateful)
+        require_stateful(
+            stateful, ("every", "every_seconds", "keep", "keep_every", "on_mismatch", "on_damage", "resume")
+        )
         self._stateful = stateful
         self._run = innermost_run()
         self.values: dict[str, Any] = {}

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import NondeterminismWarning, explain, warn
+from ..errors import NondeterminismWarning, cut, explain, warn
+from ..ground.synonyms import meant
 from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
 from ..values.fingerprint import fingerprint, fingerprint_if_any
 from ..values.stateful import is_stateful
 
 
-def require_stateful(stateful: Mapping[str, Any]) -> None:
-    """Raise TypeError if one of the objects has no state."""
+def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> None:
+    """Raise TypeError if one of the objects has no state: it may be one of the `known` arguments, misspelt."""
     for name, value in stateful.items():
         if not is_stateful(value):
+            found = meant(name, value, known)
+            remedy = (
+                f"Pass the object itself, not its state_dict(); put a plain value into values[{name!r}]; make a "
+                "DataLoader with make_loader or make_loader.like; pass generators to reproducible(generators=[...])."
+            )
+            if found:
+                remedy = f"Write {found[0]}={cut(found[1])}."
             raise TypeError(
                 explain(
                     f"{name}= has no state_dict() and load_state_dict(state)",
                     (f"found: {type(value).__name__}",),
-                    f"Put a plain value into values[{name!r}]; make a DataLoader with make_loader; pass generators to "
-                    "reproducible(generators=[...]).",
+                    remedy,
                 )
             )
 

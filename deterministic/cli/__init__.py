@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from ..errors import DeterministicError
-from ._options import INTERRUPTED, UNHEARD, UsageError, refuse
+from ._options import INTERRUPTED, UNHEARD, UNUSABLE, UsageError, refuse
 
 VERBS = {
     "run": "run a script, seeded and deterministic from before Python starts",
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write("interrupted\n")
             return INTERRUPTED
         except (UsageError, DeterministicError) as error:
-            return refuse(error)
+            return refuse(words[0], error)
         finally:
             if words[:1] not in (["run"], ["record"]):  # where the script's output ends as with Python alone
                 sys.stdout.flush()
@@ -67,24 +67,47 @@ def _run(words: list[str], *, is_own_process: bool) -> int:
         prog="deterministic", description="The same bits every time, or the reason why not."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    asked = next((word for word in words if word in VERBS), None)
+    verbs = parser.add_subparsers(dest="verb", metavar="verb")
     for name, what in VERBS.items():
         verbs.add_parser(name, help=what)
-    if asked is not None:  # the modules of the others are not needed
-        verbs.choices[asked].description = verb_of(asked).__doc__
-        verb_of(asked).add_arguments(verbs.choices[asked])
+    if not words:
+        parser.print_help(sys.stderr)
+        return UNUSABLE
+    if words[0] in VERBS:  # the modules of the others are not needed
+        verbs.choices[words[0]].description = verb_of(words[0]).__doc__
+        verb_of(words[0]).add_arguments(verbs.choices[words[0]])
+    elif words[0] not in ("-h", "--help", "--version"):
+        parser.error(_no_verb(words))
     arguments, unknown = parser.parse_known_args(words)
     if unknown:
-        import difflib  # here, because a run that is well spelt needs none of it
-
-        verb = verbs.choices[arguments.verb]
-        known = re.findall(r"--[\w-]+", verb.format_help())
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        verb.error(f"unknown option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
+        verbs.choices[arguments.verb].error(_no_option(unknown[0], verbs.choices[arguments.verb].format_help()))
     arguments.argv, arguments.is_own_process = words, is_own_process
     status: int = verb_of(arguments.verb).run(arguments)
     return status
+
+
+def _no_verb(words: list[str]) -> str:
+    """Return what is said of a command line without a verb: it may be one of Python's, with a script."""
+    import difflib  # here, because a run that is well spelt needs none of it
+
+    first, *rest = words
+    meant = [" ".join([verb, *rest]) for verb in difflib.get_close_matches(first, VERBS, n=1)]
+    if first.endswith(".py") or os.path.exists(first) or (first.startswith("-") and rest):
+        meant = [" ".join(["run", *words])]
+    return f"there is no verb {first}" + (f"; did you mean `deterministic {meant[0]}`?" if meant else "")
+
+
+def _no_option(option: str, help_text: str) -> str:
+    """Return what is said of an option that a verb does not have."""
+    from ..ground.synonyms import meant
+
+    known = [name[2:].replace("-", "_") for name in re.findall(r"--[\w-]+", help_text)]
+    name, _, value = option.partition("=")
+    found = meant(name.strip("-").replace("-", "_"), value, known)
+    if found is None:
+        return f"unknown option {option}"
+    level = "" if found[1] is value else f" {str(found[1]).lower()}"
+    return f"unknown option {option}; did you mean --{found[0].replace('_', '-')}{level}?"
 
 
 class _Version(argparse.Action):

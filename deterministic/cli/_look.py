@@ -1,16 +1,16 @@
-"""How reports and tables look: by rich on a terminal that has it, which respects NO_COLOR; else aligned plain text."""
+"""How reports and tables look: aligned plain text, on a terminal with colours unless NO_COLOR is set."""
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
 
 from ..ground.tables import aligned
 
-STYLES = {"good": "green", "bad": "bold red", "": ""}
-"""What a row is, and its colour on a terminal."""
+_COLOURS = {"good": "32", "bad": "1;31", "": "", 0: "1;32", 1: "1;31", 2: "1;33"}
+"""Of what a row is, and of the first line of a report by its exit status."""
 
 
 class _JSONReport(Protocol):
@@ -31,35 +31,20 @@ def write_report(report: _JSONReport, *, as_json: bool) -> int:
 
 def write_verdict(text: str, status: int, file: TextIO) -> None:
     """Write a text whose first line says how it came out: in green for status 0, in red for 1, in yellow for 2."""
-    if not _is_rich(file):
-        file.write(f"{text}\n")
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    shown = Text(text)
-    shown.stylize(("bold green", "bold red", "bold yellow")[status], 0, len(text.partition("\n")[0]))
-    Console(file=file, soft_wrap=True, highlight=False).print(shown)
+    first, *rest = text.split("\n")
+    file.write("\n".join([_coloured(first, _COLOURS[status], file), *rest, ""]))
 
 
 def write_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], file: TextIO, *, kinds: Sequence[str] = ()
 ) -> None:
-    """Write a table; `columns` are its heads, and `kinds` has a key of `STYLES` for each row."""
-    rows = list(rows)
-    if not _is_rich(file):
-        file.writelines(f"{line}\n" for line in aligned([columns, *rows]))
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=box.SIMPLE_HEAD)
-    for row, kind in zip(rows, kinds or [""] * len(rows), strict=True):
-        table.add_row(*map(Text, row), style=STYLES[kind])  # a Text: brackets in a cell are no markup
-    Console(file=file).print(table)
+    """Write a table; `columns` are its heads, and `kinds` says of each row whether it is "good" or "bad"."""
+    head, *lines = aligned([columns, *rows])
+    file.write(f"{_coloured(head, '1', file)}\n")
+    for line, kind in zip(lines, kinds or [""] * len(lines), strict=True):
+        file.write(f"{_coloured(line, _COLOURS[kind], file)}\n")
 
 
-def _is_rich(file: TextIO) -> bool:
-    return file.isatty() and importlib.util.find_spec("rich") is not None
+def _coloured(text: str, colour: str, file: TextIO) -> str:
+    plain = not colour or not file.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or os.name != "posix" else f"\x1b[{colour}m{text}\x1b[0m"

@@ -31,14 +31,14 @@ class UsageError(Exception):
         super().__init__(explain(differs, (value,), remedy) if value else differs)
 
 
-def refuse(message: object) -> int:
-    """Say on stderr why nothing was done, and return the exit status for it."""
-    sys.stderr.write(f"{message}\n")
+def refuse(verb: str, why: object) -> int:
+    """Say on stderr why nothing was done, as `argparse` does it, and return the exit status for it."""
+    sys.stderr.write(f"deterministic {verb}: error: {why}\n")
     return UNUSABLE
 
 
 def require_extra(what: str, extra: str, packages: Mapping[str, str]) -> None:
-    """Refuse the command `what` if packages of an extra, their names by what is imported, are not installed."""
+    """Refuse `what` if packages of an extra, their names by what is imported, are not installed."""
     missing = [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UsageError(
@@ -59,7 +59,7 @@ def require_writable(path: Path) -> None:
 
 
 def require_drawable(path: Path, what: str) -> None:
-    """Refuse a picture that the command `what` could not draw."""
+    """Refuse a picture that the option `what` could not draw."""
     if path.suffix.lower() != ".png":
         raise UsageError("the picture is a PNG", f"found: {path}", "Give a name that ends in .png.")
     require_writable(path)

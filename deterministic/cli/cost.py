@@ -11,15 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..errors import DeterministicError
 from ..ground.config import LEVEL_NAMES, Level
-from ._options import OK, UsageError, add_script, refuse, task_of
+from ._options import OK, add_script, at_least, task_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic cost`."""
     parser.add_argument(
-        "--runs", type=_at_least_two, default=3, metavar="N", help="how many are timed, and compared (default: 3)"
+        "--runs", type=at_least(2), default=3, metavar="N", help="how many are timed, and compared (default: 3)"
     )
     parser.add_argument(
         "--levels",
@@ -41,20 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         0 measured, 2 if it could not be.
     """
-    try:
-        task = task_of(arguments)
-    except UsageError as error:
-        return refuse(str(error))
+    task = task_of(arguments)
 
     from ..verification.levels import compare
+    from ..verification.progress import progress
     from ..verification.trials import FreshTrials
-    from ._progress import progress
 
-    try:
-        with progress(0, plain=True) as tell:
-            comparison = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
-    except DeterministicError as error:  # of each level, that of the first
-        return refuse(str(error))
+    with progress(0, plain=True) as tell:  # what fails at each level, raises as at the first
+        comparison = compare(FreshTrials(task), arguments.levels, arguments.runs, lambda what: tell(what, 0))
     sys.stdout.write(f"{comparison.to_json(indent=2) if arguments.json else comparison}\n")
     return OK
 
@@ -64,9 +57,3 @@ def _levels(text: str) -> list[Level]:
     if not set(names) <= LEVEL_NAMES.keys() or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r} is not some of {','.join(LEVEL_NAMES)}, each once")
     return [LEVEL_NAMES[name] for name in names]
-
-
-def _at_least_two(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 2 or more")
-    return int(text)

@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import describe, make_loader, reproducible
 from ..ground.seeds import derive_seed
+from ..verification.progress import progress
 from ._options import FAILED, OK, at_least, require_drawable, require_extra, written
-from ._progress import progress
 
 SEED, OTHER_SEED = 42, 7
 TRAINED_ON, HELD_OUT = 1437, 360
@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo: progress on stderr, what was found on stdout; 0 PASS, 1 FAIL, 2 if it could not be run."""
-    require_extra("deterministic demo", "demo", {"sklearn": "scikit-learn", "rich": "rich"})
+    require_extra("the demo", "demo", {"sklearn": "scikit-learn", "rich": "rich"})
     if arguments.plot is not None:
-        require_drawable(arguments.plot, "deterministic demo --plot")
+        require_drawable(arguments.plot, "--plot")
     with progress(8) as tell:
         runs = perform(arguments.epochs, tell)
     claims = judge(runs)

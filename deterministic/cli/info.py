@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..errors import CheckpointError
+from ..ground.tables import wrapped
 from ._environment import misspelt
 from ._look import write_table
-from ._options import FAILED, OK, UsageError
+from ._options import FAILED, OK, UsageError, refuse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,15 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             _write(in_effect, sys.stdout)
         return OK
-    from ..checkpoint.load import inside, shown
-    from ..errors import CheckpointError
-
     if not arguments.checkpoint.exists():
         raise UsageError(f"{arguments.checkpoint} does not exist")
+    from ..checkpoint.load import inside, shown
+
     try:
         checkpoint = inside(arguments.checkpoint)
     except CheckpointError as error:
-        sys.stderr.write(f"{error}\n")
+        refuse("info", error)
         return FAILED
     sys.stdout.write(f"{json.dumps(checkpoint, indent=2) if arguments.json else shown(checkpoint)}\n")
     return OK
@@ -79,5 +79,6 @@ def _write(in_effect: dict[str, Any], file: TextIO) -> None:
         (f"{name} is set, and nothing reads it: it looks like {meant}.", f"Set {meant}, or unset {name}.")
         for name, meant in in_effect["misspelt"].items()
     ]
+    file.write("\nnot controlled\n" if gaps else "")
     for what, remedy in gaps:
-        file.write(f"\n{textwrap.fill(what, 110)}\n{textwrap.fill(remedy, 110, initial_indent='  ')}\n")
+        file.write("\n".join(["", *wrapped(what, "  "), *wrapped(remedy, "    "), ""]))

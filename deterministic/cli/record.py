@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_writable(arguments.output)
 
     from ..errors import TraceError
+    from ..scope.refusals import explain_refusal
     from ..trace.recording.record import record
     from ..verification.scripts import NotRunnableError, leave_launcher_out, show
 
@@ -50,10 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
             try:
                 stack.enter_context(recording)
             except TraceError as error:
-                return refuse(error)
-            task.run()
+                return refuse("record", error)
+            try:
+                task.run()
+            except RuntimeError as error:
+                explain_refusal(error, task.way_out.replace("verify", "record"))
+                raise
     except NotRunnableError as error:
-        return refuse(f"deterministic record: {error}")
+        return refuse("record", error)
     except Exception as error:  # noqa: BLE001 - shown as Python shows what a script raises
         show(error)
         return FAILED

@@ -19,7 +19,6 @@ import signal
 import sys
 from typing import Any
 
-from ..errors import DeterministicError
 from ..ground import launch as launching
 from ..ground.config import LEVEL_NAMES, Config
 from ..ground.imports import once_imported, once_torch_imported
@@ -63,11 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SystemExit: The script's own.
     """
-    try:
-        task, launch = task_of(arguments), _launch_of(arguments)
-        plan = _environment.plan(launch, portable=arguments.portable)
-    except (DeterministicError, UsageError) as error:
-        return refuse(_in_a_line(str(error)))
+    task, launch = task_of(arguments), _launch_of(arguments)
+    plan = _environment.plan(launch, portable=arguments.portable)
     if arguments.seeds is not None:
         from ._ensemble import run_ensemble
 
@@ -184,7 +180,7 @@ def _perform(task: ScriptTask) -> int:
     except SystemExit:
         raise
     except NotRunnableError as error:
-        return refuse(f"deterministic run: {error}")
+        return refuse("run", error)
     except BaseException as error:  # noqa: BLE001 - shown as Python shows what a script raises
         explain_refusal(error, "To go on with a warning: deterministic run --deterministic warn ...")
         show(error)
@@ -216,12 +212,3 @@ def _tell(plan: _environment.StartPlan, arguments: argparse.Namespace) -> None:
     for line in (message, *_environment.notes(plan, portable=arguments.portable)):
         sys.stderr.write(f"deterministic run: {line}\n")
     sys.stderr.flush()
-
-
-def _in_a_line(error: str) -> str:
-    """Return the lines of an error as one: what differs (the values). What to do."""
-    what, *lines = (line.strip() for line in error.splitlines())
-    if not lines:
-        return f"deterministic run: {what}"
-    *values, remedy = lines
-    return f"deterministic run: {what} ({'; '.join(values)}). {remedy}"

@@ -52,15 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html is not None:
         options.require_writable(arguments.html)
     if arguments.plot is not None:
-        options.require_drawable(arguments.plot, "deterministic verify --plot")
+        options.require_drawable(arguments.plot, "--plot")
     if arguments.keep_traces is not None:
         options.require_writable(arguments.keep_traces / "run1.trace")
 
     from ..verification.isolated import IsolatedRuns
     from ..verification.processes import RunFailedError
+    from ..verification.progress import progress
     from ..verification.report import Report
     from ..verification.verification import Verification
-    from ._progress import progress
 
     isolated = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     with _folder(arguments.keep_traces) as folder:

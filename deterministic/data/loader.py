@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, Protocol, TypeVar, overload
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe, MapDataPipe
@@ -13,22 +15,16 @@ from ..ground.arguments import as_integer, boolean, choice, count
 from ..ground.config import OMITTED, Omitted
 from ..ground.launch import launched
 from ..ground.seeds import torch_seed, validate_seed
+from ..ground.synonyms import refuse_unknown
 from ..scope import stack
 from ..values.stateful import is_stateful
+from .interface import Indexed, MakesLoaders
 from .keyed_loader import ReproducibleDataLoader
 from .samples.keys import Keying, StreamState, draw_seed
 from .samples.worker import SeedWorkerThen, seed_worker
+from .taken_over import ARGUMENTS, require_one_dataset, settings_of
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Indexed(Protocol[T_co]):
-    """What has samples by their numbers: a list, a tensor, an array, a class of anybody's with these two methods."""
-
-    def __getitem__(self, index: int, /) -> T_co: ...
-
-    def __len__(self) -> int: ...
 
 
 _SCHEMES = {
@@ -44,38 +40,51 @@ _STREAM_STATES = {
 }
 
 
-@overload
-def make_loader(
-    dataset: Dataset[T] | Indexed[T],
-    batch_size: int | None | Omitted = OMITTED,
-    shuffle: bool | None = None,
-    sampler: Any = None,
-    *,
-    seed: int | Omitted = OMITTED,
-    randomness: Literal["sample", "batch"] = "sample",
-    shard: bool = True,
-    global_batch_size: int | None = None,
-    worker_threads: int = 1,
-    stream_state: StreamState = "use",
-    generator: torch.Generator | None = None,
-    **dataloader_arguments: Any,
-) -> ReproducibleDataLoader[T]: ...
+def _like(loader: DataLoader[T], **overrides: Any) -> DataLoader[T]:
+    """Make a loader as `make_loader` does, with all settings of a plain DataLoader.
+
+    Taken over are its dataset, order, batches and workers. Torch's own two orders become `shuffle=`; a sampler of any
+    other kind is asked for its indices, as ever. Without `seed` a generator of the loader's draws it. What a subclass
+    adds is not taken over.
+
+    Args:
+        loader: A `torch.utils.data.DataLoader`.
+        overrides: Arguments of `make_loader` that win over the loader's; `num_workers=0` also drops what is for workers
+            alone.
+
+    Returns:
+        What `make_loader` returns.
+
+    Raises:
+        TypeError, ValueError, SeedError: As `make_loader`, which has no `in_order=False`, for one; or it is no plain
+            DataLoader.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> from deterministic import make_loader
+        >>> loader = make_loader.like(DataLoader(range(4), batch_size=2, shuffle=True), seed=0)
+        >>> len(list(loader))
+        2
+    """
+    return cast("DataLoader[T]", make_loader(**settings_of(loader, overrides)))
 
 
-@overload
-def make_loader(
-    dataset: Dataset[T] | Indexed[T],
-    batch_size: int | None | Omitted = OMITTED,
-    shuffle: bool | None = None,
-    sampler: Any = None,
-    *,
-    seed: int | Omitted = OMITTED,
-    randomness: Literal["worker"],
-    generator: torch.Generator | None = None,
-    **dataloader_arguments: Any,
-) -> DataLoader[T]: ...
+def _with_like(function: Callable[..., Any]) -> MakesLoaders:
+    """Decorate `make_loader`: look at what it is given, and put `like` on it."""
+    known = {**inspect.signature(function).parameters, **ARGUMENTS}
+    del known["dataloader_arguments"]
+
+    @functools.wraps(function)
+    def make_loader(*args: Any, **arguments: Any) -> Any:
+        require_one_dataset(*args[:2], **arguments)
+        refuse_unknown("make_loader", arguments, known)
+        return function(*args, **arguments)
+
+    make_loader.like = _like  # type: ignore[attr-defined]
+    return cast(MakesLoaders, make_loader)
 
 
+@_with_like
 def make_loader(
     dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
@@ -231,7 +240,7 @@ def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], rando
             explain(
                 "in_order=False lets the fastest worker decide the order of the batches",
                 ("found: in_order=False", "expected: in_order=True"),
-                "Leave it out.",
+                "Pass in_order=True.",
             )
         )
     samplers = [name for name in ("sampler", "batch_sampler") if arguments.get(name) is not None]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import html
+import sys
 from collections.abc import Collection, Sequence
 
 _CELL = "text-align:left;vertical-align:top"
 _HIGHLIGHT = "background:#fff8c5;color:#1f2328"
 """With the colour of the text: a notebook may be dark."""
+
+
+class ShownByFirstLine:
+    """What is printed as many lines, and shows the first of them at a prompt."""
+
+    def __repr__(self) -> str:
+        first, _, rest = str(self).partition("\n")
+        return f"<{first}{'; print it to see the rest' if rest else ''}>"
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -17,6 +25,24 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]
+
+
+def columns(most: int) -> int:
+    """Return how wide a text may be: as the terminal, if stdout is one, and at most so many columns."""
+    if not getattr(sys.stdout, "isatty", bool)():
+        return most
+    import shutil  # which brings three compressions with it
+
+    return min(most, shutil.get_terminal_size().columns)
+
+
+def wrapped(text: str, indent: str = "", most: int = 110) -> list[str]:
+    """Return a text as lines that no word is broken for, and that fit the terminal."""
+    import textwrap
+
+    lines = textwrap.TextWrapper(columns(most), break_long_words=False, break_on_hyphens=False)
+    lines.initial_indent = lines.subsequent_indent = indent
+    return lines.wrap(text) or [""]
 
 
 def html_table(rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), highlighted: Collection[int] = ()) -> str:
@@ -37,14 +63,20 @@ def html_table(rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), highl
 def paragraph(text: str, colour: str = "") -> str:
     """Return a line in bold."""
     style = f" style='color:{colour}'" if colour else ""
-    return f"<p><b{style}>{html.escape(text)}</b></p>"
+    return f"<p><b{style}>{_escaped(text)}</b></p>"
 
 
 def details(summary: str, text: str) -> str:
     """Return a text that is folded away."""
-    return f"<details><summary>{html.escape(summary)}</summary><pre>{html.escape(text)}</pre></details>"
+    return f"<details><summary>{_escaped(summary)}</summary><pre>{_escaped(text)}</pre></details>"
 
 
 def _html_row(tag: str, cells: Sequence[str], style: str = "") -> str:
     style = ";".join(filter(None, [_CELL, style]))
-    return f"<tr>{''.join(f'<{tag} style={style!r}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag} style={style!r}>{_escaped(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _escaped(text: str) -> str:
+    import html  # few who import this show HTML
+
+    return html.escape(text)

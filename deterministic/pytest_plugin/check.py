@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from _pytest.outcomes import OutcomeException
@@ -21,7 +21,7 @@ from ..verification.report import Report
 from ..verification.runs import Done, FunctionTask, Plan, perform
 from ..verification.verification import Verification
 from .arguments import ATTRIBUTE
-from .running import Running
+from .running import WAY_OUT, Running
 
 
 class _NotComparedError(Exception):
@@ -38,6 +38,8 @@ class _Ended(Exception):
 
 @dataclass
 class _TestTask:
+    way_out: ClassVar[str] = WAY_OUT
+
     item: pytest.Item
     body: Callable[[], object]
 

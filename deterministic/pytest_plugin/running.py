@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..scope.run import Run
     from .settings import Watch
 
-_WAY_OUT = (
+WAY_OUT = (
     'To go on with a warning: @pytest.mark.reproducible(deterministic="warn"). '
     "To allow it in one place: with reproducible_run.allow_nondeterministic(): ..."
 )
@@ -101,7 +101,7 @@ class Running:
             with _seeded_examples(self._item, self._seed):
                 return self.perform(body)
         except RuntimeError as error:
-            explain_refusal(error, _WAY_OUT)
+            explain_refusal(error, WAY_OUT)
             raise
 
     def before_teardown(self) -> None:

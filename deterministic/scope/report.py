@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..ground.tables import ShownByFirstLine, aligned, html_table
 from ..sources.registry import versions
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
-@dataclass(frozen=True)
-class ScopeReport:
+@dataclass(frozen=True, repr=False)
+class ScopeReport(ShownByFirstLine):
     """What one scope set, source by source, and what it could not control.
 
     Attributes:
@@ -87,8 +88,6 @@ class ScopeReport:
         return f"{seeded}, and {level} ({where})."
 
     def __str__(self) -> str:
-        from ..ground.tables import aligned  # here, as in `_repr_html_`: every scope makes a report, few are shown
-
         if not self.data["enabled"]:
             return "reproducible: not enabled; nothing was seeded or set"
         head = (
@@ -118,8 +117,6 @@ class ScopeReport:
 
     def _repr_html_(self) -> str:
         import html
-
-        from ..ground.tables import html_table
 
         if not self.data["enabled"]:
             return f"<p>{html.escape(str(self))}</p>"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from ..errors import explain
 from ..ground import launch
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
 from ..ground.imports import once_imported
 from ..ground.seeds import validate_seed
+from ..ground.synonyms import explained
 from . import stack
 from .request import Scope
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_NOT_CALLED = explain(
+    "reproducible must be called first",
+    ("found: reproducible without parentheses",),
+    "Write `with reproducible(seed=42) as run:`, or `scope = reproducible(seed=42)` and then `scope.start()`.",
+)
 
 
 class _Reproducible:
@@ -91,14 +97,21 @@ class _Reproducible:
         enabled: bool = True,
     ) -> Scope: ...
 
-    def __call__(self, seed: Any = OMITTED, **options: Any) -> Any:
+    def __call__(self, seed: Any = OMITTED, *more: Any, **options: Any) -> Any:
         if callable(seed) or hasattr(seed, "__get__"):  # a function, or something else that stands in a class
             return self(**options)(seed)
-        try:
-            return Scope(seed, **options)
-        except TypeError:
-            _refuse_unknown(options)
-            raise
+        return Scope(seed, *more, **options)
+
+    if not TYPE_CHECKING:  # which says it, too
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(_NOT_CALLED)
+
+        def __exit__(self, *_: object) -> None:
+            """Be there, so that Python asks `__enter__`."""
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(_NOT_CALLED if name in ("start", "stop") else f"reproducible has no {name!r}")
 
     # For help(), `reproducible?` and completion, which would show (seed, **options).
     __signature__ = inspect.signature(Scope).replace(return_annotation="Scope")
@@ -138,20 +151,6 @@ class _Reproducible:
         return Scope(**options_from(config, overrides))
 
 
-def _refuse_unknown(options: Mapping[str, Any]) -> None:
-    """Name an argument that does not exist as the caller wrote it, and not as one of a class that nobody called."""
-    known = inspect.signature(Scope).parameters
-    for name in options.keys() - known.keys():
-        close = difflib.get_close_matches(name, known, n=1)
-        raise TypeError(
-            explain(
-                "reproducible() has no such argument",
-                (f"found: {name}=", f"expected: {', '.join(known)}"),
-                f"Write {close[0]}=." if close else "Leave it out.",
-            )
-        )
-
-
 reproducible = _Reproducible()
 
 # Dynamo skips this package, from the moment at which it is imported: traced, `__enter__` would break the graph at the
@@ -163,6 +162,7 @@ if "torch" in sys.modules:
     from .. import sources as _sources  # noqa: F401
 
 
+@explained("seed_everything(42, deterministic=True)")
 def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generator:
     """Seed every generator of the process, for the first line of a script; nothing is given back.
 

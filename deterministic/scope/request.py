@@ -15,6 +15,7 @@ from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ..ground.ranks import current_rank
 from ..ground.seeds import derive_seed, validate_seed
+from ..ground.synonyms import explained
 from . import stack
 from .entry import STARTED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
@@ -39,6 +40,7 @@ class Scope:
     number of functions.
     """
 
+    @explained("reproducible(seed=42, deterministic=True)")
     def __init__(
         self,
         seed: int | None | Omitted = OMITTED,

@@ -15,6 +15,9 @@ _IEEE = ("float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m
 _OTHERS = ("float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e8m0fnu")
 """The same with a NaN in place of -0, and one without a sign."""
 
+_MOST_ULPS = 10_000
+"""More of them are no rounding, and tell nobody how far apart the values are."""
+
 _INTEGERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
@@ -64,7 +67,8 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
         texts += ["NaN or infinite in one of the two" if unknown == count else f"{unknown:,} of them NaN or infinite"]
     if known.any():
         ulps, relative = ulps_apart(one, other)[known].max(), _relative(wide[known], other_wide[known])
-        texts += [f"by up to {ulps:,} ULP ({relative:.1e} relative)"]
+        how_far = f"{relative:.1e} relative"
+        texts += [f"by up to {how_far if ulps > _MOST_ULPS else f'{ulps:,} ULP ({how_far})'}"]
     return ", ".join(texts)
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, cut, explain
+from ..ground.arguments import count
 from ..ground.config import LEVELS, Level
-from ..ground.tables import aligned, details, html_table, paragraph
+from ..ground.tables import ShownByFirstLine, aligned, details, html_table, paragraph
 from ..trace.comparing.verdict import Outcome
 from .report import Report
 from .runs import FunctionTask
 from .trials import ALLOCATED, Trials
-from .verify import check_function, check_runs
+from .verify import check_function
 
 MOST_OPERATIONS = 5
 """How many operations are named that cost more than at the baseline."""
@@ -57,7 +58,8 @@ def compare_levels(
         A table; print it. `to_json()` gives the same as data.
 
     Raises:
-        TypeError: `function` cannot be called, or another argument is of the wrong type.
+        TypeError: `function` cannot be called, an argument is one that neither it nor `compare_levels` has, or another
+            is of the wrong type.
         ValueError: `runs` is below 2, or `levels` is empty, or names something else than a level, or one twice.
         Exception: What the function raises, if it does at every level.
 
@@ -68,9 +70,9 @@ def compare_levels(
         >>> [result.outcome for result in found.results]
         ['same', 'same']
     """
-    check_function(function, "compare_levels")
+    check_function(function, compare_levels, kwargs)
     _check_levels(levels)
-    check_runs(runs, "one run has no spread")
+    count("runs", runs, least=2, remedy="Pass 2 or more: one run has no spread.")
     return compare(Trials(FunctionTask(function, args, kwargs)), levels, runs)
 
 
@@ -134,7 +136,8 @@ def _result(level: Level, measured: Sequence[Any], baseline: Sequence[Any] | Non
     if baseline is not None:
         _, *others, _, profile_of_baseline, _ = baseline
         ratios = [own / other for own, other in zip(seconds, others, strict=True)]
-        costlier = _costlier(profile.seconds, profile_of_baseline.seconds)
+        if min(ratios) > 1:  # else it is as likely that nothing costs more
+            costlier = _costlier(profile.seconds, profile_of_baseline.seconds)
     return LevelResult(
         level,
         seconds=statistics.median(seconds),
@@ -231,8 +234,8 @@ class LevelResult:
         return {**vars(self), "costlier": [operation._asdict() for operation in self.costlier]}
 
 
-@dataclass(frozen=True)
-class LevelComparison:
+@dataclass(frozen=True, repr=False)
+class LevelComparison(ShownByFirstLine):
     """What each level costs, and gives.
 
     Attributes:
@@ -313,7 +316,8 @@ class LevelComparison:
         how = f"self time on {costly[0].device}, one profiled run of each"
         operations = [", ".join(f"{name} +{_time(seconds)}" for name, seconds in one.costlier) for one in costly]
         levels = [repr(result.level) for result in costly]
-        return [f"costs most more than at {self.baseline!r} ({how})", *aligned([*zip(levels, operations, strict=True)])]
+        head = f"what took longer than at {self.baseline!r}, the most first ({how})"
+        return [head, *aligned([*zip(levels, operations, strict=True)])]
 
     def _legend(self) -> list[str]:
         """Return the lines on what the numbers are."""

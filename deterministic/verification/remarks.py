@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import clipped
 from ..trace.comparing.divergence import and_more
-from ..trace.comparing.reasons import BUILD_IT, Cause, Reason
+from ..trace.comparing.reasons import BUILD_IT, CHECK_LOADER, Cause, Reason
 from ..trace.comparing.verdict import Verdict
 from .runs import Done
 
@@ -49,6 +49,15 @@ def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) ->
     because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
     remedy = f"{BUILD_IT}{f', or pass {fresh}' if fresh else ''}."
     return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
+
+
+def made_by_dataset(verdict: Verdict | None) -> list[str]:
+    """Return how to look closer at a first difference in the code of a dataset; nothing if it is elsewhere."""
+    divergence = verdict.comparison.divergence if verdict and verdict.comparison else None
+    site = divergence.first.site if divergence and divergence.first else None
+    functions = [] if site is None else [site.function, *(line.function for line in site.callers)]
+    named = any(name.rpartition(".")[2] in ("__getitem__", "__getitems__") for name in functions)
+    return [f"It is the code of a dataset: with make_loader, {CHECK_LOADER}"] if named else []
 
 
 def _is_named(variable: str, verdict: Verdict) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..ground.tables import details, html_table, paragraph
+from ..ground.tables import ShownByFirstLine, details, html_table, paragraph, wrapped
 from ..trace.comparing.divergence import Divergence
 from ..trace.comparing.verdict import EXIT_CODES, Outcome, Verdict, when
 from .curves import Curves, curves_of
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from .plot import Picture
 
 
-@dataclass(frozen=True)
-class Report:
+_LONGEST = 100_000
+"""Columns of a reason or a note where there is no terminal: lines of a traceback stay whole."""
+
+
+@dataclass(frozen=True, repr=False)
+class Report(ShownByFirstLine):
     """What `verify` found; true if the runs were bit-exact.
 
     Attributes:
@@ -114,8 +118,8 @@ class Report:
         lines = [self.headline]
         if self.outcome == "different" and self.verdict is not None:
             lines += str(self.verdict).splitlines()[1:]  # its own headline says less
-        lines += [f"  {reason}" for reason in self.reasons]
-        lines += [f"  note: {note}" for note in self.notes]
+        for text in (*self.reasons, *(f"note: {note}" for note in self.notes)):
+            lines += wrapped(text, "  ", _LONGEST)
         return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

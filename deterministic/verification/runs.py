@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 from ..checkpoint.directory import checkpoints_in
+from ..scope.refusals import explain_refusal
 from ..scope.reproducible import reproducible
 from ..scope.request import Scope
 from ..trace.file.model import TraceLevel
@@ -36,7 +37,13 @@ Control = bool | Scope
 
 
 class Task(Protocol):
-    """Something that can be run from its beginning any number of times."""
+    """Something that can be run from its beginning any number of times.
+
+    Attributes:
+        way_out: How to go on where it uses an operation without a deterministic implementation.
+    """
+
+    way_out: ClassVar[str]
 
     @property
     def title(self) -> str:
@@ -168,6 +175,8 @@ def perform(
         except _Enough:
             done.stopped = True
         except (Exception, SystemExit) as error:  # noqa: BLE001 - which exception ends it is a part of what is compared
+            if plan.control is not False:
+                explain_refusal(error, task.way_out)
             done.raised, done.error = type(error).__name__, error
         look_at_seed()
     if kept is not None and kept.tensor is not None:
@@ -193,6 +202,8 @@ def _children_seconds() -> float:
 @dataclass(frozen=True)
 class FunctionTask:
     """A function and its arguments. A coroutine function is run by `asyncio.run`, a generator to its end."""
+
+    way_out: ClassVar[str] = 'To go on with a warning: verify(..., control=reproducible(deterministic="warn")).'
 
     function: Callable[..., Any]
     args: Sequence[Any] = ()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType
+from typing import ClassVar
 
 
 class NotRunnableError(ImportError):
@@ -32,6 +33,8 @@ class ScriptTask:
         argv: What comes after it on the command line.
         is_module: Whether `target` names a module (`python -m`).
     """
+
+    way_out: ClassVar[str] = "To go on with a warning: deterministic verify --deterministic warn ..."
 
     target: str
     argv: Sequence[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,16 +13,22 @@ from ..trace.comparing.divergence import Moment
 from ..trace.comparing.verdict import Outcome, Verdict
 from ..values.distance import distance_of
 from ..values.hashes import collect, hash_on_device, hash_on_host
-from .remarks import carried_over, done_once, notes_on, output_apart, replay_failed, unless_known, unseen_work
+from .progress import ProgressCallback
+from .remarks import (
+    carried_over,
+    done_once,
+    made_by_dataset,
+    notes_on,
+    output_apart,
+    replay_failed,
+    unless_known,
+    unseen_work,
+)
 from .report import Report
 from .runs import Control, Done, Plan, Runner
 
 REPLAYS = 3
 """How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
-
-
-ProgressCallback = Callable[[str, int], None]
-"""Is told which run is under way, and how many steps it has made."""
 
 
 @dataclass
@@ -91,7 +97,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*notes, *noted, *varied],
+            notes=[*notes, *noted, *made_by_dataset(verdict), *varied],
             traces={r.name: r.path for r in self._repetitions if r.path.exists()},
             differs=differs,
         )
@@ -203,7 +209,7 @@ class Verification:
         distance = distance_of(*kept)
         moments = (divergence.first, divergence.second)
         if distance and not all(_is_of(path, moment, index) for path, moment in zip(kept, moments, strict=True)):
-            distance += " in another repetition of the two"
+            distance += ", when both were run once more"
         return distance
 
     def _perform(self, what: str, number: int, plan: Plan) -> Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import tempfile
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
+from ..ground.arguments import count
+from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
+from .progress import progress
 from .report import Report
 from .runs import Control, FunctionTask, Runner, in_this_process
 from .verification import Verification
@@ -38,7 +42,8 @@ def verify(
     that differs, its phase, module and line, and the reason from a closed list
     (`deterministic.trace.reasons.Reason`).
 
-    State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe.
+    State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe. On a terminal
+    a line on stderr says which run is under way, drawn by a thread of its own.
 
     Args:
         function: What to run, from its beginning each time. A coroutine function is run by `asyncio.run`.
@@ -56,7 +61,8 @@ def verify(
         A report, true if all runs were bit-exact; print it.
 
     Raises:
-        TypeError: `function` cannot be called, or another argument is of the wrong type.
+        TypeError: `function` cannot be called, an argument is one that neither it nor `verify` has, or another is of
+            the wrong type.
         ValueError: `runs` is below 2, or `timeout` is no positive number or given without `isolate`; or a list, a tuple
             or a dict to compare contains itself, or is nested deeper than `fingerprint` takes.
         Exception: What the function raises in the first run.
@@ -67,9 +73,9 @@ def verify(
         >>> bool(verify(lambda: torch.rand(3), runs=2))
         True
     """
-    check_function(function, "verify")
+    check_function(function, verify, kwargs)
     _check_control(control)
-    check_runs(runs, "one run has nothing to be compared with")
+    count("runs", runs, least=2, remedy="Pass 2 or more: one run has nothing to be compared with.")
     _check_timeout(timeout, isolated=isolate or stress)
     task = FunctionTask(function, args, kwargs)
     run: Runner = in_this_process(task)
@@ -78,8 +84,8 @@ def verify(
         from .isolated import IsolatedRuns
 
         run, fresh = IsolatedRuns(task, stress=stress, timeout=timeout), None
-    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
-        report = Verification(task.title, run, runs, Path(folder), control, fresh=fresh).report()
+    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder, progress(runs) as tell:
+        report = Verification(task.title, run, runs, Path(folder), control, tell, fresh=fresh).report()
         kept = _KeptTraces(report.traces)
     return replace(report, traces=kept.paths, folder=kept)
 
@@ -122,20 +128,22 @@ def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any)
         raise DeterministicError(str(report))
 
 
-def check_function(function: Any, by: str) -> None:
-    """Refuse what cannot be called, before anything is run."""
+def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse what cannot be called, and an argument that neither it nor `by` has, before anything is run."""
     if not callable(function):
-        raise TypeError(
-            explain(f"{by} needs a function", (f"found: {cut(function)}",), "Pass the function itself, not its result.")
-        )
-
-
-def check_runs(runs: Any, alone: str) -> None:
-    """Refuse a number of runs that is none, or below 2: why one alone will not do is `alone`."""
-    if isinstance(runs, bool) or not isinstance(runs, int):
-        raise TypeError(explain("runs= is no integer", (f"found: {cut(runs)}",), "Pass how many, 2 or more."))
-    if runs < 2:
-        raise ValueError(explain(alone, (f"found: runs={runs}", "expected: 2 or more"), "Pass 2 or more."))
+        remedy = "Pass the function itself, not its result."
+        if isinstance(function, (str, os.PathLike)):
+            verb = "verify" if by is verify else "cost"
+            remedy = f"Pass a function; for a script there is the command `deterministic {verb} {cut(function)}`."
+        raise TypeError(explain(f"{by.__name__} needs a function", (f"found: {cut(function)}",), remedy))
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return  # of one in C: it says itself what it does not take
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        known = [p.name for p in inspect.signature(by).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        scope = "control=reproducible({})" if "control" in known else ""
+        refuse_unknown(by.__name__, kwargs, [*known, *(parameter.name for parameter in parameters)], scope)
 
 
 def _check_control(control: Any) -> None:

@@ -149,3 +149,29 @@ def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
     assert report.outcome == "same", report
     assert report.steps == 12
     assert {path: os.stat(path).st_mtime_ns for path in directory.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        ({"save_every": 10}, r"Write every=10\.$"),
+        ({"save_total_limit": 2}, r"Write keep=2\.$"),
+        ({"evry": 10}, r"Write every=10\.$"),
+        ({"on_mismach": "warn"}, r"Write on_mismatch='warn'\.$"),
+        ({"model": nn.Linear(1, 1).state_dict()}, r"Pass the object itself, not its state_dict\(\)"),
+        ({"lr": 0.1}, r"values\['lr'\]"),
+    ],
+    ids=str,
+)
+def test_what_has_no_state_may_be_an_argument_by_another_name(
+    arguments: dict[str, Any], written: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=written):
+        Checkpoint(tmp_path / "new", **arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_object_without_a_name_is_told_how_to_be_named(tmp_path: Path) -> None:
+    make: Any = Checkpoint
+    with pytest.raises(TypeError, match=r"found: a Linear without a name\nWrite Checkpoint\(directory, .*model=model"):
+        make(tmp_path / "new", nn.Linear(1, 1, device="meta"))

@@ -76,7 +76,7 @@ def test_a_script_that_fails_at_every_level_is_refused_with_its_own_traceback(
     shown = capsys.readouterr()
     assert shown.out == ""
     first, title, *rest = shown.err.splitlines()
-    assert first == "KeyError: 'data'"
+    assert first == "deterministic cost: error: KeyError: 'data'"
     assert title == f"  in: {path}"
     assert rest[0] == "  Traceback (most recent call last):"
     assert f'File "{path}", line 4' in rest[1]

@@ -138,7 +138,7 @@ def test_a_missing_package_is_named_with_its_extra_before_any_training(
     shown = capsys.readouterr()
     assert shown.out == ""
     first, second, third = shown.err.splitlines()
-    assert first.startswith("deterministic demo ")
+    assert first.startswith(f"deterministic demo: error: {'--plot' if arguments else 'the demo'} needs ")
     assert second == f"  missing: {names}"
     assert f"pip install 'deterministic[{extra}]'" in third
 

@@ -22,12 +22,92 @@ def test_every_verb_has_a_help_and_a_description(capsys: pytest.CaptureFixture[s
         assert f"usage: deterministic {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("--nonsense",)])
+@pytest.mark.parametrize("arguments", [("nonsense",), ("--nonsense",)])
 def test_what_is_no_verb_is_refused(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
     assert "usage: deterministic" in capsys.readouterr().err
+
+
+def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr().err
+    assert all(f"{name} " in shown and what.split()[0] in shown for name, what in VERBS.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("train.py --lr 1", "run train.py --lr 1"),
+        ("run.py", "run run.py"),
+        (".", "run ."),
+        ("-m package.train", "run -m package.train"),
+        ("--seed 3 train.py", "run --seed 3 train.py"),
+        ("verfy train.py", "verify train.py"),
+        ("--nonsense", ""),
+        ("nonsense", ""),
+        ("nonsense train.py", ""),
+    ],
+)
+def test_a_script_without_a_verb_is_told_how_to_run_it(
+    words: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(words.split())
+    assert exit_.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    expected = f"; did you mean `deterministic {meant}`?" if meant else ""
+    assert last == f"deterministic: error: there is no verb {words.split()[0]}{expected}"
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--n-runs=3", "--runs"),
+        ("--random-seed", "--seed"),
+        ("--warn-only", "--deterministic warn"),
+        ("--deterministic-cudnn", "--deterministic cudnn"),
+        ("--determinstic", "--deterministic"),
+    ],
+)
+def test_an_option_of_another_program_is_told_as_what_it_is_here(
+    option: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["verify", option, "train.py"])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"deterministic verify: error: unknown option {option}; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run nowhere.py",
+        "verify nowhere.py",
+        "record -o x nowhere.py",
+        "diff nowhere nowhere",
+        "info nowhere",
+        "cost nowhere.py",
+        "demo --plot x.svg",
+        "run --nonsense",
+        "verify --runs 1 x.py",
+    ],
+)
+def test_every_verb_says_in_the_same_way_what_is_wrong(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = 0
+    try:
+        status = main(words.split())
+    except SystemExit as exit_:
+        status = int(str(exit_.code))
+    assert status == 2
+    assert f"deterministic {words.split()[0]}: error: " in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_not_there_is_told_without_torch() -> None:
+    code = "import sys; from deterministic.cli import main; main(['info', 'nowhere']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "deterministic info: error: nowhere does not exist\n")
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,3 +94,11 @@ def test_the_trace_must_be_named_and_the_level_known(capsys: pytest.CaptureFixtu
             main(["record", *arguments])
         assert exit_.value.code == 2
     assert "usage: deterministic record [options] (SCRIPT | -m MODULE)" in capsys.readouterr().err
+
+
+def test_the_way_out_of_a_refused_operation_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "put.py").write_text("import torch\ntorch.zeros(1).put_(torch.tensor([0]), torch.tensor([1.0]))\n")
+    done = record(tmp_path, "-o", "a.trace", "put.py")
+    assert done.returncode == 1
+    assert f"called at: {tmp_path / 'put.py'}:2\n" in done.stderr
+    assert "deterministic record --deterministic warn" in done.stderr

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deterministic import reproducible
-from deterministic.cli import _progress, main
+from deterministic.cli import main
 from deterministic.verification import verification
 
 TRAIN = """\
@@ -93,6 +90,14 @@ def test_a_script_that_fails_is_told_of_with_its_last_lines(script: Path, capfd:
     assert "\n  FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'\n" in shown
 
 
+def test_the_way_out_of_a_refused_operation_is_kept(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text("import torch\ntorch.zeros(3).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))\n")
+    assert main(["verify", "train.py"]) == 2
+    shown = capfd.readouterr().out
+    assert f"\n  called at: {script}:2\n" in shown
+    assert "deterministic verify --deterministic warn" in shown
+
+
 @pytest.mark.usefixtures("script")
 def test_a_script_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--timeout", "0.2", "--json", "train.py"]) == 2
@@ -167,43 +172,3 @@ def test_what_could_not_be_written_is_refused_before_anything_runs(
     monkeypatch.setattr(verification, "Verification", None)
     assert main(["verify", *options, "train.py"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("terminal", "rich", "plain"), [(True, True, False), (True, False, False), (True, True, True)])
-def test_progress_is_a_bar_or_lines(terminal: bool, rich: bool, plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    stderr = Terminal()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    if not rich:
-        monkeypatch.setitem(sys.modules, "rich", None)
-    # rich draws from Python's generator.
-    with reproducible(None, deterministic=False), _progress.progress(2, plain=plain) as tell:
-        for run in (1, 2):
-            for steps in range(3):
-                tell(f"run {run} of 2", steps)
-    shown = stderr.getvalue()
-    if rich and not plain:
-        assert "step 2" in shown
-        assert "━" in shown
-    else:
-        assert shown == "run 1 of 2\nrun 2 of 2\n"
-
-
-def test_nobody_who_does_not_look_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    stderr = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    with _progress.progress(2) as tell:
-        tell("run 1 of 2", 3)
-    assert stderr.getvalue() == ""
-
-
-def test_progress_counts_steps_by_those_of_the_first_run() -> None:
-    place = _progress.RunsBehind()
-    assert [place.of("run 1 of 3", steps) for steps in (0, 5, 10)] == [0, 0, 0]
-    assert [place.of("run 2 of 3", steps) for steps in (0, 5, 10, 15)] == [1, 1.5, 2, 2]
-    assert place.of("run 1 again, step 7", 3) is None
-    assert _progress.RunsBehind().of("run 2 of 3", 4) == 1

@@ -139,7 +139,7 @@ def test_what_dataloader_itself_refuses_is_refused() -> None:
 
 
 def test_batches_in_any_order_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"in_order=False lets[\s\S]*Leave it out"):
+    with pytest.raises(ValueError, match=r"in_order=False lets[\s\S]*Pass in_order=True"):
         make_loader(Draws(), num_workers=2, in_order=False, seed=0)
 
 

@@ -174,7 +174,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         "output was float32[2] in the first run, float32[3] in the second",
         "",
     ),
-    "a batch": (Reason.OUTSIDE, batch(0, 0, 3, 7), batch(0, 0, 3, 8), "values", "content differed", "make_loader"),
+    "a batch": (Reason.OUTSIDE, batch(0, 0, 3, 7), batch(0, 0, 3, 8), "values", "content differed", "loader.check()"),
     "a write past the dispatcher": (
         Reason.UNTRACED_WRITE,
         op(1, "mm", read(5, name="mat2 fc.weight")),

@@ -30,6 +30,12 @@ def ulp(text: str) -> int:
     return int(match[1].replace(",", ""))
 
 
+@pytest.fixture
+def every_ulp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also say as ULPs how far apart values are that are far from each other."""
+    monkeypatch.setattr("deterministic.values.distance._MOST_ULPS", 2**64)
+
+
 def from_bits(name: str, *bits: int) -> torch.Tensor:
     width = WIDTHS.get(name, 1)
     unsigned = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}[width]
@@ -46,6 +52,7 @@ def place(name: str, bits: int) -> int:
     return -magnitude - negative_zero if bits >> (width - 1) else magnitude
 
 
+@pytest.mark.usefixtures("every_ulp")
 @SETTINGS
 @given(st.sampled_from(FLOATS), st.data())
 def test_ulps_are_the_floats_between_two(name: str, data: st.DataObject) -> None:
@@ -132,7 +139,7 @@ def test_integers_are_as_far_apart_as_they_are(name: str, data: st.DataObject) -
         (0.0, -0.0, "1 of 1 element, by up to 1 ULP (0.0e+00 relative)"),
         (5e-324, 0.0, "1 of 1 element, by up to 1 ULP (1.0e+00 relative)"),
         (5e-324, -5e-324, "1 of 1 element, by up to 3 ULP (2.0e+00 relative)"),
-        (1.7e308, -1.7e308, "1 of 1 element, by up to 18,4"),
+        (1.7e308, -1.7e308, "1 of 1 element, by up to 2.0e+00 relative"),
         (math.inf, 1.0, "1 of 1 element, NaN or infinite in one of the two"),
         (math.nan, math.inf, "1 of 1 element, NaN or infinite in one of the two"),
         (math.inf, math.inf, ""),
@@ -147,6 +154,7 @@ def test_the_ends_of_the_range(one: float, other: float, text: str) -> None:
     assert "nan" not in found
 
 
+@pytest.mark.usefixtures("every_ulp")
 def test_the_distance_of_the_lowest_and_the_highest_float_is_exact() -> None:
     lowest, highest = (struct.unpack("<q", struct.pack("<d", x))[0] for x in (1.7976931348623157e308,) * 2)
     found = distance(
@@ -155,6 +163,13 @@ def test_the_distance_of_the_lowest_and_the_highest_float_is_exact() -> None:
     )
     assert ulp(found) == lowest + highest + 1
     assert found.endswith("(2.0e+00 relative)")
+
+
+def test_what_is_no_rounding_is_told_relative_to_its_size_alone() -> None:
+    near, far = (torch.tensor([0x3F800000 + ulps], dtype=torch.int32).view(torch.float32) for ulps in (10_000, 10_001))
+    one = torch.tensor([1.0])
+    assert distance(one, near) == "1 of 1 element, by up to 10,000 ULP (1.2e-03 relative)"
+    assert distance(one, far) == "1 of 1 element, by up to 1.2e-03 relative"
 
 
 def test_a_nan_beside_others_does_not_hide_them() -> None:

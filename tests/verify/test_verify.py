@@ -275,8 +275,8 @@ def test_assert_reproducible_raises_the_verdict() -> None:
     ("arguments", "error", "text"),
     [
         ({"runs": 1}, ValueError, "nothing to be compared with"),
-        ({"runs": True}, TypeError, "no integer"),
-        ({"runs": 2.0}, TypeError, "no integer"),
+        ({"runs": True}, TypeError, "runs is not an integer"),
+        ({"runs": 2.0}, TypeError, "runs is not an integer"),
         ({"control": 42}, TypeError, "neither a truth value nor a scope"),
         ({"timeout": 3}, ValueError, "processes of their own"),
         ({"timeout": 0, "isolate": True}, ValueError, "positive number"),

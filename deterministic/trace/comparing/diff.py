@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import TraceError, explain
+from ...ground.tables import ShownByFirstLine
 from ..file.chunks import StrPath
 from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
@@ -38,8 +39,8 @@ _SEED_FIRST = "Seed it first: reproducible(seed=...) and `deterministic run` do,
 _SEED_THERE = "Give it a fixed seed there, or leave that out, so that the seed of reproducible() holds."
 
 
-@dataclass(frozen=True)
-class Diff:
+@dataclass(frozen=True, repr=False)
+class Diff(ShownByFirstLine):
     """What `diff` found; true if there is a difference, or if it could not tell.
 
     Attributes:

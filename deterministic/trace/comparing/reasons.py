@@ -81,6 +81,10 @@ _FIND_DATA = (
     "Look at where it is made: numpy, a file, a loader, another library's generator. make_loader and run.numpy(name) "
     "give the same data every time."
 )
+CHECK_LOADER = (
+    "loader.check() names the sample and its field if the dataset makes it anew each time: let it draw from random, "
+    "numpy.random, torch or deterministic.sample_rng()."
+)
 _FIND_WRITER = "Look for .numpy(), .data_ptr(), a kernel of your own or another thread that writes it"
 _SEED_IT = "Seed it: take run.generator(name), or pass it in reproducible(generators=[...])."
 BUILD_IT = "Build it in the run itself, once the seed is set"
@@ -299,7 +303,10 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
 def _arrived(divergence: Divergence, kind: str, what: str) -> Cause:
     """Return why something differed that was there before anything was computed with it."""
     if kind == "batch":
-        return Cause(Reason.OUTSIDE, f"the loader yielded another batch: {what or 'its content differed'}", _FIND_DATA)
+        because = f"the loader yielded another batch: {what or 'its content differed'}"
+        return Cause(
+            Reason.OUTSIDE, because, f"{CHECK_LOADER} Else look at what the dataset is made of: a file, numpy."
+        )
     if divergence.level not in ("ops", "ops+inputs"):
         first_used = "model's input" if kind == "input" else "state that was first used there"
         return _unknown(f"the {first_used} differed, and what made it was not recorded", _SEE_MORE)

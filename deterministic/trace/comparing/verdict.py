@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...errors import clipped
+from ...ground.tables import ShownByFirstLine, columns, wrapped
 from ..file.model import NO_OPTIMIZER, Line, Site, Step, TraceLevel
 from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
 from .reasons import Cause
@@ -21,12 +21,15 @@ _NAME_WIDTH = 19
 _WIDTH = 160
 """Columns of the text, but for lines of code."""
 
+_LONGEST_CODE = 10_000
+"""Columns of a line of code where there is no terminal, with its place."""
+
 _MOST_TOLD = 3
 _LONGEST_ENVIRONMENT = 12
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(ShownByFirstLine):
     """What comparing two runs found.
 
     Attributes:
@@ -245,8 +248,9 @@ def _moment_data(moment: Moment | None) -> dict[str, Any] | None:
 
 def _lines(name: str, text: str) -> list[str]:
     """Return a row of the text: code in one line, sentences broken where they are too long."""
-    width = _WIDTH - _NAME_WIDTH - 1
-    lines = [text] if name == "line" else textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    width = columns(_WIDTH) - _NAME_WIDTH - 1
+    code = clipped(text, columns(_LONGEST_CODE) - _NAME_WIDTH - 1)
+    lines = [code] if name == "line" else wrapped(text, most=width)
     return [
         f"  {title:<{_NAME_WIDTH - 2}} {line}" for title, line in zip([name, *[""] * len(lines)], lines, strict=False)
     ]

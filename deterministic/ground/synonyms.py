@@ -1,0 +1,114 @@
+"""What goes by another name elsewhere, and what to write here: arguments, options of the command line, functions."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+from ..errors import cut, explain
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_ARGUMENTS: Mapping[str, str] = {
+    "seed": "base_seed global_seed manual_seed random_seed random_state rng_seed",
+    "runs": "n n_repeats n_runs num_runs repeat repeats repetitions times trials",
+    "every": "checkpoint_every every_n_steps every_n_train_steps save_every save_interval save_steps",
+    "keep": "max_to_keep save_total_limit",
+    "batch_size": "batch batchsize bs",
+    "num_workers": "n_workers workers",
+    "num_threads": "n_threads threads",
+}
+"""By the name that an argument has here: those that it has elsewhere."""
+
+_LEVELS: Mapping[str, tuple[Any, Any]] = {
+    "warn_only": ("warn", True),
+    **dict.fromkeys(("cudnn", "cudnn_deterministic", "deterministic_cudnn"), ("cudnn", False)),
+    **dict.fromkeys(("benchmark", "cudnn_benchmark"), (False, "cudnn")),
+    **dict.fromkeys(("deterministic_algorithms", "use_deterministic_algorithms"), (True, False)),
+}
+"""Arguments elsewhere that are levels of `deterministic=` here: where they are true, and where they are not."""
+
+_FUNCTIONS: Mapping[str, str] = {
+    "seed_everything(42)": "fix_seed fix_seeds manual_seed seed seed_all set_global_seed set_random_seed set_seed "
+    "set_seeds setup_seed",
+    "reproducible(seed=42, deterministic=True)": "enable_full_determinism make_deterministic set_deterministic "
+    "set_determinism use_deterministic_algorithms",
+    "make_loader(dataset, batch_size=32, shuffle=True)": "DataLoader Dataloader dataloader get_loader loader",
+    "verify(train, runs=3)": "check check_reproducibility is_reproducible verify_reproducibility",
+}
+"""By the call that does it here: the names of functions that do it elsewhere."""
+
+_OF_SCOPE = ("seed", "deterministic", "num_threads")
+
+_WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader takes worker_init_fn=seed_worker."
+
+
+def meant(name: str, value: object, known: Collection[str]) -> tuple[str, object] | None:
+    """Return which of the `known` arguments somebody means who calls it `name`, and its value; None if that is open."""
+    name = name.lower()
+    if name in _LEVELS and "deterministic" in known:
+        return "deterministic", _LEVELS[name][isinstance(value, int) and not value]
+    ours = next((ours for ours, others in _ARGUMENTS.items() if name in others.split()), name)
+    close = [ours] if ours in known else difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return (str(close[0]), value) if close else None
+
+
+def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str], scope: str = "") -> None:
+    """Raise a TypeError for the first argument that a call does not have; `scope` is where those of a scope go."""
+    for name, value in given.items():
+        if name not in known:
+            remedy = f"help(deterministic.{call}) says what each of them is for."
+            if "workers" in name and "seed" in known:
+                remedy = _WORKERS
+            if found := meant(name, value, (*known, *_OF_SCOPE) if scope else known):
+                shown = cut(found[1]) if isinstance(found[1], (bool, int, float, str)) else "..."
+                written = f"{found[0]}={shown}"
+                remedy = f"Write {written if found[0] in known else scope.format(written)}."
+            values = (f"found: {name}=", f"expected: {', '.join(known)}")
+            raise TypeError(explain(f"{call}() has no such argument", values, remedy))
+
+
+def explained(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function such that a call with other arguments than it has is told of; `example` is a right call."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except TypeError:
+                _refuse(example, inspect.signature(function).parameters, args, kwargs)
+                raise
+
+        return call
+
+    return decorate
+
+
+def _refuse(
+    example: str, parameters: Mapping[str, inspect.Parameter], args: tuple[object, ...], given: Mapping[str, object]
+) -> None:
+    call, kinds = example.partition("(")[0], [parameter.kind for parameter in parameters.values()]
+    if more := args[kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) :]:
+        values = tuple(f"found: a {type(value).__name__} without a name" for value in more)
+        raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {example}."))
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        refuse_unknown(call, given, [name for name in parameters if name != "self"])
+
+
+def no_such_name(name: str, known: Collection[str], frame: FrameType) -> Exception:
+    """Return what is raised for a public name that this library does not have, and that is looked up in `frame`."""
+    text = f"module 'deterministic' has no attribute {name!r}"
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    if found := next((call for call, others in _FUNCTIONS.items() if name in others.split()), "".join(close)):
+        text = f"{text}; write deterministic.{found}"
+    from opcode import opmap
+
+    # Of `from deterministic import name` Python would tell in words of its own, and leave out what to write.
+    is_from = frame.f_code.co_code[frame.f_lasti] == opmap.get("IMPORT_FROM")
+    return ImportError(text, name="deterministic") if is_from else AttributeError(text)
