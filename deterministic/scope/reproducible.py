@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ..errors import explain
 from ..ground import launch
+from ..ground.arguments import boolean
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
 from ..ground.imports import once_imported
 from ..ground.seeds import validate_seed
@@ -44,7 +45,8 @@ class _Reproducible:
     that enters while a scope is open gets a `ScopeConflictError`; what other threads draw meanwhile mixes in.
 
     Args:
-        seed: 0 <= seed < 2**64. Omitted: the enclosing scope's, else 42. None: isolate and restore without seeding.
+        seed: 0 <= seed < 2**64. Omitted: the enclosing scope's, else that of `seed_everything`, else that of
+            `deterministic run`, else 42. None: isolate and restore without seeding.
         deterministic: False, seeds only; "cudnn"; True, deterministic algorithms, an op without one raises; "warn",
             it warns.
         generators: The user's own generators (`torch.Generator`, `numpy.random.Generator`, `numpy.random.RandomState`,
@@ -163,28 +165,31 @@ if "torch" in sys.modules:
     from .. import sources as _sources  # noqa: F401
 
 
-def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generator:
+def seed_everything(seed: int, *, deterministic: Level = False, workers: bool = True) -> torch.Generator:
     """Seed every generator of the process, for the first line of a script; nothing is given back.
 
-    The unscoped form of `reproducible`: it touches the same sources, in the same way, and saves nothing. Inside a
-    scope it reseeds the scope, which restores all the same.
+    The unscoped form of `reproducible`: it touches the same sources, in the same way, and saves nothing. From then on
+    it is the seed of what is given none outside of a scope: loaders and `reproducible()`. Inside a scope it reseeds the
+    scope, which restores all the same, and is not remembered.
 
     Args:
         seed: 0 <= seed < 2**64.
         deterministic: The level, as for `reproducible`; by default flags are left alone.
+        workers: Lightning's, and without an effect: the workers of `make_loader` are always seeded.
 
     Returns:
         torch's default CPU generator, as `torch.manual_seed` does.
 
     Raises:
         SeedError: The seed is of the wrong type or out of range; nothing was seeded.
-        TypeError: `deterministic` names no level; nothing was seeded.
+        TypeError: `deterministic` names no level, or `workers` is no bool; nothing was seeded.
 
     Example:
         >>> seed_everything(42).initial_seed()
         42
     """
     config = Config(validate_seed(seed), validate_level(deterministic))
+    boolean("workers", workers)
     if launch.seen is not None:
         launch.seen[config.seed] = None
     import torch
@@ -193,4 +198,6 @@ def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generat
     from ..sources import SOURCES
 
     snapshot.apply(snapshot.capture(SOURCES), config)
+    if stack.innermost() is None:
+        launch.remembered = config.seed
     return torch.default_generator
