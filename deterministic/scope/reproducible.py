@@ -108,7 +108,9 @@ class _Reproducible:
     def __repr__(self) -> str:
         return "<deterministic.reproducible>"
 
-    def from_config(self, config: Mapping[str, Any] | str | os.PathLike[str], **overrides: Any) -> Scope:
+    def from_config(
+        self, config: Mapping[str, Any] | str | os.PathLike[str], *, key: str | None = None, **overrides: Any
+    ) -> Scope:
         """Make a scope from a configuration: the keys `seed`, `deterministic` and `deterministic_cudnn` of a mapping.
 
         Other keys are ignored. With neither a seed nor a level the scope does nothing and costs nothing; `seed: 0` is
@@ -117,6 +119,7 @@ class _Reproducible:
 
         Args:
             config: A mapping (OmegaConf's DictConfig is one), or the path of a .yaml, .yml or .json file.
+            key: The section that has the keys, as a dotted path ("training", "run.training"); None: the top level.
             overrides: Arguments of `reproducible` that win over the file's, whose own value is then not looked at.
 
         Returns:
@@ -124,20 +127,28 @@ class _Reproducible:
 
         Raises:
             TypeError: A value is of the wrong type, or there is no mapping.
-            ValueError: A key of ours is misspelt or stands in the file twice, two of them contradict each other, or
-                the file is of another kind, not in UTF-8, or no valid YAML or JSON: with its line and column.
+            ValueError: There is no such section, a key of ours is misspelt or stands in the file twice, two of them
+                contradict each other, or the file is of another kind, not in UTF-8, or no valid YAML or JSON: with its
+                line and column.
             SeedError: The seed is no seed.
             OSError: The file cannot be read.
             ImportError: The file is YAML, and PyYAML is not installed.
+
+        Warns:
+            NondeterminismWarning: There is no `seed` (nor `seed: null`), and another key looks like one.
 
         Example:
             >>> from deterministic import reproducible
             >>> reproducible.from_config({"seed": 0, "deterministic_cudnn": True, "lr": 0.1})
             reproducible(seed=0, deterministic='cudnn')
         """
-        from ..scope.from_config import options_from
+        from .from_config import options_from, section_of, warn_of_other_seeds
 
-        return Scope(**options_from(config, overrides))
+        section = section_of(config, key)
+        scope = Scope(**options_from(section, overrides))
+        if "seed" not in overrides:
+            warn_of_other_seeds(section, key)
+        return scope
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:
