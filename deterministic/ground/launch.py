@@ -21,6 +21,9 @@ VARIABLE = "DETERMINISTIC_RUN"
 seen: dict[int | None, None] | None = None
 """The seeds that scopes were entered with, where somebody asks (`Launch.seeds_file`); None where nobody does."""
 
+is_quiet = False
+"""Whether this process was started with `deterministic run --quiet`."""
+
 remembered: int | None = None
 """The seed that `seed_everything` gave to all of this process; None where it did not."""
 
