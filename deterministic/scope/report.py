@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .entry import ScopeEntry
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
+_PLAIN = {
+    "reason": "What its samples draw depends on num_workers, and every epoch moves the generators of this process.",
+    "remedy": "Make it with make_loader(dataset, ...), which takes the same arguments.",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class ScopeReport:
                 }
             )
             limits += [limit._asdict() for limit in applied.limits]
+        limits += [{"subject": f"a plain DataLoader, iterated at {place}", **_PLAIN} for place in entry.plain_loaders]
         return cls(
             {
                 "enabled": True,
