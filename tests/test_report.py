@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from deterministic import make_loader, reproducible, seed_worker
 from deterministic.integrations.transformers import TrainerLoader
@@ -20,6 +20,8 @@ from deterministic.scope.report import ScopeReport
 from deterministic.sources import SOURCES
 
 from .processes import run_python
+
+NUMBERS = TensorDataset(torch.arange(2))
 
 
 def report_of(**arguments: Any) -> ScopeReport:
@@ -214,7 +216,7 @@ def test_what_nobody_seeded_but_the_scope_is_not_told_of() -> None:
 
 
 def test_a_plain_loader_that_was_iterated_is_not_controlled() -> None:
-    plain = DataLoader([1, 2])
+    plain = DataLoader(NUMBERS)
     with reproducible(seed=3) as outer, reproducible(seed=4) as run:
         for _ in range(2):
             list(plain)
@@ -233,10 +235,10 @@ def test_a_plain_loader_that_was_iterated_is_not_controlled() -> None:
 def test_loaders_that_are_controlled_or_not_iterated_are_not_named() -> None:
     outside = DataLoader.__dict__["__iter__"]
     with reproducible(seed=3) as run:
-        DataLoader([1, 2])
+        DataLoader(NUMBERS)
         list(make_loader([1, 2], shuffle=True))
         list(make_loader([1, 2], randomness="worker"))
-        list(DataLoader([1, 2], worker_init_fn=seed_worker, generator=torch.Generator()))
+        list(DataLoader(NUMBERS, worker_init_fn=seed_worker, generator=torch.Generator()))
         list(TrainerLoader(make_loader([1, 2])))
     assert not [subject for subject in subjects(run.report()) if "DataLoader" in subject]
     assert DataLoader.__dict__["__iter__"] is outside
