@@ -123,3 +123,17 @@ def without_a_seed() -> None:
 )
 def test_what_is_no_mistake_is_not_warned_of(loop: Callable[[], None]) -> None:
     loop()  # warnings are errors here
+
+
+def test_loaders_of_one_line_are_one_row_of_the_report() -> None:
+    with reproducible(seed=3) as run:
+        for epoch in range(20):
+            epoch_of(shuffle=True, set_epoch=epoch // 19)
+        epoch_of(shuffle=True, seed=4)
+    many, other = run.report().data["loaders"]
+    assert (many["loaders"], other["loaders"]) == (20, 1)
+    line = epoch_of.__code__.co_firstlineno + 2
+    text = str(run.report())
+    assert f"  {__file__}:{line}: 20 loaders, seed 3, 'sample', shuffled, num_workers=0\n" in text
+    assert "\n    epoch 0, 19 times: 2 batches; epoch 1: 2 batches\n" in text
+    assert f"  {__file__}:{line}: seed 4, 'sample'" in text
