@@ -161,3 +161,11 @@ def test_nothing_is_kept_alive_and_an_error_goes_through(step: Callable[..., Non
     with pytest.raises(ValueError, match="mine"):
         fails()
     assert not torch_optimizer._global_optimizer_post_hooks
+
+
+def test_arguments_of_any_name_are_passed_on() -> None:
+    @reproducible
+    def names(self: int, function: int, *, args: int) -> tuple[int, int, int]:
+        return self, function, args
+
+    assert names(self=1, function=2, args=3) == (1, 2, 3)

@@ -21,18 +21,14 @@ from .stateful import require_stateful, states_of, warn_of_parameters
 from .telling import tell
 
 _SECONDS = 600
-"""Between two saves within an epoch, by default."""
-
-_SECONDS_OF_A_LINE = 60
-"""Between two lines that say that it was saved."""
+"""Between two saves within an epoch, by default; a tenth of it between two lines that say so."""
 
 
 class Checkpoint:
     """Saves a training every so often, and continues it where the last whole checkpoint stood.
 
-    By default it is saved at the end of each epoch, and within one every ten minutes. A number for `every` or
-    `every_seconds` takes the place of both; then, too, it is saved at the end of the last epoch. With
-    `every=None, every_seconds=None`, both written out, it is saved there alone, and when you call `save()`.
+    By default it is saved at the end of each epoch and every ten minutes; with a number for `every` or `every_seconds`,
+    by that and at the end of the last epoch; with `every=None, every_seconds=None`, both written out, there alone.
 
     Interrupted at any instant and resumed, it ends with the bits of the run that was not interrupted: parameters,
     optimizer, generators, the place in the data, `values`. Made where the training is set up, inside of
@@ -44,8 +40,7 @@ class Checkpoint:
     Args:
         directory: Where the checkpoints are; made if it is not there. Under `verify` each run has a fresh one instead.
         every: Save after every so many calls of `step()`, 1 or more.
-        every_seconds: Save with the first `step()` so many seconds after the last save, more than 0; with several
-            ranks with one of the next, for they rarely ask each other.
+        every_seconds: Save with the first `step()` so many seconds after the last save, more than 0.
         keep: How many of the last checkpoints to keep, 1 or more; None: all.
         keep_every: Keep beside these the ones of every so many steps.
         on_mismatch: What to do where versions, hardware, threads or settings are not those under which it was saved:
@@ -107,8 +102,7 @@ class Checkpoint:
         self._saves_epochs = given in ([], [None])
         self._needs_steps = any(value is not None for value in given)
         self._every = None if isinstance(every, Omitted) else _count("every", every)
-        self._keep = _count("keep", keep)
-        self._keep_every = _count("keep_every", keep_every)
+        self._keep, self._keep_every = _count("keep", keep), _count("keep_every", keep_every)
         if isinstance(every_seconds, Omitted):
             every_seconds = _SECONDS if self._saves_epochs else None
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
@@ -175,11 +169,7 @@ class Checkpoint:
                 self._is_in_epoch = False
             self._put_back()  # if no loader was asked
             if self.steps == before and (self._needs_steps or (self._saves_epochs and self._loops.had_no_step)):
-                self._warn(
-                    "an epoch ended without a step of the checkpoint",
-                    "between two epochs" if self._saves_epochs else "at the end of the last epoch",
-                    "Write checkpoint.step() as the last line of the loop over the loader.",
-                )
+                self._warn_of_no_step()
             self._loops.step(is_in_epoch=False)
             self.epoch += 1
             if self._is_due or self._saves_epochs or self.epoch == number:
@@ -197,12 +187,6 @@ class Checkpoint:
         self._loops.step(is_in_epoch=self._is_in_epoch)
         if self._saves_epochs and not self._is_in_epoch:
             self._is_due |= not self._loops.under_way()  # that it cannot be saved is said now, not in ten minutes
-            if not self._is_due:
-                self._warn(
-                    "a step was made outside of checkpoint.epochs(), so that the end of an epoch is not seen",
-                    "every ten minutes",
-                    "Write the loop as `for epoch in checkpoint.epochs(count)`, or pass every=.",
-                )
         if (
             self._is_due
             or (self._every is not None and self.steps % self._every == 0)
@@ -260,7 +244,7 @@ class Checkpoint:
         save_state(self.directory, state, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
         self._saved_at, self._saved_step, self._look_at = time.monotonic(), self.steps, 0
-        if self._saved_at - self._said_at >= _SECONDS_OF_A_LINE:
+        if self._saved_at - self._said_at >= _SECONDS / 10:
             self._said_at = self._saved_at
             tell("saved epoch %d, step %d, in %s", self.epoch, self.steps, self.directory)
 
@@ -288,8 +272,7 @@ class Checkpoint:
         self.steps = self._saved_step = saved.steps
         self.epoch = saved.epoch
         self.values.update(saved.values)
-        file = main_file(self.directory, self.steps)
-        tell("resumed at epoch %d, step %d, from %s", self.epoch, self.steps, file)
+        tell("resumed at epoch %d, step %d, from %s", self.epoch, self.steps, main_file(self.directory, self.steps))
 
     def _about_to_fetch(self, name: str) -> None:
         if self._pending is not None and name in self._pending.loaders:
@@ -312,10 +295,13 @@ class Checkpoint:
             self._look_at = self.steps + max(1, min(done, int(done * (seconds / max(passed, 1e-9) - 1))))
         return passed >= seconds
 
-    def _warn(self, differs: str, saved: str, remedy: str) -> None:
+    def _warn_of_no_step(self) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warn(ReplayWarning, explain(differs, (f"made at: {self._line}", f"saved: only {saved}"), remedy))
+            saved = "between two epochs" if self._saves_epochs else "at the end of the last epoch"
+            values = (f"made at: {self._line}", f"saved: only {saved}")
+            remedy = "Write checkpoint.step() as the last line of the loop over the loader."
+            warn(ReplayWarning, explain("an epoch ended without a step of the checkpoint", values, remedy))
 
 
 def _count(name: str, value: object) -> int | None:

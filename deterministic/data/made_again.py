@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RepeatedDrawsWarning, explain, warn
@@ -15,23 +14,8 @@ from .orders.base import Position
 _RANDOM = {"shuffled", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler"}
 """Orders whose repetition nobody wants: an evaluation in order may have the same draws each time."""
 
-
-_LOOKED_AT = 64
-
-
-@dataclass
-class _Begun:
-    """What a loader has begun: its record, what recognizes its dataset, where its first epoch started."""
-
-    record: object
-    recognizes: Callable[[object], bool]
-    start: Position
-    epochs: int = 1
-    is_told: bool = False
-
-
-_begun: weakref.WeakKeyDictionary[Run, dict[str, _Begun]] = weakref.WeakKeyDictionary()
-"""Of each run the latest loaders, by the line at which they were made, their dataset and arguments."""
+_begun: weakref.WeakKeyDictionary[Run, dict[Any, Any]] = weakref.WeakKeyDictionary()
+"""By line, dataset and arguments: the last loader's record, what knows its dataset, its epoch if it had one alone."""
 
 
 def warn_if_made_again(loader: Any, record: Any, start: Position, *, is_pinned: bool) -> None:
@@ -39,38 +23,27 @@ def warn_if_made_again(loader: Any, record: Any, start: Position, *, is_pinned: 
 
     Two that are iterated for several epochs each are two trainings, and one whose epoch was set or loaded is meant so.
     """
-    entry, order = stack.innermost(), loader._order
+    entry, order, dataset = stack.innermost(), loader._order, loader.dataset
     if entry is None or order.name not in _RANDOM:
         return
-    begun = _begun.setdefault(entry.run, {})
-    key = f"{record.made_at} {id(loader.dataset)} {loader.seed} {loader.keying.randomness} {loader.batch_size} "
-    key += str(order.identity())
-    before = begun.get(key)
-    if before is not None and before.record is record:
-        before.epochs += 1
-        return
-    now = begun[key] = _Begun(record, _recognizer(loader.dataset), start)
-    if before is None or not before.recognizes(loader.dataset):
-        return
-    is_same = before.epochs == 1 and not start.done and before.start.epoch == start.epoch
-    now.is_told = before.is_told or (is_same and not is_pinned)
-    if now.is_told and not before.is_told:
-        warn(
-            RepeatedDrawsWarning,
-            explain(
-                "a loader was made again and begins with the same epoch: the same order and the same draws",
-                (f"made at: {record.made_at}, with the same arguments", f"begins with: epoch {start.epoch}"),
-                "Make it once, before the loop over the epochs; or call loader.set_epoch(epoch), also where the same "
-                "epoch is meant.",
-            ),
-        )
+    begun, line = _begun.setdefault(entry.run, {}), record.made_at
+    key = (line, id(dataset), loader.seed, loader.keying.randomness, loader.batch_size, str(order.identity()))
+    last, knows, epoch = begun.get(key) or (None, _recognizer(dataset), None)
+    begun[key] = record, _recognizer(dataset), None if last is record else start.epoch
+    is_again = last not in (None, record) and epoch == start.epoch and knows(dataset)
+    if is_again and not start.done and not is_pinned and line not in begun:
+        begun[line] = ()  # told
+        differs = "a loader was made again and begins with the same epoch: the same order and the same draws"
+        values = (f"made at: {line}, with the same arguments", f"begins with: epoch {epoch}")
+        remedy = "Make it once, before the loop over the epochs; or call loader.set_epoch(epoch) to say which is meant."
+        warn(RepeatedDrawsWarning, explain(differs, values, remedy))
 
 
-def _recognizer(dataset: Any) -> Callable[[object], bool]:
+def _recognizer(dataset: Any) -> Callable[[Any], bool]:
     """Return what tells whether another dataset is this one, and keeps no data alive: an address is used again."""
     if isinstance(dataset, (list, tuple, range)):  # to which no weak references are possible
-        first = [*map(id, dataset[:_LOOKED_AT])]
-        return lambda other: [*map(id, other[:_LOOKED_AT])] == first  # type: ignore[index]
+        first = [*map(id, dataset[:64])]
+        return lambda other: [*map(id, other[:64])] == first
     try:
         reference = weakref.ref(dataset)
     except TypeError:

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,8 +36,7 @@ _MOST_COPIES = 100_000
 _IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTALL)
 """A string, in which nothing counts; what opens, what closes; a number that is too long."""
 
-_SEED_OF_ANOTHER_NAME = re.compile(r"(?!n_|num_)(.*_|random|manual|rng)?seed|seed_everything|random_state")
-_DEEPEST_SEED = 8
+_SEED_OF_ANOTHER_NAME = re.compile(r"(?!n_|num_)(.*[_-]|random|manual|rng)?seed|seed_everything|random_state", re.I)
 _INTEGER, _MAP = "tag:yaml.org,2002:int", "tag:yaml.org,2002:map"
 
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -70,41 +68,27 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
 
 
 def section_of(config: Mapping[str, Any] | str | os.PathLike[str], key: str | None = None) -> Mapping[Any, Any]:
-    """Return the mapping at a dotted path of a configuration, all of it for None.
-
-    Raises:
-        TypeError, ValueError, ImportError, OSError: See `reproducible.from_config`.
-    """
+    """Return the mapping at a dotted path of a configuration, all of it for None; raise as `from_config`."""
     section = _at(config, key) if isinstance(config, Mapping) else _read(config, key)
     if section is None:  # an empty file, or an empty section, has no keys
         return {}
     if not isinstance(section, Mapping):
-        where = ", ".join([f"key={key!r}"] * (key is not None) + [cut(config)] * (not isinstance(config, Mapping)))
-        raise TypeError(
-            explain(
-                "the configuration holds no mapping",
-                (f"found: {type(section).__name__} at {where}", "expected: keys and values, for example seed: 42"),
-                "Put the keys at the top level of the file, or name the section that has them: key=.",
-            )
-        )
+        where = f"key={key!r}" if key else cut(config)
+        values = (f"found: {type(section).__name__} at {where}", "expected: keys and values, for example seed: 42")
+        remedy = "Put the keys at the top level of the file, or name the section that has them: key=."
+        raise TypeError(explain("the configuration holds no mapping", values, remedy))
     return section
 
 
 def warn_of_other_seeds(section: Mapping[Any, Any], key: str | None) -> None:
     """Warn where a configuration without our `seed` has one of another name, or deeper, which seeds nothing."""
-    found = {} if "seed" in section else dict(islice(_other_seeds(section), 3))
-    if found:
-        *inner, name = next(iter(found)).split(".")
-        steps = ["call it seed"] * (name != "seed")
-        steps += [f'pass key="{".".join([*([key] if key else []), *inner])}"'] * bool(inner)
-        warn(
-            NondeterminismWarning,
-            explain(
-                "nothing is seeded: the configuration has no seed where it is looked for",
-                tuple(f"found: {name}: {value}" for name, value in found.items()),
-                f"To use it, {' and '.join(steps)}; or pass seed=. Where nothing is to be seeded, write seed: null.",
-            ),
-        )
+    path, value = next(_other_seeds(section), ("seed", None)) if "seed" not in section else ("seed", None)
+    inner, _, name = path.rpartition(".")
+    steps = ["call it seed"] * (name != "seed") + [f'pass key="{f"{key}." if key else ""}{inner}"'] * bool(inner)
+    if steps:
+        differs = "nothing is seeded: the configuration has no seed where it is looked for"
+        remedy = f"To use it, {' and '.join(steps)}; or pass seed=. Where nothing is to be seeded, write seed: null."
+        warn(NondeterminismWarning, explain(differs, (f"found: {path}: {value}",), remedy))
 
 
 def _other_seeds(section: Any, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -115,12 +99,10 @@ def _other_seeds(section: Any, above: str = "") -> Iterator[tuple[str, Any]]:
         tag = getattr(value, "tag", None)  # of a YAML node, which is not made
         inside = dict(_pairs(value)) if tag == _MAP else value
         if isinstance(inside, Mapping):
-            if above.count(".") < _DEEPEST_SEED:
+            if above.count(".") < 8:  # it may contain itself
                 yield from _other_seeds(inside, f"{above}{key}.")
-        elif isinstance(key, str) and (tag == _INTEGER or as_integer(value) is not None):
-            words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_")
-            if _SEED_OF_ANOTHER_NAME.fullmatch(words):
-                yield f"{above}{key}", value.value if tag else value
+        elif _SEED_OF_ANOTHER_NAME.fullmatch(str(key)) and (tag == _INTEGER or as_integer(value) is not None):
+            yield f"{above}{key}", value.value if tag else value
 
 
 def _at(mapping: Any, key: str | None, entries_of: Callable[[Any], Any] = lambda mapping: mapping) -> Any:
@@ -130,9 +112,7 @@ def _at(mapping: Any, key: str | None, entries_of: Callable[[Any], Any] = lambda
         if not isinstance(entries, Mapping) or part not in entries:
             names = cut(list(entries)) if isinstance(entries, Mapping) else type(entries).__name__
             values = (f"missing: {part}, of key={key!r}", f"there: {names}")
-            raise ValueError(
-                explain("the configuration has no such section", values, "Pass a path such as key='training'.")
-            )
+            raise ValueError(explain("the configuration has no such section", values, "Pass its path, as 'a.b'."))
         mapping = entries[part]
     return mapping
 

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ..errors import RepeatedDrawsWarning, explain, warn
 from . import stack
-
-if TYPE_CHECKING:
-    from .run import Run
-
-_WATCHED = 10
-"""Calls of a function that are watched: one that goes on with the training of earlier calls does so by then."""
 
 
 class RepeatedSteps:
     """Watches the first calls of one decorated function, and warns once if they train what earlier ones have trained.
 
     What a call makes itself it may train. So may calls in scopes of their own: the repetitions of `verify`.
-
-    Args:
-        what: The function and its line.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self.calls_left = _WATCHED
-        self._around: weakref.ref[Run] | None = None  # the scope in which the calls are
+        self.calls_left = 10
+        self._around: Any = None  # the run of the scope in which the calls are, held weakly
         self._trained: list[weakref.ref[Any]] = []  # the first parameter of each optimizer
 
-    def watch(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def watch(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function, and look at the steps of optimizers meanwhile."""
-        *_, around, here = [None, *stack.entries()]
-        if here is None or here.config.seed is None:  # it draws on
-            return function(*args, **kwargs)
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         trained: list[weakref.ref[Any]] = []
@@ -53,20 +41,20 @@ class RepeatedSteps:
         finally:
             hook.remove()
         self.calls_left -= 1
+        *_, around, here = [None, None, *stack.entries()]
         scope = None if around is None else weakref.ref(around.run)
         if scope != self._around:
             self._around, self._trained = scope, []
-        if any(one() is other() is not None for one in trained for other in self._trained):
+        seed = None if here is None else here.config.seed
+        if seed is not None and any(now() is before() is not None for now in trained for before in self._trained):
             self.calls_left = 0
-            warn(
-                RepeatedDrawsWarning,
-                explain(
-                    "a decorated function was called again and trains on what an earlier call has trained: every call "
-                    "starts from the seed, with the same draws (dropout, noise, the order of the data)",
-                    (f"decorated: {self._what}", f"seed: {here.config.seed}"),
-                    "Decorate the whole training and not a part of it, or put `with reproducible(...):` around the "
-                    "loop; and if each call is to start from the seed, ignore RepeatedDrawsWarning.",
-                ),
+            differs = (
+                "a decorated function was called again and trains on what an earlier call has trained: every call "
             )
+            differs += "starts from the seed, with the same draws (dropout, noise, the order of the data)"
+            remedy = (
+                "Decorate the whole training and not a part of it, or put `with reproducible(...):` around the loop."
+            )
+            warn(RepeatedDrawsWarning, explain(differs, (f"decorated: {self._what}", f"seed: {seed}"), remedy))
         self._trained += trained
         return result

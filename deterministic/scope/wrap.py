@@ -136,7 +136,7 @@ def _driver_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
 def _plain_call(new_body: Callable[..., Body], steps: RepeatedSteps) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         with new_body(stepwise=False):
-            return steps.watch(wrapped, args, kwargs) if steps.calls_left > 0 else wrapped(*args, **kwargs)
+            return steps.watch(wrapped, *args, **kwargs) if steps.calls_left > 0 else wrapped(*args, **kwargs)
 
     return call
 
