@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from ..errors import CheckpointError, ReplayWarning, cut, explain, users_line, warn
-from ..ground.arguments import as_integer
+from ..ground.arguments import as_integer, choice
 from ..ground.config import OMITTED, Omitted
-from .conditions import Mismatch, conditions, generator_states, innermost_run, put_back, require_choice
+from .conditions import MISMATCH, Mismatch, conditions, generator_states, innermost_run, put_back
 from .directory import DirectoryLock, directory_of, main_file, refusal, saved_steps, sweep
 from .load import resume
 from .loops import Loops, is_loader
@@ -95,9 +95,9 @@ class Checkpoint:
         resume: Literal["auto", "never", "must"] = "auto",
         **stateful: Any,
     ) -> None:
-        require_choice("on_mismatch", on_mismatch)
-        require_choice("on_damage", on_damage, ("raise", "previous"))
-        require_choice("resume", resume, ("auto", "never", "must"))
+        choice("on_mismatch", on_mismatch, MISMATCH)
+        choice("on_damage", on_damage, ("raise", "previous"))
+        choice("resume", resume, ("auto", "never", "must"))
         given = [value for value in (every, every_seconds) if not isinstance(value, Omitted)]
         self._saves_epochs = given in ([], [None])
         self._needs_steps = any(value is not None for value in given)

@@ -49,12 +49,9 @@ class RepeatedSteps:
         if seed is not None and any(now() is before() is not None for now in trained for before in self._trained):
             self.calls_left = 0
             differs = (
-                "a decorated function was called again and trains on what an earlier call has trained: every call "
+                "a decorated function goes on with the training of an earlier call, and draws again what it drew"
             )
-            differs += "starts from the seed, with the same draws (dropout, noise, the order of the data)"
-            remedy = (
-                "Decorate the whole training and not a part of it, or put `with reproducible(...):` around the loop."
-            )
+            remedy = "Decorate the whole training, not a part of it; or put `with reproducible(...):` around the loop."
             warn(RepeatedDrawsWarning, explain(differs, (f"decorated: {self._what}", f"seed: {seed}"), remedy))
         self._trained += trained
         return result
