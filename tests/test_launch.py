@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deterministic import make_loader, reproducible, seed_everything
-from deterministic.errors import DeterministicError, SeedError
+from deterministic.errors import DeterministicError, RepeatedDrawsWarning, SeedError
 from deterministic.ground import launch, snapshot
 from deterministic.ground.launch import VARIABLE, Launch, default_seed, launched
 from deterministic.integrations.transformers import hf_kwargs
@@ -89,6 +89,22 @@ def test_the_seed_of_seed_everything_is_that_of_loaders_and_scopes_which_are_giv
         with reproducible() as run:
             assert run.seed == 8
     assert make_loader(range(4), seed=9).seed == 9
+
+
+def test_a_loader_made_again_with_the_seed_of_the_process_is_warned_of_and_one_with_its_own_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples = torch.arange(4)
+
+    def epoch(**seed: int) -> None:
+        list(make_loader(samples, shuffle=True, **seed))  # type: ignore[call-overload]
+
+    monkeypatch.setattr(launch, "remembered", 7)
+    for _ in range(2):
+        epoch(seed=8)
+    epoch()
+    with pytest.warns(RepeatedDrawsWarning):
+        epoch()
 
 
 def test_inside_of_a_scope_seed_everything_is_not_remembered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -83,6 +84,17 @@ def test_a_method_is_warned_of_for_the_object_that_it_trains() -> None:
 def test_a_training_that_makes_what_it_trains_is_not_warned_of(step: Callable[..., None]) -> None:
     for _ in range(12):
         step(Parts(), count=2)
+
+
+def test_what_another_thread_trains_meanwhile_is_not_warned_of(parts: Parts) -> None:
+    @reproducible
+    def waits() -> None:
+        thread = threading.Thread(target=parts.optimizer.step)
+        thread.start()
+        thread.join()
+
+    for _ in range(2):
+        waits()
 
 
 def test_a_training_that_is_given_what_it_trains_once_is_not_warned_of(parts: Parts, step: Callable[..., None]) -> None:

@@ -135,7 +135,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._epochs.begin(progress)
         self._record.begin(progress.count)
         self._tell_the_report()
-        warn_if_made_again(self, self._record, progress.start, is_pinned=self._epochs.is_pinned)
+        warn_if_made_again(self, self._record, progress.start.epoch, is_pinned=self._epochs.is_pinned)
         return iterator
 
     def set_epoch(self, epoch: int) -> None:

@@ -48,9 +48,7 @@ class RepeatedSteps:
         seed = None if here is None else here.config.seed
         if seed is not None and any(now() is before() is not None for now in trained for before in self._trained):
             self.calls_left = 0
-            differs = (
-                "a decorated function goes on with the training of an earlier call, and draws again what it drew"
-            )
+            differs = "a decorated function goes on with the training of an earlier call, and draws again what it drew"
             remedy = "Decorate the whole training, not a part of it; or put `with reproducible(...):` around the loop."
             warn(RepeatedDrawsWarning, explain(differs, (f"decorated: {self._what}", f"seed: {seed}"), remedy))
         self._trained += trained
