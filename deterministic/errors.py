@@ -17,6 +17,7 @@ __all__ = [
     "DeterministicError",
     "NondeterminismWarning",
     "NotReproducibleError",
+    "RepeatedDrawsWarning",
     "ReplayWarning",
     "ResumeMismatchError",
     "ScopeConflictError",
@@ -69,6 +70,10 @@ class ScopeOrderWarning(UserWarning):
 
 class ReplayWarning(UserWarning):
     """Something must be done again, at a cost, to get back to where a state was saved."""
+
+
+class RepeatedDrawsWarning(UserWarning):
+    """Random numbers come again that were drawn before, where others are meant."""
 
 
 class TooLateWarning(UserWarning):

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from hypothesis import settings
 
-from deterministic.ground import snapshot
+from deterministic.ground import launch, snapshot
 from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
@@ -39,6 +39,7 @@ def canary() -> Iterator[None]:
     for entry in reversed(left_open):
         stack.leave(entry)
     snapshot.restore(before)
+    launch.remembered = None
     assert not left_open, f"this test left scopes open: {[str(entry.site) for entry in left_open]}"
     assert not changed, f"this test left sources changed: {changed}"
 

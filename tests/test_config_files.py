@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deterministic import reproducible
-from deterministic.errors import SeedError
+from deterministic.errors import NondeterminismWarning, SeedError
 from deterministic.scope.from_config import options_from
 
 
@@ -336,3 +336,42 @@ def test_no_error_holds_all_of_a_value(tmp_path: Path, key: str, name: str) -> N
 def test_a_key_that_stands_twice_is_named_with_a_short_value(tmp_path: Path) -> None:
     file = written(tmp_path, f"seed: &a [{', '.join(['x'] * 1000)}]\nseed: *a\n")
     assert len("\n".join(refusal(file))) < 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "base: &base\n  seed: 3\nmodel: !include model.yaml\ntraining:\n  <<: *base\n  lr: !other 1\n"),
+        ("a.json", '{"seed": 1, "training": {"seed": 3, "lr": {"seed": 4, "seed": 5}}}'),
+    ],
+)
+def test_key_picks_a_section_of_a_file(name: str, text: str, tmp_path: Path) -> None:
+    assert repr(reproducible.from_config(written(tmp_path, text, name), key="training")).startswith(
+        "reproducible(seed=3,"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.yaml", "a:\n  seed: 1\n  seed: 2"), ("a.json", '{"a":{"seed":1,"seed":2}}')]
+)
+def test_what_stands_twice_in_the_section_is_refused(name: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        reproducible.from_config(written(tmp_path, text, name), key="a")
+
+
+@pytest.mark.parametrize("text", ["", "seed: 1", "a: 3", "a: [b]", "a: {b: 3}"])
+def test_a_file_without_the_section_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"no such section|no mapping"):
+        reproducible.from_config(written(tmp_path, text), key="a.b")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("random_seed: 0x2a\nmodel: !include a", "random_seed: 0x2a"),
+        ("model: !include a\ntraining: {optimizer: !other b, seed: 1}", "training.seed: 1"),
+    ],
+)
+def test_a_seed_elsewhere_in_a_file_is_warned_of_and_no_tag_is_made(text: str, found: str, tmp_path: Path) -> None:
+    with pytest.warns(NondeterminismWarning, match=found):
+        reproducible.from_config(written(tmp_path, text))

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from deterministic import describe, reproducible
-from deterministic.errors import SeedError
+from deterministic.errors import NondeterminismWarning, SeedError
 from deterministic.scope.from_config import options_from
 
 from .processes import run_python
@@ -249,3 +249,73 @@ def test_the_arguments_are_read_without_torch_and_numpy(tmp_path: Path) -> None:
     options, imported = run_python(code, str(file)).splitlines()
     assert options == "{'seed': 3, 'deterministic': 'warn'} True"
     assert imported == "[]"
+
+
+@pytest.mark.parametrize(
+    ("config", "found", "remedy"),
+    [
+        ({"random_seed": 42}, "random_seed: 42", "call it seed;"),
+        ({"lr": 0.1, "rngSeed": 0, "deterministic": True}, "rngSeed: 0", "call it seed;"),
+        ({"seed_everything": 42}, "seed_everything: 42", "call it seed;"),
+        ({"training": {"lr": 0.1, "seed": 42}}, "training.seed: 42", 'pass key="training";'),
+        ({"run": {"data": {"manual-seed": 1}}}, "run.data.manual-seed: 1", 'call it seed and pass key="run.data";'),
+        (OmegaConf.create({"training": {"seed": 42}, "x": "${y}"}), "training.seed: 42", 'pass key="training";'),
+    ],
+)
+def test_a_seed_of_another_name_or_place_is_warned_of(config: Any, found: str, remedy: str) -> None:
+    with pytest.warns(NondeterminismWarning) as warned:
+        reproducible.from_config(config)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert f"  found: {found}\n" in str(warned[0].message)
+    assert f"To use it, {remedy}" in str(warned[0].message)
+    scope = reproducible.from_config(config, seed=3)  # and the seed is given: nothing to warn of
+    assert repr(scope).startswith("reproducible(seed=3")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"seed": 1, "data": {"seed": 2}, "random_seed": 3},
+        {"seed": None, "data": {"seed": 2}},
+        {"n_seeds": 3, "num_seed": 3, "seedling": 1, "speed": 1},
+        {"use_seed": True, "random_seed": None, "data_seed": "of the day"},
+        {"list": [{"seed": 1}], 7: 1, ("seed",): 2},
+    ],
+)
+def test_what_is_no_seed_or_is_meant_so_is_not_warned_of(config: dict[Any, Any]) -> None:
+    reproducible.from_config(config)
+
+
+def test_to_look_for_seeds_runs_nobody_s_resolver() -> None:
+    OmegaConf.register_new_resolver("boom", lambda: 1 / 0, replace=True)
+    config = OmegaConf.create({"random_seed": "${boom:}", "inner": {"lr": "${boom:}"}})
+    reproducible.from_config(config)
+
+
+def test_a_configuration_that_contains_itself_is_looked_at_so_far() -> None:
+    config: dict[str, Any] = {"lr": 0.1}
+    config["self"] = config
+    reproducible.from_config(config)
+
+
+@pytest.mark.parametrize("make", [dict, OmegaConf.create])
+def test_key_picks_a_section(make: Any) -> None:
+    config = make({"seed": 1, "run": {"training": {"seed": 2, "deterministic": "warn"}, "nothing": None}})
+    scope = reproducible.from_config(config, key="run.training")
+    assert repr(scope) == "reproducible(seed=2, deterministic='warn')"
+    assert repr(reproducible.from_config(config, key="run.training", seed=3)).startswith("reproducible(seed=3")
+    with reproducible.from_config(config, key="run.nothing") as run:
+        assert run.seed is None
+
+
+def test_a_section_that_is_not_there_is_refused() -> None:
+    config = {"training": {"seed": 2, "data": {"random_seed": 1}}}
+    with pytest.raises(ValueError, match=r"missing: train, of key='train.x'\n  there: \['training'\]"):
+        reproducible.from_config(config, key="train.x")
+    with pytest.raises(ValueError, match=r"missing: x, of key='training.seed.x'\n  there: int"):
+        reproducible.from_config(config, key="training.seed.x")
+    with pytest.raises(TypeError, match=r"found: int at key='training.seed'"):
+        reproducible.from_config(config, key="training.seed")
+    with pytest.warns(NondeterminismWarning, match=r'pass key="training.data"'):
+        reproducible.from_config({"training": {"data": {"seed": 1}}}, key="training")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
 from deterministic import make_loader, reproducible, seed_everything
-from deterministic.errors import DeterministicError
-from deterministic.ground import launch
+from deterministic.errors import DeterministicError, RepeatedDrawsWarning, SeedError
+from deterministic.ground import launch, snapshot
 from deterministic.ground.launch import VARIABLE, Launch, default_seed, launched
+from deterministic.integrations.transformers import hf_kwargs
+from deterministic.scope.request import Scope
+from deterministic.sources import SOURCES
 
 
 def test_it_comes_through_the_variable_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +62,64 @@ def test_the_seeds_that_were_used_are_kept_where_somebody_asks(monkeypatch: pyte
     with reproducible(seed=5), reproducible(), reproducible(seed=None):
         seed_everything(6)
     assert launch.seen == {5: None, None: None, 6: None}
+
+
+@pytest.fixture
+def given_back() -> Iterator[None]:
+    before = snapshot.capture(SOURCES)
+    yield
+    snapshot.restore(before)
+
+
+@pytest.mark.usefixtures("given_back")
+def test_the_seed_of_seed_everything_is_that_of_loaders_and_scopes_which_are_given_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SeedError, match=r"seed_everything\(seed\)"):
+        make_loader(range(4))
+    monkeypatch.setenv(VARIABLE, Launch(seed=6).encode())
+    seed_everything(7, workers=True)
+    assert make_loader(range(4)).seed == 7
+    assert hf_kwargs()["seed"] == 7
+    assert Scope().arguments() == {"seed": 7, "deterministic": True, "num_threads": None, "per_rank": False}
+    with reproducible() as run:
+        assert run.seed == 7
+    with reproducible(seed=8):
+        assert make_loader(range(4)).seed == 8
+        with reproducible() as run:
+            assert run.seed == 8
+    assert make_loader(range(4), seed=9).seed == 9
+
+
+def test_a_loader_made_again_with_the_seed_of_the_process_is_warned_of_and_one_with_its_own_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples = torch.arange(4)
+
+    def epoch(**seed: int) -> None:
+        list(make_loader(samples, shuffle=True, **seed))  # type: ignore[call-overload]
+
+    monkeypatch.setattr(launch, "remembered", 7)
+    for _ in range(2):
+        epoch(seed=8)
+    epoch()
+    with pytest.warns(RepeatedDrawsWarning):
+        epoch()
+
+
+def test_inside_of_a_scope_seed_everything_is_not_remembered() -> None:
+    with reproducible(seed=8):
+        seed_everything(7)
+        assert make_loader(range(4)).seed == 8
+    assert launch.remembered is None
+    with reproducible() as run:
+        assert run.seed == 42
+
+
+@pytest.mark.parametrize("workers", [1, None, "yes"])
+def test_workers_is_a_bool_as_elsewhere(workers: Any) -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(TypeError, match="workers is not a bool"):
+        seed_everything(7, workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert launch.remembered is None

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
-from deterministic import reproducible
+from deterministic import make_loader, reproducible, seed_worker
+from deterministic.integrations.transformers import TrainerLoader
 from deterministic.scope.report import ScopeReport
 from deterministic.sources import SOURCES
 
 from .processes import run_python
+
+NUMBERS = TensorDataset(torch.arange(2))
 
 
 def report_of(**arguments: Any) -> ScopeReport:
@@ -209,3 +213,32 @@ def test_what_the_code_seeds_itself_is_told_with_its_line() -> None:
 def test_what_nobody_seeded_but_the_scope_is_not_told_of() -> None:
     assert "seeded by the code" not in str(report_of())
     assert report_of().data["seeded"] == []
+
+
+def test_a_plain_loader_that_was_iterated_is_not_controlled() -> None:
+    plain = DataLoader(NUMBERS)
+    with reproducible(seed=3) as outer, reproducible(seed=4) as run:
+        for _ in range(2):
+            list(plain)
+        line = sys._getframe().f_lineno - 1
+    for report in (outer.report(), run.report()):
+        assert [limit for limit in report.data["limits"] if "DataLoader" in limit["subject"]] == [
+            {
+                "subject": f"a plain DataLoader, iterated at tests/test_report.py:{line}",
+                "reason": "What its samples draw depends on num_workers, and every epoch moves the generators of this "
+                "process.",
+                "remedy": "Make it with make_loader(dataset, ...), which takes the same arguments.",
+            }
+        ]
+
+
+def test_loaders_that_are_controlled_or_not_iterated_are_not_named() -> None:
+    outside = DataLoader.__dict__["__iter__"]
+    with reproducible(seed=3) as run:
+        DataLoader(NUMBERS)
+        list(make_loader([1, 2], shuffle=True))
+        list(make_loader([1, 2], randomness="worker"))
+        list(DataLoader(NUMBERS, worker_init_fn=seed_worker, generator=torch.Generator()))
+        list(TrainerLoader(make_loader([1, 2])))
+    assert not [subject for subject in subjects(run.report()) if "DataLoader" in subject]
+    assert DataLoader.__dict__["__iter__"] is outside

@@ -38,6 +38,7 @@ from deterministic.errors import (
     DeterministicError,
     NondeterminismWarning,
     NotReproducibleError,
+    RepeatedDrawsWarning,
     ReplayWarning,
     ResumeMismatchError,
     ScopeConflictError,
@@ -219,6 +220,7 @@ def errors() -> str:
         CheckpointError,
     ]
     warned: list[type[UserWarning]] = [ScopeOrderWarning, TooLateWarning, ReplayWarning, NondeterminismWarning]
+    warned.append(RepeatedDrawsWarning)
     text: str = explain("differs", tuple(kind.__name__ for kind in (*raised, *warned)), "remedy")
     warn(ScopeOrderWarning, text)
     return text

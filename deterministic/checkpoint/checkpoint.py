@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import CheckpointError, cut, explain, users_line
-from ..ground.arguments import as_integer
+from ..errors import CheckpointError, ReplayWarning, cut, explain, users_line, warn
+from ..ground.arguments import as_integer, choice
+from ..ground.config import OMITTED, Omitted
 from ..ground.synonyms import explained
-from .conditions import Mismatch, conditions, generator_states, innermost_run, put_back, require_choice
+from .conditions import MISMATCH, Mismatch, conditions, generator_states, innermost_run, put_back
 from .directory import DirectoryLock, directory_of, main_file, refusal, saved_steps, sweep
 from .load import resume
 from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
 from .save import TrainingState, save_state
 from .stateful import require_stateful, states_of, warn_of_parameters
+from .telling import tell
 
-_logger = logging.getLogger("deterministic.checkpoint")
+_SECONDS = 600
+"""Between two saves within an epoch, by default; a tenth of it between two lines that say so."""
 
 
 class Checkpoint:
     """Saves a training every so often, and continues it where the last whole checkpoint stood.
+
+    By default it is saved at the end of each epoch and every ten minutes; with a number for `every` or `every_seconds`,
+    by that and at the end of the last epoch; with `every=None, every_seconds=None`, both written out, there alone.
 
     Interrupted at any instant and resumed, it ends with the bits of the run that was not interrupted: parameters,
     optimizer, generators, the place in the data, `values`. Made where the training is set up, inside of
@@ -82,8 +88,8 @@ class Checkpoint:
         self,
         directory: str | os.PathLike[str],
         *,
-        every: int | None = None,
-        every_seconds: float | None = None,
+        every: int | None | Omitted = OMITTED,
+        every_seconds: float | None | Omitted = OMITTED,
         keep: int | None = 3,
         keep_every: int | None = None,
         on_mismatch: Mismatch = "raise",
@@ -91,11 +97,16 @@ class Checkpoint:
         resume: Literal["auto", "never", "must"] = "auto",
         **stateful: Any,
     ) -> None:
-        require_choice("on_mismatch", on_mismatch)
-        require_choice("on_damage", on_damage, ("raise", "previous"))
-        require_choice("resume", resume, ("auto", "never", "must"))
-        self._every, self._keep = _count("every", every), _count("keep", keep)
-        self._keep_every = _count("keep_every", keep_every)
+        choice("on_mismatch", on_mismatch, MISMATCH)
+        choice("on_damage", on_damage, ("raise", "previous"))
+        choice("resume", resume, ("auto", "never", "must"))
+        given = [value for value in (every, every_seconds) if not isinstance(value, Omitted)]
+        self._saves_epochs = given in ([], [None])
+        self._needs_steps = any(value is not None for value in given)
+        self._every = None if isinstance(every, Omitted) else _count("every", every)
+        self._keep, self._keep_every = _count("keep", keep), _count("keep_every", keep_every)
+        if isinstance(every_seconds, Omitted):
+            every_seconds = _SECONDS if self._saves_epochs else None
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
             raise _out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds")
         self._every_seconds = every_seconds
@@ -110,7 +121,9 @@ class Checkpoint:
         self._is_in_epoch = False
         self._is_due = False
         self._pending: TrainingState | None = None
-        self._saved_at = time.monotonic()
+        self._saved_at, self._said_at = time.monotonic(), -math.inf
+        self._saved_step = self._look_at = 0
+        self._has_warned = False
         warn_of_buckets(stateful)
         warn_of_parameters(stateful)
         self.directory = directory_of(directory)
@@ -128,7 +141,7 @@ class Checkpoint:
             raise
 
     def epochs(self, count: int) -> Iterator[int]:
-        """Yield the epochs that are left, from the one that was interrupted on; save at the end of the last.
+        """Yield the epochs that are left, from the one that was interrupted on; save at the end of each, or the last.
 
         An epoch that was interrupted after its last batch comes again, with no batches left: what follows its loop
         runs. Where everything is done, nothing is yielded.
@@ -139,25 +152,31 @@ class Checkpoint:
         Raises:
             CheckpointError: Saving failed, or the directory was taken over.
             ValueError: It is no such number.
+
+        Warns:
+            ReplayWarning: Once, where an epoch ends without a `step()`.
         """
         number = as_integer(count)
         if number is None or number < 0:
             raise _out_of_range("count", count, "0, 1, 2, ... epochs")
         if self.epoch >= number:
-            _logger.info("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
+            tell("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
         while self.epoch < number:
             if self._pending is not None and not self._pending.loaders:
                 self._put_back()
             self._is_in_epoch = True
             self._loops.begin_epoch()
+            before = None if self._pending else self.steps  # of one that goes on nothing may be left
             try:
                 yield self.epoch
             finally:
                 self._is_in_epoch = False
             self._put_back()  # if no loader was asked
+            if self.steps == before and (self._needs_steps or (self._saves_epochs and self._loops.had_no_step)):
+                self._warn_of_no_step()
             self._loops.step(is_in_epoch=False)
             self.epoch += 1
-            if self._is_due or self.epoch == number:
+            if self._is_due or self._saves_epochs or self.epoch == number:
                 self._store([])
         if self.epoch == number and self._pending is not None and not self._pending.loaders:
             self._put_back()  # for what follows the training
@@ -170,6 +189,8 @@ class Checkpoint:
         """
         self.steps += 1
         self._loops.step(is_in_epoch=self._is_in_epoch)
+        if self._saves_epochs and not self._is_in_epoch:
+            self._is_due |= not self._loops.under_way()  # that it cannot be saved is said now, not in ten minutes
         if (
             self._is_due
             or (self._every is not None and self.steps % self._every == 0)
@@ -226,8 +247,10 @@ class Checkpoint:
         state = TrainingState(conditions(), generators, objects, self.values, self.steps, self.epoch, loaders)
         save_state(self.directory, state, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
-        self._saved_at = time.monotonic()
-        _logger.info("saved step %d in %s", self.steps, self.directory)
+        self._saved_at, self._saved_step, self._look_at = time.monotonic(), self.steps, 0
+        if self._saved_at - self._said_at >= _SECONDS / 10:
+            self._said_at = self._saved_at
+            tell("saved epoch %d, step %d, in %s", self.epoch, self.steps, self.directory)
 
     def _take_lock(self) -> DirectoryLock:
         lock = DirectoryLock(self.directory, rank=the_ranks().rank)
@@ -250,9 +273,10 @@ class Checkpoint:
             return
         # Only what is put back again later: all of it would take as much memory as the training.
         self._pending = saved._replace(objects={name: saved.objects[name] for name in self._loops.names})
-        self.steps, self.epoch = saved.steps, saved.epoch
+        self.steps = self._saved_step = saved.steps
+        self.epoch = saved.epoch
         self.values.update(saved.values)
-        _logger.info("resumed at step %d from %s", self.steps, main_file(self.directory, self.steps))
+        tell("resumed at epoch %d, step %d, from %s", self.epoch, self.steps, main_file(self.directory, self.steps))
 
     def _about_to_fetch(self, name: str) -> None:
         if self._pending is not None and name in self._pending.loaders:
@@ -267,7 +291,21 @@ class Checkpoint:
             put_back(pending.generators, self._run)
 
     def _is_time(self, seconds: float) -> bool:
-        return gather(time.monotonic() - self._saved_at >= seconds)[0]
+        if self.steps < self._look_at:
+            return False
+        passed = gather(time.monotonic() - self._saved_at)[0]
+        if the_ranks().world_size > 1:  # to ask costs a collective: not before it may be time, at the pace so far
+            done = self.steps - self._saved_step
+            self._look_at = self.steps + max(1, min(done, int(done * (seconds / max(passed, 1e-9) - 1))))
+        return passed >= seconds
+
+    def _warn_of_no_step(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            saved = "between two epochs" if self._saves_epochs else "at the end of the last epoch"
+            values = (f"made at: {self._line}", f"saved: only {saved}")
+            remedy = "Write checkpoint.step() as the last line of the loop over the loader."
+            warn(ReplayWarning, explain("an epoch ended without a step of the checkpoint", values, remedy))
 
 
 def _count(name: str, value: object) -> int | None:

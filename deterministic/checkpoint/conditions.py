@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
-from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
 from ..ground import snapshot
 from ..ground.ranks import current_ranks
 from ..ground.source import RngSource
@@ -18,16 +18,10 @@ from ..sources import SOURCES
 from ..sources.registry import in_effect
 
 Mismatch: TypeAlias = Literal["raise", "warn"]
+MISMATCH: tuple[Mismatch, ...] = ("raise", "warn")
 
 _NO_MATTER = {"python", "num_threads"}
 """Versions that are not compared: Python's own arithmetic is the same in all, and threads are a setting as well."""
-
-
-def require_choice(name: str, value: object, choices: tuple[str, ...] = ("raise", "warn")) -> None:
-    """Raise ValueError if an argument is none of its choices, which are those of `on_mismatch` if none are given."""
-    if value not in choices:
-        values = (f"found: {cut(value)}", f"expected: {choices}")
-        raise ValueError(explain(f"{name}= is none of its choices", values, "Pass one of them."))
 
 
 def innermost_run() -> Run | None:

@@ -41,6 +41,11 @@ def checkpoints_in(folder: Path) -> Iterator[None]:
         _instead.pop()
 
 
+def is_repeated() -> bool:
+    """Return whether this is a repetition, whose checkpoints nobody goes on from."""
+    return bool(_instead)
+
+
 _held: dict[str, DirectoryLock] = {}
 """The locks of this process, by directory, which are the operating system's; a forked child has the table alone."""
 

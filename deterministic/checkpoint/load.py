@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, ResumeMismatchError, cut, explain
+from ..ground.arguments import choice
 from ..scope.run import Run
 from ..values.fingerprint import fingerprint_if_any
 from ..values.stateful import is_stateful
 from . import container
-from .conditions import Mismatch, compare, complain, innermost_run, put_back, require_choice, require_same_place
+from .conditions import MISMATCH, Mismatch, compare, complain, innermost_run, put_back, require_same_place
 from .directory import file_of_rank, main_file, refusal, saved_steps, set_aside
 from .ranks import the_ranks, together, with_own_parts
 from .save import TrainingState
@@ -45,7 +46,7 @@ def load_checkpoint(
         ResumeMismatchError: It has other names, does not fit the objects or this process, or an object is not as it
             was saved after it was loaded. Only in the last case was anything changed.
     """
-    require_choice("on_mismatch", on_mismatch)
+    choice("on_mismatch", on_mismatch, MISMATCH)
     run = innermost_run()
     saved = _state_in(container.read(path), path)
     _require_fit(path, saved, stateful, run, on_mismatch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ class Loops:
     def __init__(self, objects: Mapping[str, Any], tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._stepped: set[Progress] = set()  # the loops of this epoch in which there were steps
-        self._fetched: set[str] = set()  # the loaders that were asked since the last step
+        self._fetched: Counter[str] = Counter()  # how often each loader was asked since the last step
         self._resumed: dict[str, Progress | None] = {}  # the loops that go on, until there was a step
         self._loaders = {
             name: WatchedLoader(loader, partial(self._about_to_fetch, name))
@@ -52,6 +53,11 @@ class Loops:
     def can_go_on(self, loops: Mapping[str, Progress]) -> bool:
         """Return whether a training that ends here can be gone on with: after a step, in the only loop with steps."""
         return bool(loops) and not self._fetched and self._stepped <= {*loops.values()}
+
+    @property
+    def had_no_step(self) -> bool:
+        """Whether a loader has given batches since the last step, and was asked for more."""
+        return any(count > 1 for count in self._fetched.values())
 
     def begin_epoch(self) -> None:
         """Note that an epoch begins."""
@@ -88,7 +94,7 @@ class Loops:
             loader.close()
 
     def _about_to_fetch(self, name: str) -> None:
-        self._fetched.add(name)
+        self._fetched[name] += 1
         self._tell(name)
         if name not in self._resumed:
             return

@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if plan.launch != Launch():
         asked = f"--seed {launch.seed}" if arguments.seed is not None else arguments.config
         _control(plan.launch, asked=asked if is_heard and asked and launch.seed is not None else "")
+    launching.is_quiet = arguments.quiet
     return _perform(task)
 
 

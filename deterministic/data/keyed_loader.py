@@ -16,6 +16,7 @@ from ..ground.ranks import ranks_are_said
 from ..scope import stack
 from .check import check_batches, check_samples
 from .engine import Engines, LoaderIterator, require_safe_threads
+from .made_again import warn_if_made_again
 from .orders import state
 from .orders.base import Epochs, Order, Position, Progress
 from .orders.own import OwnOrder, OwnSampler
@@ -134,6 +135,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self._epochs.begin(progress)
         self._record.begin(progress.count)
         self._tell_the_report()
+        warn_if_made_again(self, self._record, progress.start.epoch, is_pinned=self._epochs.is_pinned)
         return iterator
 
     def set_epoch(self, epoch: int) -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe,
 from ..errors import SeedError, cut, explain
 from ..ground.arguments import as_integer, boolean, choice, count
 from ..ground.config import OMITTED, Omitted
-from ..ground.launch import launched
+from ..ground.launch import given_seed
 from ..ground.seeds import torch_seed, validate_seed
 from ..ground.synonyms import refuse_unknown
 from ..scope import stack
@@ -118,8 +118,8 @@ def make_loader(
         shuffle: Whether to draw a new order every epoch.
         sampler: DataLoader's: what says the order of the indices instead.
         seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common), else that
-            of `deterministic run`. In a
-            scope without a seed it is drawn from torch's global generator at the first iteration.
+            of `seed_everything`, else that of `deterministic run`. In a scope without a seed it is drawn from torch's
+            global generator at the first iteration.
         randomness: "sample"; "batch", which is cheaper and keys every draw per batch; "worker", the standard recipe,
             which returns a plain DataLoader with the draws of published results.
         shard: Whether ranks share the data. With False each sees all of it.
@@ -218,19 +218,20 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     if not isinstance(seed, Omitted):
         return validate_seed(seed)
     entry = stack.innermost()
-    if entry is None and stack.disabled:
+    if entry is not None:
+        return entry.config.common_seed
+    if stack.disabled:
         return None
-    if entry is None and (launch := launched()) is not None and launch.seed is not None:
-        return launch.seed
-    if entry is None:
+    given = given_seed()
+    if given is None:
         raise SeedError(
             explain(
                 "a loader needs a seed",
                 ("found: no seed=, and no scope is open",),
-                "Pass seed=, or make the loader inside `with reproducible(seed=...)`.",
+                "Pass seed=, make it inside `with reproducible(seed=...)`, or call seed_everything(seed) before.",
             )
         )
-    return entry.config.common_seed
+    return given
 
 
 def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], randomness: str) -> list[str]:

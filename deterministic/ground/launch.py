@@ -1,4 +1,7 @@
-"""What `deterministic run` asked of this process: it comes through one environment variable, as children inherit it."""
+"""What `deterministic run` asked of this process: it comes through one environment variable, as children inherit it.
+
+And what `seed_everything` did, which holds for the process in the same way.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,12 @@ VARIABLE = "DETERMINISTIC_RUN"
 
 seen: dict[int | None, None] | None = None
 """The seeds that scopes were entered with, where somebody asks (`Launch.seeds_file`); None where nobody does."""
+
+is_quiet = False
+"""Whether this process was started with `deterministic run --quiet`."""
+
+remembered: int | None = None
+"""The seed that `seed_everything` gave to all of this process; None where it did not."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,14 @@ class Launch:
 def launched() -> Launch | None:
     """Return what the `deterministic run` above this process was asked for; None without one."""
     return _decode(os.environ.get(VARIABLE, ""))
+
+
+def given_seed() -> int | None:
+    """Return the seed that was given to the process, by `seed_everything` or else `deterministic run`; None by none."""
+    if remembered is not None:
+        return remembered
+    launch = launched()
+    return None if launch is None else launch.seed
 
 
 def default_seed() -> int:

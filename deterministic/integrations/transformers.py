@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.keyed_loader import ReproducibleDataLoader
 from ..errors import DeterministicError, explain
-from ..ground.launch import launched
+from ..ground.launch import given_seed, launched
 from ..ground.seeds import derive_seed
 from ..scope import stack
 from ..scope.run import current_run
@@ -25,8 +25,8 @@ def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:
 
     Trainer seeds every generator again when it is made, and once more with `model_init=`, from `TrainingArguments.seed`
     alone, which is 42 unless it is given: without this another seed of the scope changes the model and not the order of
-    the data. Reads the innermost open scope, without one `deterministic run`, and touches nothing. Neither imports nor
-    needs transformers.
+    the data. Reads the innermost open scope, without one what `seed_everything` or `deterministic run` was given, and
+    touches nothing. Neither imports nor needs transformers.
 
     Args:
         full_determinism: Trainer's own. Inside of a scope the flags that it sets are the level's business, so it is
@@ -40,7 +40,7 @@ def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:
         there are no seeds, and Trainer takes its own.
 
     Raises:
-        DeterministicError: No scope is open, and the process was not started by `deterministic run`.
+        DeterministicError: No scope is open, and there was neither `seed_everything` nor `deterministic run`.
 
     Example:
         >>> from deterministic import reproducible
@@ -48,15 +48,14 @@ def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:
         ...     hf_kwargs()
         {'full_determinism': False, 'seed': 7, 'data_seed': 7}
     """
-    entry, launch = stack.innermost(), launched()
+    entry, given = stack.innermost(), given_seed()
     seeds: dict[str, int | None] = {}
     if entry is not None:
         seeds = {"seed": entry.config.seed, "data_seed": entry.config.common_seed}
     elif not stack.disabled:
-        if launch is None:
+        if given is None and launched() is None:
             current_run()  # says that no scope is open
-        else:
-            seeds = {"seed": launch.seed, "data_seed": launch.seed}
+        seeds = {"seed": given, "data_seed": given}
     return {
         "full_determinism": full_determinism,
         **{name: _in_range(seed) for name, seed in seeds.items() if seed is not None},

@@ -55,6 +55,7 @@ class ScopeEntry:
         is_open: False once left.
         run: The handle that its body has; None once left.
         seeded: What the code seeded while it was on the stack.
+        plain_loaders: The lines that have iterated a plain DataLoader meanwhile.
     """
 
     request: object
@@ -68,6 +69,7 @@ class ScopeEntry:
     is_open: bool = True
     run: Any = None
     seeded: list[Seeding] = field(default_factory=list)
+    plain_loaders: dict[str, None] = field(default_factory=dict)
 
 
 class SuspendedPart:

@@ -6,11 +6,12 @@ import difflib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import SeedError, cut, explain
+from ..errors import NondeterminismWarning, SeedError, cut, explain, warn
 from ..ground.arguments import as_integer, boolean
 from ..ground.config import validate_level
 
@@ -35,6 +36,9 @@ _MOST_COPIES = 100_000
 _IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTALL)
 """A string, in which nothing counts; what opens, what closes; a number that is too long."""
 
+_SEED_OF_ANOTHER_NAME = re.compile(r"(?!n_|num_)(.*[_-]|random|manual|rng)?seed|seed_everything|random_state", re.I)
+_INTEGER, _MAP = "tag:yaml.org,2002:int", "tag:yaml.org,2002:map"
+
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What PyYAML raises, beside its own errors, of a value that its tag or its looks promise and that it is not."""
 
@@ -47,7 +51,7 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     Raises:
         TypeError, ValueError, ImportError, OSError: See `reproducible.from_config`.
     """
-    mapping = config if isinstance(config, Mapping) else _read(config)
+    mapping = section_of(config)
     _refuse_misspelt(mapping)
     # What is overridden is not looked at: the command line also gets past a value that is wrong.
     asked = [key for key in KEYS if key.removesuffix("_cudnn") not in overrides]
@@ -61,6 +65,56 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     if not {"seed", "deterministic"} & {*options, *overrides}:
         options["enabled"] = False
     return {"seed": None, "deterministic": False, **options, **overrides}
+
+
+def section_of(config: Mapping[str, Any] | str | os.PathLike[str], key: str | None = None) -> Mapping[Any, Any]:
+    """Return the mapping at a dotted path of a configuration, all of it for None; raise as `from_config`."""
+    section = _at(config, key) if isinstance(config, Mapping) else _read(config, key)
+    if section is None:  # an empty file, or an empty section, has no keys
+        return {}
+    if not isinstance(section, Mapping):
+        where = f"key={key!r}" if key else cut(config)
+        values = (f"found: {type(section).__name__} at {where}", "expected: keys and values, for example seed: 42")
+        remedy = "Put the keys at the top level of the file, or name the section that has them: key=."
+        raise TypeError(explain("the configuration holds no mapping", values, remedy))
+    return section
+
+
+def warn_of_other_seeds(section: Mapping[Any, Any], key: str | None) -> None:
+    """Warn where a configuration without our `seed` has one of another name, or deeper, which seeds nothing."""
+    path, value = next(_other_seeds(section), ("seed", None)) if "seed" not in section else ("seed", None)
+    inner, _, name = path.rpartition(".")
+    steps = ["call it seed"] * (name != "seed") + [f'pass key="{f"{key}." if key else ""}{inner}"'] * bool(inner)
+    if steps:
+        differs = "nothing is seeded: the configuration has no seed where it is looked for"
+        remedy = f"To use it, {' and '.join(steps)}; or pass seed=. Where nothing is to be seeded, write seed: null."
+        warn(NondeterminismWarning, explain(differs, (f"found: {path}: {value}",), remedy))
+
+
+def _other_seeds(section: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    omegaconf = sys.modules.get("omegaconf")
+    if omegaconf is not None and omegaconf.OmegaConf.is_config(section):  # resolving may run somebody's code
+        section = omegaconf.OmegaConf.to_container(section, resolve=False)
+    for key, value in section.items():
+        tag = getattr(value, "tag", None)  # of a YAML node, which is not made
+        inside = dict(_pairs(value)) if tag == _MAP else value
+        if isinstance(inside, Mapping):
+            if above.count(".") < 8:  # it may contain itself
+                yield from _other_seeds(inside, f"{above}{key}.")
+        elif _SEED_OF_ANOTHER_NAME.fullmatch(str(key)) and (tag == _INTEGER or as_integer(value) is not None):
+            yield f"{above}{key}", value.value if tag else value
+
+
+def _at(mapping: Any, key: str | None, entries_of: Callable[[Any], Any] = lambda mapping: mapping) -> Any:
+    """Return what stands at a dotted path."""
+    for part in key.split(".") if key else ():
+        entries = entries_of(mapping)
+        if not isinstance(entries, Mapping) or part not in entries:
+            names = cut(list(entries)) if isinstance(entries, Mapping) else type(entries).__name__
+            values = (f"missing: {part}, of key={key!r}", f"there: {names}")
+            raise ValueError(explain("the configuration has no such section", values, "Pass its path, as 'a.b'."))
+        mapping = entries[part]
+    return mapping
 
 
 def _level(values: Mapping[str, Any]) -> Any:
@@ -96,7 +150,7 @@ def _not_text(seed: Any) -> Any:
     return seed
 
 
-def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
+def _read(config: str | os.PathLike[str], key: str | None) -> Any:
     if not isinstance(config, (str, os.PathLike)):
         raise TypeError(
             explain(
@@ -121,43 +175,34 @@ def _read(config: str | os.PathLike[str]) -> Mapping[Any, Any]:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig")
         _refuse_text("UTF-8", path, before, f"the byte {data[error.start]:#04x}", error)
-    loaded = _json(text, path) if suffix == ".json" else _yaml(text, path)
-    if loaded is None:  # an empty file has no keys
-        return {}
-    if not isinstance(loaded, Mapping):
-        raise TypeError(
-            explain(
-                "the configuration file holds no mapping",
-                (f"found: {type(loaded).__name__} in {path}", "expected: keys and values, for example seed: 42"),
-                "Put the keys at the top level of the file.",
-            )
-        )
-    return loaded
+    return _json(text, path, key) if suffix == ".json" else _yaml(text, path, key)
 
 
-def _json(text: str, path: Path) -> Any:
+def _json(text: str, path: Path, key: str | None) -> Any:
     depth = 0
     for token in _IN_JSON.finditer(text):
         depth += bool(token[1]) - bool(token[2])
         if token[3] or depth > _DEEPEST:
             problem = f"a number of {len(token[0])} digits" if token[3] else _TOO_DEEP
             _refuse_text("JSON", path, text[: token.start()], problem)
-    objects: list[list[tuple[str, Any]]] = []  # the outermost is last
+    pairs_of: dict[int, list[tuple[str, Any]]] = {}  # by id; of what is dropped another one takes the place
 
     def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        objects[:] = [pairs]
-        return dict(pairs)
+        made = dict(pairs)
+        pairs_of[id(made)] = pairs
+        return made
 
     try:
         loaded = json.loads(text, object_pairs_hook=noted) if text.strip() else None
     except json.JSONDecodeError as error:
         _refuse_text("JSON", path, text[: error.pos], error.msg, error)
+    loaded = _at(loaded, key)
     if isinstance(loaded, dict):
-        _refuse_repeated(objects[0], path)
+        _refuse_repeated(pairs_of[id(loaded)], path)
     return loaded
 
 
-def _yaml(text: str, path: Path) -> Any:
+def _yaml(text: str, path: Path, key: str | None) -> Any:
     try:
         import yaml
     except ImportError as error:
@@ -180,11 +225,17 @@ def _yaml(text: str, path: Path) -> Any:
             problem = getattr(error, "problem", str(error) if speaks else f"no value of the tag {node.tag!r}")
             _refuse_text("YAML", path, text[: node.start_mark.index], problem, error)
 
+    def entries_of(node: Any) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return node and made(node)
+        loader.flatten_mapping(node)
+        return dict(_pairs(node))
+
     try:
         for problem, event in _excesses(yaml.parse(text, yaml.SafeLoader)):
             _refuse_text("YAML", path, text[: event.start_mark.index], problem)
         loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
+        root = _at(loader.get_single_node(), key, entries_of)
         if not isinstance(root, yaml.MappingNode):
             return root if root is None else made(root)
         # A key beside a merged one (<<) is not repeated.
@@ -222,7 +273,7 @@ def _numbers(node: Any) -> Iterator[str]:
             yield from _numbers(part)
     elif not isinstance(node.value, str):
         yield from _numbers(node.value)
-    elif node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    elif node.tag in (_INTEGER, "tag:yaml.org,2002:float"):
         yield node.value
 
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .entry import ScopeEntry
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
+_PLAIN = {
+    "reason": "What its samples draw depends on num_workers, and every epoch moves the generators of this process.",
+    "remedy": "Make it with make_loader(dataset, ...), which takes the same arguments.",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +48,7 @@ class ScopeReport(ShownByFirstLine):
                 }
             )
             limits += [limit._asdict() for limit in applied.limits]
+        limits += [{"subject": f"a plain DataLoader, iterated at {place}", **_PLAIN} for place in entry.plain_loaders]
         return cls(
             {
                 "enabled": True,
@@ -53,7 +58,7 @@ class ScopeReport(ShownByFirstLine):
                 "entered_at": str(entry.site),
                 "open": entry.is_open,
                 "sources": sources,
-                "loaders": list(loaders),
+                "loaders": _alike(loaders),
                 "seeded": [note._asdict() for note in dict.fromkeys(entry.seeded)],
                 "limits": limits,
                 "versions": versions(),
@@ -151,10 +156,26 @@ class ScopeReport(ShownByFirstLine):
         return rows
 
 
+def _alike(loaders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one entry for all loaders of a line that differ in nothing but their epochs, and how many they are."""
+    entries: dict[str, dict[str, Any]] = {}
+    for loader in loaders:
+        entry = entries.setdefault(json.dumps({**loader, "epochs": 0}), {**loader, "loaders": 0, "epochs": []})
+        entry["loaders"] += 1
+        for group in loader["epochs"]:
+            same = next((one for one in entry["epochs"] if {**one, "times": group["times"]} == group), None)
+            if same is None:
+                entry["epochs"].append({**group})
+            else:
+                same["times"] += group["times"]
+    return [*entries.values()]
+
+
 def title(loader: dict[str, Any]) -> str:
-    """Return what a loader is, in one line."""
+    """Return what a loader is, or what several alike are, in one line."""
     workers = f"num_workers={loader['num_workers']}"
-    return f"{loader['made_at']}: seed {loader['seed']}, {loader['randomness']!r}, {loader['order']}, {workers}"
+    many = "" if loader["loaders"] == 1 else f"{loader['loaders']} loaders, "
+    return f"{loader['made_at']}: {many}seed {loader['seed']}, {loader['randomness']!r}, {loader['order']}, {workers}"
 
 
 def epochs(groups: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast, overl
 
 from ..errors import explain
 from ..ground import launch
+from ..ground.arguments import boolean
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
 from ..ground.imports import once_imported
 from ..ground.seeds import validate_seed
@@ -50,7 +51,8 @@ class _Reproducible:
     that enters while a scope is open gets a `ScopeConflictError`; what other threads draw meanwhile mixes in.
 
     Args:
-        seed: 0 <= seed < 2**64. Omitted: the enclosing scope's, else 42. None: isolate and restore without seeding.
+        seed: 0 <= seed < 2**64. Omitted: the enclosing scope's, else that of `seed_everything`, else that of
+            `deterministic run`, else 42. None: isolate and restore without seeding.
         deterministic: False, seeds only; "cudnn"; True, deterministic algorithms, an op without one raises; "warn",
             it warns.
         generators: The user's own generators (`torch.Generator`, `numpy.random.Generator`, `numpy.random.RandomState`,
@@ -119,7 +121,9 @@ class _Reproducible:
     def __repr__(self) -> str:
         return "<deterministic.reproducible>"
 
-    def from_config(self, config: Mapping[str, Any] | str | os.PathLike[str], **overrides: Any) -> Scope:
+    def from_config(
+        self, config: Mapping[str, Any] | str | os.PathLike[str], *, key: str | None = None, **overrides: Any
+    ) -> Scope:
         """Make a scope from a configuration: the keys `seed`, `deterministic` and `deterministic_cudnn` of a mapping.
 
         Other keys are ignored. With neither a seed nor a level the scope does nothing and costs nothing; `seed: 0` is
@@ -128,6 +132,7 @@ class _Reproducible:
 
         Args:
             config: A mapping (OmegaConf's DictConfig is one), or the path of a .yaml, .yml or .json file.
+            key: The section that has the keys, as a dotted path ("training", "run.training"); None: the top level.
             overrides: Arguments of `reproducible` that win over the file's, whose own value is then not looked at.
 
         Returns:
@@ -135,20 +140,28 @@ class _Reproducible:
 
         Raises:
             TypeError: A value is of the wrong type, or there is no mapping.
-            ValueError: A key of ours is misspelt or stands in the file twice, two of them contradict each other, or
-                the file is of another kind, not in UTF-8, or no valid YAML or JSON: with its line and column.
+            ValueError: There is no such section, a key of ours is misspelt or stands in the file twice, two of them
+                contradict each other, or the file is of another kind, not in UTF-8, or no valid YAML or JSON: with its
+                line and column.
             SeedError: The seed is no seed.
             OSError: The file cannot be read.
             ImportError: The file is YAML, and PyYAML is not installed.
+
+        Warns:
+            NondeterminismWarning: There is no `seed` (nor `seed: null`), and another key looks like one.
 
         Example:
             >>> from deterministic import reproducible
             >>> reproducible.from_config({"seed": 0, "deterministic_cudnn": True, "lr": 0.1})
             reproducible(seed=0, deterministic='cudnn')
         """
-        from ..scope.from_config import options_from
+        from .from_config import options_from, section_of, warn_of_other_seeds
 
-        return Scope(**options_from(config, overrides))
+        section = section_of(config, key)
+        scope = Scope(**options_from(section, overrides))
+        if "seed" not in overrides:
+            warn_of_other_seeds(section, key)
+        return scope
 
 
 reproducible = _Reproducible()
@@ -163,28 +176,31 @@ if "torch" in sys.modules:
 
 
 @explained("seed_everything(42, deterministic=True)")
-def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generator:
+def seed_everything(seed: int, *, deterministic: Level = False, workers: bool = True) -> torch.Generator:
     """Seed every generator of the process, for the first line of a script; nothing is given back.
 
-    The unscoped form of `reproducible`: it touches the same sources, in the same way, and saves nothing. Inside a
-    scope it reseeds the scope, which restores all the same.
+    The unscoped form of `reproducible`: it touches the same sources, in the same way, and saves nothing. From then on
+    it is the seed of what is given none outside of a scope: loaders and `reproducible()`. Inside a scope it reseeds the
+    scope, which restores all the same, and is not remembered.
 
     Args:
         seed: 0 <= seed < 2**64.
         deterministic: The level, as for `reproducible`; by default flags are left alone.
+        workers: Lightning's, and without an effect: the workers of `make_loader` are always seeded.
 
     Returns:
         torch's default CPU generator, as `torch.manual_seed` does.
 
     Raises:
         SeedError: The seed is of the wrong type or out of range; nothing was seeded.
-        TypeError: `deterministic` names no level; nothing was seeded.
+        TypeError: `deterministic` names no level, or `workers` is no bool; nothing was seeded.
 
     Example:
         >>> seed_everything(42).initial_seed()
         42
     """
     config = Config(validate_seed(seed), validate_level(deterministic))
+    boolean("workers", workers)
     if launch.seen is not None:
         launch.seen[config.seed] = None
     import torch
@@ -193,4 +209,6 @@ def seed_everything(seed: int, *, deterministic: Level = False) -> torch.Generat
     from ..sources import SOURCES
 
     snapshot.apply(snapshot.capture(SOURCES), config)
+    if stack.innermost() is None:
+        launch.remembered = config.seed
     return torch.default_generator

@@ -14,7 +14,7 @@ from ..ground import launch
 from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ..ground.ranks import current_rank
-from ..ground.seeds import derive_seed, validate_seed
+from ..ground.seeds import DEFAULT_SEED, derive_seed, validate_seed
 from ..ground.synonyms import explained
 from . import stack
 from .entry import STARTED, ScopeEntry, ScopeSite
@@ -177,7 +177,8 @@ class Scope:
     def arguments(self) -> dict[str, Any] | None:
         """Return the arguments with which another process opens this scope; None if it is not enabled.
 
-        What the scope takes over from the enclosing one is put in: there is none in the other process.
+        What the scope takes over from the enclosing one, or from `seed_everything`, is put in: the other process has
+        neither.
 
         Raises:
             TypeError: The scope has generators of the user's, which are objects of this process.
@@ -195,6 +196,8 @@ class Scope:
         enclosing, seed = stack.innermost(), self._seed
         if isinstance(seed, Omitted) and enclosing is not None:
             seed = enclosing.config.seed
+        elif isinstance(seed, Omitted) and launch.remembered is not None:
+            seed = launch.remembered
         options = {
             "deterministic": self._deterministic,
             "num_threads": self._num_threads,
@@ -209,7 +212,8 @@ class Scope:
         seed, common = self._seed, None
         if isinstance(seed, Omitted):
             enclosing = stack.innermost()
-            seed = launch.default_seed() if enclosing is None else enclosing.config.seed
+            given = launch.given_seed()
+            seed = enclosing.config.seed if enclosing is not None else DEFAULT_SEED if given is None else given
             common = None if enclosing is None else enclosing.config.seed_of_all_ranks
         if self._per_rank and seed is not None:
             common = seed if common is None else common

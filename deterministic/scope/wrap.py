@@ -24,6 +24,7 @@ from . import stack
 from .entry import DECORATED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
 from .refusals import explain_refusal
+from .repeated_steps import RepeatedSteps
 
 if TYPE_CHECKING:
     _FunctionWrapper = wrapt.FunctionWrapper[Any, Any]
@@ -110,7 +111,8 @@ def decorate(
     site = ScopeSite(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
     drive = _driver_of(inner)
     new_body = partial(Body, partial(enter, site), on_conflict)
-    call = _plain_call(new_body) if drive is None else _stepwise_call(new_body, drive)
+    steps = RepeatedSteps(f"{inner.__qualname__} at {site}")
+    call = _plain_call(new_body, steps) if drive is None else _stepwise_call(new_body, drive)
     kind = DecoratedGenerator if inspect.isgeneratorfunction(inner) else Decorated
     return cast("Callable[..., Any]", kind(function, call))
 
@@ -131,10 +133,10 @@ def _driver_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
     return None
 
 
-def _plain_call(new_body: Callable[..., Body]) -> Callable[..., Any]:
+def _plain_call(new_body: Callable[..., Body], steps: RepeatedSteps) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         with new_body(stepwise=False):
-            return wrapped(*args, **kwargs)
+            return steps.watch(wrapped, *args, **kwargs) if steps.calls_left > 0 else wrapped(*args, **kwargs)
 
     return call
 

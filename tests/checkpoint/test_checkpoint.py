@@ -178,7 +178,7 @@ def test_what_is_complete_yields_nothing_and_more_epochs_go_on(
         training = Training(tmp_path)
         assert list(training.epochs(2)) == []
         training.checkpoint.close()
-    assert f"resumed at step 8 from {tmp_path}" in caplog.text
+    assert f"resumed at epoch 2, step 8, from {tmp_path}" in caplog.text
     assert "already complete: 2 epochs, 8 steps" in caplog.text
     assert trained(tmp_path, epochs=3) == uninterrupted
 

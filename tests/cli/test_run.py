@@ -140,7 +140,8 @@ def test_what_an_outer_run_set_is_not_the_users(script: Path) -> None:
 def test_notices_go_to_stderr_and_can_be_left_out(script: Path) -> None:
     (script / "nothing.py").touch()
     assert run("--seed", "3", "nothing.py", cwd=script) == (0, "", "deterministic run: seed 3, deterministic=True\n")
-    assert run("--quiet", "nothing.py", cwd=script) == (0, "", "")
+    (script / "quiet.py").write_text("from deterministic.ground import launch; print(launch.is_quiet)")
+    assert run("--quiet", "quiet.py", cwd=script) == (0, "True\n", "")
     assert "did you mean PYTHONHASHSEED?" in run("nothing.py", cwd=script, PYTHONASHSEED="0").err
     assert "Python was told to ignore" in ended(sys.executable, "-E", *RUN[1:], "nothing.py", cwd=script).err
 

@@ -112,12 +112,14 @@ class Epochs:
         next: Where the next iterator starts.
         under_way: The latest iterator's progress; None before the first, and after a load.
         watchers: Called before a batch is fetched, or the end is said.
+        is_pinned: Whether an epoch was ever set, or a state loaded.
     """
 
     def __init__(self) -> None:
         self.next = Position()
         self.under_way: Progress | None = None
         self.watchers: list[Callable[[], None]] = []
+        self.is_pinned = False
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is watched by nobody."""
@@ -144,6 +146,7 @@ class Epochs:
             ValueError: Negative.
         """
         number = count("epoch", epoch)
+        self.is_pinned = True
         latest = self.under_way
         if latest is not None and not latest.asked and not latest.is_dropped:
             if number != latest.start.epoch:
@@ -159,6 +162,7 @@ class Epochs:
         """Let the next iterator start at a saved position; the one under way counts no longer."""
         self.next = position
         self.under_way = None
+        self.is_pinned = True
 
     @property
     def unfinished(self) -> Progress | None:

@@ -95,7 +95,7 @@ class LoaderRecord:
     """
 
     def __init__(self, made_at: str, keying: Keying, notes: list[str], **facts: Any) -> None:
-        self._made_at = made_at
+        self.made_at = made_at
         self._keying = keying
         self._notes = notes
         self._facts = facts
@@ -111,7 +111,7 @@ class LoaderRecord:
     def describe(self) -> dict[str, Any]:
         """Return the record as JSON; neighbouring epochs that went alike are one entry."""
         return {
-            "made_at": self._made_at,
+            "made_at": self.made_at,
             "seed": self._keying.given_seed,
             "randomness": self._keying.randomness,
             **self._facts,

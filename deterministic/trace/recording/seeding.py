@@ -1,5 +1,7 @@
 """Which recorders are at work; and who seeds the process's generators meanwhile, or while a scope is open.
 
+And who iterates a plain DataLoader, which moves them.
+
 Importing it does not import torch.
 """
 
@@ -28,7 +30,7 @@ ACTIVE: list[Active] = []
 """The recorders that are at work, the innermost last."""
 
 HOLDERS: list[Sequence[Any]] = [ACTIVE]
-"""What is open: each has a list `seeded` for notes. The stack adds its entries."""
+"""What is open: each has a list `seeded` for notes. The stack adds its entries, which note DataLoaders, too."""
 
 MOST = 64
 """Notes that each holds: the first ones, for the first seed that differs is the one to know."""
@@ -42,7 +44,7 @@ _NAMES = (
 )
 
 _calls: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
-"""The functions of `_NAMES` as they were found first: module, name, function, and what stands there meanwhile."""
+"""What is watched, as it was found first: module or class, name, function, and what stands there meanwhile."""
 
 _is_watching = False
 
@@ -68,7 +70,10 @@ def watch() -> None:
     if is_open == _is_watching:
         return
     _is_watching = True  # after an interrupt from here on the last call finishes what there is
-    _calls = _calls or [(sys.modules[path], name, *_pair(path, name, generator)) for generator, path, name in _NAMES]
+    _calls = _calls or [
+        *((sys.modules[path], name, *_pair(path, name, generator)) for generator, path, name in _NAMES),
+        _iteration(sys.modules["torch.utils.data"].DataLoader),
+    ]
     for module, name, original, noting in _calls:
         before, after = (original, noting) if is_open else (noting, original)
         if module.__dict__.get(name) is before:
@@ -86,8 +91,7 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
     def seed(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
-        caller = str(sys._getframe(1).f_globals.get("__name__"))
-        if holders and caller.partition(".")[0] != __name__.partition(".")[0]:
+        if holders and not _is_ours(sys._getframe(1).f_globals.get("__name__")):
             value = next(iter([*args[is_method:], *kwargs.values(), result]))
             note = Seeding(generator, str(value)[:_LONGEST_SEED], _users_line())
             for holder in holders:
@@ -96,6 +100,26 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
 
     seed.__module__, seed.__qualname__ = path, name  # where pickle finds it, also in another process
     return original, MethodType(seed, original.__self__) if is_method else seed
+
+
+def _iteration(loaders: Any) -> tuple[Any, str, Callable[..., Any], Callable[..., Any]]:
+    """Return the same of the iteration of a DataLoader; one that has our workers' seeds is not noted."""
+    original = loaders.__iter__
+
+    @wraps(original)
+    def iterate(self: Any) -> Any:
+        modules = (type(self).__module__, getattr(self.worker_init_fn, "__module__", None))
+        if not any(map(_is_ours, (*modules, sys._getframe(1).f_globals.get("__name__")))):
+            place = _users_line()
+            for holder in [holder for opened in HOLDERS for holder in opened]:
+                getattr(holder, "plain_loaders", {})[place] = None
+        return original(self)
+
+    return loaders, "__iter__", original, iterate
+
+
+def _is_ours(module: object) -> bool:
+    return str(module).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _users_line() -> str:
