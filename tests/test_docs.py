@@ -209,6 +209,24 @@ def test_the_blocks_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytes
     assert count == sum(block.is_run for block in blocks_of(page))
 
 
+@pytest.mark.slow
+def test_the_programs_of_the_readme_pass_mypy(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api", reason="mypy is in the extra `typing`")
+    (tmp_path / "mypy.ini").write_text(
+        f"[mypy]\nstrict = True\nmypy_path = {ROOT}\ncache_dir = {tmp_path / 'cache'}\n"
+        "[mypy-deterministic.*]\nfollow_imports = silent\n"
+    )
+    programs = [block.text for block in blocks_of((ROOT / "README.md").read_text(encoding="utf-8")) if block.is_python]
+    files = [tmp_path / f"program{number}.py" for number in range(len(programs))]
+    for file, text in zip(files, programs, strict=True):
+        file.write_text(text, encoding="utf-8")
+
+    said, failed, status = api.run(["--config-file", str(tmp_path / "mypy.ini"), *map(str, files)])
+
+    assert programs
+    assert status == 0, said + failed
+
+
 def test_few_blocks_are_not_run() -> None:
     not_run = [
         f"{path.name}:{block.line}: {block.mark}"
