@@ -40,10 +40,10 @@ A source is one kind of process-global state: a random generator (*rng*) or a *s
 A scope saves every source when it is entered and gives every one back when it is left, whatever its level.
 A level decides only which of them are *set* in between; what it does not set stays as you have it.
 The list is applied from top to bottom and given back from bottom to top.
-`deterministic.describe()` shows the values of all of them at any time, `run.report()` what one scope set.
+`deterministic.describe()` shows the values of all of them at any time, and `run.report()` shows what one scope set.
 
 This page is made from the list itself, by entering a scope of each level with PyTorch {version}.
-Other builds of PyTorch have more values or fewer: a source looks for each, and leaves out what is not there.
+Other builds of PyTorch have more values or fewer: a source leaves out those that it does not find.
 
 | source | kind | set from level |
 |---|---|---|
@@ -59,7 +59,7 @@ None of the following is saved, set or given back.
 REASONS = (
     (
         "Your own generators: `numpy.random.Generator`, `torch.Generator`, `random.Random`",
-        "Nobody but their owner can find them.",
+        "The library cannot find them.",
         "pass them as `generators=[...]`.",
     ),
     (
