@@ -69,7 +69,7 @@ REASONS = (
     ),
     (
         "`secrets`, `uuid.uuid4`, `os.urandom`, `random.SystemRandom`, the clock, `id()`",
-        "They are made not to be repeatable.",
+        "They are meant to be different each time.",
         "keep them out of whatever must be the same.",
     ),
     (
@@ -112,7 +112,7 @@ REASONS = (
     ),
     (
         "Inductor's and Triton's caches on disk",
-        "What was chosen by timing in an earlier process stays in them.",
+        "They keep what was chosen by timing in an earlier process.",
         "point `TORCHINDUCTOR_CACHE_DIR` and `TRITON_CACHE_DIR` at an empty directory.",
     ),
     (
@@ -140,7 +140,7 @@ REASONS = (
     (
         "Packages that replace operations of PyTorch: `torch.backends.python_native` with Triton or CUTLASS, other "
         "implementations of flash attention",
-        "Which packages are installed is no setting of the process.",
+        "Which packages are installed is not a setting of the process.",
         "pin them.",
     ),
     (
