@@ -40,10 +40,10 @@ A source is one kind of process-global state: a random generator (*rng*) or a *s
 A scope saves every source when it is entered and gives every one back when it is left, whatever its level.
 A level decides only which of them are *set* in between; what it does not set stays as you have it.
 The list is applied from top to bottom and given back from bottom to top.
-`deterministic.describe()` shows the values of all of them at any time, `run.report()` what one scope set.
+`deterministic.describe()` shows the values of all of them at any time, and `run.report()` shows what one scope set.
 
 This page is made from the list itself, by entering a scope of each level with PyTorch {version}.
-Other builds of PyTorch have more values or fewer: a source looks for each, and leaves out what is not there.
+Other builds of PyTorch have more values or fewer: a source leaves out those that it does not find.
 
 | source | kind | set from level |
 |---|---|---|
@@ -59,7 +59,7 @@ None of the following is saved, set or given back.
 REASONS = (
     (
         "Your own generators: `numpy.random.Generator`, `torch.Generator`, `random.Random`",
-        "Nobody but their owner can find them.",
+        "The library cannot find them.",
         "pass them as `generators=[...]`.",
     ),
     (
@@ -69,7 +69,7 @@ REASONS = (
     ),
     (
         "`secrets`, `uuid.uuid4`, `os.urandom`, `random.SystemRandom`, the clock, `id()`",
-        "They are made not to be repeatable.",
+        "They are meant to be different each time.",
         "keep them out of whatever must be the same.",
     ),
     (
@@ -112,7 +112,7 @@ REASONS = (
     ),
     (
         "Inductor's and Triton's caches on disk",
-        "What was chosen by timing in an earlier process stays in them.",
+        "They keep what was chosen by timing in an earlier process.",
         "point `TORCHINDUCTOR_CACHE_DIR` and `TRITON_CACHE_DIR` at an empty directory.",
     ),
     (
@@ -140,7 +140,7 @@ REASONS = (
     (
         "Packages that replace operations of PyTorch: `torch.backends.python_native` with Triton or CUTLASS, other "
         "implementations of flash attention",
-        "Which packages are installed is no setting of the process.",
+        "Which packages are installed is not a setting of the process.",
         "pin them.",
     ),
     (

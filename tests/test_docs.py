@@ -4,7 +4,8 @@ A page is a story: its blocks run in order, in one module of their own and in an
 
 - `<!-- not run: reason -->` keeps it from running,
 - `<!-- file: NAME -->` writes it into that file instead,
-- `<!-- runs -->` runs its lines of shell, with the commands of this Python's environment,
+- `<!-- runs -->` runs its lines of shell, with the commands of this Python's environment; of a `console` the lines that
+  begin with a dollar are run, and those that follow are held against what each printed,
 - `<!-- prints -->` holds its text against what the block above printed.
 """
 
@@ -44,6 +45,8 @@ _LINK = re.compile(r"\]\((?P<page>[\w./-]*)(?:#(?P<anchor>[\w-]+))?\)")
 _NOT_RUN = re.compile(r"not run: \S.*")
 _FILE = re.compile(r"file: (?P<name>[\w./-]+)")
 _PRINTS, _RUNS = "prints", "runs"
+_CONSOLE = "console"
+_COMMAND = re.compile(r"^\$ (?P<line>.*)\n(?P<shown>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -67,7 +70,7 @@ class Block(NamedTuple):
             return True
         if self.is_python:
             return _NOT_RUN.fullmatch(self.mark) is not None
-        return self.mark == (_RUNS if self.language == "sh" else _PRINTS)
+        return self.mark == (_RUNS if self.language in ("sh", _CONSOLE) else _PRINTS)
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -104,14 +107,19 @@ def run_page(page: str, name: str) -> int:
             elif (file := _FILE.fullmatch(block.mark)) is not None:
                 Path(file["name"]).write_text(block.text, encoding="utf-8")
             elif block.mark == _RUNS:
-                printed = shell(block.text, f"{name}:{block.line}")
+                place = f"{name}:{block.line}"
+                printed = (session if block.language == _CONSOLE else shell)(block.text, place)
             elif block.mark == _PRINTS:
-                flags = doctest.ELLIPSIS
-                if not doctest.OutputChecker().check_output(block.text, printed, flags):
-                    raise AssertionError(f"{name}:{block.line}: expected\n{block.text}\nbut found\n{printed}")
+                compare(block.text, printed, f"{name}:{block.line}")
     finally:
         del sys.modules[module.__name__]
     return count
+
+
+def compare(expected: str, printed: str, place: str) -> None:
+    """Raise where a page shows something else than what was printed."""
+    if not doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):
+        raise AssertionError(f"{place}: expected\n{expected}\nbut found\n{printed}")
 
 
 _GLOOS_END = "terminate called without an active exception"
@@ -135,6 +143,23 @@ def shell(lines: str, place: str, attempts: int = 3) -> str:
     if _GLOOS_END in log and attempts > 1:
         return shell(lines, place, attempts - 1)
     raise AssertionError(f"{place}: exit status {done.returncode}\n{done.stdout}{log}")
+
+
+def session(text: str, place: str) -> str:
+    """Run the commands of a terminal that a page shows, whatever their exit status; return what all of them print.
+
+    Raises:
+        AssertionError: There is no command, or one prints something else than what the page shows below it.
+    """
+    commands = list(_COMMAND.finditer(text))
+    if not commands:
+        raise AssertionError(f"{place}: no line begins with a dollar, so nothing would be run")
+    printed = ""
+    for command in commands:
+        found = shell(f"{command['line']} || true", place)
+        compare(command["shown"], found, place)
+        printed += found
+    return printed
 
 
 def anchors_of(page: str) -> set[str]:
@@ -184,6 +209,25 @@ def test_the_blocks_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytes
     assert count == sum(block.is_run for block in blocks_of(page))
 
 
+@pytest.mark.slow
+def test_the_programs_of_the_readme_pass_mypy(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is in the extra `typing`")
+    (tmp_path / "mypy.ini").write_text(
+        f"[mypy]\nstrict = True\nmypy_path = {ROOT}\ncache_dir = {tmp_path / 'cache'}\n"
+        "[mypy-deterministic.*]\nfollow_imports = silent\n"
+    )
+    programs = [block.text for block in blocks_of((ROOT / "README.md").read_text(encoding="utf-8")) if block.is_python]
+    files = [tmp_path / f"program{number}.py" for number in range(len(programs))]
+    for file, text in zip(files, programs, strict=True):
+        file.write_text(text, encoding="utf-8")
+
+    command = [sys.executable, "-m", "mypy", "--config-file", str(tmp_path / "mypy.ini"), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    assert programs
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_few_blocks_are_not_run() -> None:
     not_run = [
         f"{path.name}:{block.line}: {block.mark}"
@@ -198,6 +242,17 @@ def test_few_blocks_are_not_run() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_links_of_a_page_lead_somewhere(path: Path) -> None:
     assert broken_links(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+def test_every_page_stands_in_one_group_of_at_most_seven() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```\{toctree\}\n:caption: (.*)\n:maxdepth: 1\n\n((?:\w+\n)*)```", index, re.MULTILINE)
+    groups = {caption: entries.split() for caption, entries in found}
+
+    assert list(groups) == ["Start", "How to", "Reference", "Background"]
+    assert max(map(len, groups.values())) <= 7
+    entries = [entry for group in groups.values() for entry in group]
+    assert sorted([*entries, "index"]) == sorted(page.stem for page in DOCS.glob("*.md"))
 
 
 def test_the_page_of_sources_is_what_its_generator_writes() -> None:
@@ -230,6 +285,8 @@ BROKEN = {
     "prints another": "```python\nprint(1)\n```\n\n<!-- prints -->\n```text\n2\n```\n",
     "shell fails": "<!-- runs -->\n```sh\nfalse\ntrue\n```\n",
     "shell prints another": "<!-- runs -->\n```sh\necho 1\n```\n\n<!-- prints -->\n```text\n2\n```\n",
+    "a console prints another": "<!-- runs -->\n```console\n$ echo 1\n1\n$ echo 2\n1\n```\n",
+    "a console without a command": "<!-- runs -->\n```console\necho 1\n```\n",
     "a mark of another language": "<!-- runs -->\n```text\necho 1\n```\n",
     "misspelt mark": "<!-- not-run: no reason -->\n```python\nraise ValueError\n```\n",
     "no reason": "<!-- not run: -->\n```python\nraise ValueError\n```\n",
@@ -266,6 +323,10 @@ def test_a_file_is_written_for_the_lines_of_shell_that_run_it(tmp_path: Path, mo
     )
 
     assert run_page(page, "page.md") == 0
+
+
+def test_a_console_shows_what_its_commands_print_also_where_they_fail() -> None:
+    assert run_page("<!-- runs -->\n```console\n$ echo 1; false\n1\n$ true\n$ echo a b\na ...\n```\n", "page.md") == 0
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def register_source(source: Source) -> None:
 def describe() -> dict[str, dict[str, JSON]]:
     """Return what is in effect now, by source: flags by value, generators by a digest of their state.
 
-    Reads every source and changes none. JSON throughout, to be pasted into an issue. Safe to call at any time; not
+    Reads every source and changes none. All of it is JSON, to paste into an issue. Safe to call at any time; not
     atomic against other threads.
 
     Returns:

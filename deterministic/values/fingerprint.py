@@ -34,7 +34,8 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
     generator counts by its state. Dataclasses and named tuples count by the name of their class and their fields, and
     those that are a dict, a list or a number by that, too.
 
-    The digest is xxh3-128. It finds accidents, and is no defence against somebody who wants two values to look alike.
+    The digest is xxh3-128. It finds accidental differences, and does not protect against somebody who wants two
+    values to look alike.
 
     No process-global state is read or changed, no generator draws, no device is initialized, and no mode that is
     active sees an operation; a `state_dict` runs the code of its class. Thread-safe, as long as no other thread
