@@ -1,4 +1,4 @@
-"""What runs can be drawn by: the numbers that they observed or returned, and how many of their values differ."""
+"""What runs can be drawn by: their losses and other numbers, and at which steps which parts of the model differ."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,7 +25,17 @@ from ..values.hashes import number_from
 MOST_NAMES = 32
 """Names of numbers that are kept; of those after them only one that is the first to differ."""
 
+SAME, DIFFERS = 1, 2
+
 _LISTED = re.compile(r"\[\d+\]$")
+
+_OPTION = re.compile(r"\S+ of group \d+(\[.*)?")
+
+_OF_KINDS = {"batch": "data", "input": "data", "result": "model output", "loss": "loss", "returned": "returned"}
+_OPTIONS, _TOP = "optimizer options", "(top level)"
+
+BESIDE_MODULES = (*_OF_KINDS.values(), _OPTIONS)
+"""What the rows of the map are called that are no module's, and nothing's that was observed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Curve:
     """One number of all runs, and how far apart they are.
 
     Attributes:
-        name: What was observed, or "returned".
+        name: "loss at train.py:12", the line that called `backward()`; or what was observed, or "returned".
+        kind: "loss", "observed" or "returned".
         axis: "step": `at` are optimizer steps, with fractions where it was recorded several times in one. "index": it
             was recorded in one step alone, or in none, and `at` says the how-manieth number it is.
         at: Where the points are.
@@ -43,6 +55,7 @@ class Curve:
     """
 
     name: str
+    kind: str
     axis: Literal["step", "index"]
     at: Sequence[float]
     numbers: Sequence[Sequence[float | None]]
@@ -73,19 +86,19 @@ class Curves:
     Attributes:
         names: What the runs are called.
         numbers: One for each name, in the order in which they were first recorded.
-        steps: The steps of which `differing` and `recorded` tell.
-        differing: By kind of record, how many values of the first and the last run differ at each of these steps.
-        recorded: How many values the first run has at each.
+        cells: By what is compared, the data first, then modules, then what they return and the rest: for each step, and
+            for what follows the last, whether the last run `DIFFERS` from the first, is the `SAME`, or 0 if it has
+            nothing there.
+        first: Of which of these a value differs first, and at which step; None if none does.
     """
 
     names: Sequence[str] = ()
     numbers: Sequence[Curve] = ()
-    steps: Sequence[int] = ()
-    differing: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    recorded: Sequence[int] = ()
+    cells: Mapping[str, bytes] = field(default_factory=dict)
+    first: tuple[str, int] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.numbers or self.steps)
+        return bool(self.numbers or self.cells)
 
 
 def curves_of(traces: Mapping[str, Path]) -> Curves:
@@ -95,21 +108,23 @@ def curves_of(traces: Mapping[str, Path]) -> Curves:
     The last is compared with the first: no run follows one that differs.
     """
     numbers: dict[str, list[_Point]] = {}
-    counts: list[tuple[int, Counter[str], int]] = []
+    cells: dict[str, bytearray] = {}
+    first: tuple[str, int] | None = None
     with ExitStack() as stack:
         sides = [Side(stack.enter_context(TraceReader(path)), "values") for path in traces.values()]
         for step, groups in enumerate(zip_longest(*(groups_of(side.reader) for side in sides))):
-            differing, recorded = Counter[str](), 0
+            found: dict[str, int] = {}
             named: dict[str, list[list[_Number]]] = defaultdict(lambda: [[] for _ in sides])
             for entries in zip_longest(*(group.entries if group is not None else () for group in groups)):
                 values = _read(sides, entries)
-                differing += _differing(values[0], values[-1])
-                recorded += len(values[0].hashes)
+                differing = _differing(values[0], values[-1])
+                found |= {row: SAME for row in values[0].rows if row not in found} | dict.fromkeys(differing, DIFFERS)
+                first = first or next(((row, step) for row in differing), None)
                 for run, of_run in enumerate(values):
                     for number in of_run.numbers:
                         named[number.name][run].append(number)
-            if recorded or differing:
-                counts.append((step, differing, recorded))
+            for row, state in found.items():
+                cells.setdefault(row, bytearray()).extend([*bytes(step - len(cells[row])), state])
             for name, runs in named.items():
                 rows = list(zip_longest(*runs))
                 differs = any(len({repr(number) for number in row if number is not None}) > 1 for row in rows)
@@ -117,18 +132,19 @@ def curves_of(traces: Mapping[str, Path]) -> Curves:
                     numbers.setdefault(name, []).extend(
                         _Point(step + index / len(rows), row) for index, row in enumerate(rows)
                     )
-    kinds = dict.fromkeys(kind for _, differing, _ in counts for kind in differing)
+    length = max(map(len, cells.values()), default=0)
+    order = sorted(cells, key=lambda row: 0 if row == "data" else 1 + (row in BESIDE_MODULES))
     return Curves(
         [*traces],
         [_curve(name, points) for name, points in numbers.items()],
-        [step for step, _, _ in counts],
-        {kind: [differing[kind] for _, differing, _ in counts] for kind in kinds},
-        [recorded for _, _, recorded in counts],
+        {row: bytes(cells[row]).ljust(length, b"\0") for row in order},
+        first,
     )
 
 
 class _Number(NamedTuple):
     name: str
+    kind: str
     dtype: str
     value: float
 
@@ -139,12 +155,16 @@ class _Point(NamedTuple):
 
 
 class _Values(NamedTuple):
-    """What a segment has: of each value the key and the kind of its record; and the numbers among them."""
+    """What a segment has: of each value the key of its record, and the row of the map; and the numbers among them."""
 
     keys: np.ndarray = np.empty(0)
-    kinds: np.ndarray = np.empty(0)
+    places: np.ndarray = np.empty(0, object)
     hashes: np.ndarray = np.empty(0)
     numbers: Sequence[_Number] = ()
+
+    @property
+    def rows(self) -> dict[str, None]:
+        return dict.fromkeys(self.places)
 
 
 def _read(sides: Sequence[Side], entries: Sequence[Entry | None]) -> list[_Values]:
@@ -161,37 +181,51 @@ def _values(side: Side, entry: Entry) -> _Values:
     sites = [side.reader.sites[index] for index in part.sites.tolist()]
     lengths = np.array([len(site.values) for site in sites], np.intp)
     # A trace of another level has records between those that are read here.
-    places = np.arange(lengths.sum()) + np.repeat(part.starts - (np.cumsum(lengths) - lengths), lengths)
+    at = np.arange(lengths.sum()) + np.repeat(part.starts - (np.cumsum(lengths) - lengths), lengths)
     numbers = [
         number
         for site, start in zip(sites, part.starts.tolist(), strict=True)
-        if site.kind in ("observed", "returned")
+        if site.kind in ("loss", "observed", "returned")
         for number in _numbers(site, part.hashes[start : start + len(site.values)].tolist())
     ]
-    kinds = np.repeat(np.array([site.kind for site in sites], object), lengths)
-    return _Values(np.repeat(part.keys, lengths), kinds, part.hashes[places], numbers)
+    places = np.array([place for site in sites for place in _places_of(site)], object)
+    return _Values(np.repeat(part.keys, lengths), places, part.hashes[at], numbers)
+
+
+@lru_cache(maxsize=1024)
+def _places_of(site: Site) -> Sequence[str]:
+    """Return for each value of a record which row of the map it belongs to: of a parameter that of its module."""
+    beside = site.name if site.kind == "observed" else _OF_KINDS.get(site.kind)
+    if beside is not None:
+        return [beside] * len(site.values)
+    return [
+        _OPTIONS
+        if _OPTION.fullmatch(value.name)
+        else value.name.rpartition(" of ")[2].rpartition(".")[0] or _TOP  # of "exp_avg of blocks.0.up.weight"
+        for value in site.values
+    ]
 
 
 def _numbers(site: Site, hashes: Sequence[int]) -> Iterator[_Number]:
     """Yield what can be drawn of a record; the items of a list have one name, and "" is a dtype that is not known."""
-    title = site.name if site.kind == "observed" else "returned"
+    title = {"observed": site.name, "loss": f"loss at {site.place}"}.get(site.kind, "returned")
     # What was observed as a tensor of one element is there twice: its hash without a name, its number as "value".
-    tensor = next((value.type for value in site.values if not value.name), "")
+    tensor = next((value.type for value in site.values if not value.name and site.kind == "observed"), "")
     for value, bits in zip(site.values, hashes, strict=True):
         number = number_from(value.type, bits)
         if number is not None:
             twice = bool(tensor) and value.name == "value"
             name = title if twice else " ".join(filter(None, [title, _LISTED.sub("", value.name)]))
             dtype = tensor.partition("[")[0] if twice else ""
-            yield _Number(name, dtype if value.type == "float" else "int", number)
+            yield _Number(name, site.kind, dtype if value.type == "float" else "int", number)
 
 
-def _differing(one: _Values, other: _Values) -> Counter[str]:
-    """Return how many values differ, by kind; a value that only one has is different."""
+def _differing(one: _Values, other: _Values) -> list[str]:
+    """Return of what values differ, in the order of the records; a value that only one has is different."""
     if np.array_equal(one.keys, other.keys):
-        return Counter(one.kinds[one.hashes != other.hashes].tolist())
-    a, b = (Counter(zip(v.kinds.tolist(), v.keys.tolist(), v.hashes.tolist(), strict=True)) for v in (one, other))
-    return Counter(kind for kind, *_ in (a - b).elements()) | Counter(kind for kind, *_ in (b - a).elements())
+        return [*dict.fromkeys(one.places[one.hashes != other.hashes])]
+    a, b = (Counter(zip(v.places.tolist(), v.keys.tolist(), v.hashes.tolist(), strict=True)) for v in (one, other))
+    return [*dict.fromkeys(place for place, *_ in [*(a - b), *(b - a)])]
 
 
 def _curve(name: str, points: Sequence[_Point]) -> Curve:
@@ -201,7 +235,8 @@ def _curve(name: str, points: Sequence[_Point]) -> Curve:
     apart = _apart(runs[0], runs[-1], dtype) if len(runs) > 1 else [None] * len(points)
     by_index = int(points[0].at) == int(points[-1].at) and len(points) > 1
     at = list(range(len(points))) if by_index else [point.at for point in points]
-    return Curve(name, "index" if by_index else "step", at, runs, dtype, apart)
+    kind = next(number.kind for number in points[0].row if number is not None)
+    return Curve(name, kind, "index" if by_index else "step", at, runs, dtype, apart)
 
 
 def _dtype(dtypes: set[str], rows: Sequence[Sequence[float | None]]) -> str:

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from deterministic import reproducible
 from deterministic.trace.file.model import TraceLevel
 from deterministic.trace.recording import log
 from deterministic.trace.recording.record import record
 from deterministic.verification import curves as curves_module
-from deterministic.verification.curves import Curves, curves_of
+from deterministic.verification.curves import DIFFERS, SAME, Curves, curves_of
 from deterministic.verification.verify import verify
 from tests.verify.written import two_runs, write_run
 
@@ -94,7 +96,8 @@ def test_a_single_run_is_no_distance_from_itself(tmp_path: Path) -> None:
     curves = curves_of({"run 1": tmp_path / "one"})
     assert curves.numbers[0].numbers == [(0.5, 0.25)]
     assert curves.numbers[0].apart == [None, None]
-    assert curves.differing == {}
+    assert curves.cells == {"(top level)": bytes([SAME] * 2), "loss": bytes([SAME] * 2)}
+    assert curves.first is None
 
 
 def test_numbers_of_a_step_that_is_recorded_in_parts_lie_within_it(
@@ -111,25 +114,26 @@ def test_numbers_of_a_step_that_is_recorded_in_parts_lie_within_it(
                 weight.sum().backward()
                 optimizer.step()
     curves = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "other"})
-    (curve,) = curves.numbers
+    curve, loss = curves.numbers
+    assert (loss.kind, loss.at) == ("loss", [0, 1])
     assert curve.at == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]
     assert curve.numbers == [(0, 1, 2, 3, 1, 2, 3, 4)] * 2
     assert curve.apart == [0] * 8
 
 
-def test_what_differs_is_counted_by_kind_at_each_step(tmp_path: Path) -> None:
+def test_what_differs_is_told_by_module_at_each_step(tmp_path: Path) -> None:
     write_run(tmp_path / "one", [[0.5], [0.5], [0.5]], gradients=[1, 2, 3])
     write_run(tmp_path / "other", [[0.5], [0.5], [NEXT]], gradients=[1, 4, 5])
     curves = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "one", "run 3": tmp_path / "other"})
-    assert curves.steps == [0, 1, 2]
-    assert curves.differing == {"gradient": [0, 1, 1], "observed": [0, 0, 2]}
-    assert curves.recorded == [3, 3, 3]
+    assert curves.cells == {"(top level)": bytes([SAME, DIFFERS, DIFFERS]), "loss": bytes([SAME, SAME, DIFFERS])}
+    assert curves.first == ("(top level)", 1)
 
 
 def test_what_only_one_run_recorded_differs(tmp_path: Path) -> None:
     longer, shorter = [[0.5], [0.5, 0.25], [0.5]], [[0.5], [0.5]]
     for runs in ((longer, shorter), (shorter, longer)):
-        assert two_runs(tmp_path, *runs).curves.differing == {"observed": [0, 2, 2], "gradient": [0, 0, 1]}
+        cells = two_runs(tmp_path, *runs).curves.cells
+        assert cells == {"loss": bytes([SAME, DIFFERS, DIFFERS]), "(top level)": bytes([SAME, SAME, DIFFERS])}
 
 
 def test_what_one_run_recorded_more_often_leaves_the_rest_of_the_step_comparable(tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_what_one_run_recorded_more_often_leaves_the_rest_of_the_step_comparable
                 for number in numbers:
                     trace.observe(name, number)
     curves = curves_of({"run 1": tmp_path / "one", "run 2": tmp_path / "other"})
-    assert curves.differing == {"observed": [1]}
+    assert curves.cells == {"a": bytes([DIFFERS]), "b": bytes([SAME]), "c": bytes([DIFFERS])}
     assert [(curve.name, curve.numbers[1]) for curve in curves.numbers] == [
         ("a", (1.0, None)),
         ("b", (3.0,)),
@@ -170,13 +174,15 @@ def test_every_point_of_a_long_run_is_kept(tmp_path: Path) -> None:
     other[later] = 2 * losses[later]
     report = two_runs(tmp_path, losses, other, dtype="float64")
     (curve,) = report.curves.numbers
-    assert list(curve.at) == list(report.curves.steps) == list(range(steps))
+    assert list(curve.at) == list(range(steps))
     assert curve.numbers == [tuple(losses), tuple(other)]
     assert report.divergence is not None
     assert report.divergence.segment == curve.first_apart == first
     assert {step: far for step, far in enumerate(curve.apart) if far} == {first: 1, later: 2**52}
     assert curve.as_data()["most_ulps_apart"] == 2**52
-    assert report.curves.differing["observed"] == [2 * (step in (first, later)) for step in range(steps)]
+    found = report.curves.cells["loss"]
+    assert found == bytes([DIFFERS if step in (first, later) else SAME for step in range(steps)])
+    assert report.curves.first == ("loss", first)
 
 
 def test_no_traces_are_no_curves() -> None:
@@ -198,3 +204,70 @@ def test_traces_with_operations_are_drawn_by_the_same_values(tmp_path: Path) -> 
     with record(tmp_path / "other", "ops+inputs") as recording:
         recording.observe("loss", torch.ones(2).sum())
     curves_of({"a": tmp_path / "ops+inputs", "b": tmp_path / "other"})
+
+
+def loss_of(recording: Path) -> list[tuple[str, list[float | None]]]:
+    """The losses of a trace, by name."""
+    numbers = curves_of({"run 1": recording}).numbers
+    return [(curve.name, list(curve.numbers[0])) for curve in numbers if curve.kind == "loss"]
+
+
+def test_what_backward_is_called_on_is_a_loss_of_the_line_that_calls_it(tmp_path: Path) -> None:
+    one, other = (torch.nn.Parameter(torch.ones(())) for _ in "ab")
+    optimizers = [torch.optim.SGD([weight], lr=0.5) for weight in (one, other)]
+    with record(tmp_path / "a", "values"):
+        for _ in range(2):
+            one.backward()
+            optimizers[0].step()
+            (3 * other).backward()
+            optimizers[1].step()
+    (first, of_one), (second, of_other) = loss_of(tmp_path / "a")
+    assert first != second
+    assert all(name.startswith("loss at ") and "test_curves.py:" in name for name in (first, second))
+    assert (of_one, of_other) == ([1, 0.5], [3, -1.5])
+
+
+def test_several_backward_passes_of_a_step_are_several_losses(tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    with record(tmp_path / "a", "ops"):
+        for step in range(2):
+            for part in range(2):
+                (weight * 0 + step + part / 2).backward()
+            optimizer.step()
+    (curve,) = curves_of({"run 1": tmp_path / "a"}).numbers
+    assert (curve.at, curve.numbers) == ([0, 0.5, 1, 1.5], [(0, 0.5, 1, 1.5)])
+
+
+def test_a_backward_pass_from_many_numbers_or_within_another_is_no_loss(tmp_path: Path) -> None:
+    class Inner(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                (7 * torch.ones((), requires_grad=True)).backward()
+            return gradient
+
+    weight = torch.ones(2, requires_grad=True)
+    with record(tmp_path / "a", "values"):
+        (2 * weight).backward(torch.ones(2))
+        torch.autograd.grad([weight.sum(), weight.prod()], [weight])
+        Inner.apply(weight).sum().backward()  # type: ignore[no-untyped-call]
+    assert [numbers for _, numbers in loss_of(tmp_path / "a")] == [[2]]
+
+
+def test_the_map_tells_data_modules_results_and_losses_apart(tmp_path: Path) -> None:
+    def train() -> None:
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh(), torch.nn.Linear(2, 1))
+        optimizer = torch.optim.Adam(model.parameters())
+        for _ in range(2):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+
+    with reproducible(0), record(tmp_path / "a", "values"):
+        train()
+    rows = ["data", "0", "2", "model output", "loss", "optimizer options"]
+    assert curves_of({"run 1": tmp_path / "a"}).cells == {row: bytes([SAME] * 2) for row in rows}
