@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from ..trace.comparing.cursor import Side, groups_of
 from ..trace.file.model import Site
 from ..trace.file.store import Entry, TraceReader
-from ..values.distance import ulps_apart
-from ..values.hashes import number_from
+from ..values.hashes import number_bits, number_from
 
 MOST_NAMES = 32
 """Names of numbers that are kept; of those after them only one that is the first to differ."""
@@ -49,9 +47,8 @@ class Curve:
             was recorded in one step alone, or in none, and `at` says the how-manieth number it is.
         at: Where the points are.
         numbers: For each run, the number at each point; None where it has none.
-        dtype: "float32" and the like, "int" for whole numbers: whose last places are counted.
-        apart: How many of them the last run is from the first at each point, `math.inf` where one is NaN; None where
-            only one has a number.
+        apart: How far the last run is from the first at each point, `math.inf` where one is NaN; None where only one
+            has a number.
     """
 
     name: str
@@ -59,7 +56,6 @@ class Curve:
     axis: Literal["step", "index"]
     at: Sequence[float]
     numbers: Sequence[Sequence[float | None]]
-    dtype: str
     apart: Sequence[float | None]
 
     @property
@@ -72,10 +68,10 @@ class Curve:
         most = max((far for far in self.apart if far is not None), default=None)
         return {
             "name": self.name,
+            "kind": self.kind,
             "axis": self.axis,
-            "dtype": self.dtype,
             "first_apart": self.first_apart,
-            "most_ulps_apart": "infinite" if most == math.inf else most,
+            "most_apart": "infinite" if most == math.inf else most,
         }
 
 
@@ -145,7 +141,6 @@ def curves_of(traces: Mapping[str, Path]) -> Curves:
 class _Number(NamedTuple):
     name: str
     kind: str
-    dtype: str
     value: float
 
 
@@ -207,17 +202,15 @@ def _places_of(site: Site) -> Sequence[str]:
 
 
 def _numbers(site: Site, hashes: Sequence[int]) -> Iterator[_Number]:
-    """Yield what can be drawn of a record; the items of a list have one name, and "" is a dtype that is not known."""
+    """Yield what can be drawn of a record; the items of a list have one name."""
     title = {"observed": site.name, "loss": f"loss at {site.place}"}.get(site.kind, "returned")
     # What was observed as a tensor of one element is there twice: its hash without a name, its number as "value".
-    tensor = next((value.type for value in site.values if not value.name and site.kind == "observed"), "")
+    is_twice = site.kind == "observed" and any(not value.name for value in site.values)
     for value, bits in zip(site.values, hashes, strict=True):
         number = number_from(value.type, bits)
         if number is not None:
-            twice = bool(tensor) and value.name == "value"
-            name = title if twice else " ".join(filter(None, [title, _LISTED.sub("", value.name)]))
-            dtype = tensor.partition("[")[0] if twice else ""
-            yield _Number(name, site.kind, dtype if value.type == "float" else "int", number)
+            name = "" if is_twice and value.name == "value" else _LISTED.sub("", value.name)
+            yield _Number(f"{title} {name}".rstrip(), site.kind, number)
 
 
 def _differing(one: _Values, other: _Values) -> list[str]:
@@ -230,30 +223,17 @@ def _differing(one: _Values, other: _Values) -> list[str]:
 
 def _curve(name: str, points: Sequence[_Point]) -> Curve:
     rows = [tuple(None if number is None else number.value for number in row) for _, row in points]
-    dtype = _dtype({number.dtype for _, row in points for number in row if number is not None}, rows)
-    runs = list(zip(*rows, strict=True))
-    apart = _apart(runs[0], runs[-1], dtype) if len(runs) > 1 else [None] * len(points)
+    kind = next(number.kind for number in points[0].row if number is not None)
     by_index = int(points[0].at) == int(points[-1].at) and len(points) > 1
     at = list(range(len(points))) if by_index else [point.at for point in points]
-    kind = next(number.kind for number in points[0].row if number is not None)
-    return Curve(name, kind, "index" if by_index else "step", at, runs, dtype, apart)
+    apart = [_apart(row[0], row[-1]) if len(row) > 1 else None for row in rows]
+    return Curve(name, kind, "index" if by_index else "step", at, list(zip(*rows, strict=True)), apart)
 
 
-def _dtype(dtypes: set[str], rows: Sequence[Sequence[float | None]]) -> str:
-    """Return whose places are counted: float64's only where float32 does not have all of the numbers."""
-    if dtypes in ({"int"}, {"float16"}, {"bfloat16"}, {"float64"}):
-        return next(iter(dtypes))
-    wide = np.array(rows, np.float64)
-    with np.errstate(over="ignore"):
-        return "float32" if np.array_equal(wide.astype(np.float32), wide, equal_nan=True) else "float64"
-
-
-def _apart(one: Sequence[float | None], other: Sequence[float | None], dtype: str) -> list[float | None]:
-    """Return how far apart numbers are: places of the dtype, `math.inf` from a NaN, None from what is not there."""
-    if dtype == "int":
-        return [None if a is None or b is None else abs(int(a) - int(b)) for a, b in zip(one, other, strict=True)]
-    wide = np.array([one, other], np.float64)  # None becomes NaN
-    far = ulps_apart(*torch.from_numpy(wide).to(getattr(torch, dtype))).astype(object)
-    far[np.isnan(wide).any(axis=0)] = math.inf
-    far[np.equal(*wide.view(np.uint64))] = 0  # the bits of two NaNs may be the same
-    return [None if a is None or b is None else apart for a, b, apart in zip(one, other, far.tolist(), strict=True)]
+def _apart(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return None
+    if number_bits(one) == number_bits(other):  # two NaNs may be the same
+        return 0
+    far = abs(one - other)
+    return math.inf if math.isnan(far) else far or math.ulp(0.0)  # 0.0 and -0.0 are not

@@ -237,9 +237,8 @@ def _label(divergence: Divergence | None) -> str:
         return "first difference"
     site = moment.site
     name = site.name.removesuffix(".default") if site.kind == "operation" else f"{site.kind} {site.name}".strip()
-    own = next((line for line in site.callers if line.is_own), None)
-    place, text = (site.place, site.text) if own is None else (own.place, own.text)
-    return "\n".join(filter(None, [f"first difference: {name}", clipped(f"{place}   {text}".strip(), 72)]))
+    line = clipped(f"{site.users_line.place}   {site.users_line.text}".strip(), 72)
+    return "\n".join(filter(None, [f"first difference: {name}", line]))
 
 
 def _mark(axes: Axes, at: float | None) -> None:

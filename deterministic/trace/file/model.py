@@ -128,6 +128,12 @@ class Site(NamedTuple):
     callers: tuple[Line, ...] = ()
     values: tuple[Value, ...] = ()
 
+    @property
+    def users_line(self) -> Line:
+        """The innermost line of the user's own code; the innermost of all if none is known."""
+        own = next((line for line in self.callers if line.is_own), None)
+        return own or Line(self.place, self.function, self.text)
+
     def as_json(self) -> list[Any]:
         """Return the site as lists and strings, for `site_from_json`."""
         return [*self[:-2], *([list(one) for one in some] for some in self[-2:])]
