@@ -42,7 +42,6 @@ MOST_ROWS, MOST_COLUMNS = 32, 400
 """Of the map. Modules are put together with those beside them, and so are steps, until there are no more than this."""
 
 _COLOURS = ("#0b6e99", "#e07a1f", "#7a3e9d", "#4ea56b", "#b3416b")
-_STYLES = ("solid", (0, (4, 2)), (0, (1, 1.5)))
 _INK, _MUTED, _GRID, _SAME, _RED = "#1f2328", "#6e7781", "#e6e8eb", "#c9dbe6", "#cf222e"
 
 _WIDEST_TITLE = 84
@@ -110,7 +109,7 @@ def draw_beside(runs: Mapping[str, Sequence[Sequence[float]]], label: str) -> Pi
         for index, numbers in enumerate(of_runs):
             # Of those that lie on each other, every one is thinner than the one below it, so that all of them show.
             width = 3.0 if results > 1 else 3.0 * (len(of_runs) - index)
-            _line(axes, range(len(numbers)), numbers, "", color=_COLOURS[index % len(_COLOURS)], linewidth=width)
+            _line(axes, range(len(numbers)), numbers, "", linewidth=width)
         counted = f"{len(of_runs)} runs, {results} result{'' if results == 1 else 's'}"
         axes.set_title(_plain(f"{title}\n{counted}"), fontsize=15, color=_INK)
         axes.set_xlabel("epoch", fontsize=15, color=_INK)
@@ -174,16 +173,16 @@ def _from_to(names: Sequence[str]) -> str:
 def _draw_numbers(axes: Axes, runs: Sequence[str], curves: Sequence[Curve], at: float | None) -> None:
     title = ", ".join(curve.name for curve in curves)
     is_close = len(curves) == 1 and _is_close(curves[0])
-    for curve, style in zip(curves, _STYLES, strict=False):
+    for curve in curves:
         alike: dict[str, list[int]] = {}
         for index, numbers in enumerate(curve.numbers):
             alike.setdefault(repr(numbers), []).append(index)
-        for index, of in enumerate(alike.values()):
+        for of in alike.values():
             label = ", ".join([_from_to([runs[run] for run in of]), *[curve.name][: len(curves) - 1]])
             drawn = np.array(curve.numbers[of[0]], float)  # None becomes NaN
             if is_close:
                 drawn -= np.array(curve.numbers[0], float)
-            _line(axes, curve.at, drawn, label, linestyle=style, color=_COLOURS[index % len(_COLOURS)])
+            _line(axes, curve.at, drawn, label)
     title += f", less that of {runs[0]}" if is_close else ""
     axes.set_title(_plain(title), loc="left", fontsize=9, color=_INK)
     _mark(axes, at)
@@ -236,9 +235,9 @@ def _label(divergence: Divergence | None) -> str:
     if moment is None:
         return "first difference"
     site = moment.site
-    name = site.name.removesuffix(".default") if site.kind == "operation" else f"{site.kind} {site.name}".strip()
+    name = clipped(site.name.removesuffix(".default") if site.kind == "operation" else f"{site.kind} {site.name}")
     line = clipped(f"{site.users_line.place}   {site.users_line.text}".strip(), 72)
-    return "\n".join(filter(None, [f"first difference: {name}", line]))
+    return "\n".join(filter(None, [f"first difference: {name}".rstrip(), line]))
 
 
 def _mark(axes: Axes, at: float | None) -> None:
@@ -250,7 +249,8 @@ def _mark(axes: Axes, at: float | None) -> None:
 def _line(axes: Axes, at: Sequence[float], numbers: Any, label: str, **style: Any) -> None:
     """Draw a curve, with gaps where there is no number."""
     marker = "o" if len(at) == 1 else "." if len(at) <= 50 else ""
-    axes.plot(at, numbers, label=_plain(label), **{"linewidth": 1.6, "marker": marker, **style})
+    look = {"color": _COLOURS[len(axes.lines) % len(_COLOURS)], "linewidth": 1.6, "marker": marker}
+    axes.plot(at, numbers, label=_plain(label), **{**look, **style})
 
 
 def _finish(axes: Axes) -> None:
