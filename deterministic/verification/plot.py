@@ -153,8 +153,9 @@ def _merged(
     """Return the rows of the map, those below a common name as one where there are too many; and the first cell."""
     names = {name: name for name in cells}
     for depth in range(max((name.count(".") for name in names), default=0), 0, -1):
-        if len({*names.values()}) > MOST_ROWS:
-            names = {name: ".".join(name.split(".")[:depth]) for name in names}
+        above = {name: ".".join(name.split(".")[:depth]) for name in names}
+        if len({*names.values()}) > MOST_ROWS and len({*above.values()}) > MOST_ROWS // 4:
+            names = above
     modules = [name for name in dict.fromkeys(names.values()) if name not in BESIDE_MODULES]
     together = math.ceil(len(modules) / MOST_ROWS)
     beside = {name: modules[index // together * together :][:together] for index, name in enumerate(modules)}

@@ -188,6 +188,8 @@ def test_a_large_map_puts_modules_and_steps_together_and_loses_no_cell() -> None
     assert first_cell(axes) == (776.5, [*shown].index("119 to 125") - 0.5)
     deep = {f"layers.{layer}.attention.{name}": [SAME] for layer in range(12) for name in "qkvo"}
     assert [*rows(drawn_map(with_cells(deep, None)))] == [f"layers.{layer}.attention" for layer in range(12)]
+    many = {f"layers.{layer}.{name}": [SAME] for layer in range(50) for name in "qkvo"}
+    assert [*rows(drawn_map(with_cells(many, None)))][:2] == ["layers.0 and layers.1", "layers.2 and layers.3"]
 
 
 @pytest.mark.parametrize("outcome", ["same", "different", "could not tell"])
