@@ -35,7 +35,7 @@ TRAINED_ON, HELD_OUT = 1437, 360
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic demo`."""
     parser.add_argument("--epochs", type=at_least(1), default=10, metavar="N", help="epochs of each run (default: 10)")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the loss curves (needs the extra `plot`)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the losses (needs the extra `plot`)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         with written("picture"):
             plot(runs, arguments.plot)
-        sys.stderr.write(f"the curves are in {arguments.plot}\n")
+        sys.stderr.write(f"the picture is in {arguments.plot}\n")
     return OK if _verdict(claims) == "PASS" else FAILED
 
 
@@ -236,14 +236,10 @@ def _verdict(claims: Sequence[Claim]) -> str:
 
 
 def plot(runs: Sequence[DemoRun], path: Path) -> None:
-    """Draw the losses as a PNG: the same ones each thinner than the one below, to show that they lie on each other."""
-    from matplotlib.figure import Figure
+    """Draw the losses of three runs without control, and beside them those of three with it."""
+    from ..verification.plot import draw_beside
 
-    figure = Figure(figsize=(8, 5), dpi=160, layout="constrained")
-    axes = figure.subplots()
-    for number, run in enumerate(runs):
-        form, width = ("--", 1.0) if run.seed is None else ("-", 1.5 * (len(runs) - number))
-        axes.plot(run.outcome.losses, form, linewidth=width, label=f"{run.label}  {run.outcome.weights}")
-    axes.set(xlabel="epoch", ylabel="held-out loss (nats)", yscale="log")
-    axes.legend()
-    figure.savefig(path, format="png")
+    free, same = ([run.outcome.losses for run in runs if run.seed == seed][:3] for seed in (None, SEED))
+    draw_beside({"plain PyTorch": free, f"reproducible(seed={SEED})": same}, "held-out loss").savefig(
+        path, format="png"
+    )

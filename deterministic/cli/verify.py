@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_control(parser)
     parser.add_argument("--timeout", type=options.seconds_option, metavar="S", help="end a run after so many seconds")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the report as JSON")
+    form.add_argument("--format", choices=["text", "github"], help="github: annotate the line, for GitHub Actions")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as HTML")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the runs' curves (needs the extra `plot`)")
     parser.add_argument(
@@ -61,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..verification.progress import progress
     from ..verification.report import Report
     from ..verification.verification import Verification
+    from ._github import annotation
 
     isolated = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     with _folder(arguments.keep_traces) as folder:
@@ -73,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
             reasons = [line.removeprefix("  ") for line in str(error).splitlines()]
             report = Report(task.title, "could not tell", 0, 0, [], None, reasons, [])
         write_report(report, as_json=arguments.json)
+        if arguments.format == "github":
+            sys.stdout.write(annotation(report))
         with options.written("report"):
             _write_files(report, arguments)
     return report.exit_code

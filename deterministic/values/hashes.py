@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -293,6 +294,16 @@ def number_bits(value: Any) -> int:
     if isinstance(value, float):
         return int.from_bytes(struct.pack("<d", value), "little")
     return xxh3_64_intdigest(struct.pack("<dd", value.real, value.imag))
+
+
+def number_of(tensor: Tensor) -> Hash | None:
+    """Return the 64 bits of a tensor of one real element, as a float; None of any other. A device is not waited for."""
+    with undispatched(), torch.no_grad(), suppress(TypeError):  # it may have no values that can be read
+        row = row_of_values(tensor)
+        if row is not None and row.numel() == 1 and row.is_floating_point():
+            is_at_hand = row.device.type in ("cpu", "mps")  # the latter has no float64
+            return number_bits(row.item()) if is_at_hand else row.double().view(torch.int64).reshape(())
+    return None
 
 
 def _signed(bits: int) -> int:

@@ -1,4 +1,4 @@
-"""What runs can be drawn by: the numbers that they observed or returned, and how many of their values differ."""
+"""What runs can be drawn by: their losses and other numbers, and at which steps which parts of the model differ."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from ..trace.comparing.cursor import Side, groups_of
 from ..trace.file.model import Site
 from ..trace.file.store import Entry, TraceReader
-from ..values.distance import ulps_apart
-from ..values.hashes import number_from
+from ..values.hashes import number_bits, number_from
 
 MOST_NAMES = 32
 """Names of numbers that are kept; of those after them only one that is the first to differ."""
 
+SAME, DIFFERS = 1, 2
+
 _LISTED = re.compile(r"\[\d+\]$")
+
+_OPTION = re.compile(r"\S+ of group \d+(\[.*)?")
+
+_OF_KINDS = {"batch": "data", "input": "data", "result": "model output", "loss": "loss", "returned": "returned"}
+_OPTIONS, _TOP = "optimizer options", "(top level)"
+
+BESIDE_MODULES = (*_OF_KINDS.values(), _OPTIONS)
+"""What the rows of the map are called that are no module's, and nothing's that was observed."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +41,21 @@ class Curve:
     """One number of all runs, and how far apart they are.
 
     Attributes:
-        name: What was observed, or "returned".
+        name: "loss at train.py:12", the line that called `backward()`; or what was observed, or "returned".
+        kind: "loss", "observed" or "returned".
         axis: "step": `at` are optimizer steps, with fractions where it was recorded several times in one. "index": it
             was recorded in one step alone, or in none, and `at` says the how-manieth number it is.
         at: Where the points are.
         numbers: For each run, the number at each point; None where it has none.
-        dtype: "float32" and the like, "int" for whole numbers: whose last places are counted.
-        apart: How many of them the last run is from the first at each point, `math.inf` where one is NaN; None where
-            only one has a number.
+        apart: How far the last run is from the first at each point, `math.inf` where one is NaN; None where only one
+            has a number.
     """
 
     name: str
+    kind: str
     axis: Literal["step", "index"]
     at: Sequence[float]
     numbers: Sequence[Sequence[float | None]]
-    dtype: str
     apart: Sequence[float | None]
 
     @property
@@ -59,10 +68,10 @@ class Curve:
         most = max((far for far in self.apart if far is not None), default=None)
         return {
             "name": self.name,
+            "kind": self.kind,
             "axis": self.axis,
-            "dtype": self.dtype,
             "first_apart": self.first_apart,
-            "most_ulps_apart": "infinite" if most == math.inf else most,
+            "most_apart": "infinite" if most == math.inf else most,
         }
 
 
@@ -73,19 +82,19 @@ class Curves:
     Attributes:
         names: What the runs are called.
         numbers: One for each name, in the order in which they were first recorded.
-        steps: The steps of which `differing` and `recorded` tell.
-        differing: By kind of record, how many values of the first and the last run differ at each of these steps.
-        recorded: How many values the first run has at each.
+        cells: By what is compared, the data first, then modules, then what they return and the rest: for each step, and
+            for what follows the last, whether the last run `DIFFERS` from the first, is the `SAME`, or 0 if it has
+            nothing there.
+        first: Of which of these a value differs first, and at which step; None if none does.
     """
 
     names: Sequence[str] = ()
     numbers: Sequence[Curve] = ()
-    steps: Sequence[int] = ()
-    differing: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    recorded: Sequence[int] = ()
+    cells: Mapping[str, bytes] = field(default_factory=dict)
+    first: tuple[str, int] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.numbers or self.steps)
+        return bool(self.numbers or self.cells)
 
 
 def curves_of(traces: Mapping[str, Path]) -> Curves:
@@ -95,21 +104,23 @@ def curves_of(traces: Mapping[str, Path]) -> Curves:
     The last is compared with the first: no run follows one that differs.
     """
     numbers: dict[str, list[_Point]] = {}
-    counts: list[tuple[int, Counter[str], int]] = []
+    cells: dict[str, bytearray] = {}
+    first: tuple[str, int] | None = None
     with ExitStack() as stack:
         sides = [Side(stack.enter_context(TraceReader(path)), "values") for path in traces.values()]
         for step, groups in enumerate(zip_longest(*(groups_of(side.reader) for side in sides))):
-            differing, recorded = Counter[str](), 0
+            found: dict[str, int] = {}
             named: dict[str, list[list[_Number]]] = defaultdict(lambda: [[] for _ in sides])
             for entries in zip_longest(*(group.entries if group is not None else () for group in groups)):
                 values = _read(sides, entries)
-                differing += _differing(values[0], values[-1])
-                recorded += len(values[0].hashes)
+                differing = _differing(values[0], values[-1])
+                found |= {row: SAME for row in values[0].rows if row not in found} | dict.fromkeys(differing, DIFFERS)
+                first = first or next(((row, step) for row in differing), None)
                 for run, of_run in enumerate(values):
                     for number in of_run.numbers:
                         named[number.name][run].append(number)
-            if recorded or differing:
-                counts.append((step, differing, recorded))
+            for row, state in found.items():
+                cells.setdefault(row, bytearray()).extend([*bytes(step - len(cells[row])), state])
             for name, runs in named.items():
                 rows = list(zip_longest(*runs))
                 differs = any(len({repr(number) for number in row if number is not None}) > 1 for row in rows)
@@ -117,19 +128,19 @@ def curves_of(traces: Mapping[str, Path]) -> Curves:
                     numbers.setdefault(name, []).extend(
                         _Point(step + index / len(rows), row) for index, row in enumerate(rows)
                     )
-    kinds = dict.fromkeys(kind for _, differing, _ in counts for kind in differing)
+    length = max(map(len, cells.values()), default=0)
+    order = sorted(cells, key=lambda row: 0 if row == "data" else 1 + (row in BESIDE_MODULES))
     return Curves(
         [*traces],
         [_curve(name, points) for name, points in numbers.items()],
-        [step for step, _, _ in counts],
-        {kind: [differing[kind] for _, differing, _ in counts] for kind in kinds},
-        [recorded for _, _, recorded in counts],
+        {row: bytes(cells[row]).ljust(length, b"\0") for row in order},
+        first,
     )
 
 
 class _Number(NamedTuple):
     name: str
-    dtype: str
+    kind: str
     value: float
 
 
@@ -139,12 +150,16 @@ class _Point(NamedTuple):
 
 
 class _Values(NamedTuple):
-    """What a segment has: of each value the key and the kind of its record; and the numbers among them."""
+    """What a segment has: of each value the key of its record, and the row of the map; and the numbers among them."""
 
     keys: np.ndarray = np.empty(0)
-    kinds: np.ndarray = np.empty(0)
+    places: np.ndarray = np.empty(0, object)
     hashes: np.ndarray = np.empty(0)
     numbers: Sequence[_Number] = ()
+
+    @property
+    def rows(self) -> dict[str, None]:
+        return dict.fromkeys(self.places)
 
 
 def _read(sides: Sequence[Side], entries: Sequence[Entry | None]) -> list[_Values]:
@@ -161,64 +176,64 @@ def _values(side: Side, entry: Entry) -> _Values:
     sites = [side.reader.sites[index] for index in part.sites.tolist()]
     lengths = np.array([len(site.values) for site in sites], np.intp)
     # A trace of another level has records between those that are read here.
-    places = np.arange(lengths.sum()) + np.repeat(part.starts - (np.cumsum(lengths) - lengths), lengths)
+    at = np.arange(lengths.sum()) + np.repeat(part.starts - (np.cumsum(lengths) - lengths), lengths)
     numbers = [
         number
         for site, start in zip(sites, part.starts.tolist(), strict=True)
-        if site.kind in ("observed", "returned")
+        if site.kind in ("loss", "observed", "returned")
         for number in _numbers(site, part.hashes[start : start + len(site.values)].tolist())
     ]
-    kinds = np.repeat(np.array([site.kind for site in sites], object), lengths)
-    return _Values(np.repeat(part.keys, lengths), kinds, part.hashes[places], numbers)
+    places = np.array([place for site in sites for place in _places_of(site)], object)
+    return _Values(np.repeat(part.keys, lengths), places, part.hashes[at], numbers)
+
+
+@lru_cache(maxsize=1024)
+def _places_of(site: Site) -> Sequence[str]:
+    """Return for each value of a record which row of the map it belongs to: of a parameter that of its module."""
+    beside = site.name if site.kind == "observed" else _OF_KINDS.get(site.kind)
+    if beside is not None:
+        return [beside] * len(site.values)
+    return [
+        _OPTIONS
+        if _OPTION.fullmatch(value.name)
+        else value.name.rpartition(" of ")[2].rpartition(".")[0] or _TOP  # of "exp_avg of blocks.0.up.weight"
+        for value in site.values
+    ]
 
 
 def _numbers(site: Site, hashes: Sequence[int]) -> Iterator[_Number]:
-    """Yield what can be drawn of a record; the items of a list have one name, and "" is a dtype that is not known."""
-    title = site.name if site.kind == "observed" else "returned"
+    """Yield what can be drawn of a record; the items of a list have one name."""
+    title = {"observed": site.name, "loss": f"loss at {site.place}"}.get(site.kind, "returned")
     # What was observed as a tensor of one element is there twice: its hash without a name, its number as "value".
-    tensor = next((value.type for value in site.values if not value.name), "")
+    is_twice = site.kind == "observed" and any(not value.name for value in site.values)
     for value, bits in zip(site.values, hashes, strict=True):
         number = number_from(value.type, bits)
         if number is not None:
-            twice = bool(tensor) and value.name == "value"
-            name = title if twice else " ".join(filter(None, [title, _LISTED.sub("", value.name)]))
-            dtype = tensor.partition("[")[0] if twice else ""
-            yield _Number(name, dtype if value.type == "float" else "int", number)
+            name = "" if is_twice and value.name == "value" else _LISTED.sub("", value.name)
+            yield _Number(f"{title} {name}".rstrip(), site.kind, number)
 
 
-def _differing(one: _Values, other: _Values) -> Counter[str]:
-    """Return how many values differ, by kind; a value that only one has is different."""
+def _differing(one: _Values, other: _Values) -> list[str]:
+    """Return of what values differ, in the order of the records; a value that only one has is different."""
     if np.array_equal(one.keys, other.keys):
-        return Counter(one.kinds[one.hashes != other.hashes].tolist())
-    a, b = (Counter(zip(v.kinds.tolist(), v.keys.tolist(), v.hashes.tolist(), strict=True)) for v in (one, other))
-    return Counter(kind for kind, *_ in (a - b).elements()) | Counter(kind for kind, *_ in (b - a).elements())
+        return [*dict.fromkeys(one.places[one.hashes != other.hashes])]
+    a, b = (Counter(zip(v.places.tolist(), v.keys.tolist(), v.hashes.tolist(), strict=True)) for v in (one, other))
+    return [*dict.fromkeys(place for place, *_ in [*(a - b), *(b - a)])]
 
 
 def _curve(name: str, points: Sequence[_Point]) -> Curve:
     rows = [tuple(None if number is None else number.value for number in row) for _, row in points]
-    dtype = _dtype({number.dtype for _, row in points for number in row if number is not None}, rows)
-    runs = list(zip(*rows, strict=True))
-    apart = _apart(runs[0], runs[-1], dtype) if len(runs) > 1 else [None] * len(points)
+    kind = next(number.kind for number in points[0].row if number is not None)
     by_index = int(points[0].at) == int(points[-1].at) and len(points) > 1
     at = list(range(len(points))) if by_index else [point.at for point in points]
-    return Curve(name, "index" if by_index else "step", at, runs, dtype, apart)
+    apart = [_apart(row[0], row[-1]) if len(row) > 1 else None for row in rows]
+    return Curve(name, kind, "index" if by_index else "step", at, list(zip(*rows, strict=True)), apart)
 
 
-def _dtype(dtypes: set[str], rows: Sequence[Sequence[float | None]]) -> str:
-    """Return whose places are counted: float64's only where float32 does not have all of the numbers."""
-    if dtypes in ({"int"}, {"float16"}, {"bfloat16"}, {"float64"}):
-        return next(iter(dtypes))
-    wide = np.array(rows, np.float64)
-    with np.errstate(over="ignore"):
-        return "float32" if np.array_equal(wide.astype(np.float32), wide, equal_nan=True) else "float64"
-
-
-def _apart(one: Sequence[float | None], other: Sequence[float | None], dtype: str) -> list[float | None]:
-    """Return how far apart numbers are: places of the dtype, `math.inf` from a NaN, None from what is not there."""
-    if dtype == "int":
-        return [None if a is None or b is None else abs(int(a) - int(b)) for a, b in zip(one, other, strict=True)]
-    wide = np.array([one, other], np.float64)  # None becomes NaN
-    far = ulps_apart(*torch.from_numpy(wide).to(getattr(torch, dtype))).astype(object)
-    far[np.isnan(wide).any(axis=0)] = math.inf
-    far[np.equal(*wide.view(np.uint64))] = 0  # the bits of two NaNs may be the same
-    return [None if a is None or b is None else apart for a, b, apart in zip(one, other, far.tolist(), strict=True)]
+def _apart(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return None
+    if number_bits(one) == number_bits(other):  # two NaNs may be the same
+        return 0
+    far = abs(one - other)
+    return math.inf if math.isnan(far) else far or math.ulp(0.0)  # 0.0 and -0.0 are not

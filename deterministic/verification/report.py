@@ -154,13 +154,13 @@ class Report(ShownByFirstLine):
             return ""
         # No SVG: its element names are the same in every picture of a notebook, and clip each other.
         picture = base64.b64encode(figure._repr_png_()).decode()
-        return f"<img alt='how far apart the runs are' style='max-width:100%' src='data:image/png;base64,{picture}'>"
+        return f"<img alt='where the runs differ' style='max-width:100%' src='data:image/png;base64,{picture}'>"
 
     def plot(self, path: str | Path | None = None) -> Picture:
-        """Draw the runs' curves, and how far apart they are at each step, with the first difference marked.
+        """Draw the runs' losses, and below them a map of modules by steps, coloured where the runs differ.
 
-        The curves are of the numbers that were observed (`Run.observe`) or that the function returned, and the distance
-        is in units in the last place (ULP); without any, they are of how many of the recorded values differ.
+        A loss is what `backward()` was called on. Where none differs, or there are none, it draws the numbers that were
+        observed (`Run.observe`) or that the function returned. The first difference is marked, with its line.
 
         Args:
             path: Where to save the picture; None: only return it.

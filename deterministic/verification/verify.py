@@ -34,12 +34,12 @@ def verify(
 ) -> Report:
     """Run a function several times under `reproducible()`, and find the first bit that differs, and why.
 
-    Compared are what it returns, the states of the process's generators at its end, at each optimizer step every
-    gradient, parameter and optimizer state, what outermost modules are called with and return, what `make_loader`
-    yields, and what `current_run().observe(name, value)` adds. Without `torch.optim` it is a step when the leaves that
-    a backward pass reached have changed. The runs are made without recording operations; where two differ, they are
-    replayed up to that step with every operation of it recorded, and the verdict names the first operation
-    that differs, its phase, module and line, and the reason from a closed list
+    Compared are what it returns, the states of the process's generators at its end, what `backward()` is called on, at
+    each optimizer step every gradient, parameter and optimizer state, what outermost modules are called with and
+    return, what `make_loader` yields, and what `current_run().observe(name, value)` adds. Without `torch.optim` it is a
+    step when the leaves that a backward pass reached have changed. The runs are made without recording operations;
+    where two differ, they are replayed up to that step with every operation of it recorded, and the verdict names the
+    first operation that differs, its phase, module and line, and the reason from a closed list
     (`deterministic.trace.reasons.Reason`).
 
     State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe. On a terminal

@@ -142,7 +142,7 @@ def test_a_clean_one_is_bit_exact_and_a_fault_in_it_is_found_at_its_line(train: 
 def test_a_step_has_the_gradients_and_the_parameters_by_name() -> None:
     found = recorded(lambda: by_data(lambda: 0.0), "values")
     kinds = [entry.site.kind for entry in found.steps[1][1]]
-    assert kinds == ["input", "result", "gradient", "parameter", "later state"]
+    assert kinds == ["input", "result", "loss", "gradient", "parameter", "later state"]
     gradient, parameter = found.all("gradient")[1], found.all("parameter")[1]
     assert (gradient.site.name, parameter.site.name) == ("a backward pass", "an update without torch.optim")
     assert {value.name for value in parameter.site.values} == {
@@ -184,7 +184,7 @@ def test_what_is_observed_after_an_update_belongs_to_the_next_step() -> None:
         found.append(recorded(body, level))
     for one in found:
         kinds = [[e.site.kind for e in entries if e.site.kind != "operation"] for _, entries in one.steps]
-        assert kinds == [["gradient", "parameter"], ["observed", "gradient", "parameter"], ["observed"]]
+        assert kinds == [["loss", "gradient", "parameter"], ["observed", "loss", "gradient", "parameter"], ["observed"]]
 
 
 def test_a_pass_whose_leaves_stay_as_they_are_is_no_step_but_its_gradients_are_compared() -> None:
@@ -315,7 +315,7 @@ def test_a_step_within_a_module_that_runs_has_its_result_behind_it_at_each_level
     for level in ("values", "ops"):
         found = recorded(lambda: [Trainer()(torch.ones(2)) for _ in range(1)], level)
         kinds = [[e.site.kind for e in es if e.site.kind not in ("operation", "module")] for _, es in found.steps]
-        assert kinds == [["state", "input", "gradient", "parameter"], ["result"]]
+        assert kinds == [["state", "input", "loss", "gradient", "parameter"], ["result"]]
 
 
 def test_leaves_whose_memory_is_freed_meanwhile_have_not_changed() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deterministic.values import hashes
 from deterministic.values.bits import memory
-from deterministic.values.hashes import collect, hash_of_text, hash_on_device, hash_on_host
+from deterministic.values.hashes import collect, hash_of_text, hash_on_device, hash_on_host, number_bits, number_of
 
 from ..processes import run_python
 from .changes import SAME_BITS, changes
@@ -238,6 +238,44 @@ def test_collecting_keeps_the_order() -> None:
 
 def test_the_hash_of_a_text_is_that_of_its_bytes() -> None:
     assert hash_of_text("step 7") == xxhash.xxh3_64_intdigest(b"step 7")
+
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def numbers(device: str) -> list[Tensor]:
+    """Tensors of one element."""
+    values = [torch.tensor(value, dtype=dtype) for dtype in FLOATS for value in (0.1, -0.0, float("inf"))]
+    return [value.to(device) for value in [*values, torch.ones(1, 1, requires_grad=True)]]
+
+
+def test_a_tensor_of_one_element_is_told_by_its_bits_as_a_float() -> None:
+    for tensor in numbers("cpu"):
+        with nothing_seen():
+            found = number_of(tensor)
+        assert found == number_bits(float(tensor.item()))
+    with torch.inference_mode():
+        assert number_of(torch.tensor(0.5)) == number_bits(0.5)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.ones(2), torch.ones(0), torch.tensor(1), torch.tensor(1j), torch.ones((), device="meta")],
+    ids=["two", "none", "whole", "complex", "meta"],
+)
+def test_what_is_no_single_float_is_told_by_none(tensor: Tensor) -> None:
+    assert number_of(tensor) is None
+
+
+@pytest.mark.gpu
+def test_no_device_is_waited_for_to_tell_a_number() -> None:
+    tensors = numbers("cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = [number_of(tensor) for tensor in tensors]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert collect([one for one in found if one is not None]) == [number_of(tensor) for tensor in numbers("cpu")]
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_each_step_ends_a_segment_with_gradients_parameters_and_state() -> None:
     found = recorded(lambda: train(MODELS["lstm"](), 2), "values")
     assert steps_of(found) == [(0, 0), (0, 1), (-1, 2)]
     kinds = [entry.site.kind for entry in found.steps[1][1]]
-    assert kinds == ["input", "result", "gradient", "parameter", "optimizer state"]
+    assert kinds == ["input", "result", "loss", "gradient", "parameter", "optimizer state"]
     names = [value.name for value in found.all("gradient")[-1].site.values]
     assert names[:2] == ["words.weight", "lstm.weight_ih_l0"]
     assert "exp_avg of words.weight" in [value.name for value in found.all("optimizer state")[-1].site.values]

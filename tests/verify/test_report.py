@@ -67,7 +67,7 @@ def test_the_data_comes_back_from_json_as_it_is(make: Callable[[], Report], tmp_
 
 def test_the_data_says_how_far_apart_the_numbers_are(tmp_path: Path) -> None:
     (number,) = different(tmp_path).as_data()["numbers"]
-    assert number == {"name": "loss", "axis": "step", "dtype": "float32", "first_apart": 1, "most_ulps_apart": 1}
+    assert number == {"name": "loss", "kind": "observed", "axis": "step", "first_apart": 1, "most_apart": NEXT - 0.5}
 
 
 def test_the_html_has_the_verdict_as_a_table_with_its_reason_first_and_highlighted(tmp_path: Path) -> None:

@@ -289,10 +289,11 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
     is_step = divergence.step is not None and divergence.step.optimizer != NO_OPTIMIZER
     if divergence.level not in ("ops", "ops+inputs") or (is_step and not divergence.has_operations):
         return _unknown("operations were not recorded", _SEE_MORE)
-    if value.type in _NUMBERS:
+    if kind != "loss" and value.type in _NUMBERS:
         return _number(first, second, index)
-    if kind in ("parameter", "gradient", "optimizer state", "later state"):
-        because = f"the {kind} {value.name} was written past torch's dispatcher: no recorded operation differs"
+    if kind in ("parameter", "gradient", "loss", "optimizer state", "later state"):
+        what = f"{kind} {value.name}".rstrip()
+        because = f"the {what} was written past torch's dispatcher: no recorded operation differs"
         return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}.")
     if kind in ("observed", "returned") and "[" not in value.type:
         because = "nothing that torch computed differs: it came from numpy, another library or its threads"

@@ -26,6 +26,7 @@ Kind = Literal[
     "later state",
     "parameter",
     "gradient",
+    "loss",
     "optimizer state",
     "batch",
     "observed",
@@ -37,7 +38,7 @@ Kind = Literal[
 `input`, `result`: what a module that is in no other was called with, and returned. `state`: a parameter or buffer when
 its module is first met; `later state`: what of that has changed, but by a step, after a step and at the end.
 `parameter`, `gradient`, `optimizer state`: as a step left them; a `gradient` also as a backward pass before the first
-step of an optimizer left it. `batch`: what a loader yielded.
+step of an optimizer left it. `loss`: the number that `backward()` was called on. `batch`: what a loader yielded.
 `observed`: `Run.observe`. `returned`: what the traced function returned.
 """
 
@@ -126,6 +127,12 @@ class Site(NamedTuple):
     source: str = ""
     callers: tuple[Line, ...] = ()
     values: tuple[Value, ...] = ()
+
+    @property
+    def users_line(self) -> Line:
+        """The innermost line of the user's own code; the innermost of all if none is known."""
+        own = next((line for line in self.callers if line.is_own), None)
+        return own or Line(self.place, self.function, self.text)
 
     def as_json(self) -> list[Any]:
         """Return the site as lists and strings, for `site_from_json`."""

@@ -147,8 +147,8 @@ def record(path: StrPath, level: TraceLevel = "ops", *, absolute_paths: bool = F
     """Record what a block computes, as hashes, into a file that `diff` compares with another.
 
     From the least to the most, each with what the ones before it have:
-    `"digest"`, 16 bytes a step over gradients, parameters, optimizer state, batches, what was observed, and what
-    outermost modules are given and return;
+    `"digest"`, 16 bytes a step over losses, gradients, parameters, optimizer state, batches, what was observed, and
+    what outermost modules are given and return;
     `"values"`, a hash for each of these;
     `"modules"`, and of what each module returned and the gradient of that;
     `"ops"`, and of what each operation wrote, the numbers it was given, the generator state it drew from;

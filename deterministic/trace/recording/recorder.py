@@ -14,7 +14,7 @@ import torch
 
 from ...sources.registry import described
 from ...values.bits import row_of_values, undispatched
-from ...values.hashes import hash_of_text
+from ...values.hashes import hash_of_text, number_of
 from ..file.model import NO_OPTIMIZER, TRACE_LEVELS, Kind, TraceLevel
 from .attribution import Attribution
 from .compiled import CompiledRegions
@@ -75,7 +75,7 @@ class Recorder:
         self._states = States(self._records, self._modules.name_of)
         self._attribution = Attribution(self._modules, self._places, self._states.owner)
         self._steps = Steps(self._records, self._states, self._on_optimizer, self._on_optimizer_done)
-        self._by_hand = ByHand(self._records.read, self._on_backward, self._on_step_by_hand)
+        self._by_hand = ByHand(self._records.read, self._on_backward, self._on_step_by_hand, self._on_roots)
         self._threads = ThreadWatch(self._storages, self._places)
         self._compiled = CompiledRegions(self._records, self._attribution)
         self._mode: OperationMode | None = None
@@ -216,6 +216,13 @@ class Recorder:
 
     # Steps
 
+    def _on_roots(self, roots: Sequence[Any]) -> None:
+        bits = number_of(roots[0]) if len(roots) == 1 and isinstance(roots[0], torch.Tensor) else None
+        if bits is not None:
+            self._by_hand.look()
+            self._records.add_number("loss", bits, self._places.here())
+            self.compared += 1
+
     def _on_backward(self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]) -> None:
         named = self._steps.named(leaves)
         values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
@@ -230,7 +237,7 @@ class Recorder:
         self._steps.by_hand(leaves)
 
     def _on_optimizer(self, closure: Any) -> Any:
-        self._by_hand.stop()
+        self._by_hand.rest()
         self._records.leaves = ()
         self._close_window()
         self._attribution.optimizers_running += 1

@@ -237,6 +237,14 @@ class Records:
         self.log.add(known[0], hashes)
         return known[1]
 
+    def add_number(self, kind: Kind, bits: Hash, spot: Spot | None) -> None:
+        """Add a record of a float by its 64 bits."""
+        known = self._sites.get((kind, spot))
+        if known is None:
+            site = Site(kind, "", values=(Value("output", "float"),), **self.places.lines(spot))
+            known = self._sites[kind, spot] = self.log.site(site), 1
+        self.log.add(known[0], [bits])
+
     def _note(self, kind: Kind, title: str, values: Sequence[Value]) -> int:
         """Note which values cannot be compared, and return how many can."""
         missed = [value for value in values if value.type.endswith(NOT_COMPARED)]

@@ -121,11 +121,12 @@ def _state(optimizer: torch.optim.Optimizer, parameters: NamedTensors) -> Iterat
 
 
 class ByHand:
-    """Watches the backward passes of this thread; stop it when an optimizer steps.
+    """Watches the backward passes of this thread, and until an optimizer steps, what became of the leaves.
 
     Args:
         on_backward: Called after a backward pass with the leaves that it reached, and a gradient of each.
         on_step: Called when the leaves have changed, with them.
+        on_roots: Called with what a backward pass begins from, before it does.
     """
 
     def __init__(
@@ -133,11 +134,14 @@ class ByHand:
         read: Callable[[Sequence[torch.Tensor]], list[int]],
         on_backward: Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor | None]], None],
         on_step: Callable[[Sequence[torch.Tensor]], None],
+        on_roots: Callable[[Sequence[Any]], None],
     ) -> None:
         self._read = read
         self._on_backward = on_backward
         self._on_step = on_step
+        self.on_roots = on_roots
         self._is_rebinding = False
+        self.is_over = False  # whether there is an optimizer, so that leaves are looked at no more
         self.thread = threading.get_ident()
         self.waiting: Sequence[tuple[torch.Tensor, int]] = ()
         """What the last backward pass reached, with hashes: kept alive until it has changed or another pass begins."""
@@ -146,6 +150,10 @@ class ByHand:
         _watching.append(self)
         if autograd._engine_run_backward is engine:
             autograd._engine_run_backward = _run
+
+    def rest(self) -> None:
+        """Look at leaves no more."""
+        self.waiting, self.is_over = (), True
 
     def stop(self) -> None:
         self.waiting = ()
@@ -187,14 +195,17 @@ def _run(roots: Any, begin: Any, retain: Any, create: Any, inputs: Any, *args: A
     """Stand before what `Tensor.backward`, `autograd.backward` and `autograd.grad` call: these dynamo must find."""
     is_outermost = current_node() is None and not is_only_described()
     watching = [one for one in _watching if is_outermost and one.thread == threading.get_ident()]
-    leaves = [*filter(_is_leaf, inputs or _reached(roots))] if watching else []
-    for one in watching if leaves else ():
+    by_hand = [one for one in watching if not one.is_over]
+    leaves = [*filter(_is_leaf, inputs or _reached(roots))] if by_hand else []
+    for one in by_hand if leaves else ():
         one.before(leaves)
+    for one in watching:
+        one.on_roots(roots)
     result = engine(roots, begin, retain, create, inputs, *args, **kwargs)
     if leaves:
         of_inputs = dict(zip(map(id, inputs), result or (), strict=False))  # only `grad` returns any
         gradients = [of_inputs.get(id(leaf), leaf.grad) for leaf in leaves]
-        for one in watching:
+        for one in by_hand:
             one.after(leaves, gradients)
     return result
 

@@ -1,0 +1,32 @@
+"""A report as GitHub Actions shows it: beside its line, in the commit or the pull request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ..verification.report import Report
+
+_IN_DATA = "%\r\n"
+_LEVELS = {"same": "notice", "different": "error", "could not tell": "error"}
+
+
+def annotation(report: Report, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the workflow command for a report, at the user's line where that is a file of the repository.
+
+    Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands, and for the escapes
+    https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
+    """
+    properties = {}
+    divergence = report.divergence
+    moment = divergence.first or divergence.second if divergence is not None else None
+    path, _, line = ("" if moment is None else moment.site.users_line.place).rpartition(":")
+    if os.path.isfile(path):
+        properties = {"file": os.path.relpath(path, environment.get("GITHUB_WORKSPACE") or "."), "line": line}
+    properties["title"] = report.headline
+    told = ",".join(f"{name}={_escaped(value, _IN_DATA + ':,')}" for name, value in properties.items())
+    return f"::{_LEVELS[report.outcome]} {told}::{_escaped(str(report), _IN_DATA)}\n"
+
+
+def _escaped(text: str, letters: str) -> str:
+    return "".join(f"%{ord(letter):02X}" if letter in letters else letter for letter in text)
