@@ -12,6 +12,8 @@ from torch.utils.data import RandomSampler, Subset
 from deterministic import make_loader, reproducible, verify
 from deterministic.errors import RepeatedDrawsWarning
 
+from ..ids import without_address
+
 SAMPLES = torch.arange(8)
 
 
@@ -32,7 +34,7 @@ def epoch_of(dataset: Any = SAMPLES, set_epoch: int | None = None, **arguments: 
 @pytest.mark.parametrize(
     "arguments",
     [{"shuffle": True}, {"shuffle": True, "seed": 7}, {"sampler": RandomSampler(range(8))}],
-    ids=repr,
+    ids=without_address,
 )
 def test_a_loader_made_in_each_epoch_is_warned_of_once(arguments: dict[str, Any]) -> None:
     first = epoch_of(**arguments)

@@ -19,6 +19,8 @@ from torch.utils.data import (
 
 from deterministic import make_loader
 
+from ..ids import without_address
+
 make: Any = make_loader
 plain: Any = DataLoader
 DATA = torch.arange(10.0)
@@ -56,7 +58,7 @@ def test_a_second_dataset_is_no_batch_size() -> None:
         ({"colate_fn": len}, r"Write collate_fn=\.\.\."),
         ({"augment": True}, r"help\(deterministic.make_loader\)"),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_an_argument_that_no_loader_has_is_told_when_the_loader_is_made(
     arguments: dict[str, Any], written: str
@@ -93,7 +95,7 @@ def halves(samples: list[torch.Tensor]) -> torch.Tensor:
         {"batch_size": 3, "sampler": [5, 1, 3]},
         {"batch_sampler": [[1, 2], [5, 6, 7]]},
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_a_loader_like_a_plain_one_is_the_one_that_is_made_with_its_arguments(arguments: dict[str, Any]) -> None:
     like = make_loader.like(plain(DATA, **arguments), seed=3)
