@@ -161,7 +161,7 @@ def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
         ({"model": nn.Linear(1, 1).state_dict()}, r"Pass the object itself, not its state_dict\(\)"),
         ({"lr": 0.1}, r"values\['lr'\]"),
     ],
-    ids=str,
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_has_no_state_may_be_an_argument_by_another_name(
     arguments: dict[str, Any], written: str, tmp_path: Path

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 
 from .tracked import track
@@ -15,6 +14,8 @@ from .tracked import track
 
 @pytest.mark.filterwarnings("default")  # its own
 def test_the_lines_for_mlflow_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow  # here: the suite looks for examples in every module
+
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
     runs = []
