@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from deterministic.ground import snapshot
 from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
-from . import properties
+from . import properties, warm
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, and some tests press it.
@@ -47,6 +50,19 @@ def canary() -> Iterator[None]:
 def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What inductor keeps, beside code that it has compiled: which instructions the processor has costs it seconds."""
     return tmp_path_factory.mktemp("inductor")
+
+
+@pytest.fixture(scope="session")
+def model_of_pythons() -> Iterator[None]:
+    with warm.model() if sys.platform == "linux" else contextlib.nullcontext():
+        yield
+
+
+@pytest.fixture
+def warm_pythons(model_of_pythons: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each Python with a fixed hash seed as a copy of one that has imported torch already: see `warm`."""
+    if sys.platform == "linux":
+        monkeypatch.setattr(subprocess, "Popen", warm.Python)
 
 
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:
