@@ -32,6 +32,7 @@ ROOT = str(Path(__file__).parent.parent)
 
 _TAKE_LONG = ("torch._dynamo", "deterministic.cli", "deterministic.verification.isolated")
 _READ_AT_START = tuple("ATEN DNNL GLIBC KMP LD_ MALLOC MKL OMP ONEDNN OPENBLAS PYTHON TORCH".split())  # noqa: SIM905
+_READ_LATER = ("PYTHONPATH", "TORCHINDUCTOR_CACHE_DIR")
 _WITHOUT_EFFECT = "-B"
 
 
@@ -55,12 +56,15 @@ class Program(NamedTuple):
     def run(self) -> None:
         """Run it, for which the process is there."""
         import numpy
+        import torch
 
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.environment)
         os.getppid = lambda: self.parent
-        numpy.random.seed()  # which Python's own generator does by itself in a copy
+        # As Python's own generator does by itself in a copy: no two processes draw the same.
+        numpy.random.seed()
+        torch.default_generator.seed()
         first, *rest = self.arguments
         sys.orig_argv = [sys.executable, *self.arguments]
         sys.argv = [first, *(rest[1:] if first in ("-c", "-m") else rest)]
@@ -141,7 +145,8 @@ class Place(NamedTuple):
 
 
 def _read_at_start(environment: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: environment[name] for name in environment if name.startswith(_READ_AT_START) and name != "PYTHONPATH"}
+    names = [name for name in environment if name.startswith(_READ_AT_START) and name not in _READ_LATER]
+    return {name: environment[name] for name in names}
 
 
 def _received(connection: socket.socket) -> int:

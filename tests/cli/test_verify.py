@@ -43,7 +43,7 @@ def line_of(script: Path, text: str) -> str:
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     path = tmp_path / "train.py"
@@ -93,8 +93,8 @@ def test_a_script_that_fails_is_told_of_with_its_last_lines(script: Path, capfd:
     assert "\n  FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'\n" in shown
 
 
-@pytest.mark.usefixtures("script")
-def test_a_script_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_script_that_takes_too_long_is_ended(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text("import time\ntime.sleep(600)\n")
     assert main(["verify", "--timeout", "0.2", "--json", "train.py"]) == 2
     found = json.loads(capfd.readouterr().out)
     assert found["outcome"] == "could not tell"
