@@ -16,6 +16,9 @@ import pytest
 # Read when torch is loaded, here and in what the tests start: threads that wait for work in a loop, as they do else,
 # take half of the processor from each other where there are more of them than cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when a process starts, so by the workers of pytest-xdist: memory in huge pages, of which a fork copies the tables
+# in a part of the time; hundreds of tests fork.
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 import torch
 from hypothesis import settings
