@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,10 +61,10 @@ def model_of_pythons() -> Iterator[None]:
 
 
 @pytest.fixture
-def warm_pythons(model_of_pythons: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start each Python with a fixed hash seed as a copy of one that has imported torch already: see `warm`."""
-    if sys.platform == "linux":
-        monkeypatch.setattr(subprocess, "Popen", warm.Python)
+def warm_pythons(model_of_pythons: None) -> Iterator[None]:
+    """Start each Python with the hash seed 0 as a copy of one that has imported torch already: see `warm`."""
+    with warm.pythons():
+        yield
 
 
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:

@@ -48,7 +48,7 @@ def test_a_program_finds_what_it_finds_in_a_new_process(
 ) -> None:
     (tmp_path / "facts.py").write_text(FACTS)
     copied = facts(arguments, tmp_path)
-    monkeypatch.undo()
+    monkeypatch.setattr(subprocess, "Popen", Python.__base__)
     new = facts(arguments, tmp_path)
     assert (copied.returncode, copied.stdout, copied.stderr) == (new.returncode, new.stdout, new.stderr)
     assert copied.returncode == 3
@@ -93,6 +93,16 @@ def test_no_two_draw_the_same() -> None:
     assert all(one != other for one, other in zip(first, second, strict=True)), first
 
 
+def test_what_it_forks_has_it_as_its_parent() -> None:
+    code = "import os; pid = os.getpid()\nif os.fork(): os.wait()\nelse: print(os.getppid() == pid)"
+    assert subprocess.check_output([sys.executable, "-c", code], env=WARM) == b"True\n"
+
+
+def test_it_has_the_threads_that_it_is_asked_to_have() -> None:
+    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+    assert subprocess.check_output(command, env={**WARM, "OMP_NUM_THREADS": "1"}) == b"1\n"
+
+
 def test_those_that_it_starts_are_copies_too() -> None:
     code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', ''])._connection is not None)"
     assert subprocess.check_output([sys.executable, "-c", code], env=WARM) == b"True\n"
@@ -103,7 +113,7 @@ def test_those_that_it_starts_are_copies_too() -> None:
     [
         ([], {"PYTHONHASHSEED": "1"}),
         ([], {"PYTHONHASHSEED": "random"}),
-        ([], {"OMP_NUM_THREADS": "1"}),
+        ([], {"MKL_NUM_THREADS": "1"}),
         (["-O"], {}),
         (["-I"], {}),
     ],

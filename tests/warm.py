@@ -32,7 +32,7 @@ ROOT = str(Path(__file__).parent.parent)
 
 _TAKE_LONG = ("torch._dynamo", "deterministic.cli", "deterministic.verification.isolated")
 _READ_AT_START = tuple("ATEN DNNL GLIBC KMP LD_ MALLOC MKL OMP ONEDNN OPENBLAS PYTHON TORCH".split())  # noqa: SIM905
-_READ_LATER = ("PYTHONPATH", "TORCHINDUCTOR_CACHE_DIR")
+_READ_LATER = ("OMP_NUM_THREADS", "PYTHONPATH", "TORCHINDUCTOR_CACHE_DIR")
 _WITHOUT_EFFECT = "-B"
 
 
@@ -61,10 +61,13 @@ class Program(NamedTuple):
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.environment)
-        os.getppid = lambda: self.parent
+        own, real = os.getpid(), os.getppid
+        os.getppid = lambda: self.parent if os.getpid() == own else real()  # what this one forks has another parent
         # As Python's own generator does by itself in a copy: no two processes draw the same.
         numpy.random.seed()
         torch.default_generator.seed()
+        if "OMP_NUM_THREADS" in os.environ:
+            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         first, *rest = self.arguments
         sys.orig_argv = [sys.executable, *self.arguments]
         sys.argv = [first, *(rest[1:] if first in ("-c", "-m") else rest)]
@@ -159,7 +162,7 @@ def _received(connection: socket.socket) -> int:
 @contextmanager
 def model() -> Iterator[None]:
     """Start the process that copies are made of, and end it."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in _READ_LATER}
     environment["PYTHONHASHSEED"] = "0"
     with tempfile.TemporaryDirectory(prefix="warm-") as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/socket")
@@ -169,7 +172,20 @@ def model() -> Iterator[None]:
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=passed) as copied:
             Python.place = Place(f"{folder}/socket", environment)
             yield
+            del Python.place
             copied.terminate()
+
+
+@contextmanager
+def pythons() -> Iterator[None]:
+    """Let Pythons that are started meanwhile be copies, where there is something to copy."""
+    new = subprocess.Popen
+    if hasattr(Python, "place"):
+        subprocess.Popen = Python  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        subprocess.Popen = new  # type: ignore[misc]
 
 
 def main(descriptor: int, parent: int) -> Callable[[], None]:
