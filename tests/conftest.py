@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import pytest
 # Read when torch is loaded, here and in what the tests start: threads that wait for work in a loop, as they do else,
 # take half of the processor from each other where there are more of them than cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when a process starts, so by the workers of pytest-xdist: memory in huge pages, of which a fork copies the tables
+# in a part of the time; hundreds of tests fork.
+os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 import torch
 from hypothesis import settings
@@ -21,7 +26,7 @@ from deterministic.ground import launch, snapshot
 from deterministic.scope import stack
 from deterministic.sources import SOURCES
 
-from . import properties
+from . import properties, warm
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, and some tests press it.
@@ -48,6 +53,19 @@ def canary() -> Iterator[None]:
 def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What inductor keeps, beside code that it has compiled: which instructions the processor has costs it seconds."""
     return tmp_path_factory.mktemp("inductor")
+
+
+@pytest.fixture(scope="session")
+def model_of_pythons() -> Iterator[None]:
+    with warm.model() if sys.platform == "linux" else contextlib.nullcontext():
+        yield
+
+
+@pytest.fixture
+def warm_pythons(model_of_pythons: None) -> Iterator[None]:
+    """Start each Python with the hash seed 0 as a copy of one that has imported torch already: see `warm`."""
+    with warm.pythons():
+        yield
 
 
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:

@@ -1,4 +1,4 @@
-"""Ranks as forks of one process, which has imported torch for them: `python -m tests.ranks COUNT MODULE ARGUMENT...`.
+"""Ranks as forks of one process, which has torch imported for them: `python -m tests.ranks COUNT MODULE ARGUMENT...`.
 
 The process calls `prepare` of the module, where it has one, and each rank calls `main` with the arguments. The
 variables of a launcher say which rank it is, and `DETERMINISTIC_MEETING` where the ranks meet. Where the launcher
@@ -16,6 +16,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from . import warm
 from .processes import ROOT
 
 MEETING = "DETERMINISTIC_MEETING"
@@ -32,14 +33,16 @@ def meet(backend: str = "gloo") -> None:
 
 def launch(count: int, module: str, *arguments: str | Path, survives: bool = True, **variables: str) -> None:
     """Run a module on so many ranks, to its end; or until one of them has died, if it is not to survive."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.ranks", str(count), module, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    more = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONHASHSEED": "0"}
+    with warm.pythons():
+        finished = subprocess.run(
+            [sys.executable, "-m", "tests.ranks", str(count), module, *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, **more, **variables},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert (finished.returncode == 0) == survives, finished.stderr[-5000:]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +11,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEAVES = {
-    "random.seed(1)": "python.random",
-    "torch.backends.cudnn.deterministic = True": "torch.cudnn",
-    "reproducible(1).start()": "left scopes open",
+    "random.seed(1)": "sources changed: {'python.random': ",
+    "torch.backends.cudnn.deterministic = True": "sources changed: {'torch.cudnn': ",
+    "reproducible(1).start()": "scopes open: [",
     "torch.rand(1, generator=torch.Generator())": None,
 }
 
 
-@pytest.mark.parametrize("statement", LEAVES)
-def test_a_test_that_leaves_something_changed_is_an_error_that_names_it(statement: str, tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import random\nimport torch\nfrom deterministic import reproducible\n"
-        f"from tests.conftest import canary\n\ndef test_it():\n    {statement}\n"
-    )
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of a file with a test of each statement, one after the other."""
+    folder = tmp_path_factory.mktemp("canary")
+    tests = [f"def test_{number}():\n    {statement}\n" for number, statement in enumerate(LEAVES)]
+    first = "import random\nimport torch\nfrom deterministic import reproducible\nfrom tests.conftest import canary\n"
+    (folder / "test_it.py").write_text("\n".join([first, *tests]))
     done = subprocess.run(
         [
             sys.executable,
@@ -34,13 +36,24 @@ def test_a_test_that_leaves_something_changed_is_an_error_that_names_it(statemen
             "-p",
             "no:randomly",
             "--rootdir",
-            str(tmp_path),
-            str(tmp_path),
+            str(folder),
+            str(folder),
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
+    return done.stdout
+
+
+@pytest.mark.parametrize("statement", LEAVES)
+def test_a_test_that_leaves_something_changed_is_an_error_that_names_it(statement: str, said: str) -> None:
     named = LEAVES[statement]
-    assert ("1 error" in done.stdout) is (named is not None), done.stdout
-    assert named is None or named in done.stdout
+    number = list(LEAVES).index(statement)
+    section = re.search(rf"^_+ ERROR at teardown of test_{number} _+$(.*?)^[_=]+ ", said, re.MULTILINE | re.DOTALL)
+    assert (section is not None) is (named is not None), said
+    assert section is None or f"E       AssertionError: this test left {named}" in section[1]
+
+
+def test_no_other_test_is_an_error(said: str) -> None:
+    assert f"{len(LEAVES)} passed, {len(LEAVES) - 1} errors" in said

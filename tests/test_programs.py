@@ -95,7 +95,7 @@ FAULTS = {
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
 
@@ -114,38 +114,32 @@ def line_with(text: str, part: str) -> tuple[int, str]:
     return next((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if part in line)
 
 
-def started(program: str, text: str, folder: str, *command: str) -> subprocess.Popen[str]:
-    """Begin a command with a version of a program, in a folder of its own: what does not wait runs beside it."""
+def record(program: str, text: str, folder: str) -> None:
+    """Record a version of a program, in a folder of its own."""
     Path(folder).mkdir()
     Path(folder, f"{program}.py").write_text(text, encoding="utf-8")
-    return subprocess.Popen(
-        [sys.executable, "-m", "deterministic", *command, f"{program}.py"],
+    subprocess.run(
+        [sys.executable, "-m", "deterministic", "record", "-o", "run.trace", f"{program}.py"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"},
+        check=True,
+        timeout=300,
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Return the exit status of a command, and what it printed."""
-    printed, _ = process.communicate(timeout=300)
-    return process.returncode, printed
-
-
 @every_program
-def test_a_program_is_bit_exact_seeded_and_as_it_is_and_what_it_costs_is_told(program: str) -> None:
-    commands = {
-        "seeded": ["verify", "--runs", "2"],
-        "as it is": ["verify", "--runs", "2", "--as-is"],
-        "cost": ["cost", "--runs", "2", "--levels", "true", "--json"],
-    }
-    running = [started(program, text_of(program), folder, *command) for folder, command in commands.items()]
-    *verified, (status, costs) = map(ended, running)
-    told = f"bit-exact: 2 runs of {program}.py, {STEPS[program]} steps each"
-    assert [(ending, printed.splitlines()[0]) for ending, printed in verified] == [(0, told)] * 2
-    (result,) = json.loads(costs)["results"]
-    assert (status, result["outcome"]) == (0, "same")
+def test_a_program_is_bit_exact_seeded_and_as_it_is_and_what_it_costs_is_told(
+    program: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = f"{program}.py"
+    Path(script).write_text(text_of(program), encoding="utf-8")
+    for options in ([], ["--as-is"]):
+        assert main(["verify", "--runs", "2", *options, script]) == 0
+        told = f"bit-exact: 2 runs of {script}, {STEPS[program]} steps each"
+        assert capfd.readouterr().out.splitlines()[0] == told
+    assert main(["cost", "--runs", "2", "--levels", "true", "--json", script]) == 0
+    (result,) = json.loads(capfd.readouterr().out)["results"]
+    assert result["outcome"] == "same"
     assert result["seconds"] > 0
 
 
@@ -156,10 +150,9 @@ def test_a_comment_is_no_difference_and_a_change_below_it_is_one_at_both_lines(
     text, change = text_of(program), CHANGES[program]
     commented = f"# What this is: a program.\n{text}"
     changed = replaced(commented, change.old, change.new)
-    record = ["record", "-o", "run.trace"]
-    versions = {"old": text, "commented": commented, "new": changed}
-    running = [started(program, version, folder, *record) for folder, version in versions.items()]
-    assert [ended(process)[0] for process in running] == [0, 0, 0]
+    for folder, version in {"old": text, "commented": commented, "new": changed}.items():
+        record(program, version, folder)
+    capfd.readouterr()
 
     assert main(["diff", "old/run.trace", "commented/run.trace"]) == 0
     assert capfd.readouterr().out.startswith("the same: old/run.trace and commented/run.trace")

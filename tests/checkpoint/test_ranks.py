@@ -14,6 +14,7 @@ from ..ranks import launch
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("model_of_pythons"),
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed"),
 ]
 

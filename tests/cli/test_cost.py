@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,18 +36,14 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def cost(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deterministic", "cost", *map(str, arguments)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
-
-
+@pytest.mark.usefixtures("warm_pythons")
 def test_a_script_is_measured_in_fresh_interpreters_and_a_level_that_raises_does_not_end_it(
-    script: Path, tmp_path: Path
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = cost("--levels=false,true", "--runs=2", "--json", script, "--json", tmp_path / "log")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    arguments = ["--levels=false,true", "--runs=2", "--json", str(script), "--json", str(tmp_path / "log")]
+    assert main(["cost", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
     measured, raised = found["results"]
     assert found["where"] == "each in a fresh interpreter"
     assert measured["outcome"] == "same"

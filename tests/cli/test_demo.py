@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import subprocess
 import sys
@@ -32,7 +33,8 @@ import sys
 from deterministic.cli import main
 sys.exit(main({["demo", "--epochs=1", *arguments]}))
 """
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONHASHSEED": "0"} if sabotage else None
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,7 @@ def test_the_demo_passes_and_draws_its_curves(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_pythons")
 def test_the_demo_fails_when_the_scopes_do_not_seed() -> None:
     done = demo(
         "--json",
@@ -91,6 +94,7 @@ deterministic.reproducible = lambda *, seed, **options: real(seed=None, **option
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_pythons")
 def test_the_demo_fails_when_the_scopes_leak() -> None:
     done = demo(
         "--json",

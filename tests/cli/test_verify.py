@@ -40,7 +40,7 @@ def line_of(script: Path, text: str) -> str:
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     path = tmp_path / "train.py"
@@ -98,8 +98,8 @@ def test_the_way_out_of_a_refused_operation_is_kept(script: Path, capfd: pytest.
     assert "deterministic verify --deterministic warn" in shown
 
 
-@pytest.mark.usefixtures("script")
-def test_a_script_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_script_that_takes_too_long_is_ended(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script.write_text("import time\ntime.sleep(600)\n")
     assert main(["verify", "--timeout", "0.2", "--json", "train.py"]) == 2
     found = json.loads(capfd.readouterr().out)
     assert found["outcome"] == "could not tell"

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from deterministic import fingerprint
 
+from .. import warm
 from ..processes import ROOT
 
 KILLED = -signal.SIGKILL
@@ -111,14 +112,16 @@ def run(train: Train, last: Callable[[Path], object], cases: Cases) -> None:
 
 def ends_of(module: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Run the cases of a module in a new process, and return how they have ended: by case, and by the step, as text."""
-    finished = subprocess.run(
-        [sys.executable, "-m", f"tests.integrations.{module}", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    more = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    with warm.pythons():
+        finished = subprocess.run(
+            [sys.executable, "-m", f"tests.integrations.{module}", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert finished.returncode == 0, finished.stderr
     ends: dict[str, dict[str, Any]] = json.loads((folder / "ends.json").read_text())
     return ends

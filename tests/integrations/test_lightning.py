@@ -27,7 +27,7 @@ Ends = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
+def ends(tmp_path_factory: pytest.TempPathFactory, model_of_pythons: None) -> Ends:
     return ends_of("lightning_training", tmp_path_factory.mktemp("lightning"))
 
 

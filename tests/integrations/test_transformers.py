@@ -18,7 +18,7 @@ Ends = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
+def ends(tmp_path_factory: pytest.TempPathFactory, model_of_pythons: None) -> Ends:
     pytest.importorskip("transformers")
     return ends_of("transformers_training", tmp_path_factory.mktemp("transformers"))
 

@@ -184,7 +184,9 @@ def test_a_draw_before_the_code_seeds_is_not_due_to_that(tmp_path: Path) -> None
     assert "seeded it" not in verdict.cause.because
 
 
-def test_what_nobody_seeded_in_two_processes_was_not_seeded_by_the_code() -> None:
+@pytest.mark.usefixtures("warm_pythons")
+def test_what_nobody_seeded_in_two_processes_was_not_seeded_by_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
     verdict = verify(unseeded, runs=2, isolate=True, control=False).verdict
     assert verdict is not None
     assert verdict.cause is not None

@@ -21,7 +21,7 @@ from deterministic.verification.verification import Verification
 from tests.verify.repeated import reason_of, step
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def thawed() -> Iterator[None]:
     """Let the recorder find the tensors that this file made when it was imported, among all that is collected."""
     gc.unfreeze()
@@ -143,6 +143,7 @@ def test_what_comes_from_outside_is_no_tensor_that_was_there_before() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_pythons")
 def test_replays_in_a_process_of_their_own_blame_no_run_before() -> None:
     report = verify(unequal_in_each_process, runs=2, isolate=True, control=reproducible(deterministic=False))
     assert report.outcome == "different"
@@ -206,7 +207,6 @@ trainer = Trainer()
         (Trainer().count, "variable Trainer.total"),
         (grows, "variable Trainer.total"),
         (has_calls, "variable has_calls.calls"),
-        (lambda: shared.smooth() + shared.average, "variable shared.average"),
         (lambda: (lambda: trainer.w.sum() + trainer.fit())(), "variable trainer.w"),
     ],
 )
@@ -214,6 +214,12 @@ def test_what_a_function_reaches_is_named(function: Callable[[], Any], named: st
     report = verify(function, runs=2)
     assert reason_of(report) is Reason.CARRIED_OVER, str(report)
     assert f"{named} had changed when run 2 began" in " ".join(str(report).split())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("thawed")
+def test_what_a_function_reaches_in_a_module_is_named() -> None:
+    test_what_a_function_reaches_is_named(lambda: shared.smooth() + shared.average, "variable shared.average")
 
 
 def test_what_a_builtin_reaches_is_nothing() -> None:

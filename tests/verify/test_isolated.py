@@ -44,6 +44,7 @@ print("before the end")
         ("os._exit(0)", None, None),
     ],
 )
+@pytest.mark.usefixtures("warm_pythons")
 def test_how_a_script_ends_is_known(end: str, raised: str | None, in_footer: str | None, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(ENDS.format(end=end))

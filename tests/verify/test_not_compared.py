@@ -55,6 +55,7 @@ class Result:
     pass
 
 
+@pytest.mark.usefixtures("warm_pythons")
 @pytest.mark.parametrize("isolate", [False, True])
 def test_what_is_returned_and_cannot_be_compared_is_named(isolate: bool) -> None:
     report = verify(Result, runs=2, isolate=isolate)

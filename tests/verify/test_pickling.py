@@ -24,6 +24,7 @@ from . import functions
 from .repetitions import run_once
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_a_function_gets_its_arguments_as_they_were_and_tells_its_steps(tmp_path: Path) -> None:
     data = [1.0, 2.0]
     isolated = IsolatedRuns(FunctionTask(functions.train, (30, data), {"scale": 0.1}), stress=False, timeout=None)
@@ -39,6 +40,7 @@ def test_a_function_gets_its_arguments_as_they_were_and_tells_its_steps(tmp_path
     assert ("run 2 of 2", 30) in told
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_the_exception_of_a_function_is_the_callers(tmp_path: Path) -> None:
     done = run_once(FunctionTask(functions.refuse), tmp_path / "run.trace")
     assert isinstance(done.error, LookupError)

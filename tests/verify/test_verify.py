@@ -218,7 +218,11 @@ def test_what_does_not_differ_again_is_told_as_such() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("isolate", [False, True])
-def test_a_replay_that_failed_is_told_as_such_with_what_it_raised(isolate: bool) -> None:
+@pytest.mark.usefixtures("warm_pythons")
+def test_a_replay_that_failed_is_told_as_such_with_what_it_raised(
+    isolate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
     report = verify(fails_under_a_mode, runs=2, isolate=isolate, control=False)
     assert report.outcome == "different"
     assert report.verdict is not None
