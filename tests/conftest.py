@@ -19,6 +19,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # in a part of the time; hundreds of tests fork.
 os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
+# What somebody adds to every command line of pytest is for this one, and not for those that tests start.
+os.environ.pop("PYTEST_ADDOPTS", None)
+
 import torch
 from hypothesis import settings
 
