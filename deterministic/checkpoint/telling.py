@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from ..ground import launch
 from .directory import is_repeated
@@ -21,6 +22,6 @@ def tell(text: str, *values: object) -> None:
     level = _logger.level or logging.getLogger("deterministic").level  # one that was set, and not the root's
     if _logger.hasHandlers() or max(level, _logger.manager.disable + 1) > logging.INFO:
         _logger.info(text, *values)
-    elif not launch.is_quiet and not is_repeated():
+    elif not (launch.is_quiet or is_repeated() or getattr(sys.stderr, "closed", True)):
         record = _logger.makeRecord(_logger.name, logging.INFO, "", 0, f"deterministic: {text}", values, None)
         logging.StreamHandler().handle(record)

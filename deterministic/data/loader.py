@@ -220,10 +220,8 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     entry = stack.innermost()
     if entry is not None:
         return entry.config.common_seed
-    if stack.disabled:
-        return None
     given = given_seed()
-    if given is None:
+    if given is None and not stack.disabled:
         raise SeedError(
             explain(
                 "a loader needs a seed",

@@ -3,52 +3,75 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
+import numpy as np
+import torch
+
 from ..errors import RepeatedDrawsWarning, explain, warn
-from ..ground.launch import given_seed
+from ..ground import launch
 from ..scope import stack
 from ..scope.run import Run
+from ..values.bits import undispatched
 
-_RANDOM = {"shuffled", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler"}
+_RANDOM = {"shuffled", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler"}
 """Orders whose repetition nobody wants: an evaluation in order may have the same draws each time."""
+
+_LOOKED_AT = 16
+"""Entries of a container, and elements of a tensor, by which data are known."""
 
 _PROCESS = Run(None)
 """Stands for no scope, where loaders have the seed of the process; one with a seed of its own is meant so there."""
 
-_begun: weakref.WeakKeyDictionary[Run, dict[Any, Any]] = weakref.WeakKeyDictionary()
-"""By line, dataset and arguments: the last loader's record, what knows its dataset, and its latest epoch."""
+_begun: weakref.WeakKeyDictionary[Run, dict[str, Any]] = weakref.WeakKeyDictionary()
+"""By line: the last loader's record, by what it is known, its latest epoch, and whether it was told."""
 
 
 def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool) -> None:
     """Warn, once in a scope and line, of an epoch that is also the latest of the loader made there before.
 
-    Two that go over several epochs each are two trainings, and one whose epoch was set or loaded is meant so.
+    Two that go over several epochs each are two trainings, one whose epoch was set or loaded is meant so, and so is one
+    after another `seed_everything`.
     """
-    entry, order, dataset = stack.innermost(), loader._order, loader.dataset
-    if order.name not in _RANDOM or (entry is None and loader.seed != given_seed()):
+    entry, order = stack.innermost(), loader._order
+    if order.name not in _RANDOM or (entry is None and loader.seed != launch.given_seed()):
         return
-    begun, line = _begun.setdefault(_PROCESS if entry is None else entry.run, {}), record.made_at
-    key = (line, id(dataset), loader.seed, loader.keying.randomness, loader.batch_size, str(order.identity()))
-    last, knows, before = begun.get(key) or (None, _recognizer(dataset), None)
-    begun[key] = record, _recognizer(dataset), epoch
-    is_again = last not in (None, record) and before == epoch and knows(dataset)
-    if is_again and not is_pinned and line not in begun:
-        begun[line] = ()  # told
+    begun = _begun.setdefault(_PROCESS if entry is None else entry.run, {})
+    arguments = (launch.times_seeded, loader.seed, loader.keying.randomness, loader.batch_size, order.identity())
+    last, known, latest, is_told = begun.get(record.made_at) or (None, None, None, False)
+    now = known if last is record else (arguments, _traits(loader.dataset), _traits(getattr(order, "_sampler", None)))
+    is_again = last not in (None, record) and latest == epoch and known == now and not is_pinned
+    begun[record.made_at] = record, now, epoch, is_told or is_again
+    if is_again and not is_told:
         differs = "a loader was made again and begins with the same epoch: the same order and the same draws"
-        values = (f"made at: {line}, with the same arguments", f"begins with: epoch {epoch}")
+        values = (f"made at: {record.made_at}, with the same arguments", f"begins with: epoch {epoch}")
         remedy = "Make it once, before the loop over the epochs; or call loader.set_epoch(epoch) to say which is meant."
         warn(RepeatedDrawsWarning, explain(differs, values, remedy))
 
 
-def _recognizer(dataset: Any) -> Callable[[Any], bool]:
-    """Return what tells whether another dataset is this one, and keeps no data alive: an address is used again."""
-    if isinstance(dataset, (list, tuple, range)):  # to which no weak references are possible
-        first = [*map(id, dataset[:64])]
-        return lambda other: [*map(id, other[:64])] == first
-    try:
-        reference = weakref.ref(dataset)
-    except TypeError:
-        return lambda other: False
-    return lambda other: reference() is other
+def _traits(value: Any, depth: int = 3) -> Any:
+    """Return by what a dataset or sampler is known when it is made again: its class, sizes, and some of what it holds.
+
+    An address would not do: most are made from the same data in the function that makes the loader.
+    """
+    kind = type(value)
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return kind, tuple(value.shape), _start_of(value)
+    if isinstance(value, (str, bytes, int, float)):
+        return kind, value
+    if isinstance(value, (torch.Generator, np.random.Generator)) or not depth:
+        return kind
+    if isinstance(value, (list, tuple, range)):
+        return kind, len(value), [_traits(one, depth - 1) for one in value[:_LOOKED_AT]]
+    inside = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return kind, {str(name): _traits(one, depth - 1) for name, one in islice(inside.items(), _LOOKED_AT)}
+
+
+def _start_of(array: Any) -> Any:
+    """Return the first elements, without a word to a recorder; None of what has no memory of its own to look at."""
+    with undispatched():
+        try:
+            return str(array.reshape(-1)[:_LOOKED_AT].tolist())
+        except (RuntimeError, TypeError, NotImplementedError):  # sparse, nested, on the meta device
+            return None

@@ -28,6 +28,10 @@ remembered: int | None = None
 """The seed that `seed_everything` gave to all of this process; None where it did not."""
 
 
+times_seeded = 0
+"""How often `seed_everything` was called: what is drawn again after it is drawn again on purpose."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """What one `deterministic run` was asked for.

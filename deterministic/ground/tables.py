@@ -18,6 +18,10 @@ class ShownByFirstLine:
         return f"<{first}{'; print it to see the rest' if rest else ''}>"
 
 
+_LEAST = 40
+"""Columns that a text takes on the narrowest terminal: its indents, and words beside them."""
+
+
 def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Return a line for each row, with every column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -33,7 +37,7 @@ def columns(most: int) -> int:
         return most
     import shutil  # which brings three compressions with it
 
-    return min(most, shutil.get_terminal_size().columns)
+    return min(most, max(shutil.get_terminal_size().columns, _LEAST))
 
 
 def wrapped(text: str, indent: str = "", most: int = 110) -> list[str]:

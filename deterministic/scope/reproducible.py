@@ -209,6 +209,7 @@ def seed_everything(seed: int, *, deterministic: Level = False, workers: bool = 
     from ..sources import SOURCES
 
     snapshot.apply(snapshot.capture(SOURCES), config)
+    launch.times_seeded += 1
     if stack.innermost() is None:
         launch.remembered = config.seed
     return torch.default_generator

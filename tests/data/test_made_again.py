@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import RandomSampler, Subset
+from torch.utils.data import (
+    Dataset,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
-from deterministic import make_loader, reproducible, verify
+from deterministic import make_loader, reproducible, seed_everything, verify
 from deterministic.errors import RepeatedDrawsWarning
 
 from ..ids import without_address
@@ -28,7 +36,7 @@ def epoch_of(dataset: Any = SAMPLES, set_epoch: int | None = None, **arguments: 
     loader = make_loader(dataset, batch_size=4, **arguments)
     if set_epoch is not None:
         loader.set_epoch(set_epoch)
-    return [batch.tolist() for batch in loader]
+    return [batch.tolist() if isinstance(batch, torch.Tensor) else batch for batch in loader]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +55,33 @@ def test_a_loader_made_in_each_epoch_is_warned_of_once(arguments: dict[str, Any]
     epoch_of(**arguments)
 
 
-def test_so_is_one_over_a_list() -> None:
-    samples = [1, 2, 3]
-    epoch_of(samples, shuffle=True)
+class Files(Dataset[str]):
+    def __init__(self, folder: str) -> None:
+        self.names = [f"{folder}/{number}" for number in range(8)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> str:
+        return self.names[index]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [1, 2, 3],
+        lambda: TensorDataset(SAMPLES, SAMPLES),
+        lambda: SAMPLES[:6],
+        lambda: np.arange(6),
+        lambda: Files("train"),
+        lambda: Subset(Files("train"), [1, 3, 5]),
+    ],
+    ids=["list", "tensors", "slice", "array", "files", "subset"],
+)
+def test_so_is_one_whose_data_are_made_again_from_the_same(make: Callable[[], Any]) -> None:
+    epoch_of(make(), shuffle=True)
     with pytest.warns(RepeatedDrawsWarning):
-        epoch_of(samples, shuffle=True)
+        epoch_of(make(), shuffle=True)
 
 
 def in_order() -> None:
@@ -77,6 +107,16 @@ def other_data() -> None:
     for fold in range(4):
         epoch_of(Subset(range(8), [fold, fold + 1]), shuffle=True)  # type: ignore[arg-type]
         epoch_of([fold] * 3, shuffle=True)
+        epoch_of(TensorDataset(SAMPLES + fold), shuffle=True)
+        epoch_of(Files(f"fold {fold}"), shuffle=True)
+        epoch_of(sampler=SubsetRandomSampler([fold, fold + 1]))
+        epoch_of(sampler=WeightedRandomSampler([1.0 + fold] * 8, 8))
+
+
+def trials_that_seed_anew() -> None:
+    for _ in range(3):
+        seed_everything(42)
+        epoch_of(shuffle=True)
 
 
 def several_trainings() -> None:
@@ -120,7 +160,7 @@ def without_a_seed() -> None:
     "loop",
     [
         *(in_order, other_epochs, the_same_epoch_on_purpose, other_arguments, other_data, several_trainings),
-        *(resumed, only_looked_at, scopes_of_their_own, without_a_seed),
+        *(resumed, only_looked_at, scopes_of_their_own, without_a_seed, trials_that_seed_anew),
     ],
 )
 def test_what_is_no_mistake_is_not_warned_of(loop: Callable[[], None]) -> None:
