@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import CheckpointError, ReplayWarning, cut, explain, users_line, warn
+from ..errors import CheckpointError, NondeterminismWarning, ReplayWarning, cut, explain, users_line, warn
 from ..ground.arguments import as_integer, choice
 from ..ground.config import OMITTED, Omitted
 from ..ground.synonyms import explained
@@ -83,7 +83,7 @@ class Checkpoint:
         (4, 8)
     """
 
-    @explained("Checkpoint(directory, every=100, model=model, optimizer=optimizer)")
+    @explained("Checkpoint(directory, every=100, model=model, optimizer=optimizer, loader=loader)")
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -124,6 +124,7 @@ class Checkpoint:
         self._saved_at, self._said_at = time.monotonic(), -math.inf
         self._saved_step = self._look_at = 0
         self._has_warned = False
+        self._beside: list[Any] = []  # loaders that were not passed, at the first two steps
         warn_of_buckets(stateful)
         warn_of_parameters(stateful)
         self.directory = directory_of(directory)
@@ -173,7 +174,11 @@ class Checkpoint:
                 self._is_in_epoch = False
             self._put_back()  # if no loader was asked
             if self.steps == before and (self._needs_steps or (self._saves_epochs and self._loops.had_no_step)):
-                self._warn_of_no_step()
+                self._warn_once(
+                    "an epoch ended without a step of the checkpoint",
+                    "between two epochs" if self._saves_epochs else "at the end of the last epoch",
+                    "Write checkpoint.step() as the last line of the loop over the loader.",
+                )
             self._loops.step(is_in_epoch=False)
             self.epoch += 1
             if self._is_due or self._saves_epochs or self.epoch == number:
@@ -189,8 +194,16 @@ class Checkpoint:
         """
         self.steps += 1
         self._loops.step(is_in_epoch=self._is_in_epoch)
+        if len(self._beside) < 2:
+            self._look_beside()
         if self._saves_epochs and not self._is_in_epoch:
             self._is_due |= not self._loops.under_way()  # that it cannot be saved is said now, not in ten minutes
+            if not self._is_due:
+                self._warn_once(
+                    "a step was made outside of checkpoint.epochs(), which tells where an epoch ends",
+                    "every ten minutes",
+                    "Write `for epoch in checkpoint.epochs(count):`, which begins where a resumed training stands.",
+                )
         if (
             self._is_due
             or (self._every is not None and self.steps % self._every == 0)
@@ -290,6 +303,14 @@ class Checkpoint:
                 self._stateful[name].load_state_dict(pending.objects[name]["state"])
             put_back(pending.generators, self._run)
 
+    def _look_beside(self) -> None:
+        self._beside.append(self._loops.beside(self._run))
+        first, second = self._beside[0], self._beside[-1]
+        if moved := [loader for loader, batches in second.items() if 0 < first.get(loader, 0) < batches]:
+            differs = "a loader gives batches to this training and is not saved: a resume would begin its epoch again"
+            values = tuple(f"made at: {loader.made_at}" for loader in moved[:3])
+            warn(NondeterminismWarning, explain(differs, values, "Pass it: Checkpoint(directory, loader=loader, ...)."))
+
     def _is_time(self, seconds: float) -> bool:
         if self.steps < self._look_at:
             return False
@@ -299,13 +320,10 @@ class Checkpoint:
             self._look_at = self.steps + max(1, min(done, int(done * (seconds / max(passed, 1e-9) - 1))))
         return passed >= seconds
 
-    def _warn_of_no_step(self) -> None:
+    def _warn_once(self, differs: str, saved: str, remedy: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            saved = "between two epochs" if self._saves_epochs else "at the end of the last epoch"
-            values = (f"made at: {self._line}", f"saved: only {saved}")
-            remedy = "Write checkpoint.step() as the last line of the loop over the loader."
-            warn(ReplayWarning, explain("an epoch ended without a step of the checkpoint", values, remedy))
+            warn(ReplayWarning, explain(differs, (f"made at: {self._line}", f"saved: only {saved}"), remedy))
 
 
 def _count(name: str, value: object) -> int | None:

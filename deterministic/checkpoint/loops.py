@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data.keyed_loader import ReproducibleDataLoader, WatchedLoader
 from ..data.orders.base import Progress
+from ..data.orders.state import LoaderRecord
+from ..scope.run import Run
 from .directory import refusal
 
 
@@ -49,6 +51,12 @@ class Loops:
     def under_way(self) -> dict[str, Progress]:
         """Return the loops that somebody is in the middle of, by the loader's name."""
         return {name: at for name, loader in self._loaders.items() if (at := loader.under_way) is not None}
+
+    def beside(self, run: Run | None) -> dict[LoaderRecord, int]:
+        """Return the loaders of a run that are not watched and in the middle of an epoch, with their batches so far."""
+        watched = {loader.record for loader in self._loaders.values()}
+        others = [one for one in (run.loaders if run else ()) if isinstance(one, LoaderRecord) and one not in watched]
+        return {one: one.under_way for one in others if one.under_way}
 
     def can_go_on(self, loops: Mapping[str, Progress]) -> bool:
         """Return whether a training that ends here can be gone on with: after a step, in the only loop with steps."""

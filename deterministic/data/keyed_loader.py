@@ -339,6 +339,7 @@ class WatchedLoader:
 
     def __init__(self, loader: ReproducibleDataLoader[object], tell: Callable[[], None]) -> None:
         self._loader = loader
+        self.record = loader._record
         self._epochs = loader._epochs
         self._tell = tell
         self._epochs.watchers.append(tell)

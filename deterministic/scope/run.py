@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
@@ -156,6 +157,11 @@ class Run:
             self._made_here.append(loader)
         if loader not in self._loaders:
             self._loaders.append(loader)
+
+    @property
+    def loaders(self) -> Sequence[Described]:
+        """What the loaders that were made or iterated in this scope say of themselves."""
+        return self._loaders
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every generator: the global ones, the scope's own, and this run's streams.

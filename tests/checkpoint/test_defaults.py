@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from deterministic import Checkpoint, make_loader, reproducible
 from deterministic.checkpoint import checkpoint as checkpoint_module
 from deterministic.checkpoint import telling
 from deterministic.checkpoint.directory import checkpoints_in, saved_steps
-from deterministic.errors import CheckpointError, ReplayWarning
+from deterministic.errors import CheckpointError, NondeterminismWarning, ReplayWarning
 from deterministic.ground import launch
 from deterministic.ground.config import OMITTED
 from deterministic.ground.ranks import Ranks
@@ -123,6 +124,52 @@ def test_an_epoch_without_a_step_is_warned_of_once(how: dict[str, Any], saved: s
         f"  saved: only {saved}",
         "Write checkpoint.step() as the last line of the loop over the loader.",
     ]
+
+
+def test_a_loop_without_epochs_is_warned_of_by_default(tmp_path: Path) -> None:
+    def train() -> None:
+        for batch in training.loader:
+            training.step(batch)
+            training.checkpoint.step()
+
+    with reproducible(seed=5):
+        training = Training(tmp_path)
+        with pytest.warns(ReplayWarning, match=r"only every ten minutes\n.*checkpoint\.epochs\(count\)") as warned:
+            train()
+        training.checkpoint.close()
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
+def passed_over(directory: Path, loader: Any) -> None:
+    checkpoint = Checkpoint(directory, model=torch.nn.Linear(1, 1))
+    for _ in checkpoint.epochs(2):
+        for _ in loader:
+            checkpoint.step()
+    checkpoint.close()
+
+
+def test_a_loader_that_gives_batches_and_was_not_passed_is_warned_of_once(tmp_path: Path) -> None:
+    with reproducible(seed=5):
+        loader = make_loader(torch.arange(8.0), batch_size=2, shuffle=True)
+        line = sys._getframe().f_lineno - 1
+        with pytest.warns(NondeterminismWarning, match="Pass it: Checkpoint") as warned:
+            passed_over(tmp_path, loader)
+    assert len(warned) == 1
+    assert f"made at: {__file__}:{line}" in str(warned[0].message)
+
+
+def test_neither_one_that_was_passed_nor_one_that_is_gone_through_between_two_steps_is(tmp_path: Path) -> None:
+    with reproducible(seed=5):
+        loader = make_loader(torch.arange(8.0), batch_size=2, shuffle=True)
+        other = make_loader(torch.arange(8.0), batch_size=2)
+        next(iter(other))
+        checkpoint = Checkpoint(tmp_path, loader=loader)
+        for _ in checkpoint.epochs(2):
+            for _ in loader:
+                list(other)
+                checkpoint.step()
+        checkpoint.close()
 
 
 def test_without_a_loader_epochs_are_steps_enough_by_default(tmp_path: Path) -> None:

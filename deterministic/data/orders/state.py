@@ -108,6 +108,11 @@ class LoaderRecord:
         if len(self._open) > _OPEN:
             self._closed = _grouped(self._closed, [self._open.pop(0)])
 
+    @property
+    def under_way(self) -> int:
+        """How many batches the latest epoch has given; 0 once it has ended."""
+        return self._open[-1].batches if self._open and not self._open[-1].ended else 0
+
     def describe(self) -> dict[str, Any]:
         """Return the record as JSON; neighbouring epochs that went alike are one entry."""
         return {
