@@ -19,9 +19,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # in a part of the time; hundreds of tests fork.
 os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
-# What somebody adds to every command line of pytest is for this one, and not for those that tests start.
-os.environ.pop("PYTEST_ADDOPTS", None)
-
 import torch
 from hypothesis import settings
 
@@ -36,6 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.load_profile(properties.PROFILE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what somebody adds to pytest's command line (PYTEST_ADDOPTS) from those that tests start."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        os.environ.pop("PYTEST_ADDOPTS", None)  # the workers of pytest-xdist have read it by now
 
 
 @pytest.fixture(autouse=True)
