@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stress",
         action="store_true",
-        help="vary what must not matter: hash seed, threads, memory, workers, collection",
+        help="vary things that must not change the result: hash seed, threads, memory, workers, garbage collection",
     )
     options.add_control(parser)
-    parser.add_argument("--timeout", type=options.seconds_option, metavar="S", help="end a run after so many seconds")
+    parser.add_argument("--timeout", type=options.seconds_option, metavar="S", help="end a run after S seconds")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")
     form.add_argument("--format", choices=["text", "github"], help="github: annotate the line, for GitHub Actions")

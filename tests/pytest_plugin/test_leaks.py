@@ -47,7 +47,7 @@ GENERATORS = {
 def test_what_is_left_changed_is_named(alone: Session, test: str) -> None:
     assert alone.outcome(test) == "PASSED ERROR"
     section = alone.section(test)
-    assert "this test left sources changed; they were given back" in section
+    assert "this test left generators or settings changed, or a scope open; they were put back" in section
     assert f"  {(SETTINGS | GENERATORS)[test]}\n" in section
     named = section.count(" -> ") + section.count(": seeded")
     assert named == (3 if test == "test_seeds_torch" else 1)  # torch.manual_seed seeds what waits for CUDA and XPU too

@@ -98,7 +98,7 @@ class SamplerOrder(IndexOrder):
     def position(self, state: Mapping[str, Any]) -> Position:
         last: Any = state.get("last")
         if "last" in state and not _is_whole(last):
-            raise mismatch("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
+            raise mismatch("the state holds no place in the data", cut(last), "-", "Pass what state_dict() returned.")
         current, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
         # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
         if current != saved and (self._is_plain or not (state["done"] or last)):

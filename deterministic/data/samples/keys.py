@@ -277,7 +277,7 @@ def _parts(value: Any) -> Iterable[SupportsIndex | str]:
     if " at 0x" in text:  # an address, which is another in every process
         raise TypeError(
             explain(
-                "an index has no value that is the same in every process, so its sample can have no key",
+                "an index has no value that is the same in every process, so its sample cannot be given a seed",
                 (
                     f"found: {text}",
                     "expected: an int, a str, bytes, a tuple of these, or anything with a __repr__ of its own",
