@@ -65,7 +65,7 @@ def test_drawing_is_no_leak_nor_is_what_is_given_back(alone: Session) -> None:
 
 
 def test_the_head_says_what_fails(alone: Session) -> None:
-    assert "reproducible: a test that leaves a source changed fails" in alone.output
+    assert "reproducible: a test that leaves a generator or setting changed fails" in alone.output
 
 
 @pytest.mark.slow

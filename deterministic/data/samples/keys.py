@@ -222,7 +222,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
         raise DeterministicError(
             explain(
                 "no sample is being made, so it has no generator",
-                ("found: a call outside of a loader with keys, or on another thread than the one that fetches",),
+                ("found: a call outside of a loader of make_loader, or on another thread than the one that fetches",),
                 'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
             )
         )
