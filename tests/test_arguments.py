@@ -121,8 +121,8 @@ def test_a_bool_is_no_other_thing_that_is_true() -> None:
 def test_a_choice_is_one_of_those_allowed() -> None:
     assert choice("c", "a", ("a", "b")) == "a"
     for value in ("d", 1, None, [], ["a"]):
-        with pytest.raises(ValueError, match=r"^c= names none of its choices\n  found: .*\n  expected: 'a', 'b'\nPass"):
+        with pytest.raises(ValueError, match=r"^c= is not one of its choices\n  found: .*\n  expected: 'a', 'b'\nPass"):
             choice("c", value, ("a", "b"))
     levels: dict[Any, str] = {True: "on", "a": "half"}
-    with pytest.raises(TypeError, match=r"^c= names no level\n  found: 1\n  True: on\n  'a': half\nPass"):
-        choice("c", 1, levels, what="no level", error=TypeError)
+    with pytest.raises(TypeError, match=r"^c= is not a level\n  found: 1\n  True: on\n  'a': half\nPass"):
+        choice("c", 1, levels, what="not a level", error=TypeError)

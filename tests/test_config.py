@@ -58,7 +58,7 @@ def test_a_level_is_returned_as_it_is(level: Any) -> None:
 
 @pytest.mark.parametrize("other", ["yes", "True", "", 1, 0, 1.0, None, np.True_, [], {}, torch.tensor(True)], ids=repr)
 def test_what_is_no_level_is_refused_with_the_levels_by_name(other: Any) -> None:
-    with pytest.raises(TypeError, match="deterministic= names no level") as refused:
+    with pytest.raises(TypeError, match="deterministic= is not a level") as refused:
         validate_level(other)
     lines = str(refused.value).splitlines()
     assert lines[1] == f"  found: {other!r}"

@@ -91,7 +91,7 @@ def test_what_other_tools_have_in_the_file_is_not_looked_at(tmp_path: Path) -> N
 def test_under_a_key_of_ours_it_is_refused_and_nothing_is_made(tmp_path: Path, value: str, problem: str) -> None:
     file = written(tmp_path, f"lr: 1\nseed: {value}\n")
     assert refusal(file) == [
-        "the configuration file is no valid YAML",
+        "the configuration file is not valid YAML",
         f"  found: {file}, line 2, column 7",
         f"  there: {problem}",
         "Correct that line.",
@@ -123,7 +123,7 @@ def test_invalid_yaml_is_refused_with_its_line_and_column(
 ) -> None:
     file = written(tmp_path, mark + text)
     assert refusal(file) == [
-        "the configuration file is no valid YAML",
+        "the configuration file is not valid YAML",
         f"  found: {file}, line {place[0]}, column {place[1]}",
         f"  there: {problem}",
         "Correct that line.",
@@ -145,7 +145,7 @@ def test_invalid_json_is_refused_with_its_line_and_column(
         place, problem = (1, 12), "Expecting property name enclosed in double quotes"
     file = written(tmp_path, text, "config.json")
     assert refusal(file) == [
-        "the configuration file is no valid JSON",
+        "the configuration file is not valid JSON",
         f"  found: {file}, line {place[0]}, column {place[1]}",
         f"  there: {problem}",
         "Correct that line.",
@@ -156,7 +156,7 @@ def test_invalid_json_is_refused_with_its_line_and_column(
 def test_a_file_that_is_not_in_utf8_is_refused_with_its_line_and_column(tmp_path: Path, name: str) -> None:
     file = written(tmp_path, "seed: 1\nauthor: René\n".encode("latin-1"), name)
     assert refusal(file) == [
-        "the configuration file is no valid UTF-8",
+        "the configuration file is not valid UTF-8",
         f"  found: {file}, line 2, column 12",
         "  there: the byte 0xe9",
         "Correct that line.",
@@ -174,7 +174,7 @@ def test_a_file_that_is_not_in_utf8_is_refused_with_its_line_and_column(tmp_path
 def test_a_key_that_stands_there_twice_is_refused(tmp_path: Path, name: str, text: str) -> None:
     file = written(tmp_path, text, name)
     assert refusal(file) == [
-        "a key stands in the configuration file twice, and only one would count",
+        "a key appears twice in the configuration file, and only one would count",
         "  found: seed: 1",
         "  found: seed: 2",
         f"Leave one of them in {file}.",
@@ -211,7 +211,7 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path, name: str
 @pytest.mark.parametrize("text", ["[1, 2]", "3", '"seed"'])
 @pytest.mark.parametrize("suffix", ["yaml", "json"])
 def test_a_file_that_holds_no_mapping_is_refused(tmp_path: Path, text: str, suffix: str) -> None:
-    with pytest.raises(TypeError, match="holds no mapping"):
+    with pytest.raises(TypeError, match="is not a mapping"):
         reproducible.from_config(written(tmp_path, text, f"config.{suffix}"))
 
 
@@ -281,7 +281,7 @@ def test_yaml_that_is_far_more_than_it_looks_is_refused_at_once(
 ) -> None:
     file = written(tmp_path, text)
     assert refusal(file) == [
-        "the configuration file is no valid YAML",
+        "the configuration file is not valid YAML",
         f"  found: {file}, line {place[0]}, column {place[1]}",
         f"  there: {problem}",
         "Correct that line.",
@@ -312,7 +312,7 @@ def test_json_that_python_cannot_read_is_refused_with_its_line_and_column(
 ) -> None:
     file = written(tmp_path, "\n" + text, "config.json")
     assert refusal(file)[:3] == [
-        "the configuration file is no valid JSON",
+        "the configuration file is not valid JSON",
         f"  found: {file}, line 2, column {column}",
         f"  there: {problem}",
     ]
@@ -361,7 +361,7 @@ def test_what_stands_twice_in_the_section_is_refused(name: str, text: str, tmp_p
 
 @pytest.mark.parametrize("text", ["", "seed: 1", "a: 3", "a: [b]", "a: {b: 3}"])
 def test_a_file_without_the_section_is_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"no such section|no mapping"):
+    with pytest.raises((TypeError, ValueError), match=r"no such section|not a mapping"):
         reproducible.from_config(written(tmp_path, text), key="a.b")
 
 

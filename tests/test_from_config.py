@@ -159,7 +159,7 @@ def test_a_seed_of_another_type_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["yes", 1])
 def test_a_level_that_is_none_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="names no level"):
+    with pytest.raises(TypeError, match="is not a level"):
         reproducible.from_config({"seed": 1, "deterministic": value})
 
 
@@ -183,7 +183,7 @@ def test_an_override_that_is_no_argument_is_refused() -> None:
 
 @pytest.mark.parametrize("config", [None, 3, ["seed"], 1.5, OmegaConf.create(["seed"])])
 def test_what_is_neither_mapping_nor_path_is_refused(config: Any) -> None:
-    with pytest.raises(TypeError, match="this is no configuration") as refused:
+    with pytest.raises(TypeError, match="this is not a configuration") as refused:
         reproducible.from_config(config)
     assert str(refused.value).splitlines()[1:] == [
         f"  found: {config!r} ({type(config).__name__})",
@@ -216,7 +216,7 @@ def test_a_seed_that_is_text_is_refused_with_how_to_write_it(text: str) -> None:
         "seed is not an integer",
         f"  found: seed: {text!r}, which is text",
         "  expected: an integer, for example seed: 42",
-        "Write digits alone, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
+        "Write only digits, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
     ]
 
 

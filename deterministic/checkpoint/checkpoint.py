@@ -230,7 +230,7 @@ class Checkpoint:
             self._is_due = True
         else:
             raise refusal(
-                "a training that is saved here could not be continued from here",
+                "a training could not be continued from a checkpoint that is saved here",
                 "no loop over a loader that was given, and no `for epoch in checkpoint.epochs(...)`",
                 "Write the loop over epochs(), or use save_checkpoint and load_checkpoint in a loop of your own.",
             )
@@ -275,7 +275,7 @@ class Checkpoint:
         steps = gather(saved_steps(self.directory))[0]
         if bool(steps) != (wanted == "must") and wanted != "auto":
             raise refusal(
-                f"{self.directory} is not as resume={wanted!r} wants it",
+                f"{self.directory} does not fit resume={wanted!r}",
                 f"checkpoints up to step {steps[-1]}" if steps else "no checkpoint",
                 'Take another directory, or resume="auto".',
             )

@@ -100,8 +100,8 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str) -> None:
             on_mismatch,
             f"{path} was saved under other conditions, under which the bits may differ",
             differences,
-            "Resume under the same ones: versions, hardware, number of threads, flags. To go on all the same, and not "
-            'bit for bit: on_mismatch="warn".',
+            "Resume under the same ones: versions, hardware, number of threads, flags. To go on all the same, though "
+            'not bit for bit: on_mismatch="warn".',
         )
 
 

@@ -145,14 +145,14 @@ def _decoded(
         head = json.loads(texts["head"])
         values = {} if data is None else json.loads(texts["values"])
         if not isinstance(head, dict) or not isinstance(values, dict):
-            raise ValueError("a head or values that are no mapping")
+            raise ValueError("a head or values that are not a mapping")
         tensors = LoadedTensors([] if data is None else json.loads(texts["storages"]), data or {})
         return head, {name: decode(value, tensors) for name, value in values.items()}
     except torch.OutOfMemoryError:
         raise
     except (ValueError, LookupError, TypeError, OverflowError, RuntimeError) as error:
         raise refusal(
-            f"the checkpoint {os.fspath(path)} holds what no version has written",
+            f"the checkpoint {os.fspath(path)} holds something that no version of this library writes",
             f"{type(error).__name__}: {error}",
             "Its checksum is right: it was made by hand, memory is short, or the library is at fault: report it.",
         ) from error
@@ -204,7 +204,7 @@ def _parse(text: bytes, size: int) -> tuple[Mapping[str, str], Mapping[str, int]
     header = json.loads(text.decode("ascii"))
     texts = header.pop("__metadata__")
     if not all(isinstance(value, str) for value in texts.values()):
-        raise ValueError("metadata that is no text")
+        raise ValueError("metadata that is not text")
     sizes = {}
     end = 0
     for name, entry in header.items():
@@ -223,7 +223,7 @@ def _parse(text: bytes, size: int) -> tuple[Mapping[str, str], Mapping[str, int]
 def _foreign(path: Any, actual: str) -> CheckpointError:
     return CheckpointError(
         explain(
-            f"{os.fspath(path)} is no checkpoint",
+            f"{os.fspath(path)} is not a checkpoint",
             (f"found: {actual}", "expected: a file that save_checkpoint or Checkpoint wrote"),
             "Pass the path of a checkpoint.",
         )

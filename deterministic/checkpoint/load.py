@@ -101,7 +101,7 @@ def _state_in(content: container.Content, path: object) -> TrainingState:
         and isinstance(content.head.get("conditions", {}), dict)
     ):
         raise refusal(
-            f"the checkpoint {path} has not the generators and objects of a training",
+            f"the checkpoint {path} does not have the generators and objects of a training",
             sorted(values),
             "Pass a file that save_checkpoint wrote, or the main file of a Checkpoint.",
         )
@@ -145,11 +145,11 @@ def _require_fit(
     path: object, saved: TrainingState, stateful: Mapping[str, Any], run: Run | None, on_mismatch: str
 ) -> None:
     """Raise ResumeMismatchError if objects or generators cannot be put where they were saved; touches none."""
-    misfits = [f"{name}: saved, and not passed" for name in saved.objects if name not in stateful]
+    misfits = [f"{name}: saved, but not passed" for name in saved.objects if name not in stateful]
     for name, value in stateful.items():
         state = saved.objects.get(name)
         if state is None:
-            misfits.append(f"{name}: passed, and not saved")
+            misfits.append(f"{name}: passed, but not saved")
         elif is_stateful(value) != ("state" in state):
             words = ("a value", "an object with a state_dict")
             misfits.append(f"{name}: saved as {words['state' in state]}, here {words[is_stateful(value)]}")
@@ -181,7 +181,7 @@ def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str,
                 explain(
                     f"{name} could not be loaded from {path}",
                     (f"found: {type(error).__name__}: {error}", f"loaded before it: {', '.join(loaded) or 'nothing'}"),
-                    "Make it as it was when it was saved; begin again with new objects, for these have changed.",
+                    "Make it as it was when it was saved. Begin again with new objects, since these have been changed.",
                 )
             ) from error
         loaded.append(name)

@@ -46,9 +46,9 @@ def together(work: Callable[[], T]) -> T:
     if any(errors):
         raise CheckpointError(
             explain(
-                "the ranks go on together, and it failed on some of them",
+                "this failed on some ranks, and all ranks have to go on together",
                 tuple(f"rank {rank}: {text}" for rank, text in enumerate(errors) if text),
-                "Mend it there; nothing was changed on this rank.",
+                "Fix it there; nothing was changed on this rank.",
             )
         )
     return result  # type: ignore[return-value]

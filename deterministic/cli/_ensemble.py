@@ -199,8 +199,8 @@ def _show(outcomes: Sequence[SeedOutcome]) -> None:
             else f"torch's generator had one effective seed at the end of every run, {same[1]}"
         )
         sys.stderr.write(
-            f"{what}: the script gives it itself, and that wins.\n"
-            "Leave the seed out there, or take it from the command line.\n"
+            f"{what}: the script sets its own seed, which wins.\n"
+            "Leave it out there, or read it from the command line.\n"
         )
 
 

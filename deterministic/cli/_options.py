@@ -87,7 +87,7 @@ def add_script(parser: argparse.ArgumentParser) -> None:
         "command",
         nargs=argparse.REMAINDER,
         metavar="SCRIPT",
-        help="the script or module; all that comes after it is its own",
+        help="the script or module; everything after it belongs to it",
     )
 
 
@@ -121,8 +121,8 @@ def task_of(arguments: argparse.Namespace) -> ScriptTask:
     if not command:
         raise UsageError(
             "no script was named",
-            f"found: {'-m without a module' if arguments.is_module else 'options alone'}",
-            "Name one after the options: SCRIPT, or -m MODULE; what comes after it is its own.",
+            f"found: {'-m without a module' if arguments.is_module else 'only options'}",
+            "Name one after the options: SCRIPT, or -m MODULE; everything after it belongs to it.",
         )
     target, *argv = command
     if not arguments.is_module:

@@ -203,7 +203,7 @@ def judge(runs: Sequence[DemoRun]) -> list[Claim]:
     is_kept = bool(same or other) and not leaks
     claims = {
         f"the {len(same)} runs with seed {SEED} have the same bits": (is_same, _bits(same)),
-        f"the run with seed {OTHER_SEED} has others": (bool(other) and not of_other & of_same, _bits(other)),
+        f"the run with seed {OTHER_SEED} has other bits": (bool(other) and not of_other & of_same, _bits(other)),
         f"the {len(free)} uncontrolled runs all differ": (1 < len(free) == len(of_free), _bits(free)),
         "every controlled run left the generators and settings as it found them": (is_kept, "; ".join(leaks)),
     }

@@ -2,7 +2,7 @@
 
 The script stays as it is. It runs under `reproducible()`, seeded and with deterministic algorithms; with --as-is it
 runs as it does without this command. Exits with 0 if the runs are bit-exact, with 1 if they differ, and with 2 if that
-could not be told: the script failed, it was ended, nothing was there to compare, or its bits are the same and what it
+could not be told: the script failed or was ended, there was nothing to compare, or its bits are the same but what it
 printed is not.
 """
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic verify`."""
     parser.add_argument(
-        "--runs", type=options.at_least(2), default=3, metavar="N", help="how often to run it (default: 3)"
+        "--runs", type=options.at_least(2), default=3, metavar="N", help="how many times to run it (default: 3)"
     )
     parser.add_argument(
         "--stress",
         action="store_true",
-        help="vary what must not matter: hash seed, threads, memory, workers, collection",
+        help="vary things that must not change the result: hash seed, threads, memory, workers, garbage collection",
     )
     options.add_control(parser)
-    parser.add_argument("--timeout", type=options.seconds_option, metavar="S", help="end a run after so many seconds")
+    parser.add_argument("--timeout", type=options.seconds_option, metavar="S", help="end a run after S seconds")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")
     form.add_argument("--format", choices=["text", "github"], help="github: annotate the line, for GitHub Actions")
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-traces", type=Path, metavar="DIR", help="leave the traces and the output of each run there"
     )
-    parser.add_argument("--show-output", action="store_true", help="let what the script prints through, to stderr")
-    parser.add_argument("--ignore-output", action="store_true", help="do not compare what the script prints: times")
+    parser.add_argument("--show-output", action="store_true", help="let through to stderr what the script prints")
+    parser.add_argument("--ignore-output", action="store_true", help="do not compare what the script prints")
     options.add_script(parser)
 
 

@@ -203,7 +203,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         for name, number in (("epoch", epoch), ("occurrence", occurrence)):
             if (-1 if (whole := as_integer(number)) is None else whole) < 0:
                 raise ValueError(
-                    explain(f"{name} is no count", (f"found: {cut(number)}", "expected: 0, 1, 2, ..."), "Count from 0.")
+                    explain(f"{name} is not a count", (f"found: {cut(number)}", "expected: 0, 1, ..."), "Count from 0.")
                 )
         epoch, occurrence = operator.index(epoch), operator.index(occurrence)
         keyed = KeyedDataset(self.dataset, self.keying)
@@ -233,7 +233,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         if count < 1:
             raise ValueError(
                 explain(
-                    "samples is no number of samples",
+                    "samples is not a number of samples",
                     (f"found: {cut(samples)}", "expected: an int, 1 or more"),
                     "Check at least one sample, for example check(8).",
                 )

@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 
 _SCHEMES = {
-    "sample": "every sample draws what (seed, epoch, index) says, whatever the workers, ranks and batches",
-    "batch": "the same, but per batch: cheaper, and independent of workers alone",
+    "sample": "a sample's random numbers depend on (seed, epoch, index) only, not on workers, ranks and batches",
+    "batch": "the same for each batch: cheaper, but independent only of the workers",
     "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
 }
 
@@ -298,7 +298,7 @@ def _require_readable(dataset: object, samplers: list[str]) -> None:
     if isinstance(dataset, (IterDataPipe, MapDataPipe)):
         raise TypeError(
             explain(
-                "a DataPipe shuffles and shares itself out through hooks that a loader with keys does not have",
+                "a DataPipe shuffles and divides itself through hooks that this loader does not have",
                 (f"found: {type(dataset).__name__}", "expected: a Dataset or an IterableDataset"),
                 'Pass randomness="worker", or make it a Dataset.',
             )

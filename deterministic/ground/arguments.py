@@ -61,7 +61,7 @@ def choice(
     value: object,
     allowed: Collection[T],
     *,
-    what: str = "none of its choices",
+    what: str = "not one of its choices",
     error: type[Exception] = ValueError,
 ) -> T:
     """Return the value of the argument `name`, which is one of those allowed.
@@ -70,7 +70,7 @@ def choice(
         name: What the caller calls it.
         value: A bool or a string; 1 is not True.
         allowed: The choices; in a mapping each has a sentence of what it means.
-        what: What any other value names.
+        what: What any other value is.
         error: What is raised of it.
 
     Raises:
@@ -81,4 +81,4 @@ def choice(
     listed: tuple[str, ...] = (f"expected: {', '.join(map(repr, allowed))}",)
     if isinstance(allowed, Mapping):
         listed = tuple(f"{one!r}: {meaning}" for one, meaning in allowed.items())
-    raise error(explain(f"{name}= names {what}", (f"found: {cut(value)}", *listed), "Pass one of them."))
+    raise error(explain(f"{name}= is {what}", (f"found: {cut(value)}", *listed), "Pass one of them."))

@@ -75,7 +75,7 @@ class Config:
 
 def validate_level(deterministic: object) -> Level:
     """Return `deterministic` as a level; raise a TypeError that names the levels if it is none."""
-    return choice("deterministic", deterministic, LEVELS, what="no level", error=TypeError)
+    return choice("deterministic", deterministic, LEVELS, what="not a level", error=TypeError)
 
 
 def validate_num_threads(num_threads: object) -> int | None:

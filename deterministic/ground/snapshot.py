@@ -39,9 +39,9 @@ def restore(saved: Snapshot) -> None:
     if failed:
         raise DeterministicError(
             explain(
-                "sources could not be restored; every other one was",
+                "some sources could not be restored; all others were",
                 tuple(f"{name}: {type(error).__name__}: {error}" for name, error in failed),
-                "Mend the source, or restart the process: these are not as they were.",
+                "Fix the source, or restart the process: these are not as they were.",
             )
         ) from failed[0][1]
 

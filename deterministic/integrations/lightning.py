@@ -98,7 +98,7 @@ class ExactResume(Callback):
                 explain(
                     "this checkpoint does not say how this training goes on exactly",
                     (f"found: {actual if saved else 'one that was saved without ExactResume'}", f"expected: {needed}"),
-                    "Resume with as many ranks as it was saved by; or leave the callback out, and it is not exact.",
+                    "Resume with as many ranks as saved it; or leave the callback out, and resuming is not exact.",
                 )
             )
         mine = saved["ranks"][the_ranks().rank]

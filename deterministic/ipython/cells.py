@@ -103,7 +103,7 @@ class CellScopes:
             warn(
                 ScopeOrderWarning,
                 explain(
-                    "the scope of an earlier cell was still open; it was closed now",
+                    "the scope of an earlier cell was still open; it has now been closed",
                     ("found: no post_execute event after that cell",),
                     "What ran in between drew from that scope: run it again if it matters.",
                 ),

@@ -79,15 +79,15 @@ def options_of(config: pytest.Config) -> PluginOptions:
             defaults["seed"] = validate_seed(int(seed) if isinstance(seed, str) else seed)
         except ValueError as error:  # SeedError is one
             raise _refusal(
-                "the ini option reproducible_seed is no seed",
+                "the ini option reproducible_seed is not a seed",
                 (f"found: {seed!r}", "expected: an integer, 0 <= seed < 2**64"),
-                "Write reproducible_seed = 42, or leave it out to control marked tests alone.",
+                "Write reproducible_seed = 42, or leave it out to control only marked tests.",
             ) from error
     if level != "":
         name = str(level).strip().lower()
         if name not in LEVEL_NAMES:
             raise _refusal(
-                "the ini option reproducible_deterministic names no level",
+                "the ini option reproducible_deterministic is not a level",
                 (f"found: {level!r}", f"expected: {', '.join(LEVEL_NAMES)}"),
                 "Write reproducible_deterministic = true.",
             )

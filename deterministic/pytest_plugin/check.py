@@ -134,7 +134,7 @@ class Check:
             return done
         self.broken += [report for report in reports if report.failed and report.when != "call"]
         if done is None:
-            return Done(cut=("did not come to its body: its fixtures failed, or skipped it",))
+            return Done(cut=("did not reach its body: its fixtures failed, or skipped it",))
         return done
 
     def _tear_down(self, nextitem: pytest.Item | None) -> pytest.TestReport:

@@ -161,7 +161,7 @@ class Summary:
         if self._options.check is not None:
             asked.append(f"marked tests run {self._options.check} times and are compared")
         if self._options.leaks:
-            asked.append("a test that leaves a source changed fails")
+            asked.append("a test that leaves a generator or setting changed fails")
         lines = [f"reproducible: {'; '.join(asked)}"] if asked else []
         has_workers = getattr(self._config.option, "tx", None) and getattr(self._config.option, "dist", "no") != "no"
         if has_workers and os.environ.get("PYTHONHASHSEED", "random") in ("", "random"):

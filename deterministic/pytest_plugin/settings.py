@@ -60,7 +60,7 @@ class Watch:
         if not problems:
             return ""
         return explain(
-            "this test left sources changed; they were given back",
+            "this test left generators or settings changed, or a scope open; they were put back",
             tuple(problems),
             "Change them inside of `with reproducible(...)`, or mark the test: @pytest.mark.reproducible.",
         )

@@ -76,7 +76,7 @@ def section_of(config: Mapping[str, Any] | str | os.PathLike[str], key: str | No
         where = f"key={key!r}" if key else cut(config)
         values = (f"found: {type(section).__name__} at {where}", "expected: keys and values, for example seed: 42")
         remedy = "Put the keys at the top level of the file, or name the section that has them: key=."
-        raise TypeError(explain("the configuration holds no mapping", values, remedy))
+        raise TypeError(explain("the configuration is not a mapping", values, remedy))
     return section
 
 
@@ -144,7 +144,7 @@ def _not_text(seed: Any) -> Any:
             explain(
                 "seed is not an integer",
                 (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
-                "Write digits alone, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
+                "Write only digits, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
             )
         )
     return seed
@@ -154,7 +154,7 @@ def _read(config: str | os.PathLike[str], key: str | None) -> Any:
     if not isinstance(config, (str, os.PathLike)):
         raise TypeError(
             explain(
-                "this is no configuration",
+                "this is not a configuration",
                 (f"found: {cut(config)} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
                 "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
             )
@@ -164,7 +164,7 @@ def _read(config: str | os.PathLike[str], key: str | None) -> Any:
     if suffix not in (".json", ".yaml", ".yml"):
         raise ValueError(
             explain(
-                "this is no configuration file that can be read",
+                "this configuration file cannot be read",
                 (f"found: {path}", "expected: a name that ends in .yaml, .yml or .json"),
                 "Rename it, or load it and pass the mapping.",
             )
@@ -308,7 +308,7 @@ def _refuse_text(form: str, path: Path, before: str, problem: str, error: Except
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     raise ValueError(
         explain(
-            f"the configuration file is no valid {form}",
+            f"the configuration file is not valid {form}",
             (f"found: {path}, line {line}, column {column}", f"there: {problem}"),
             "Correct that line.",
         )
@@ -321,7 +321,7 @@ def _refuse_repeated(pairs: Sequence[tuple[Any, Any]], path: Path) -> None:
         if len(values) > 1:
             raise ValueError(
                 explain(
-                    "a key stands in the configuration file twice, and only one would count",
+                    "a key appears twice in the configuration file, and only one would count",
                     tuple(f"found: {key}: {value}" for value in values),
                     f"Leave one of them in {path}.",
                 )

@@ -102,7 +102,7 @@ class ScopeReport(ShownByFirstLine):
         lines = [head, "", "set (before -> inside)", *aligned(self._rows())]
         untouched = [source["name"] for source in self.data["sources"] if not source["set"]]
         if untouched:
-            lines += ["", "saved, and not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
+            lines += ["", "saved and given back, but not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
         if self.data["loaders"]:
             lines += ["", "loaders"]
             for loader in self.data["loaders"]:

@@ -263,7 +263,7 @@ def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], 
     if not isinstance(state_dict, dict) or state_dict.get("version") != _STATE_VERSION:
         raise ResumeMismatchError(
             explain(
-                "this is no state of a run that this version can read",
+                "this version cannot read this as the state of a run",
                 (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
                 "Pass what Run.state_dict() returned.",
             )

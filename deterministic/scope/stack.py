@@ -238,7 +238,7 @@ def _leave_for_the_dead(entry: ScopeEntry) -> None:
     warn(
         ScopeOrderWarning,
         explain(
-            "a thread ended with a scope open; it was closed now",
+            "a thread ended with a scope open; it has now been closed",
             (f"found: the scope opened at {entry.site}", f"thread: {entry.owner.thread.name}"),
             "Close it in the thread: use `with` or the decorator.",
         ),

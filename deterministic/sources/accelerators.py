@@ -89,7 +89,7 @@ class _Accelerator:
 
     def decode(self, plain: dict[str, Any]) -> QueueOrStates:
         if type(plain["initialized"]) is not bool or not isinstance(plain["states"], list):
-            raise ValueError(f"no state of {self.name}")
+            raise ValueError(f"not a state of {self.name}")
         # Saved before the first use, so nothing had been drawn: what is seeded or queued now is what was then.
         if not plain["initialized"]:
             return None
@@ -105,7 +105,7 @@ class _Accelerator:
         like = states if now is None or isinstance(now, _Pending) else now  # before the first use none is known
         for state, other in zip(states, like, strict=True):
             if state.dtype is not torch.uint8 or state.dim() != 1 or len(state) != len(other):
-                raise ValueError(f"no state of {self.name}: {state.dtype} of shape {[*state.shape]}")
+                raise ValueError(f"not a state of {self.name}: {state.dtype} of shape {[*state.shape]}")
         for state, generator in zip(states, getattr(module, "default_generators", ()), strict=False):
             torch_state(state, generator.device)
         return states

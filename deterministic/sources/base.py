@@ -43,7 +43,7 @@ def python_state(plain: Any) -> tuple[Any, ...]:
     tried = random.Random()
     tried.setstate(state)  # which checks how many there are, and the position
     if tried.getstate() != state or type(gauss_next) not in (float, type(None)) or not math.isfinite(gauss_next or 0):
-        raise ValueError("no version, words of 32 bits and Gaussian of a random.Random")
+        raise ValueError("not the version, 32-bit words and Gaussian of a random.Random")
     return state
 
 
@@ -65,7 +65,7 @@ def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
     limit = _NUMPY_LIMITS.get(name, 2**128 - 1)
     if (isinstance(now, int) and type(plain) is int and 0 <= plain <= limit) or (isinstance(now, str) and plain == now):
         return plain
-    raise ValueError(f"{name} is {type(plain).__name__} or out of its range, and is no {type(now).__name__} as it has")
+    raise ValueError(f"{name}: a {type(plain).__name__}, where a {type(now).__name__} in its range is expected")
 
 
 def torch_state(plain: Any, device: torch.device | str) -> torch.Tensor:

@@ -138,7 +138,7 @@ def _check_shape(source: object) -> None:
     if missing or kind not in ("rng", "setting"):
         values = (f"missing: {', '.join(missing) or 'nothing'}", f"kind: {kind!r}, expected 'rng' or 'setting'")
         remedy = "Write what is missing; deterministic.sources.base describes it."
-        raise TypeError(explain(f"{made.__name__} is no {protocol.__name__}", values, remedy))
+        raise TypeError(explain(f"{made.__name__} is not a {protocol.__name__}", values, remedy))
     if getattr(made, "__hash__", None) is None:
         raise TypeError(
             explain(
@@ -181,14 +181,14 @@ def _described(source: Source, state: Any) -> str:
             source,
             "describe returns JSON",
             (f"found: {description!r}", f"error: {error}"),
-            "Return None, bools, numbers, strings, lists and dicts alone.",
+            "Return only None, bools, numbers, strings, lists and dicts.",
         ) from error
 
 
 def _expect(source: Source, rule: str, expected: str, *texts: str) -> None:
     for text in texts:
         if text != expected:
-            remedy = "Mend the source; deterministic.testing.check_source(source) runs this check."
+            remedy = "Fix the source; deterministic.testing.check_source(source) runs this check."
             raise _broken(source, rule, (f"expected: {expected}", f"found: {text}"), remedy)
 
 

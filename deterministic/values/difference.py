@@ -108,7 +108,7 @@ def _pickled(value: Any) -> Any:
 def _incomparable(value: object, field: str, why: str) -> DeterministicError:
     return DeterministicError(
         explain(
-            f"{field} cannot be compared, so whether it is the same cannot be told",
+            f"{field} cannot be compared, so nobody can say whether it is the same",
             (f"found: {type(value).__module__}.{type(value).__qualname__}", f"comparing it: {why}"),
             "Give the type an __eq__ that returns a bool, or return tensors, arrays, numbers and strings.",
         )

@@ -139,7 +139,7 @@ class _Walk:
     def _refuse(self, value: Any) -> NoReturn:
         facts = (f"found: {type(value).__module__}.{type(value).__qualname__}", _EXPECTED)
         remedy = "Leave it out, or give its class a state_dict() that returns such values."
-        self._fail(TypeError, "a value is of no kind that has a fingerprint", facts, remedy)
+        self._fail(TypeError, "a value is of a kind that has no fingerprint", facts, remedy)
 
     def _fail(self, error: type[Exception], differs: str, values: tuple[str, ...], remedy: str) -> NoReturn:
         raise error(explain(differs, (*values, self._where()), remedy)) from None

@@ -114,7 +114,7 @@ class IsolatedRuns:
             explain(
                 f"{self._title} failed in a process of its own, so there is nothing to compare with",
                 (f"found: {raised}", *output),
-                "Mend it, and verify again.",
+                "Fix it, and verify again.",
             )
         )
         if not isinstance(self._task, ScriptTask):
@@ -140,7 +140,7 @@ def _hash_seed() -> int:
 
 def _ending(status: int) -> str:
     if status >= 0:
-        return f"ended in its middle, with exit status {status}"
+        return f"ended early, with exit status {status}"
     return f"was killed by {signal_name(-status)}"
 
 

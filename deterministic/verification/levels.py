@@ -80,12 +80,12 @@ def _check_levels(levels: Any) -> None:
     known = tuple(f"{level!r}: {text}" for level, text in LEVELS.items())
     if not isinstance(levels, (list, tuple)):
         raise TypeError(
-            explain("levels= is no list of levels", (f"found: {cut(levels)}", *known), "Pass some of these.")
+            explain("levels= is not a list of levels", (f"found: {cut(levels)}", *known), "Pass some of these.")
         )
-    for level in levels:
+    for one in levels:
         # 1 == True and 0 == False, and neither is a level.
-        if not isinstance(level, (bool, str)) or level not in LEVELS:
-            raise ValueError(explain("levels= names no level", (f"found: {cut(level)}", *known), "Pass some of these."))
+        if not isinstance(one, (bool, str)) or one not in LEVELS:
+            raise ValueError(explain("unknown level in levels=", (f"found: {cut(one)}", *known), "Pass some of these."))
     if not levels or len(set(levels)) < len(levels):
         what = "names a level twice" if levels else "is empty"
         raise ValueError(explain(f"levels= {what}", (f"found: {cut(levels)}", *known), "Name each level once."))
@@ -316,13 +316,13 @@ class LevelComparison(ShownByFirstLine):
         how = f"self time on {costly[0].device}, one profiled run of each"
         operations = [", ".join(f"{name} +{_time(seconds)}" for name, seconds in one.costlier) for one in costly]
         levels = [repr(result.level) for result in costly]
-        head = f"what took longer than at {self.baseline!r}, the most first ({how})"
+        head = f"what took longer than at {self.baseline!r}, the largest increase first ({how})"
         return [head, *aligned([*zip(levels, operations, strict=True)])]
 
     def _legend(self) -> list[str]:
         """Return the lines on what the numbers are."""
         lines = [
-            f"time: the median; the ratio is that of each round to {self.baseline!r} in it: median (lowest-highest)",
+            f"time: the median; ratio to {self.baseline!r} within each round: median (lowest-highest)",
             *(f"memory: {peak_is}" for peak_is in {result.peak_is: None for result in self.results if result.peak_is}),
         ]
         return [*lines, f"CUDA memory: {ALLOCATED}"] if self._has_cuda else lines

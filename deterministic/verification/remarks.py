@@ -76,10 +76,10 @@ def done_once(verdict: Verdict, early: int, last: int, fresh: str) -> Cause:
         last: The number of the last of those, from 1, that are the same as that one.
         fresh: See `Verification`.
     """
-    alone = "run 1 alone differs" if early == 1 else f"the first {early} runs alone differ"
+    which = "only run 1 differs" if early == 1 else f"only the first {early} runs differ"
     settings = and_more([*verdict.environment], 3)
     what = f"left changed: {settings}" if settings else "a cache, a lazy initialisation, a setting left changed"
-    because = f"{alone}, and runs {early + 1} to {last} are the same: something is done once in a process ({what})"
+    because = f"{which}, and runs {early + 1} to {last} are the same: something happens only once in a process ({what})"
     if verdict.cause is not None and verdict.cause.reason is not Reason.UNKNOWN:
         because += f"; {verdict.cause.because}"
     isolated = f", or pass {fresh}: if runs differ then, too, it is intermittent" if fresh else ""
@@ -107,8 +107,8 @@ def unseen_work(runs: Sequence[Done], steps: int) -> list[str]:
     if steps or not runs[0].is_thin or share <= MOST_WORK_ELSEWHERE:
         return []
     return [
-        f"Child processes did {share:.0%} of the work, and it was not seen: call verify in them, or let them return "
-        "what they computed."
+        f"Child processes did {share:.0%} of the work, which cannot be seen from here: call verify in them, or let "
+        "them return what they computed."
     ]
 
 

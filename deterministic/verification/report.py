@@ -101,11 +101,11 @@ class Report(ShownByFirstLine):
     @property
     def headline(self) -> str:
         """What was found, in one line."""
-        steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        steps = f", {self.steps} step{'' if self.steps == 1 else 's'} each" if self.steps else ""
         if self.outcome == "same":
-            return f"bit-exact: {self.runs} runs of {self.title}, {steps} each"
+            return f"bit-exact: {self.runs} runs of {self.title}{steps}"
         if self.differs:
-            return f"the bits compared are the same, but {self.differs}: {self.runs} runs of {self.title}, {steps} each"
+            return f"the bits compared are the same, but {self.differs}: {self.runs} runs of {self.title}{steps}"
         if self.outcome == "could not tell":
             return f"could not tell whether {self.title} is bit-exact, after {self.runs} runs"
         if self.verdict is None or self.divergence is None:

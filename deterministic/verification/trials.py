@@ -127,7 +127,7 @@ class FreshTrials(Trials):
             value, raised = answer_in(folder) or (None, unknown)
             lines = last_lines([folder / "log"])
         if raised:
-            raise RunFailedError(explain(raised, (f"in: {self.title}", *lines), "Mend it, and measure again."))
+            raise RunFailedError(explain(raised, (f"in: {self.title}", *lines), "Fix it, and measure again."))
         return value
 
 

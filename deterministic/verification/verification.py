@@ -138,7 +138,7 @@ class Verification:
         for attempt in range(REPLAYS):
             pair = self._replayed((one, other), segment, attempt)
             if cut := [f"{r.name}, replayed, {': '.join(_ends(r.done.cut))}" for r in pair if r.done.cut]:
-                remedy = "Mend what cut the replay short, and verify again."
+                remedy = "Fix what ended the replay early, and verify again."
                 return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
             finer = self._compare(*pair)
             again = finer.comparison.divergence if finer.comparison else None

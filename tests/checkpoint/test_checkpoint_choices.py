@@ -63,7 +63,7 @@ def test_where_all_are_damaged_that_is_said(tmp_path: Path) -> None:
     trained(tmp_path, stop=7)
     for file in tmp_path.glob("step-*"):
         file.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         trained(tmp_path, on_damage="previous")
 
 

@@ -43,7 +43,7 @@ def full(folder: Path) -> bytes:
 
 def assert_refused(path: Path, data: bytes | bytearray, read: Callable[[Path], object] = container.read) -> None:
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"is damaged|is no checkpoint") as caught:
+    with pytest.raises(CheckpointError, match=r"is damaged|is not a checkpoint") as caught:
         read(path)
     assert str(path) in str(caught.value)
 
@@ -148,9 +148,9 @@ def test_what_is_no_file_of_ours_is_called_that(tmp_path: Path) -> None:
     path = tmp_path / "a"
     assert "cannot be read\n  found: No such file or directory" in refusal(path)
     path.write_bytes(b"")
-    assert "is no checkpoint\n  found: 0 bytes with no header" in refusal(path)
+    assert "is not a checkpoint\n  found: 0 bytes with no header" in refusal(path)
     path.write_bytes(b"PK\x03\x04 a pickle of torch.save" + bytes(1000))
-    assert "is no checkpoint" in refusal(path)
+    assert "is not a checkpoint" in refusal(path)
     path.unlink()
     path.mkdir()
     assert "cannot be read\n  found: Is a directory" in refusal(path)
@@ -163,16 +163,16 @@ def test_a_file_of_the_safetensors_library_is_no_checkpoint(tmp_path: Path) -> N
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(100)}, tmp_path / "a", {"checksum": "none"})
-    assert "is no checkpoint" in refusal(tmp_path / "a") or "is damaged" in refusal(tmp_path / "a")
+    assert "is not a checkpoint" in refusal(tmp_path / "a") or "is damaged" in refusal(tmp_path / "a")
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a")
-    assert "is no checkpoint" in refusal(tmp_path / "a")
+    assert "is not a checkpoint" in refusal(tmp_path / "a")
 
 
 def test_a_device_is_refused() -> None:
-    assert "is no checkpoint" in refusal(Path("/dev/zero"))
+    assert "is not a checkpoint" in refusal(Path("/dev/zero"))
 
 
 def test_a_format_of_another_version_is_named(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_little_is_allocated_for_a_header_that_says_it_is_long(length: int, tmp_
     (tmp_path / "a").write_bytes(struct.pack("<Q", length) + b'{"__metadata__":{"checksum":"' + bytes(1000))
     tracemalloc.start()
     try:
-        assert "is no checkpoint" in refusal(tmp_path / "a")
+        assert "is not a checkpoint" in refusal(tmp_path / "a")
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()

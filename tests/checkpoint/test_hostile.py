@@ -217,7 +217,7 @@ NOT_OF_A_TRAINING = [
 @pytest.mark.parametrize("values", NOT_OF_A_TRAINING, ids=lambda values: json.dumps(values)[:60])
 def test_values_that_are_those_of_no_training_are_refused(values: Any, forgery: Forgery) -> None:
     forgery.replace_text("values", values)
-    assert_refused(forgery.path, "has not the generators and objects of a training")
+    assert_refused(forgery.path, "does not have the generators and objects of a training")
 
 
 @pytest.mark.parametrize("state", [{}, {"nothing": 1}])
@@ -252,7 +252,7 @@ def test_states_that_no_generator_has_are_refused_and_none_is_moved(name: str, s
 @pytest.mark.parametrize("conditions", [5, [], "x", None])
 def test_conditions_that_are_none_are_refused(conditions: Any, forgery: Forgery) -> None:
     forgery.replace_text("head", {"conditions": conditions})
-    assert_refused(forgery.path, "has not the generators and objects of a training")
+    assert_refused(forgery.path, "does not have the generators and objects of a training")
 
 
 KEYS = st.text(max_size=3) | st.sampled_from([name for plain in PLAIN for name in plain])

@@ -202,11 +202,11 @@ def test_another_scope_is_named(here: dict[str, Any], found: str, tmp_path: Path
 
 
 NAMES = [
-    ({"a": 1, "b": 2}, {"a": 1}, ["b: saved, and not passed"]),
-    ({"a": 1}, {"a": 1, "b": 2}, ["b: passed, and not saved"]),
-    ({"a": 1}, {"b": 1}, ["a: saved, and not passed", "b: passed, and not saved"]),
-    ({}, {"a": Plain()}, ["a: passed, and not saved"]),
-    ({"a": Plain()}, {}, ["a: saved, and not passed"]),
+    ({"a": 1, "b": 2}, {"a": 1}, ["b: saved, but not passed"]),
+    ({"a": 1}, {"a": 1, "b": 2}, ["b: passed, but not saved"]),
+    ({"a": 1}, {"b": 1}, ["a: saved, but not passed", "b: passed, but not saved"]),
+    ({}, {"a": Plain()}, ["a: passed, but not saved"]),
+    ({"a": Plain()}, {}, ["a: saved, but not passed"]),
 ]
 
 
@@ -280,7 +280,7 @@ def test_streams_that_do_not_fit_are_refused_before_an_object_is_touched(
 
 @pytest.mark.parametrize("choice", ["", "ignore", None, True])
 def test_only_the_choices_are_taken(choice: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"on_mismatch= is none of its choices\n  found: "):
+    with pytest.raises(ValueError, match=r"on_mismatch= is not one of its choices\n  found: "):
         load_checkpoint(tmp_path / "a", on_mismatch=choice)
 
 

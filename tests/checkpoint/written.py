@@ -160,7 +160,7 @@ def load_value(path: Path) -> Any:
     return load_checkpoint(path, value=None)["value"]
 
 
-def assert_refused(path: Path, found: str = "holds what no version has written") -> None:
+def assert_refused(path: Path, found: str = "holds something that no version of this library writes") -> None:
     """It is refused, and little memory was taken for it."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=found):

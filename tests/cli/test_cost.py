@@ -74,7 +74,7 @@ def test_a_script_that_fails_at_every_level_is_refused_with_its_own_traceback(
     assert title == f"  in: {path}"
     assert rest[0] == "  Traceback (most recent call last):"
     assert f'File "{path}", line 4' in rest[1]
-    assert rest[-1] == "Mend it, and measure again."
+    assert rest[-1] == "Fix it, and measure again."
 
 
 @pytest.mark.parametrize("ending", ["import os; os._exit(3)", "import os; print('bye', flush=True); os.abort()"])

@@ -89,4 +89,4 @@ def test_where_there_is_none_that_is_told(tmp_path: Path, capsys: pytest.Capture
     assert "does not exist" in capsys.readouterr().err
     (tmp_path / "text").write_text("not a checkpoint at all, but longer than a header")
     assert main(["info", str(tmp_path / "text")]) == 1
-    assert "is no checkpoint" in capsys.readouterr().err
+    assert "is not a checkpoint" in capsys.readouterr().err

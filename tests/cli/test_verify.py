@@ -141,7 +141,7 @@ def test_what_is_printed_is_not_compared_on_request(
 ) -> None:
     script.write_text(PRINTS)
     assert main(["verify", "--runs", "2", option, "train.py"]) == 0
-    assert capfd.readouterr().out == "bit-exact: 2 runs of train.py, 0 steps each\n"
+    assert capfd.readouterr().out == "bit-exact: 2 runs of train.py\n"
 
 
 def test_an_output_that_differs_is_told_of_beside_that_nothing_was_compared(

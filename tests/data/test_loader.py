@@ -94,7 +94,7 @@ def test_seed_and_generator_together_are_refused() -> None:
 
 @pytest.mark.parametrize("randomness", ["samples", None, 1, ["sample"]])
 def test_another_randomness_is_refused_and_the_schemes_are_named(randomness: Any) -> None:
-    with pytest.raises(ValueError, match=r"names none of its choices[\s\S]*'sample'[\s\S]*'batch'[\s\S]*'worker'"):
+    with pytest.raises(ValueError, match=r"is not one of its choices[\s\S]*'sample'[\s\S]*'batch'[\s\S]*'worker'"):
         make_loader(Draws(), seed=5, randomness=randomness)
 
 

@@ -249,7 +249,7 @@ def test_a_sampler_that_hides_what_its_order_depends_on_is_found_out_on_resume()
     batches(iter(iterated), 3)
     later = loader(sampler=Secretive())
     later.load_state_dict(iterated.state_dict())
-    with pytest.raises(ResumeMismatchError, match=r"does not give the indices again[\s\S]*state_dict"):
+    with pytest.raises(ResumeMismatchError, match=r"does not repeat the indices[\s\S]*state_dict"):
         next(iter(later))
 
 

@@ -145,9 +145,9 @@ def test_what_cannot_be_replayed_is_refused() -> None:
     dropping = loader(InBatches(), shuffle=None, drop_last=True)
     with pytest.raises(ValueError, match="no batch of the epoch has it"):
         dropping.replay(0, 49)
-    with pytest.raises(ValueError, match="epoch is no count"):
+    with pytest.raises(ValueError, match="epoch is not a count"):
         loader().replay(-1, 0)
-    with pytest.raises(ValueError, match="occurrence is no count"):
+    with pytest.raises(ValueError, match="occurrence is not a count"):
         loader().replay(0, 0, "first")
 
 

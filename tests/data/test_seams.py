@@ -128,7 +128,7 @@ def test_another_subset_is_refused_between_two_epochs_too() -> None:
     same.load_state_dict(state)
     assert seen(same) == expected
     other.load_state_dict(state)
-    with pytest.raises(ResumeMismatchError, match="does not give the indices again"):
+    with pytest.raises(ResumeMismatchError, match="does not repeat the indices"):
         seen(other)
 
 

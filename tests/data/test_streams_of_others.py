@@ -301,7 +301,7 @@ def test_other_batches_than_those_seen_before_are_refused() -> None:
     Changing.shift = 1
     resumed = new(Changing, batch_size=2)
     resumed.load_state_dict(passed_on(iterated.state_dict()))
-    with pytest.raises(ResumeMismatchError, match="does not give the batches again"):
+    with pytest.raises(ResumeMismatchError, match="does not repeat the batches"):
         seen(resumed)
 
 

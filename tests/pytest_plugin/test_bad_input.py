@@ -14,9 +14,9 @@ from .inner import run_suite
 TEST = "import pytest\n\n@pytest.mark.reproducible{}\ndef test_it(): pass\n"
 
 CONFIGURED: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "a seed that is text": ("reproducible_seed = many\n", (), "reproducible_seed is no seed\n  found: 'many'"),
-    "a seed below 0": ("reproducible_seed = -1\n", (), "reproducible_seed is no seed\n  found: '-1'"),
-    "an unknown level": ("reproducible_deterministic = yes\n", (), "names no level\n  found: 'yes'"),
+    "a seed that is text": ("reproducible_seed = many\n", (), "reproducible_seed is not a seed\n  found: 'many'"),
+    "a seed below 0": ("reproducible_seed = -1\n", (), "reproducible_seed is not a seed\n  found: '-1'"),
+    "an unknown level": ("reproducible_deterministic = yes\n", (), "is not a level\n  found: 'yes'"),
     "one run": ("", ("--reproducible-check=1",), "nothing to be compared with\n  found: --reproducible-check=1"),
     "no number": ("", ("--reproducible-check=often",), "invalid int value: 'often'"),
 }
@@ -37,7 +37,7 @@ MARKED = {
     "(seed=-1)": "seed is out of range\n  found: -1",
     "(seed='42')": "seed is not an integer\n  found: '42' (str)",
     "(seed=True)": "seed is not an integer\n  found: True (bool)",
-    "(deterministic='yes')": "deterministic= names no level\n  found: 'yes'",
+    "(deterministic='yes')": "deterministic= is not a level\n  found: 'yes'",
     "(num_threads=0)": "num_threads is below 1\n  found: 0",
     "(enabled=1)": "enabled is not a bool\n  found: 1",
     "(sed=3)": "the marker takes other arguments\n  found: reproducible(sed=3)\n  expected: seed, deterministic",

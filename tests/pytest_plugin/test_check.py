@@ -73,7 +73,7 @@ def test_what_could_not_be_told_is_said_and_does_not_fail(checked: Session) -> N
 
     assert "3 bit-exact, 6 different, 2 could not tell, 3 not compared (failed or skipped)" in summary, summary
     assert "could not tell: test_compared.py::test_nothing_to_compare\n  nothing was recorded" in summary
-    assert "could not tell: test_compared.py::test_fixture_fails_later\n  run 2 did not come to its body" in summary
+    assert "could not tell: test_compared.py::test_fixture_fails_later\n  run 2 did not reach its body" in summary
 
 
 def test_a_test_that_differs_is_not_tried_again_by_others(checked: Session) -> None:

@@ -47,7 +47,7 @@ GENERATORS = {
 def test_what_is_left_changed_is_named(alone: Session, test: str) -> None:
     assert alone.outcome(test) == "PASSED ERROR"
     section = alone.section(test)
-    assert "this test left sources changed; they were given back" in section
+    assert "this test left generators or settings changed, or a scope open; they were put back" in section
     assert f"  {(SETTINGS | GENERATORS)[test]}\n" in section
     named = section.count(" -> ") + section.count(": seeded")
     assert named == (3 if test == "test_seeds_torch" else 1)  # torch.manual_seed seeds what waits for CUDA and XPU too
@@ -65,7 +65,7 @@ def test_drawing_is_no_leak_nor_is_what_is_given_back(alone: Session) -> None:
 
 
 def test_the_head_says_what_fails(alone: Session) -> None:
-    assert "reproducible: a test that leaves a source changed fails" in alone.output
+    assert "reproducible: a test that leaves a generator or setting changed fails" in alone.output
 
 
 @pytest.mark.slow

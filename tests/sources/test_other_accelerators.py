@@ -51,7 +51,7 @@ def test_mps_travels_through_a_checkpoint() -> None:
 def test_a_state_of_another_length_is_none_of_mps() -> None:
     with fake_mps() as generator:
         before = generator.get_state().tolist()
-        with pytest.raises(ValueError, match=r"no state of torch\.mps: torch\.uint8 of shape \[3\]"):
+        with pytest.raises(ValueError, match=r"not a state of torch\.mps: torch\.uint8 of shape \[3\]"):
             Mps().decode({"initialized": True, "states": [torch.zeros(3, dtype=torch.uint8)]})
         assert generator.get_state().tolist() == before
 

@@ -38,7 +38,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         op(1, "mm", read(5)),
         op(2, "mm", read(5)),
         "ops+inputs",
-        "two answers to one question",
+        "two results for the same inputs",
         "use_deterministic_algorithms",
     ),
     "two answers to a number": (
@@ -54,16 +54,16 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         op(1, "nonzero", read(5), type="int64[2]"),
         op(1, "nonzero", read(5), type="int64[3]"),
         "ops+inputs",
-        "but output was int64[2] in the first run, int64[3] in the second",
+        ": output was int64[2] in the first run, int64[3] in the second",
         "",
     ),
-    "a factory": (Reason.OPERATION, op(1, "zeros.default"), op(2, "zeros.default"), "ops+inputs", "two answers", ""),
+    "a factory": (Reason.OPERATION, op(1, "zeros.default"), op(2, "zeros.default"), "ops+inputs", "two results", ""),
     "a draw from one state": (
         Reason.OPERATION,
         op(1, "rand", part("generator", 5, "state", "default cpu")),
         op(2, "rand", part("generator", 5, "state", "default cpu")),
         "ops+inputs",
-        "its inputs, numbers and generator were the same",
+        "for the same inputs, numbers and generator",
         "",
     ),
     "nothing that it read": (Reason.UNKNOWN, op(1, "sum"), op(2, "sum"), "ops+inputs", "could be recorded", "Observe"),
@@ -147,7 +147,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         op(1, "lift_fresh"),
         op(2, "lift_fresh"),
         "ops",
-        "that the tensor was made of",
+        "the tensor was made of data from outside torch",
         "",
     ),
     "torch.tensor of more": (
@@ -180,7 +180,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         op(1, "mm", read(5, name="mat2 fc.weight")),
         op(2, "mm", read(6, name="mat2 fc.weight")),
         "ops+inputs",
-        "its input mat2 fc.weight was written past torch's dispatcher",
+        "bypassed torch's dispatcher and wrote to its input mat2 fc.weight",
         ".numpy()",
     ),
     "a parameter written past it": (
@@ -188,7 +188,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         weights("parameter", 1),
         weights("parameter", 2),
         "ops",
-        "the parameter weight was",
+        "wrote to the parameter weight:",
         ".numpy()",
     ),
     "a gradient written past it": (
@@ -196,7 +196,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         weights("gradient", 1),
         weights("gradient", 2),
         "ops",
-        "the gradient weight was",
+        "wrote to the gradient weight:",
         "",
     ),
     "an optimizer's state written past it": (
@@ -204,7 +204,7 @@ OPERATIONS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str
         weights("optimizer state", 1),
         weights("optimizer state", 2),
         "ops",
-        "the optimizer state weight was",
+        "wrote to the optimizer state weight:",
         "",
     ),
     "an optimizer's option": (

@@ -38,7 +38,7 @@ OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str]] =
         op(1, phase="recompute"),
         "ops",
         "the second run computes a part of the forward pass again",
-        "no fault",
+        "not a fault",
     ),
     "compiled": (
         Reason.CONTROL_FLOW,
@@ -46,7 +46,7 @@ OTHERS: dict[str, tuple[Reason, Rec | None, Rec | None, TraceLevel, str, str]] =
         op(1),
         "ops",
         "the first run runs code there that torch.compile made",
-        "generated code may round otherwise",
+        "generated code may round differently",
     ),
     "an operation more": (
         Reason.CONTROL_FLOW,

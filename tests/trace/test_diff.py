@@ -311,7 +311,7 @@ def test_a_generator_of_python_s_that_nobody_seeded_is_named_where_it_may_be_the
     cause = diff(*pair.paths).verdicts[0].cause
     assert cause is not None
     assert cause.reason is Reason.NUMBER
-    told = "Python's generator (random) was drawn from and nobody had seeded it: "
+    told = "Python's generator (random) was used without having been seeded: "
     assert cause.remedy.startswith(told) == is_named
     assert "numpy" not in cause.remedy
 

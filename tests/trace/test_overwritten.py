@@ -51,7 +51,7 @@ def test_an_initialisation_that_is_loaded_over_is_not_the_culprit_and_is_mention
     assert first_of(verdict) == ("aten.lift_fresh.default", Reason.OUTSIDE)
     rows = dict(verdict.rows())
     assert rows["before it"].startswith("aten.uniform_")
-    assert rows["before it"].endswith("differs too, and was written over before any recorded operation read it")
+    assert rows["before it"].endswith("differs too, but was overwritten before any recorded operation read it")
     data = verdict.as_data()["first_difference"]["overwritten"]
     assert [moment["name"] for moment in data] == ["aten.uniform_.default"] * 2
 

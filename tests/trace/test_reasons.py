@@ -65,7 +65,7 @@ def test_a_record_that_one_run_has_not_at_the_end(tmp_path: Path) -> None:
 def test_the_level_digest_tells_nothing(tmp_path: Path) -> None:
     found = cause(weights("parameter", 1), weights("parameter", 2), "digest", tmp_path=tmp_path)
     assert found == Cause(
-        Reason.UNKNOWN, 'the level "digest" tells the step alone', 'Record with level="ops+inputs" to see more.'
+        Reason.UNKNOWN, 'the level "digest" shows only the step', 'Record with level="ops+inputs" to see more.'
     )
 
 

@@ -112,7 +112,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_touched(tmp
 
 
 def test_a_level_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="names no level"):
+    with pytest.raises(ValueError, match="is not a level"):
         record(tmp_path / "a.trace", "everything")  # type: ignore[arg-type]
     assert not (tmp_path / "a.trace").exists()
 

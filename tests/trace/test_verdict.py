@@ -59,8 +59,7 @@ def test_the_verdict_as_people_read_it(pair: Pair) -> None:
         "  line              train.py:17 in step",
         "  what differs      output, float32[2]; its inputs are identical in both runs; 3 of 4 elements, by up to 1 ULP"
         " (1.2e-07 relative)",
-        "  so                the operation gave two answers to one question: its inputs, numbers and generator were the"
-        " same",
+        "  so                the operation gave two results for the same inputs, numbers and generator",
         "  next              torch.use_deterministic_algorithms(True), which reproducible() sets; if it was set, "
         "another kernel.",
         "  then              1 later record of this step differs; 2 later steps differ",

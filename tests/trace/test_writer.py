@@ -152,9 +152,9 @@ def test_what_is_no_segment_is_refused_and_ends_the_trace(segment: Segment, foun
         trace.write(digest_only(1), SITES[2:])
         with pytest.raises(TraceError, match=f"cannot hold this\n  found: .*{found}"):
             trace.write(segment)
-        with pytest.raises(TraceError, match="takes nothing more"):
+        with pytest.raises(TraceError, match="nothing more can be written to"):
             trace.write(digest_only(2))
-        with pytest.raises(TraceError, match="takes nothing more"):
+        with pytest.raises(TraceError, match="nothing more can be written to"):
             trace.close({})
     content = read_trace(tmp_path / "a")
     assert (content.segments, content.footer, content.error) == (segments_of(SMALL[:2]), None, "")
@@ -163,11 +163,11 @@ def test_what_is_no_segment_is_refused_and_ends_the_trace(segment: Segment, foun
 def test_a_closed_trace_takes_nothing_more(tmp_path: Path) -> None:
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         trace.close({"steps": 0})
-        with pytest.raises(TraceError, match="takes nothing more"):
+        with pytest.raises(TraceError, match="nothing more can be written to"):
             trace.write(digest_only(0))
-        with pytest.raises(TraceError, match="takes nothing more"):
+        with pytest.raises(TraceError, match="nothing more can be written to"):
             trace.close({})
-    with pytest.raises(TraceError, match="takes nothing more"):
+    with pytest.raises(TraceError, match="nothing more can be written to"):
         trace.write(digest_only(0))
     assert read_trace(tmp_path / "a") == (HEADER, [], [], {"steps": 0}, False, "")
 
@@ -192,7 +192,7 @@ def test_an_interrupted_write_ends_the_trace(tmp_path: Path, monkeypatch: pytest
             patch.setattr(payloads, "pack_sites", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 trace.write(*SMALL[3])
-        with pytest.raises(TraceError, match="takes nothing more"):
+        with pytest.raises(TraceError, match="nothing more can be written to"):
             trace.write(*SMALL[3])
     assert read_trace(tmp_path / "a").segments == segments_of(SMALL[:1])
 
@@ -239,7 +239,7 @@ def test_a_disk_that_gets_full_leaves_what_was_written_before(tmp_path: Path) ->
     try:
         write(trace, 0)
     except TraceError as error:
-        assert "takes nothing more" in str(error)
+        assert "nothing more can be written to" in str(error)
         print("done")
 """
     found = written_elsewhere(tmp_path / "a", code)

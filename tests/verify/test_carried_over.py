@@ -248,7 +248,7 @@ def test_what_the_first_run_alone_does_is_done_once_and_not_intermittent() -> No
 
     report = verify(run, runs=4)
     assert reason_of(report) is Reason.CARRIED_OVER
-    assert "run 1 alone differs, and runs 2 to 4 are the same" in " ".join(str(report).split())
+    assert "only run 1 differs, and runs 2 to 4 are the same" in " ".join(str(report).split())
     assert "pass isolate=True" in str(report)
     assert "intermittent" not in " ".join(report.verdict.notes if report.verdict else [])
 
@@ -258,7 +258,7 @@ def test_the_first_runs_alone_may_be_more_than_one() -> None:
     calls = itertools.count()
     report = verify(lambda: float(min(next(calls), 2) == 2), runs=3)
     assert reason_of(report) is Reason.CARRIED_OVER
-    assert "the first 2 runs alone differ, and runs 3 to 4 are the same" in " ".join(str(report).split())
+    assert "only the first 2 runs differ, and runs 3 to 4 are the same" in " ".join(str(report).split())
 
 
 def test_what_differs_at_the_end_alone_and_once_is_done_once() -> None:

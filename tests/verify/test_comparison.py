@@ -27,9 +27,9 @@ def test_the_table_has_a_line_for_each_level_and_says_what_its_numbers_are() -> 
         "  False   12.3 ms  1.00 x              +3.0 MiB  no, first aten.add a.py:3",
         "  True    2.5 s    1.50 x (1.25-1.75)  +4.0 MiB  yes",
         "  'warn'  -        -                   -         raised RuntimeError: <b>",
-        "what took longer than at False, the most first (self time on cpu, one profiled run of each)",
+        "what took longer than at False, the largest increase first (self time on cpu, one profiled run of each)",
         "  True  aten::sort +2 ms",
-        "time: the median; the ratio is that of each round to False in it: median (lowest-highest)",
+        "time: the median; ratio to False within each round: median (lowest-highest)",
         f"memory: {RESIDENT}",
     ]
 

@@ -215,11 +215,11 @@ def test_filling_new_memory_is_seen_as_what_costs_more(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"levels": "true"}, TypeError, "levels= is no list of levels"),
-        ({"levels": True}, TypeError, "levels= is no list of levels"),
-        ({"levels": [False, "cuda"]}, ValueError, "levels= names no level\n  found: 'cuda'"),
-        ({"levels": [1]}, ValueError, "levels= names no level\n  found: 1"),
-        ({"levels": [[]]}, ValueError, "levels= names no level"),
+        ({"levels": "true"}, TypeError, "levels= is not a list of levels"),
+        ({"levels": True}, TypeError, "levels= is not a list of levels"),
+        ({"levels": [False, "cuda"]}, ValueError, "unknown level in levels=\n  found: 'cuda'"),
+        ({"levels": [1]}, ValueError, "unknown level in levels=\n  found: 1"),
+        ({"levels": [[]]}, ValueError, "unknown level in levels="),
         ({"levels": []}, ValueError, "levels= is empty"),
         ({"levels": [True, True]}, ValueError, "levels= names a level twice"),
         ({"runs": 1}, ValueError, "Pass 2 or more: one run has no spread."),

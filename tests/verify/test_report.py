@@ -46,7 +46,7 @@ def test_what_differs_is_said_in_one_headline_with_the_verdict_below(tmp_path: P
 
 def test_the_text_says_what_was_run_and_how_often_where_it_is_the_same() -> None:
     report = replace(same(), title="train", notes=["It seeds itself."])
-    assert str(report) == "bit-exact: 2 runs of train, 0 steps each\n  note: It seeds itself."
+    assert str(report) == "bit-exact: 2 runs of train\n  note: It seeds itself."
 
 
 def test_the_text_says_why_it_could_not_be_told() -> None:

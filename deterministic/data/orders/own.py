@@ -131,7 +131,7 @@ class OwnOrder(IndexOrder):
         if whole < 1 or (done % whole and done != length) or done > length:
             raise ResumeMismatchError(
                 explain(
-                    "the state says no place between two batches",
+                    "the state holds no place between two batches",
                     (f"done: {done}", f"batch: {whole}", f"length: {length}"),
                     "Pass what the loader's state_dict() returned; nothing was changed.",
                 )

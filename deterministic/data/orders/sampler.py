@@ -98,7 +98,7 @@ class SamplerOrder(IndexOrder):
     def position(self, state: Mapping[str, Any]) -> Position:
         last: Any = state.get("last")
         if "last" in state and not _is_whole(last):
-            raise mismatch("the state says no place in the data", cut(last), "-", "Pass what state_dict() returned.")
+            raise mismatch("the state holds no place in the data", cut(last), "-", "Pass what state_dict() returned.")
         current, saved = generator_kinds(self._sampler), [entry[0] for entry in state["generators"]]
         # Where indices can be compared, they tell: a sampler may make its generators when it is iterated.
         if current != saved and (self._is_plain or not (state["done"] or last)):
@@ -138,7 +138,7 @@ class SamplerOrder(IndexOrder):
         raise ValueError(
             explain(
                 "the sample's draws depend on its batch, and only the sampler knows the batch",
-                (f"found: {self.name}, with draws that are keyed per batch",),
+                (f"found: {self.name}, with draws that are seeded per batch",),
                 'Use randomness="sample" and a dataset without __getitems__, or an order of the loader\'s own.',
             )
         )
@@ -359,10 +359,10 @@ def _gives_each_once(sampler: Any) -> bool:
 def _mismatch(saved: Mapping[str, Any], epoch: int, replay: SamplerPass) -> ResumeMismatchError:
     if replay.batches < saved["done"]:
         remedy = "Use the sampler and the data that the state was saved with."
-        text = "the sampler gives fewer batches than the saved position is past"
+        text = "the sampler gives fewer batches than had been taken when the state was saved"
         return mismatch(text, saved["done"], replay.batches, remedy)
     return mismatch(
-        "the sampler does not give the indices again that it gave before the state was saved",
+        "the sampler does not repeat the indices that it gave before the state was saved",
         f"digest {saved['digest']:#x} of {saved['done']} batches of epoch {epoch}",
         f"{replay.digest:#x}",
         "Let it draw from generators that it holds or from global ones, or give it state_dict() and "

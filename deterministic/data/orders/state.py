@@ -48,7 +48,7 @@ def load(state: object, order: Order) -> Position:
         actual = f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
         raise ResumeMismatchError(
             explain(
-                "this is no state of a loader that this version can read",
+                "this version cannot read this as the state of a loader",
                 (f"found: {actual}", f"expected: a dict with 'v': {_VERSION}"),
                 "Pass what the loader's state_dict() returned.",
             )
@@ -77,7 +77,7 @@ def load(state: object, order: Order) -> Position:
     if wrong:
         raise ResumeMismatchError(
             explain(
-                "the state says no place in the data",
+                "the state holds no place in the data",
                 tuple(f"{name}: {cut(state.get(name, 'missing'))}" for name in wrong),
                 "Pass what the loader's state_dict() returned; nothing was changed.",
             )

@@ -248,7 +248,7 @@ class StreamMemory:
         """Refuse to go on where the batches that were loaded again are not those that were seen before."""
         if self._saved_digest not in (None, self.digest):
             raise mismatch(
-                "the stream does not give the batches again that it gave before the state was saved",
+                "the stream does not repeat the batches that it gave before the state was saved",
                 f"digest {self._saved_digest:#x} of {self._saved_done} batches",
                 f"{self.digest:#x}",
                 "Let it draw from random, numpy.random, torch or sample_rng(), give it a set_epoch() that decides its "

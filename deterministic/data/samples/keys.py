@@ -222,7 +222,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
         raise DeterministicError(
             explain(
                 "no sample is being made, so it has no generator",
-                ("found: a call outside of a loader with keys, or on another thread than the one that fetches",),
+                ("found: a call outside of a loader of make_loader, or on another thread than the one that fetches",),
                 'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
             )
         )
@@ -277,7 +277,7 @@ def _parts(value: Any) -> Iterable[SupportsIndex | str]:
     if " at 0x" in text:  # an address, which is another in every process
         raise TypeError(
             explain(
-                "an index has no value that is the same in every process, so its sample can have no key",
+                "an index has no value that is the same in every process, so its sample cannot be given a seed",
                 (
                     f"found: {text}",
                     "expected: an int, a str, bytes, a tuple of these, or anything with a __repr__ of its own",

@@ -21,8 +21,8 @@ def seed_worker(worker_id: int) -> None:
     """Seed Python's and numpy's generators of a DataLoader worker from torch's; pass it as `worker_init_fn`.
 
     For people who keep their own DataLoader. torch seeds its own generator in every worker, with the loader's base
-    seed plus the worker's number; `random` and `numpy.random` older versions leave as they were in the parent, so that
-    every worker draws the same from them. The recipe of
+    seed plus the worker's number. Older versions leave `random` and `numpy.random` as they were in the parent, so every
+    worker would draw the same from them. The recipe of
     https://docs.pytorch.org/docs/stable/notes/randomness.html#dataloader.
 
     Args:

@@ -214,8 +214,8 @@ def with_generators(cause: Cause, divergence: Divergence, headers: Ends, footers
         if seeds := _seeds_apart(name, footers):
             return replace(cause, remedy=f"The code seeded {name} {seeds}. {_SEED_THERE} Else: {cause.remedy}")
         if name in drawn and before[name] != after.get(name):
-            who = f"{_PYTHONS.get(name, name)} was drawn from and nobody had seeded it"
-            seed = f"{who}: reproducible(seed=...), or `deterministic run`, does"
+            who = f"{_PYTHONS.get(name, name)} was used without having been seeded"
+            seed = f"{who}: reproducible(seed=...), or `deterministic run`, seeds it"
             return replace(cause, remedy=f"{seed}. Else: {cause.remedy}")
     return cause
 

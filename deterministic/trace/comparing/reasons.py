@@ -74,8 +74,8 @@ _SEE_MORE = 'Record with level="ops+inputs" to see more.'
 _FIND_NUMBER = "Find where it comes from: time, a counter, an unseeded generator, the order of a set."
 _FIND_CONDITION = "Look for a condition on time, a counter, or the order of a set or a directory."
 _SAME_WAY = (
-    "That is no fault: recomputing changes no value, generated code may round otherwise. Compare two runs that both do "
-    "it; where a first value is told, that is what differs beside it."
+    "This is not a fault: recomputing changes no value, and generated code may round differently. Compare two runs "
+    "that both do it. If a first value is shown, it differs as well."
 )
 _FIND_DATA = (
     "Look at where it is made: numpy, a file, a loader, another library's generator. make_loader and run.numpy(name) "
@@ -119,7 +119,7 @@ def cause_of(divergence: Divergence, environment: Mapping[str, tuple[Any, Any]],
 def _cause(divergence: Divergence, settings: Mapping[str, Any]) -> Cause:
     first, second = divergence.first, divergence.second
     if divergence.level == "digest":
-        return _unknown('the level "digest" tells the step alone', _SEE_MORE)
+        return _unknown('the level "digest" shows only the step', _SEE_MORE)
     if first is second is None:
         return Cause(Reason.CONTROL_FLOW, "the runs made steps of different optimizers there", _FIND_CONDITION)
     if first is None or second is None:
@@ -191,18 +191,18 @@ def _operation(
     if (index := differing("input")) is not None:
         return _input(first, second, index)
     if first.site.name.startswith("aten.lift"):
-        because = "the data from outside torch that the tensor was made of differed"
+        because = "the tensor was made of data from outside torch, and that data differed"
         return Cause(Reason.OUTSIDE, f"{because}: {apart}" if apart else because, _FIND_NUMBER)
     if first.site.name.partition(".")[0] in COLLECTIVES:
         return Cause(Reason.COLLECTIVE, f"this collective {_FROM_OTHERS}", _LOOK_AT_OTHERS)
     if divergence.level != "ops+inputs":
-        because = "its inputs were not recorded: the operation may have given two answers, or memory been written past"
-        return _unknown(f"{because} torch", 'Record with level="ops+inputs" to tell.')
+        because = "its inputs were not recorded: the operation may have given two results, or something bypassed torch"
+        return _unknown(f"{because} and wrote to them", 'Record with level="ops+inputs" to find out.')
     basename = (*first.site.name.split("."), "")[1]  # "zeros" of "aten.zeros.default"
     if not _MAKES.fullmatch(basename) and all(value.role == "output" for value in values):
         return _unknown("nothing of what it read could be recorded", "Observe what it is called with.")
-    because = "the operation gave two answers to one question: its inputs, numbers and generator were the same"
-    return Cause(Reason.OPERATION, f"{because}, but {apart}" if apart else because, _other_kernel(first, settings))
+    because = "the operation gave two results for the same inputs, numbers and generator"
+    return Cause(Reason.OPERATION, f"{because}: {apart}" if apart else because, _other_kernel(first, settings))
 
 
 def _other_kernel(moment: Moment, settings: Mapping[str, Any]) -> str:
@@ -267,8 +267,8 @@ def _input(first: Moment, second: Moment, index: int) -> Cause:
         because = f"{it} was another part of what was computed, or in another shape{apart}"
         return Cause(Reason.CONTROL_FLOW, because, "Look at how it is reshaped: such views are not recorded.")
     because = (
-        f"{it} was written past torch's dispatcher since a recorded operation last wrote or read it, or it is another "
-        "part of the same memory"
+        f"something bypassed torch's dispatcher and wrote to {it} after a recorded operation last wrote or read it, or "
+        "it is another part of the same memory"
     )
     return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}; or for another part of what unbind returned.")
 
@@ -293,7 +293,7 @@ def _no_operation(divergence: Divergence, first: Moment, second: Moment) -> Caus
         return _number(first, second, index)
     if kind in ("parameter", "gradient", "loss", "optimizer state", "later state"):
         what = f"{kind} {value.name}".rstrip()
-        because = f"the {what} was written past torch's dispatcher: no recorded operation differs"
+        because = f"something bypassed torch's dispatcher and wrote to the {what}: no recorded operation differs"
         return Cause(Reason.UNTRACED_WRITE, because, f"{_FIND_WRITER}.")
     if kind in ("observed", "returned") and "[" not in value.type:
         because = "nothing that torch computed differs: it came from numpy, another library or its threads"

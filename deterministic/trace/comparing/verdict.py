@@ -149,7 +149,7 @@ def divergence_rows(divergence: Divergence, distance: str = "") -> list[tuple[st
         rows.append(("what differs", _values(divergence.level, first, second, divergence.values, distance)))
     if divergence.overwritten is not None:
         (name, what), *line = _record_rows("before it", divergence.overwritten[0])
-        rows += [(name, f"{what} differs too, and was written over before any recorded operation read it"), *line]
+        rows += [(name, f"{what} differs too, but was overwritten before any recorded operation read it"), *line]
     if divergence.aligned is not None:
         one, other = divergence.aligned
         rows += _record_rows("first value", one)

@@ -208,7 +208,7 @@ class ChunkReader:
         if len(magic) < len(MAGIC):
             raise self.cut(0)
         if magic[-1] == 0:
-            raise self._foreign("format 0, which never was")
+            raise self._foreign("format 0, which never existed")
         if magic != MAGIC:
             which, or_else = ("a newer", ", or a later one") if magic[-1] > VERSION else ("an older", "")
             raise TraceError(

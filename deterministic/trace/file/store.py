@@ -144,7 +144,7 @@ class TraceWriter:
     def _closing_on_failure(self) -> Iterator[None]:
         if self._file.closed:
             values = ("found: it was closed, or writing to it failed before", "expected: a trace that is open")
-            raise TraceError(explain(f"the trace {self._path} takes nothing more", values, "Begin another trace."))
+            raise TraceError(explain(f"nothing more can be written to {self._path}", values, "Begin another trace."))
         try:
             with self._refusing():
                 yield

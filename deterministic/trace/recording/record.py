@@ -189,7 +189,7 @@ def record(path: StrPath, level: TraceLevel = "ops", *, absolute_paths: bool = F
         False
         >>> folder.cleanup()
     """
-    choice("level", level, TRACE_LEVELS, what="no level of a trace")
+    choice("level", level, TRACE_LEVELS, what="not a level of a trace")
     return Recording(path, level, absolute_paths=absolute_paths, source=source)
 
 
