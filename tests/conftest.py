@@ -35,12 +35,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.load_profile(properties.PROFILE)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep what somebody adds to pytest's command line (PYTEST_ADDOPTS) from those that tests start."""
-    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
-        os.environ.pop("PYTEST_ADDOPTS", None)  # the workers of pytest-xdist have read it by now
-
-
 @pytest.fixture(autouse=True)
 def canary() -> Iterator[None]:
     before = snapshot.capture(SOURCES)
@@ -86,6 +80,8 @@ def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # pytest-xdist is to keep the order that is made here
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        os.environ.pop("PYTEST_ADDOPTS", None)  # is for this command line of pytest, not for those that tests start
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -40,7 +40,9 @@ def test_every_table_of_the_benchmarks_has_a_chart() -> None:
 
 def test_every_picture_is_shown_somewhere() -> None:
     pages = "".join(path.read_text(encoding="utf-8") for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"])
-    assert [path.name for path in STATIC.iterdir() if path.suffix != ".css" and f"_static/{path.name}" not in pages] == []
+    assert [
+        path.name for path in STATIC.iterdir() if path.suffix != ".css" and f"_static/{path.name}" not in pages
+    ] == []
 
 
 def test_the_pictures_of_scopes_and_keys_show_what_was_given_back_and_what_stays_the_same() -> None:

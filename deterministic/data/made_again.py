@@ -31,8 +31,8 @@ _begun: weakref.WeakKeyDictionary[Run, dict[str, Any]] = weakref.WeakKeyDictiona
 def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool) -> None:
     """Warn, once in a scope and line, of an epoch that is also the latest of the loader made there before.
 
-    Two that go over several epochs each are two trainings, one whose epoch was set or loaded is meant so, and so is one
-    after another `seed_everything`.
+    Two that go over several epochs each are two trainings, and who took a few batches has looked at them. One whose
+    epoch was set or loaded is meant so, and so is one after another `seed_everything`.
     """
     entry, order = stack.innermost(), loader._order
     if order.name not in _RANDOM or (entry is None and loader.seed != launch.given_seed()):
@@ -41,8 +41,8 @@ def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool)
     arguments = (launch.times_seeded, loader.seed, loader.keying.randomness, loader.batch_size, order.identity())
     last, known, latest, is_told = begun.get(record.made_at) or (None, None, None, False)
     now = known if last is record else (arguments, _traits(loader.dataset), _traits(getattr(order, "_sampler", None)))
-    is_again = last not in (None, record) and latest == epoch and known == now and not is_pinned
-    begun[record.made_at] = record, now, epoch, is_told or is_again
+    is_again = last not in (None, record) and last.has_ended and latest == epoch and known == now and not is_pinned
+    begun[record.made_at] = record, now, None if is_pinned else epoch, is_told or is_again
     if is_again and not is_told:
         differs = "a loader was made again and begins with the same epoch: the same order and the same draws"
         values = (f"made at: {record.made_at}, with the same arguments", f"begins with: epoch {epoch}")

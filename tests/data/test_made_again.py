@@ -137,6 +137,11 @@ def resumed() -> None:
         state = loader.state_dict()
 
 
+def a_preview() -> None:
+    for _ in range(3):
+        next(iter(make_loader(SAMPLES, shuffle=True)))
+
+
 def only_looked_at() -> None:
     for _ in range(3):
         loader = make_loader(SAMPLES, shuffle=True)
@@ -160,7 +165,7 @@ def without_a_seed() -> None:
     "loop",
     [
         *(in_order, other_epochs, the_same_epoch_on_purpose, other_arguments, other_data, several_trainings),
-        *(resumed, only_looked_at, scopes_of_their_own, without_a_seed, trials_that_seed_anew),
+        *(resumed, only_looked_at, a_preview, scopes_of_their_own, without_a_seed, trials_that_seed_anew),
     ],
 )
 def test_what_is_no_mistake_is_not_warned_of(loop: Callable[[], None]) -> None:

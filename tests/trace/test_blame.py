@@ -91,7 +91,12 @@ SEEDED: dict[Callable[[], Any], Said] = {
     numpy_and_nothing_more: Said(
         Reason.GENERATOR, "numpy.random ended in another state: the code seeded it", SEED_THERE, True
     ),
-    numpy_for_torch: Said(Reason.OUTSIDE, "made of data from outside torch, and that data differed", "The code seeded numpy.random with", True),
+    numpy_for_torch: Said(
+        Reason.OUTSIDE,
+        "made of data from outside torch, and that data differed",
+        "The code seeded numpy.random with",
+        True,
+    ),
     numpy_for_a_decision: Said(Reason.NUMBER, "other was", "The code seeded numpy.random with", True),
     python_by_the_system: Said(
         Reason.GENERATOR,

@@ -111,7 +111,12 @@ class LoaderRecord:
     @property
     def under_way(self) -> int:
         """How many batches the latest epoch has given; 0 once it has ended."""
-        return self._open[-1].batches if self._open and not self._open[-1].ended else 0
+        return 0 if self.has_ended or not self._open else self._open[-1].batches
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the latest epoch was gone through."""
+        return bool(self._open) and self._open[-1].ended
 
     def describe(self) -> dict[str, Any]:
         """Return the record as JSON; neighbouring epochs that went alike are one entry."""
