@@ -28,10 +28,16 @@ _ARGUMENTS: Mapping[str, str] = {
 _LEVELS: Mapping[str, tuple[Any, Any]] = {
     "warn_only": ("warn", True),
     **dict.fromkeys(("cudnn", "cudnn_deterministic", "deterministic_cudnn"), ("cudnn", False)),
-    **dict.fromkeys(("benchmark", "cudnn_benchmark"), (False, "cudnn")),
+    **dict.fromkeys(("benchmark", "cudnn_benchmark"), (False, True)),
     **dict.fromkeys(("deterministic_algorithms", "use_deterministic_algorithms"), (True, False)),
 }
 """Arguments elsewhere that are levels of `deterministic=` here: where they are true, and where they are not."""
+
+_LESS: Mapping[Any, str] = {
+    False: "which only seeds; deterministic=True covers every operation",
+    "cudnn": "which covers cuDNN alone; deterministic=True covers every operation",
+}
+"""What is said of a level that does less than people who ask for one may think."""
 
 _FUNCTIONS: Mapping[str, str] = {
     "seed_everything(42)": "fix_seed fix_seeds manual_seed seed seed_all set_global_seed set_random_seed set_seed "
@@ -43,6 +49,8 @@ _FUNCTIONS: Mapping[str, str] = {
 }
 """By the call that does it here: the names of functions that do it elsewhere."""
 
+_OFF = ("0", "false", "no", "off")
+
 _OF_SCOPE = ("seed", "deterministic", "num_threads")
 
 _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader takes worker_init_fn=seed_worker."
@@ -52,7 +60,7 @@ def meant(name: str, value: object, known: Collection[str]) -> tuple[str, object
     """Return which of the `known` arguments somebody means who calls it `name`, and its value; None if that is open."""
     name = name.lower()
     if name in _LEVELS and "deterministic" in known:
-        return "deterministic", _LEVELS[name][isinstance(value, int) and not value]
+        return "deterministic", _LEVELS[name][isinstance(value, (int, str)) and str(value).lower() in _OFF]
     ours = next((ours for ours, others in _ARGUMENTS.items() if name in others.split()), name)
     close = [ours] if ours in known else difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return (str(close[0]), value) if close else None
@@ -68,7 +76,8 @@ def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str
             if found := meant(name, value, (*known, *_OF_SCOPE) if scope else known):
                 shown = cut(found[1]) if isinstance(found[1], (bool, int, float, str)) else "..."
                 written = f"{found[0]}={shown}"
-                remedy = f"Write {written if found[0] in known else scope.format(written)}."
+                less = _LESS.get(found[1]) if found[0] == "deterministic" and shown != "..." else None
+                remedy = f"Write {written if found[0] in known else scope.format(written)}{f', {less}' * bool(less)}."
             values = (f"found: {name}=", f"expected: {', '.join(known)}")
             raise TypeError(explain(f"{call}() has no such argument", values, remedy))
 
