@@ -17,8 +17,10 @@ R = TypeVar("R")
 _ARGUMENTS: Mapping[str, str] = {
     "seed": "base_seed global_seed manual_seed random_seed random_state rng_seed",
     "runs": "n n_repeats n_runs num_runs repeat repeats repetitions times trials",
-    "every": "checkpoint_every every_n_steps every_n_train_steps save_every save_interval save_steps",
-    "keep": "max_to_keep save_total_limit",
+    "every": "checkpoint_every every_n_steps every_n_train_steps freq interval save_every save_freq save_interval "
+    "save_steps",
+    "keep": "keep_last keep_last_n max_checkpoints max_to_keep save_top_k save_total_limit",
+    "directory": "checkpoint_dir ckpt_dir dir dirname dirpath folder output_dir path root root_dir save_dir",
     "batch_size": "batch batchsize bs",
     "num_workers": "n_workers workers",
     "num_threads": "n_threads threads",
@@ -108,6 +110,13 @@ def _refuse(
         raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {example}."))
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         refuse_unknown(call, given, [name for name in parameters if name != "self"])
+    # What has to be there, and is not: one of those given may be it.
+    missing = [name for name in [*parameters][len(args) :] if _is_required(parameters[name]) and name not in given]
+    refuse_unknown(call, {name: value for name, value in given.items() if meant(name, value, missing)}, missing)
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 
 
 def no_such_name(name: str, known: Collection[str], frame: FrameType) -> Exception:
