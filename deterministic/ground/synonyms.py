@@ -27,7 +27,7 @@ _ARGUMENTS: Mapping[str, str] = {
 }
 """By the name that an argument has here: those that it has elsewhere."""
 
-_LEVELS: Mapping[str, tuple[Any, Any]] = {
+OTHER_LEVELS: Mapping[str, tuple[Any, Any]] = {
     "warn_only": ("warn", True),
     **dict.fromkeys(("cudnn", "cudnn_deterministic", "deterministic_cudnn"), ("cudnn", False)),
     **dict.fromkeys(("benchmark", "cudnn_benchmark"), (False, True)),
@@ -61,8 +61,8 @@ _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader tak
 def meant(name: str, value: object, known: Collection[str]) -> tuple[str, object] | None:
     """Return which of the `known` arguments somebody means who calls it `name`, and its value; None if that is open."""
     name = name.lower()
-    if name in _LEVELS and "deterministic" in known:
-        return "deterministic", _LEVELS[name][isinstance(value, (int, str)) and str(value).lower() in _OFF]
+    if name in OTHER_LEVELS and "deterministic" in known:
+        return "deterministic", OTHER_LEVELS[name][isinstance(value, (int, str)) and str(value).lower() in _OFF]
     ours = next((ours for ours, others in _ARGUMENTS.items() if name in others.split()), name)
     close = [ours] if ours in known else difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return (str(close[0]), value) if close else None
