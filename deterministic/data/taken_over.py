@@ -55,8 +55,10 @@ def require_one_dataset(
         names = [cut(name) for name in dataset if isinstance(name, str)]
         if names and len(names) == len(dataset):
             remedy = f"Choose one of them, for example make_loader(dataset[{names[0]}], batch_size=32)."
-            values = (f"{found} of {', '.join(names[:5])}",)
-            raise TypeError(explain("make_loader takes one dataset, and this is a mapping of several", values, remedy))
+            found += f" of {', '.join(names[:5])}"
+            raise TypeError(
+                explain("make_loader takes one dataset, and this is a mapping of several", (found,), remedy)
+            )
 
 
 def _is_columns(dataset: object) -> bool:

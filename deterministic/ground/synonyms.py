@@ -44,6 +44,8 @@ _LESS: Mapping[Any, str] = {
 _FUNCTIONS: Mapping[str, str] = {
     "seed_everything(42)": "fix_seed fix_seeds manual_seed seed seed_all set_global_seed set_random_seed set_seed "
     "set_seeds setup_seed",
+    "reproducible(seed=42)": "fork_rng isolate_rng seed_context temp_seed temporary_seed",
+    "seed_worker": "pl_worker_init_function worker_init worker_init_fn",
     "reproducible(seed=42, deterministic=True)": "enable_full_determinism make_deterministic set_deterministic "
     "set_determinism use_deterministic_algorithms",
     "make_loader(dataset, batch_size=32, shuffle=True)": "DataLoader Dataloader dataloader get_loader loader",

@@ -101,7 +101,7 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
         name, source = f"generators[{position}]", OwnGenerator(generator, position)
         if isinstance(generator, random.SystemRandom) or not isinstance(generator, _KINDS):
             is_class = isinstance(generator, type)
-            kind = generator if is_class else type(generator)
+            kind: Any = generator if is_class else type(generator)
             remedy = "Leave it out, or write a source for it and register it with deterministic.register_source."
             if is_class:
                 remedy = "Pass an object of it: torch.Generator(), numpy.random.default_rng() or random.Random()."
