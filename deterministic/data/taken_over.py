@@ -44,8 +44,8 @@ def require_one_dataset(
         if name in _NUMBERS and isinstance(value, str):
             values = (f"found: {name}={cut(value)}", "expected: a number")
             raise TypeError(explain(f"{name} is text", values, f"Write {name}=int({cut(value)})."))
-    if _is_columns(dataset) or (hasattr(second, "__getitem__") and as_integer(second) is None):
-        found += " of tensors" if isinstance(dataset, tuple) else f" and a {type(second).__name__}"
+    if (columns := _is_columns(dataset)) or (hasattr(second, "__getitem__") and as_integer(second) is None):
+        found += " of tensors" if columns else f" and a {type(second).__name__}"
         remedy = "Put tensors into one: make_loader(torch.utils.data.TensorDataset(x, y), batch_size=32)."
         raise TypeError(explain("make_loader takes one dataset, and then batch_size", (found,), remedy))
     if not isinstance(dataset, IterableDataset) and not any(hasattr(dataset, name) for name in _READ_BY):
@@ -56,9 +56,7 @@ def require_one_dataset(
         if names and len(names) == len(dataset):
             remedy = f"Choose one of them, for example make_loader(dataset[{names[0]}], batch_size=32)."
             found += f" of {', '.join(names[:5])}"
-            raise TypeError(
-                explain("make_loader takes one dataset, and this is a mapping of several", (found,), remedy)
-            )
+            raise TypeError(explain("make_loader takes one dataset, not a mapping of several", (found,), remedy))
 
 
 def _is_columns(dataset: object) -> bool:

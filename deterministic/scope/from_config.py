@@ -105,9 +105,8 @@ def warn_of_other_levels(section: Mapping[Any, Any]) -> None:
         is_on = value.value.lower() in ("on", "true", "yes") if getattr(value, "tag", None) == _BOOL else value is True
         if level and is_on:
             differs = "no operation is made deterministic: the configuration asks for it by a name that is not read"
-            remedy = (
-                f"To use it, write deterministic: {str(level).lower()}; or pass deterministic=. If not, write false."
-            )
+            to_use = f"To use it, write deterministic: {str(level).lower()}; or pass deterministic=."
+            remedy = f"{to_use} Where none is wanted, write deterministic: false."
             warn(NondeterminismWarning, explain(differs, (f"found: {key}: true",), remedy))
             return
 
