@@ -14,6 +14,8 @@ from deterministic import reproducible, seed_everything
 from deterministic.ground.arguments import boolean, choice, count
 from deterministic.ground.synonyms import explained
 
+STRONGER = "deterministic=True covers every operation"
+
 
 def test_an_argument_that_does_not_exist_is_named_as_it_was_written() -> None:
     make: Any = reproducible
@@ -32,10 +34,13 @@ def test_an_argument_that_does_not_exist_is_named_as_it_was_written() -> None:
         ({"Random_State": 7}, "seed=7"),
         ({"warn_only": True}, "deterministic='warn'"),
         ({"warn_only": False}, "deterministic=True"),
-        ({"cudnn": True}, "deterministic='cudnn'"),
-        ({"deterministic_cudnn": True}, "deterministic='cudnn'"),
-        ({"deterministic_cudnn": False}, "deterministic=False"),
-        ({"benchmark": False}, "deterministic='cudnn'"),
+        ({"cudnn": True}, f"deterministic='cudnn', which covers cuDNN alone; {STRONGER}"),
+        ({"deterministic_cudnn": True}, f"deterministic='cudnn', which covers cuDNN alone; {STRONGER}"),
+        ({"cudnn_deterministic": False}, f"deterministic=False, which only seeds; {STRONGER}"),
+        ({"cudnn_deterministic": "False"}, f"deterministic=False, which only seeds; {STRONGER}"),
+        ({"benchmark": True}, f"deterministic=False, which only seeds; {STRONGER}"),
+        ({"benchmark": False}, "deterministic=True"),
+        ({"cudnn_benchmark": False}, "deterministic=True"),
         ({"use_deterministic_algorithms": True}, "deterministic=True"),
         ({"n_threads": 2}, "num_threads=2"),
     ],

@@ -370,6 +370,8 @@ def test_a_file_without_the_section_is_refused(text: str, tmp_path: Path) -> Non
     [
         ("random_seed: 0x2a\nmodel: !include a", "random_seed: 0x2a"),
         ("model: !include a\ntraining: {optimizer: !other b, seed: 1}", "training.seed: 1"),
+        ("model: !include a\ntraining: [1, {seed: 1}]", r"training\[1\]\.seed: 1"),
+        ("seed: 1\nwarn_only: on\nmodel: !include a", "warn_only: true"),
     ],
 )
 def test_a_seed_elsewhere_in_a_file_is_warned_of_and_no_tag_is_made(text: str, found: str, tmp_path: Path) -> None:

@@ -256,6 +256,11 @@ def test_the_arguments_are_read_without_torch_and_numpy(tmp_path: Path) -> None:
     [
         ({"random_seed": 42}, "random_seed: 42", "call it seed;"),
         ({"lr": 0.1, "rngSeed": 0, "deterministic": True}, "rngSeed: 0", "call it seed;"),
+        ({"seeds": 42}, "seeds: 42", "call it seed;"),
+        ({"seed_value": 1}, "seed_value: 1", "call it seed;"),
+        ({"SEED_VALUE": 1}, "SEED_VALUE: 1", "call it seed;"),
+        ({"training": [{"lr": 1}, {"seed": 1}]}, "training[1].seed: 1", "write it beside the other keys as seed;"),
+        (OmegaConf.create({"a": [{"seed": 1}]}), "a[0].seed: 1", "write it beside the other keys as seed;"),
         ({"seed_everything": 42}, "seed_everything: 42", "call it seed;"),
         ({"training": {"lr": 0.1, "seed": 42}}, "training.seed: 42", 'pass key="training";'),
         ({"run": {"data": {"manual-seed": 1}}}, "run.data.manual-seed: 1", 'call it seed and pass key="run.data";'),
@@ -280,11 +285,41 @@ def test_a_seed_of_another_name_or_place_is_warned_of(config: Any, found: str, r
         {"seed": None, "data": {"seed": 2}},
         {"n_seeds": 3, "num_seed": 3, "seedling": 1, "speed": 1},
         {"use_seed": True, "random_seed": None, "data_seed": "of the day"},
-        {"list": [{"seed": 1}], 7: 1, ("seed",): 2},
+        {"n_seeds": 42, "seeds": [1, 2], 7: 1, ("seed",): 2},
     ],
 )
 def test_what_is_no_seed_or_is_meant_so_is_not_warned_of(config: dict[Any, Any]) -> None:
     reproducible.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "found", "level"),
+    [
+        ({"seed": 1, "cudnn_deterministic": True}, "cudnn_deterministic", "cudnn"),
+        ({"seed": 1, "warn_only": True}, "warn_only", "warn"),
+        ({"seed": 1, "Use_Deterministic_Algorithms": True}, "Use_Deterministic_Algorithms", "true"),
+        (OmegaConf.create({"seed": 1, "warn_only": True, "x": "${y}"}), "warn_only", "warn"),
+    ],
+)
+def test_a_level_of_another_name_is_warned_of(config: Any, found: str, level: str) -> None:
+    with pytest.warns(
+        NondeterminismWarning, match=f"found: {found}: true\nTo use it, .* deterministic: {level};"
+    ) as given:
+        reproducible.from_config(config)
+    assert [warned.filename for warned in given] == [__file__]
+    assert repr(reproducible.from_config(config, deterministic=True)) == "reproducible(seed=1, deterministic=True)"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"deterministic": False, "warn_only": True},
+        {"deterministic_cudnn": False, "cudnn": True},
+        {"warn_only": False, "cudnn": "path", "cudnn_benchmark": True, "benchmark": False, 7: True},
+    ],
+)
+def test_what_is_no_level_or_is_meant_so_is_not_warned_of(more: dict[Any, Any]) -> None:
+    reproducible.from_config({"seed": 1, **more})
 
 
 def test_to_look_for_seeds_runs_nobody_s_resolver() -> None:

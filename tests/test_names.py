@@ -21,6 +21,8 @@ from .processes import run_python
         ("DataLoader", "make_loader(dataset, batch_size=32, shuffle=True)"),
         ("use_deterministic_algorithms", "reproducible(seed=42, deterministic=True)"),
         ("verify_reproducibility", "verify(train, runs=3)"),
+        ("isolate_rng", "reproducible(seed=42)"),
+        ("worker_init_fn", "seed_worker"),
         ("reproducable", "reproducible"),
     ],
 )

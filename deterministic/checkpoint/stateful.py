@@ -18,6 +18,11 @@ from ..trace.recording.torch_internals import storage_key
 from ..values.fingerprint import fingerprint, fingerprint_if_any
 from ..values.stateful import is_stateful
 
+_OF_EPOCHS = (
+    "Write `for epoch in checkpoint.epochs(n):` for n epochs. Without every= and every_seconds= it saves at the end of "
+    "each; every= counts steps."
+)
+
 
 def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> None:
     """Raise TypeError if one of the objects has no state: it may be one of the `known` arguments, misspelt."""
@@ -28,7 +33,9 @@ def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> 
                 f"Pass the object itself, not its state_dict(); put a plain value into values[{name!r}]; make a "
                 "DataLoader with make_loader or make_loader.like; pass generators to reproducible(generators=[...])."
             )
-            if found:
+            if "epochs" in name:  # before what is near: every_n_epochs counts no steps
+                remedy = _OF_EPOCHS
+            elif found:
                 remedy = f"Write {found[0]}={cut(found[1])}."
             raise TypeError(
                 explain(

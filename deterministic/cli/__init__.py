@@ -94,7 +94,8 @@ def _no_verb(words: list[str]) -> str:
     meant = [" ".join([verb, *rest]) for verb in difflib.get_close_matches(first, VERBS, n=1)]
     if first.endswith(".py") or os.path.exists(first) or (first.startswith("-") and rest):
         meant = [" ".join(["run", *words])]
-    return f"there is no verb {first}" + (f"; did you mean `deterministic {meant[0]}`?" if meant else "")
+    advice = f"did you mean `deterministic {meant[0]}`?" if meant else f"the verbs are {', '.join(VERBS)}"
+    return f"there is no verb {first}; {advice}"
 
 
 def _no_option(option: str, help_text: str) -> str:

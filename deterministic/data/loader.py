@@ -76,7 +76,7 @@ def _with_like(function: Callable[..., Any]) -> MakesLoaders:
 
     @functools.wraps(function)
     def make_loader(*args: Any, **arguments: Any) -> Any:
-        require_one_dataset(*args[:2], **arguments)
+        require_one_dataset(*args[:4], **arguments)
         refuse_unknown("make_loader", arguments, known)
         return function(*args, **arguments)
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch.utils.data import (
     DataLoader,
     IterableDataset,
@@ -15,7 +16,7 @@ from torch.utils.data import (
     default_convert,
 )
 
-from ..errors import explain
+from ..errors import cut, explain
 from ..ground.arguments import as_integer
 from .keyed_loader import ReproducibleDataLoader
 
@@ -23,11 +24,15 @@ ARGUMENTS = {name: parameter.default for name, parameter in inspect.signature(Da
 """The names of a DataLoader's arguments, and what they are by default."""
 
 _ORDERS = ("shuffle", "sampler", "batch_sampler")
+_NUMBERS = ("batch_size", "num_workers", "prefetch_factor", "timeout")
+_READ_BY = ("__getitem__", "__getitems__")
 _OF_WORKERS = ("timeout", "multiprocessing_context", "prefetch_factor", "persistent_workers")
 
 
-def require_one_dataset(dataset: object = None, second: object = None, **_: object) -> None:
-    """Refuse a loader in place of its dataset, and what stands where batch_size does and looks like another dataset."""
+def require_one_dataset(
+    dataset: object = None, second: object = None, shuffle: object = None, sampler: object = None, **others: object
+) -> None:
+    """Refuse what is no dataset: a loader, several at once, what cannot be indexed; and numbers that are text."""
     found = f"found: a {type(dataset).__name__}"
     if isinstance(dataset, DataLoader):
         whole = "take it over with all its settings: make_loader.like(loader)"
@@ -35,10 +40,31 @@ def require_one_dataset(dataset: object = None, second: object = None, **_: obje
             whole = "use this one as it is: make_loader made it"
         remedy = f"Pass loader.dataset, or {whole}."
         raise TypeError(explain("make_loader takes a dataset, and this is a loader", (found,), remedy))
-    if hasattr(second, "__getitem__") and as_integer(second) is None:
-        found += f" and a {type(second).__name__}"
+    for name, value in {"batch_size": second, **others}.items():
+        if name in _NUMBERS and isinstance(value, str):
+            values = (f"found: {name}={cut(value)}", "expected: a number")
+            raise TypeError(explain(f"{name} is text", values, f"Write {name}=int({cut(value)})."))
+    if (columns := _is_columns(dataset)) or (hasattr(second, "__getitem__") and as_integer(second) is None):
+        found += " of tensors" if columns else f" and a {type(second).__name__}"
         remedy = "Put tensors into one: make_loader(torch.utils.data.TensorDataset(x, y), batch_size=32)."
         raise TypeError(explain("make_loader takes one dataset, and then batch_size", (found,), remedy))
+    if not isinstance(dataset, IterableDataset) and not any(hasattr(dataset, name) for name in _READ_BY):
+        remedy = "Pass a dataset, or a list: make_loader(list(zip(x, y)), batch_size=32)."
+        raise TypeError(explain("make_loader takes a dataset, and this one cannot be indexed", (found,), remedy))
+    if isinstance(dataset, Mapping) and sampler is None and others.get("batch_sampler") is None:
+        names = [cut(name) for name in dataset if isinstance(name, str)]
+        if names and len(names) == len(dataset):
+            remedy = f"Choose one of them, for example make_loader(dataset[{names[0]}], batch_size=32)."
+            found += f" of {', '.join(names[:5])}"
+            raise TypeError(explain("make_loader takes one dataset, not a mapping of several", (found,), remedy))
+
+
+def _is_columns(dataset: object) -> bool:
+    """Return whether it is a tuple of tensors with a sample in each row, and not one of a few samples."""
+    if not isinstance(dataset, tuple) or len(dataset) < 2:
+        return False
+    lengths = {len(part) if isinstance(part, torch.Tensor) and part.dim() else 0 for part in dataset}
+    return len(lengths) == 1 and max(lengths) > len(dataset)
 
 
 def settings_of(loader: object, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,31 +17,43 @@ R = TypeVar("R")
 _ARGUMENTS: Mapping[str, str] = {
     "seed": "base_seed global_seed manual_seed random_seed random_state rng_seed",
     "runs": "n n_repeats n_runs num_runs repeat repeats repetitions times trials",
-    "every": "checkpoint_every every_n_steps every_n_train_steps save_every save_interval save_steps",
-    "keep": "max_to_keep save_total_limit",
+    "every": "checkpoint_every every_n_steps every_n_train_steps freq interval save_every save_freq save_interval "
+    "save_steps",
+    "keep": "keep_last keep_last_n max_checkpoints max_to_keep save_top_k save_total_limit",
+    "directory": "checkpoint_dir ckpt_dir dir dirname dirpath folder output_dir path root root_dir save_dir",
     "batch_size": "batch batchsize bs",
     "num_workers": "n_workers workers",
     "num_threads": "n_threads threads",
 }
 """By the name that an argument has here: those that it has elsewhere."""
 
-_LEVELS: Mapping[str, tuple[Any, Any]] = {
+OTHER_LEVELS: Mapping[str, tuple[Any, Any]] = {
     "warn_only": ("warn", True),
     **dict.fromkeys(("cudnn", "cudnn_deterministic", "deterministic_cudnn"), ("cudnn", False)),
-    **dict.fromkeys(("benchmark", "cudnn_benchmark"), (False, "cudnn")),
+    **dict.fromkeys(("benchmark", "cudnn_benchmark"), (False, True)),
     **dict.fromkeys(("deterministic_algorithms", "use_deterministic_algorithms"), (True, False)),
 }
 """Arguments elsewhere that are levels of `deterministic=` here: where they are true, and where they are not."""
 
+_LESS: Mapping[Any, str] = {
+    False: "which only seeds; deterministic=True covers every operation",
+    "cudnn": "which covers cuDNN alone; deterministic=True covers every operation",
+}
+"""What is said of a level that does less than people who ask for one may think."""
+
 _FUNCTIONS: Mapping[str, str] = {
     "seed_everything(42)": "fix_seed fix_seeds manual_seed seed seed_all set_global_seed set_random_seed set_seed "
     "set_seeds setup_seed",
+    "reproducible(seed=42)": "fork_rng isolate_rng seed_context temp_seed temporary_seed",
+    "seed_worker": "pl_worker_init_function worker_init worker_init_fn",
     "reproducible(seed=42, deterministic=True)": "enable_full_determinism make_deterministic set_deterministic "
     "set_determinism use_deterministic_algorithms",
     "make_loader(dataset, batch_size=32, shuffle=True)": "DataLoader Dataloader dataloader get_loader loader",
     "verify(train, runs=3)": "check check_reproducibility is_reproducible verify_reproducibility",
 }
 """By the call that does it here: the names of functions that do it elsewhere."""
+
+_OFF = ("0", "false", "no", "off")
 
 _OF_SCOPE = ("seed", "deterministic", "num_threads")
 
@@ -51,8 +63,8 @@ _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader tak
 def meant(name: str, value: object, known: Collection[str]) -> tuple[str, object] | None:
     """Return which of the `known` arguments somebody means who calls it `name`, and its value; None if that is open."""
     name = name.lower()
-    if name in _LEVELS and "deterministic" in known:
-        return "deterministic", _LEVELS[name][isinstance(value, int) and not value]
+    if name in OTHER_LEVELS and "deterministic" in known:
+        return "deterministic", OTHER_LEVELS[name][isinstance(value, (int, str)) and str(value).lower() in _OFF]
     ours = next((ours for ours, others in _ARGUMENTS.items() if name in others.split()), name)
     close = [ours] if ours in known else difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return (str(close[0]), value) if close else None
@@ -68,7 +80,8 @@ def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str
             if found := meant(name, value, (*known, *_OF_SCOPE) if scope else known):
                 shown = cut(found[1]) if isinstance(found[1], (bool, int, float, str)) else "..."
                 written = f"{found[0]}={shown}"
-                remedy = f"Write {written if found[0] in known else scope.format(written)}."
+                less = _LESS.get(found[1]) if found[0] == "deterministic" and shown != "..." else None
+                remedy = f"Write {written if found[0] in known else scope.format(written)}{f', {less}' * bool(less)}."
             values = (f"found: {name}=", f"expected: {', '.join(known)}")
             raise TypeError(explain(f"{call}() has no such argument", values, remedy))
 
@@ -99,6 +112,13 @@ def _refuse(
         raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {example}."))
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         refuse_unknown(call, given, [name for name in parameters if name != "self"])
+    # What has to be there, and is not: one of those given may be it.
+    missing = [name for name in [*parameters][len(args) :] if _is_required(parameters[name]) and name not in given]
+    refuse_unknown(call, {name: value for name, value in given.items() if meant(name, value, missing)}, missing)
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 
 
 def no_such_name(name: str, known: Collection[str], frame: FrameType) -> Exception:

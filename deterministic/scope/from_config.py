@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from ..errors import NondeterminismWarning, SeedError, cut, explain, warn
 from ..ground.arguments import as_integer, boolean
 from ..ground.config import validate_level
+from ..ground.synonyms import OTHER_LEVELS
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
 
@@ -36,8 +37,10 @@ _MOST_COPIES = 100_000
 _IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTALL)
 """A string, in which nothing counts; what opens, what closes; a number that is too long."""
 
-_SEED_OF_ANOTHER_NAME = re.compile(r"(?!n_|num_)(.*[_-]|random|manual|rng)?seed|seed_everything|random_state", re.I)
-_INTEGER, _MAP = "tag:yaml.org,2002:int", "tag:yaml.org,2002:map"
+_SEED_OF_ANOTHER_NAME = re.compile(
+    r"(?!n_|num_)(.*[_-]|random|manual|rng)?seed([_-]?value)?|seeds|seed_everything|random_state", re.I
+)
+_BOOL, _INTEGER, _MAP, _SEQUENCE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "map", "seq"))
 
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What PyYAML raises, beside its own errors, of a value that its tag or its looks promise and that it is not."""
@@ -85,20 +88,45 @@ def warn_of_other_seeds(section: Mapping[Any, Any], key: str | None) -> None:
     path, value = next(_other_seeds(section), ("seed", None)) if "seed" not in section else ("seed", None)
     inner, _, name = path.rpartition(".")
     steps = ["call it seed"] * (name != "seed") + [f'pass key="{f"{key}." if key else ""}{inner}"'] * bool(inner)
+    if "[" in inner:  # where no dotted path leads
+        steps = ["write it beside the other keys as seed"]
     if steps:
         differs = "nothing is seeded: the configuration has no seed where it is looked for"
         remedy = f"To use it, {' and '.join(steps)}; or pass seed=. Where nothing is to be seeded, write seed: null."
-        warn(NondeterminismWarning, explain(differs, (f"found: {path}: {value}",), remedy))
+        warn(NondeterminismWarning, explain(differs, (f"found: {path.replace('.[', '[')}: {value}",), remedy))
+
+
+def warn_of_other_levels(section: Mapping[Any, Any]) -> None:
+    """Warn where a configuration without a level of ours asks for one by another name."""
+    if any(key in section for key in KEYS[1:]):
+        return
+    for key, value in _unresolved(section).items():
+        level, _ = OTHER_LEVELS.get(key.lower(), (False, None)) if isinstance(key, str) else (False, None)
+        is_on = value.value.lower() in ("on", "true", "yes") if getattr(value, "tag", None) == _BOOL else value is True
+        if level and is_on:
+            differs = "no operation is made deterministic: the configuration asks for it by a name that is not read"
+            to_use = f"To use it, write deterministic: {str(level).lower()}; or pass deterministic=."
+            remedy = f"{to_use} Where none is wanted, write deterministic: false."
+            warn(NondeterminismWarning, explain(differs, (f"found: {key}: true",), remedy))
+            return
+
+
+def _unresolved(section: Any) -> Any:
+    """Return a section, one of OmegaConf's as a dict: resolving may run somebody's code."""
+    omegaconf = sys.modules.get("omegaconf")
+    if omegaconf is not None and omegaconf.OmegaConf.is_config(section):
+        return omegaconf.OmegaConf.to_container(section, resolve=False)
+    return section
 
 
 def _other_seeds(section: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    omegaconf = sys.modules.get("omegaconf")
-    if omegaconf is not None and omegaconf.OmegaConf.is_config(section):  # resolving may run somebody's code
-        section = omegaconf.OmegaConf.to_container(section, resolve=False)
+    section = _unresolved(section)
+    if not isinstance(section, Mapping):
+        section = {f"[{place}]": part for place, part in enumerate(section)}
     for key, value in section.items():
         tag = getattr(value, "tag", None)  # of a YAML node, which is not made
-        inside = dict(_pairs(value)) if tag == _MAP else value
-        if isinstance(inside, Mapping):
+        inside = dict(_pairs(value)) if tag == _MAP else value.value if tag == _SEQUENCE else value
+        if isinstance(inside, (Mapping, list, tuple)):
             if above.count(".") < 8:  # it may contain itself
                 yield from _other_seeds(inside, f"{above}{key}.")
         elif _SEED_OF_ANOTHER_NAME.fullmatch(str(key)) and (tag == _INTEGER or as_integer(value) is not None):

@@ -148,19 +148,21 @@ class _Reproducible:
             ImportError: The file is YAML, and PyYAML is not installed.
 
         Warns:
-            NondeterminismWarning: There is no `seed` (nor `seed: null`), and another key looks like one.
+            NondeterminismWarning: There is no `seed` (nor `seed: null`), or no level, and another key looks like one.
 
         Example:
             >>> from deterministic import reproducible
             >>> reproducible.from_config({"seed": 0, "deterministic_cudnn": True, "lr": 0.1})
             reproducible(seed=0, deterministic='cudnn')
         """
-        from .from_config import options_from, section_of, warn_of_other_seeds
+        from .from_config import options_from, section_of, warn_of_other_levels, warn_of_other_seeds
 
         section = section_of(config, key)
         scope = Scope(**options_from(section, overrides))
         if "seed" not in overrides:
             warn_of_other_seeds(section, key)
+        if "deterministic" not in overrides:
+            warn_of_other_levels(section)
         return scope
 
 

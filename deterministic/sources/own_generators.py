@@ -100,15 +100,19 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
     for position, generator in enumerate(generators):
         name, source = f"generators[{position}]", OwnGenerator(generator, position)
         if isinstance(generator, random.SystemRandom) or not isinstance(generator, _KINDS):
-            kind = type(generator)
+            is_class = isinstance(generator, type)
+            kind: Any = generator if is_class else type(generator)
+            remedy = "Leave it out, or write a source for it and register it with deterministic.register_source."
+            if is_class:
+                remedy = "Pass an object of it: torch.Generator(), numpy.random.default_rng() or random.Random()."
             raise TypeError(
                 explain(
                     f"{name} is not a generator that can be saved and seeded",
                     (
-                        f"found: {kind.__module__}.{kind.__qualname__}",
+                        f"found: {'the class ' * is_class}{kind.__module__}.{kind.__qualname__}",
                         "expected: torch.Generator, numpy.random.Generator, numpy.random.RandomState or random.Random",
                     ),
-                    "Leave it out, or write a source for it and register it with deterministic.register_source.",
+                    remedy,
                 )
             )
         if generator in (torch.default_generator, random.random.__self__, np.random.mtrand._rand):  # type: ignore[attr-defined]

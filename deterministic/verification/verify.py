@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeterministicError, NotReproducibleError, cut, explain
-from ..ground.arguments import count
+from ..ground.arguments import as_integer, count
 from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
 from .progress import progress
@@ -121,6 +121,7 @@ def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any)
         >>> from deterministic import assert_reproducible
         >>> assert_reproducible(lambda: torch.rand(3), runs=2)
     """
+    check_function(function, verify, kwargs, name="assert_reproducible")
     report = verify(function, *args, **kwargs)
     if report.outcome == "different":
         raise NotReproducibleError(str(report))
@@ -128,14 +129,18 @@ def assert_reproducible(function: Callable[..., Any], *args: Any, **kwargs: Any)
         raise DeterministicError(str(report))
 
 
-def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse what cannot be called, and an argument that neither it nor `by` has, before anything is run."""
+def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, Any], name: str = "") -> None:
+    """Refuse what cannot be called, and an argument that neither it nor `by` has, before anything is run.
+
+    `name` is what the user called, where it hands its arguments on to `by`.
+    """
+    name = name or by.__name__
     if not callable(function):
         remedy = "Pass the function itself, not its result."
         if isinstance(function, (str, os.PathLike)):
             verb = "verify" if by is verify else "cost"
             remedy = f"Pass a function; for a script there is the command `deterministic {verb} {cut(function)}`."
-        raise TypeError(explain(f"{by.__name__} needs a function", (f"found: {cut(function)}",), remedy))
+        raise TypeError(explain(f"{name} needs a function", (f"found: {cut(function)}",), remedy))
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -143,7 +148,7 @@ def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, A
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         known = [p.name for p in inspect.signature(by).parameters.values() if p.kind is p.KEYWORD_ONLY]
         scope = "control=reproducible({})" if "control" in known else ""
-        refuse_unknown(by.__name__, kwargs, [*known, *(parameter.name for parameter in parameters)], scope)
+        refuse_unknown(name, kwargs, [*known, *(parameter.name for parameter in parameters)], scope)
 
 
 def _check_control(control: Any) -> None:
@@ -152,7 +157,7 @@ def _check_control(control: Any) -> None:
             explain(
                 "control= is neither a truth value nor a scope",
                 (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
-                "Pass one of these.",
+                f"For a seed write control=reproducible(seed={42 if (seed := as_integer(control)) is None else seed}).",
             )
         )
 

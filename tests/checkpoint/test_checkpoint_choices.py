@@ -156,6 +156,16 @@ def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
     [
         ({"save_every": 10}, r"Write every=10\.$"),
         ({"save_total_limit": 2}, r"Write keep=2\.$"),
+        ({"save_freq": 10}, r"Write every=10\.$"),
+        ({"interval": 10}, r"Write every=10\.$"),
+        ({"save_interval": 10}, r"Write every=10\.$"),
+        ({"keep_last": 2}, r"Write keep=2\.$"),
+        ({"keep_last_n": 2}, r"Write keep=2\.$"),
+        ({"save_top_k": 2}, r"Write keep=2\.$"),
+        ({"n_epochs": 2}, r"`for epoch in checkpoint\.epochs\(n\):`"),
+        ({"num_epochs": 2}, r"`for epoch in checkpoint\.epochs\(n\):`"),
+        ({"epochs": 2}, r"`for epoch in checkpoint\.epochs\(n\):`"),
+        ({"every_n_epochs": 2}, r"saves at the end of each; every= counts steps\.$"),
         ({"evry": 10}, r"Write every=10\.$"),
         ({"on_mismach": "warn"}, r"Write on_mismatch='warn'\.$"),
         ({"model": nn.Linear(1, 1).state_dict()}, r"Pass the object itself, not its state_dict\(\)"),
@@ -169,6 +179,16 @@ def test_what_has_no_state_may_be_an_argument_by_another_name(
     with pytest.raises(TypeError, match=written):
         Checkpoint(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["path", "dir", "folder", "dirpath", "save_dir", "directroy"])
+def test_a_directory_by_another_name_is_told_as_it_is_called_here(name: str, tmp_path: Path) -> None:
+    make: Any = Checkpoint
+    for given, written in ((tmp_path, r"\.\.\."), (str(tmp_path), f"'.*{tmp_path.name}'")):
+        with pytest.raises(TypeError, match=rf"found: {name}=\n  expected: directory\nWrite directory={written}\.$"):
+            make(every=3, model=nn.Linear(1, 1, device="meta"), **{name: given})
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'directory'"):
+        make(model=nn.Linear(1, 1, device="meta"))
 
 
 def test_an_object_without_a_name_is_told_how_to_be_named(tmp_path: Path) -> None:

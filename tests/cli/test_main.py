@@ -48,6 +48,7 @@ def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("--nonsense", ""),
         ("nonsense", ""),
         ("nonsense train.py", ""),
+        ("check plain.py", ""),
     ],
 )
 def test_a_script_without_a_verb_is_told_how_to_run_it(
@@ -57,8 +58,9 @@ def test_a_script_without_a_verb_is_told_how_to_run_it(
         main(words.split())
     assert exit_.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    expected = f"; did you mean `deterministic {meant}`?" if meant else ""
-    assert last == f"deterministic: error: there is no verb {words.split()[0]}{expected}"
+    verbs = "the verbs are run, verify, record, diff, info, cost, demo"
+    expected = f"did you mean `deterministic {meant}`?" if meant else verbs
+    assert last == f"deterministic: error: there is no verb {words.split()[0]}; {expected}"
 
 
 @pytest.mark.parametrize(

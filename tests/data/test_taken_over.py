@@ -47,6 +47,37 @@ def test_a_second_dataset_is_no_batch_size() -> None:
         make(DATA, torch.tensor(5), seed=0)
 
 
+def test_a_tuple_of_columns_is_no_dataset_and_one_of_samples_is() -> None:
+    with pytest.raises(TypeError, match=r"a tuple of tensors\nPut .*TensorDataset\(x, y\)"):
+        make((DATA, DATA), batch_size=4, seed=0)
+    for samples in ((torch.zeros(2), torch.ones(2)), (DATA,), (torch.tensor(0), torch.tensor(1)), (DATA, DATA[1:])):
+        assert len(list(make(samples, seed=0))) == len(samples)
+
+
+@pytest.mark.parametrize("dataset", [None, zip(DATA, DATA, strict=True), (x for x in DATA), {1, 2}], ids=type)
+@pytest.mark.parametrize("randomness", ["sample", "worker"])
+def test_what_cannot_be_indexed_is_to_be_made_a_list(dataset: Any, randomness: str) -> None:
+    with pytest.raises(TypeError, match=rf"found: a {type(dataset).__name__}\nPass a dataset, or a list: .*list\(zip"):
+        make(dataset, seed=0, randomness=randomness)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_workers", "prefetch_factor", "timeout"])
+def test_a_number_that_is_text_is_to_be_made_one(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{name} is text\n  found: {name}='4'\n.*\nWrite {name}=int\('4'\)\.$"):
+        make(DATA, seed=0, **{name: "4"})
+    with pytest.raises(TypeError, match=r"batch_size=int\('4'\)"):
+        make(DATA, "4", seed=0)
+
+
+def test_of_a_mapping_of_datasets_one_is_to_be_chosen() -> None:
+    splits = {"train": DATA, "test": DATA}
+    with pytest.raises(TypeError, match=r"a dict of 'train', 'test'\nChoose .*make_loader\(dataset\['train'\]"):
+        make(splits, batch_size=2, seed=0)
+    assert len(list(make({0: 1.0, 1: 2.0}, seed=0))) == 2
+    assert len(list(make({"a": 1.0, "b": 2.0}, seed=0, sampler=["b", "a"]))) == 2, "whose indices are the names"
+    assert len(list(make({"a": 1.0}, 1, None, ["a"], seed=0))) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "written"),
     [

@@ -140,3 +140,9 @@ def test_a_generator_listed_twice_is_refused_with_both_places() -> None:
     generator = random.Random()
     with pytest.raises(ValueError, match=r"generators\[0\]\n  generators\[2\]"):
         own_generators([generator, random.Random(), generator])
+
+
+@pytest.mark.parametrize("kind", [torch.Generator, np.random.Generator, random.Random])
+def test_the_class_of_a_generator_is_none(kind: Any) -> None:
+    with pytest.raises(TypeError, match=rf"found: the class .*{kind.__name__}\n.*\nPass .*: torch\.Generator\(\), "):
+        reproducible(seed=42, generators=[kind])

@@ -28,10 +28,14 @@ def refused() -> torch.Tensor:
     return torch.zeros(3).put_(torch.tensor([0, 1]), torch.tensor([1.0, 2.0]))
 
 
-@pytest.mark.parametrize(("call", "verb"), [(any_verify, "verify"), (any_compare, "cost")])
+@pytest.mark.parametrize(
+    ("call", "verb"), [(any_verify, "verify"), (assert_reproducible, "verify"), (any_compare, "cost")]
+)
 @pytest.mark.parametrize("script", ["train.py", Path("train.py")])
 def test_a_script_is_for_the_command(call: Any, verb: str, script: Any) -> None:
-    with pytest.raises(TypeError, match=rf"Pass a function; .* `deterministic {verb} .*train.py"):
+    with pytest.raises(
+        TypeError, match=rf"^{call.__name__} needs .*\n.*\nPass a function; .* `deterministic {verb} .*train.py"
+    ):
         call(script)
 
 
@@ -51,8 +55,16 @@ def test_a_script_is_for_the_command(call: Any, verb: str, script: Any) -> None:
 )
 def test_an_argument_that_neither_has_is_told_as_what_it_is_here(arguments: dict[str, Any], written: str) -> None:
     for call in (any_verify, assert_reproducible):
-        with pytest.raises(TypeError, match=rf"^verify\(\) has no such argument\n(.|\n)*Write {re.escape(written)}\.$"):
+        with pytest.raises(
+            TypeError, match=rf"^{call.__name__}\(\) has no such argument\n(.|\n)*Write {re.escape(written)}\.$"
+        ):
             call(draw, **arguments)
+
+
+@pytest.mark.parametrize(("control", "seed"), [(7, 7), (np.int64(0), 0), (None, 42), (reproducible, 42)])
+def test_a_seed_as_control_is_told_to_be_a_scope(control: Any, seed: int) -> None:
+    with pytest.raises(TypeError, match=rf"For a seed write control=reproducible\(seed={seed}\)\.$"):
+        any_verify(draw, control=control)
 
 
 def test_compare_levels_has_its_own_arguments() -> None:
