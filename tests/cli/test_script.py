@@ -95,3 +95,15 @@ def test_options_of_a_scope_make_one() -> None:
 def test_a_script_as_it_is_has_no_seed_and_no_level(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--as-is", option, "train.py"]) == 2
     assert option.partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("warm_pythons")
+@pytest.mark.parametrize("command", ["verify --runs 2", "cost --runs 2 --levels true"])
+def test_a_module_that_is_not_there_is_refused_as_run_refuses_it(
+    command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), "-m", "no_such_module"]) == 2
+    shown = capfd.readouterr()
+    said = f"deterministic {command.split()[0]}: error: no module named 'no_such_module' that can be run"
+    assert shown.err.splitlines()[-1] == said
+    assert "NotRunnableError" not in shown.out + shown.err
