@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.cli import main, verb_of
-from deterministic.cli._options import UsageError, control_of, task_of
+from deterministic.cli._options import UsageError, control_of, task_of, tell_of_options_after_script
 from deterministic.verification.scripts import ScriptTask
 
 
@@ -51,6 +51,27 @@ def test_what_comes_after_the_script_is_its_own(command_line: str, expected: Scr
     assert arguments.runs == (5 if command_line.startswith("--runs 5") else 3)
     assert arguments.json == command_line.startswith("--json")
     assert arguments.stress is False
+
+
+@pytest.mark.parametrize(
+    ("command_line", "told"),
+    [
+        ("train.py --runs 2", "--runs 2 stands after the script and is given to it"),
+        ("-m package.train --runs=2 x", "--runs=2 stands after the script and is given to it"),
+        ("train.py --json x --seed 1", "--json, --seed 1 stand after the script and are given to it"),
+        ("train.py --timeout --as-is", "--timeout, --as-is stand after the script and are given to it"),
+        ("--runs 2 train.py --lr 1 --run --verb --command x", ""),
+        ("train.py", ""),
+    ],
+)
+def test_options_after_the_script_are_told_of_once(
+    command_line: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = parsed(*command_line.split())
+    arguments.verb = "verify"
+    tell_of_options_after_script(arguments)
+    expected = f"deterministic verify: {told}; options of deterministic come before it\n" if told else ""
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize("command_line", ["", "--", "-m", "--runs 2", "nowhere.py"])
