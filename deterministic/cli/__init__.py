@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from ..errors import DeterministicError
+from ..verification.scripts import NotRunnableError
 from ._options import INTERRUPTED, UNHEARD, UNUSABLE, UsageError, refuse
 
 VERBS = {
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
             return INTERRUPTED
-        except (UsageError, DeterministicError) as error:
+        except (UsageError, DeterministicError, NotRunnableError) as error:
             return refuse(words[0], error)
         finally:
             if words[:1] not in (["run"], ["record"]):  # where the script's output ends as with Python alone

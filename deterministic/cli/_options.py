@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import explain
+from ..errors import clipped, explain
 from ..ground.config import LEVEL_NAMES
 from ..ground.seeds import spawn_seeds, validate_seed
 from ..verification.scripts import ScriptTask
@@ -128,6 +128,24 @@ def task_of(arguments: argparse.Namespace) -> ScriptTask:
     if not arguments.is_module:
         _require_script(target)
     return ScriptTask(target, tuple(argv), arguments.is_module)
+
+
+_NO_OPTIONS = ("verb", "command", "is_module", "argv", "is_own_process", "seeds_file")
+
+
+def tell_of_options_after_script(arguments: argparse.Namespace) -> None:
+    """Say on stderr which options of the verb stand after the script: they are given to it, and do nothing here."""
+    ours = {f"--{name.replace('_', '-')}": value for name, value in vars(arguments).items() if name not in _NO_OPTIONS}
+    words = arguments.command[1:]
+    found = []
+    for word, after in zip(words, [*words, "-"][1:], strict=True):
+        if (name := word.partition("=")[0]) in ours:
+            has_value = name == word and not isinstance(ours[name], bool) and not after.startswith("-")
+            found.append(clipped(f"{word} {after}" if has_value else word))
+    if found and os.environ.get("LOCAL_RANK", "0") == "0":
+        stand = "stand after the script and are" if len(found) > 1 else "stands after the script and is"
+        said = f"{', '.join(found)} {stand} given to it; options of deterministic come before it"
+        sys.stderr.write(f"deterministic {arguments.verb}: {said}\n")
 
 
 def _require_script(target: str) -> None:

@@ -27,7 +27,18 @@ from ..ground.seeds import numpy_seed, torch_seed, validate_seed
 from ..scope.refusals import explain_refusal
 from ..verification.scripts import NotRunnableError, ScriptTask, leave_launcher_out, show
 from . import _environment
-from ._options import FAILED, OK, UsageError, add_script, add_seed_and_level, at_least, refuse, seeds_option, task_of
+from ._options import (
+    FAILED,
+    OK,
+    UsageError,
+    add_script,
+    add_seed_and_level,
+    at_least,
+    refuse,
+    seeds_option,
+    task_of,
+    tell_of_options_after_script,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -212,4 +223,5 @@ def _tell(plan: _environment.StartPlan, arguments: argparse.Namespace) -> None:
         message = f"{seed}, deterministic={launch.deterministic!r}"
     for line in (message, *_environment.notes(plan, portable=arguments.portable)):
         sys.stderr.write(f"deterministic run: {line}\n")
+    tell_of_options_after_script(arguments)
     sys.stderr.flush()

@@ -17,7 +17,7 @@ R = TypeVar("R")
 _ARGUMENTS: Mapping[str, str] = {
     "seed": "base_seed global_seed manual_seed random_seed random_state rng_seed",
     "runs": "n n_repeats n_runs num_runs repeat repeats repetitions times trials",
-    "every": "checkpoint_every every_n_steps every_n_train_steps freq interval save_every save_freq save_interval "
+    "every": "checkpoint_every every_iter every_n_steps every_n_train_steps every_step every_steps freq interval save_every save_freq save_interval "
     "save_steps",
     "keep": "keep_last keep_last_n max_checkpoints max_to_keep save_top_k save_total_limit",
     "directory": "checkpoint_dir ckpt_dir dir dirname dirpath folder output_dir path root root_dir save_dir",

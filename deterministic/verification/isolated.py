@@ -23,7 +23,7 @@ from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
 from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, signal_name, started
 from .runs import Control, Done, FunctionTask, Plan, Task
-from .scripts import ScriptTask
+from .scripts import NotRunnableError, ScriptTask
 from .stress import Conditions
 
 _POLL = 0.05
@@ -117,10 +117,11 @@ class IsolatedRuns:
                 "Fix it, and verify again.",
             )
         )
-        if not isinstance(self._task, ScriptTask):
+        told = NotRunnableError if isinstance(self._task, ScriptTask) else BaseException
+        if told is BaseException or raised == told.__name__:
             with suppress(Exception):  # of a class that is not there, or that cannot be made again
                 error = pickle.loads(pickled)
-                if isinstance(error, BaseException):
+                if isinstance(error, told):
                     error.__cause__ = failure
                     return error
         return failure

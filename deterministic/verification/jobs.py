@@ -18,7 +18,7 @@ from ..scope.request import Scope
 from ..trace.recording.record import Recording
 from .processes import leave_answer
 from .runs import Done, FunctionTask, Plan, Task, perform
-from .scripts import ScriptTask, show
+from .scripts import NotRunnableError, ScriptTask, show
 from .stress import Conditions
 
 STEPS = "steps"
@@ -55,7 +55,7 @@ class RepetitionJob:
         if os.getpid() != own_process:
             return  # the script forked, and this is the copy: the answer is its parent's
         if not isinstance(done.error, SystemExit):
-            if done.error is not None:
+            if done.error is not None and not isinstance(done.error, NotRunnableError):
                 show(done.error)
         elif not isinstance(done.error.code, int):
             sys.stderr.write(f"{done.error.code}\n")

@@ -290,7 +290,7 @@ class LevelComparison(ShownByFirstLine):
     def _row(self, result: LevelResult) -> list[str]:
         cuda = [_bytes(result.cuda_peak)] if self._has_cuda else []
         verdict = {"same": "yes", "different": "no"}.get(result.outcome or "", "could not tell")
-        verdict += f", {result.difference}" if result.difference else ""
+        verdict += f", {result.difference}" if result.outcome == "different" and result.difference else ""
         if result.operation:
             verdict = f"raised: {result.operation} has no deterministic implementation"
         elif result.error is not None:
@@ -321,7 +321,9 @@ class LevelComparison(ShownByFirstLine):
 
     def _legend(self) -> list[str]:
         """Return the lines on what the numbers are."""
+        untold = {result.difference: None for result in self.results if result.outcome == "could not tell"}
         lines = [
+            *(f"could not tell: {why}" for why in untold if why),
             f"time: the median; ratio to {self.baseline!r} within each round: median (lowest-highest)",
             *(f"memory: {peak_is}" for peak_is in {result.peak_is: None for result in self.results if result.peak_is}),
         ]

@@ -42,12 +42,20 @@ def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) ->
     changed = [name for name in before if name in after and before[name] != after[name]]
     # In a process of its own nothing is left of another run: it is what importing made, before there was a seed.
     named = [n for n in changed if fresh is not None and _is_named(re.split("[ .]", n)[-1], verdict)]
-    had_changed = f"{and_more(named or changed, 4)} had changed when {verdict.names[1]} began"
+    blamed = named or changed
+    had_changed = f"{and_more(blamed, 4)} had changed when {verdict.names[1]} began"
+    if fresh is None:
+        had_changed = f"{and_more(blamed, 4)}, made at import, before the run's seed, differed between the processes"
     notes = [note for note in verdict.notes if not note.endswith(_MAY_BE)]
     if not named and verdict.cause.reason is not Reason.CARRIED_OVER:
         return replace(verdict, notes=[*notes, *([f"{had_changed}, {_MAY_BE}"] if changed else [])])
     because = f"{had_changed}: {verdict.cause.because}" if changed else verdict.cause.because
-    remedy = f"{BUILD_IT}{f', or pass {fresh}' if fresh else ''}."
+    if fresh is None and changed:
+        remedy = "Make it inside the function, or seed before it is made."
+    elif fresh and not any(name.startswith("variable ") for name in blamed):  # each process makes those anew, unseeded
+        remedy = f"{BUILD_IT}, or pass {fresh}."
+    else:
+        remedy = f"{BUILD_IT}."
     return replace(verdict, cause=Cause(Reason.CARRIED_OVER, because, remedy), notes=notes)
 
 

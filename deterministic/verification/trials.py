@@ -27,7 +27,7 @@ from .isolated import IsolatedRuns
 from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, leave_answer, started
 from .report import Report
 from .runs import Task, in_this_process
-from .scripts import ScriptTask, show
+from .scripts import NotRunnableError, ScriptTask, show
 from .verification import Verification
 
 try:
@@ -126,6 +126,8 @@ class FreshTrials(Trials):
             unknown = f"it ended with status {child.returncode} before it could be measured"
             value, raised = answer_in(folder) or (None, unknown)
             lines = last_lines([folder / "log"])
+        if isinstance(raised, NotRunnableError):
+            raise raised
         if raised:
             raise RunFailedError(explain(raised, (f"in: {self.title}", *lines), "Fix it, and measure again."))
         return value
@@ -146,11 +148,14 @@ class MeasuringJob:
     level: Level
 
     def do(self, folder: Path) -> None:
-        """Measure it, and leave what was measured and what was raised, of which one is None or empty."""
+        """Measure it, and leave what was measured and what was raised, of which one is None."""
         own_process = os.getpid()
-        value, raised = None, ""
+        value: Any = None
+        raised: str | NotRunnableError | None = None
         try:
             value = self.measure(self.task.run, self.level)
+        except NotRunnableError as error:
+            raised = error
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent tells of it, whatever it is
             raised = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             show(error)

@@ -69,6 +69,13 @@ def test_the_draws_are_those_of_seeding_by_hand_and_flags_are_set(script: Path) 
     assert found["variables"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+def test_an_option_after_the_script_is_its_own_and_told_of_once_unless_quiet(script: Path) -> None:
+    done = run("ask.py", "--seed", "7", cwd=script)
+    assert done.err.count("deterministic run: --seed 7 stands after the script and is given to it") == 1
+    assert json.loads(done.out)["launch"]["seed"] == 42
+    assert "stands after" not in run("--quiet", "ask.py", "--seed", "7", cwd=script).err
+
+
 def test_a_script_without_torch_does_not_wait_for_it_and_has_the_same_hashes_every_time(script: Path) -> None:
     first, again, other = (asked(script, *seed) for seed in ([], ["--seed", "42"], ["--seed", "43"]))
     assert (first["random"], first["hash"]) == (again["random"], again["hash"])

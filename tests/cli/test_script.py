@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.cli import main, verb_of
-from deterministic.cli._options import UsageError, control_of, task_of
+from deterministic.cli._options import UsageError, control_of, task_of, tell_of_options_after_script
 from deterministic.verification.scripts import ScriptTask
 
 
@@ -53,6 +53,27 @@ def test_what_comes_after_the_script_is_its_own(command_line: str, expected: Scr
     assert arguments.stress is False
 
 
+@pytest.mark.parametrize(
+    ("command_line", "told"),
+    [
+        ("train.py --runs 2", "--runs 2 stands after the script and is given to it"),
+        ("-m package.train --runs=2 x", "--runs=2 stands after the script and is given to it"),
+        ("train.py --json x --seed 1", "--json, --seed 1 stand after the script and are given to it"),
+        ("train.py --timeout --as-is", "--timeout, --as-is stand after the script and are given to it"),
+        ("--runs 2 train.py --lr 1 --run --verb --command x", ""),
+        ("train.py", ""),
+    ],
+)
+def test_options_after_the_script_are_told_of_once(
+    command_line: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = parsed(*command_line.split())
+    arguments.verb = "verify"
+    tell_of_options_after_script(arguments)
+    expected = f"deterministic verify: {told}; options of deterministic come before it\n" if told else ""
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize("command_line", ["", "--", "-m", "--runs 2", "nowhere.py"])
 def test_a_script_that_is_not_there_is_refused(command_line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError):
@@ -95,3 +116,15 @@ def test_options_of_a_scope_make_one() -> None:
 def test_a_script_as_it_is_has_no_seed_and_no_level(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--as-is", option, "train.py"]) == 2
     assert option.partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("warm_pythons")
+@pytest.mark.parametrize("command", ["verify --runs 2", "cost --runs 2 --levels true"])
+def test_a_module_that_is_not_there_is_refused_as_run_refuses_it(
+    command: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), "-m", "no_such_module"]) == 2
+    shown = capfd.readouterr()
+    said = f"deterministic {command.split()[0]}: error: no module named 'no_such_module' that can be run"
+    assert shown.err.splitlines()[-1] == said
+    assert "NotRunnableError" not in shown.out + shown.err

@@ -8,6 +8,7 @@ import itertools
 import random
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -40,7 +41,6 @@ def test_a_loader_that_was_made_before_is_carried_over() -> None:
     report = verify(run)
     assert reason_of(report) is Reason.CARRIED_OVER
     assert "loader" in str(report)
-    assert "isolate=True" in str(report)
 
 
 @pytest.mark.slow
@@ -86,6 +86,45 @@ def test_a_variable_that_the_line_does_not_name_is_no_more_than_a_note() -> None
     report = verify(run)
     assert reason_of(report) is Reason.NUMBER
     assert "variable calls had changed when run 2 began, which may be the reason" in str(report)
+
+
+made_at_import = nn.Linear(2, 1)
+
+
+def trains_what_was_made_at_import() -> None:
+    step(torch.optim.SGD(made_at_import.parameters(), lr=0.1), made_at_import, torch.ones(1, 2))
+
+
+class EachMakesItsOwn:
+    """Runs here what differs in each process, as if each run had imported the module anew."""
+
+    def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
+        with reproducible(seed=repetition):
+            made_at_import.reset_parameters()
+        return perform(FunctionTask(trains_what_was_made_at_import), plan, on_step)
+
+
+def test_what_each_process_makes_at_import_was_not_changed_by_another_run(tmp_path: Path) -> None:
+    report = Verification("train", EachMakesItsOwn(), 2, tmp_path).report()
+    assert reason_of(report) is Reason.CARRIED_OVER, str(report)
+    said = " ".join(str(report).split())
+    assert "variable made_at_import, made at import, before the run's seed, differed between the processes: " in said
+    assert "Make it inside the function, or seed before it is made." in said
+    assert "run 2 began" not in said
+
+
+def test_a_process_of_its_own_is_no_remedy_for_a_variable_that_may_be_made_without_a_seed() -> None:
+    report = verify(trains_what_was_made_at_import, runs=2)
+    assert "variable made_at_import had changed when run 2 began" in " ".join(str(report).split())
+    assert "isolate=True" not in str(report)
+
+
+def test_a_process_of_its_own_is_a_remedy_for_an_argument() -> None:
+    with reproducible(seed=0):
+        model = nn.Linear(2, 1)
+    report = verify(lambda given: step(torch.optim.SGD(given.parameters(), lr=0.1), given, torch.ones(1, 2)), model)
+    assert reason_of(report) is Reason.CARRIED_OVER, str(report)
+    assert "or pass isolate=True" in " ".join(str(report).split())
 
 
 def library() -> Any:

@@ -54,6 +54,7 @@ def test_the_text_says_why_it_could_not_be_told() -> None:
     assert head.startswith("could not tell whether nothing.<locals>.<lambda> is bit-exact, after 2 runs")
     (row,) = rows
     assert row.startswith("  nothing was recorded that could be compared: ")
+    assert row.endswith('inside of `with reproducible(...) as run:` add run.observe("loss", loss)')
 
 
 @pytest.mark.parametrize("make", [same, nothing])

@@ -28,7 +28,7 @@ _Footer: TypeAlias = Mapping[str, Any] | None
 
 _NOTHING = (
     "nothing was recorded that could be compared: no step of an optimizer, no module, no loader of make_loader, no "
-    'returned value; add current_run().observe("loss", loss)'
+    'returned value; inside of `with reproducible(...) as run:` add run.observe("loss", loss)'
 )
 
 _ENTROPY = "None"
