@@ -60,6 +60,8 @@ def test_what_would_change_the_result_is_not_to_be_left_out() -> None:
     for call, example in ((make, "reproducible"), (cast(Any, seed_everything), "seed_everything")):
         with pytest.raises(TypeError, match=rf"found: a bool without a name\nWrite {example}\(.*deterministic=True"):
             call(1, True)
+    with pytest.raises(TypeError, match=r"Write reproducible\(seed=42, deterministic='warn'\)"):
+        make(1, "warn")
 
 
 def test_what_is_wrong_otherwise_is_told_as_it_is() -> None:

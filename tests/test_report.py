@@ -225,8 +225,8 @@ def test_a_plain_loader_that_was_iterated_is_not_controlled() -> None:
         assert [limit for limit in report.data["limits"] if "DataLoader" in limit["subject"]] == [
             {
                 "subject": f"a plain DataLoader, iterated at tests/test_report.py:{line}",
-                "reason": "What its samples draw depends on num_workers; and without a generator= of its own each "
-                "epoch moves torch's.",
+                "reason": "What its samples draw depends on num_workers; and each epoch moves torch's generator, if it "
+                "has none.",
                 "remedy": "Make it with make_loader(dataset, ...), which takes the same arguments.",
             }
         ]

@@ -46,7 +46,10 @@ def require_one_dataset(
             raise TypeError(explain(f"{name} is text", values, f"Write {name}=int({cut(value)})."))
     if (columns := _is_columns(dataset)) or (hasattr(second, "__getitem__") and as_integer(second) is None):
         found += " of tensors" if columns else f" and a {type(second).__name__}"
-        remedy = "Put tensors into one: make_loader(torch.utils.data.TensorDataset(x, y), batch_size=32)."
+        remedy = (
+            "Put them into one: make_loader(torch.utils.data.TensorDataset(x, y), batch_size=32), arrays and lists as "
+            "torch.as_tensor(x)."
+        )
         raise TypeError(explain("make_loader takes one dataset, and then batch_size", (found,), remedy))
     if not isinstance(dataset, IterableDataset) and not any(hasattr(dataset, name) for name in _READ_BY):
         remedy = "Pass a dataset, or a list: make_loader(list(zip(x, y)), batch_size=32)."

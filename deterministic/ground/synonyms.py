@@ -17,8 +17,8 @@ R = TypeVar("R")
 _ARGUMENTS: Mapping[str, str] = {
     "seed": "base_seed global_seed manual_seed random_seed random_state rng_seed",
     "runs": "n n_repeats n_runs num_runs repeat repeats repetitions times trials",
-    "every": "checkpoint_every every_iter every_n_steps every_n_train_steps every_step every_steps freq interval save_every save_freq save_interval "
-    "save_steps",
+    "every": "checkpoint_every every_iter every_n_steps every_n_train_steps every_step every_steps freq interval "
+    "save_every save_freq save_interval save_steps",
     "keep": "keep_last keep_last_n max_checkpoints max_to_keep save_top_k save_total_limit",
     "directory": "checkpoint_dir ckpt_dir dir dirname dirpath folder output_dir path root root_dir save_dir",
     "batch_size": "batch batchsize bs",
@@ -109,7 +109,9 @@ def _refuse(
     call, kinds = example.partition("(")[0], [parameter.kind for parameter in parameters.values()]
     if more := args[kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) :]:
         values = tuple(f"found: a {type(value).__name__} without a name" for value in more)
-        raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {example}."))
+        levels = [value for value in more if call == "reproducible" and value in (False, "cudnn", "warn")]
+        written = example.replace("=True", f"={levels[0]!r}") if levels else example
+        raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {written}."))
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         refuse_unknown(call, given, [name for name in parameters if name != "self"])
     # What has to be there, and is not: one of those given may be it.

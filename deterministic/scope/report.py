@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 _PLAIN = {
-    "reason": "What its samples draw depends on num_workers; and without a generator= of its own each epoch moves torch's.",
+    "reason": "What its samples draw depends on num_workers; and each epoch moves torch's generator, if it has none.",
     "remedy": "Make it with make_loader(dataset, ...), which takes the same arguments.",
 }
 

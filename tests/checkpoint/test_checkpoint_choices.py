@@ -154,6 +154,7 @@ def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "written"),
     [
+        ({"every_steps": 10}, r"Write every=10\.$"),
         ({"save_every": 10}, r"Write every=10\.$"),
         ({"save_total_limit": 2}, r"Write keep=2\.$"),
         ({"save_freq": 10}, r"Write every=10\.$"),
