@@ -34,7 +34,7 @@ def refused() -> torch.Tensor:
 @pytest.mark.parametrize("script", ["train.py", Path("train.py")])
 def test_a_script_is_for_the_command(call: Any, verb: str, script: Any) -> None:
     with pytest.raises(
-        TypeError, match=rf"^{call.__name__} needs .*\n.*\nPass a function; .* `deterministic {verb} .*train.py"
+        TypeError, match=rf"^{call.__name__} needs .*\n.*\nPass a function; .* `deterministic {verb} .train.py"
     ):
         call(script)
 
