@@ -133,7 +133,7 @@ def task_of(arguments: argparse.Namespace) -> ScriptTask:
 _NO_OPTIONS = ("verb", "command", "is_module", "argv", "is_own_process", "seeds_file")
 
 
-def tell_of_options_after_script(arguments: argparse.Namespace) -> None:
+def tell_misplaced(arguments: argparse.Namespace) -> None:
     """Say on stderr which options of the verb stand after the script: they are given to it, and do nothing here."""
     ours = {f"--{name.replace('_', '-')}": value for name, value in vars(arguments).items() if name not in _NO_OPTIONS}
     words = arguments.command[1:]

@@ -12,7 +12,7 @@ import argparse
 import sys
 
 from ..ground.config import LEVEL_NAMES, Level
-from ._options import OK, add_script, at_least, task_of, tell_of_options_after_script
+from ._options import OK, add_script, at_least, task_of, tell_misplaced
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         0 measured, 2 if it could not be.
     """
     task = task_of(arguments)
-    tell_of_options_after_script(arguments)
+    tell_misplaced(arguments)
 
     from ..verification.levels import compare
     from ..verification.progress import progress

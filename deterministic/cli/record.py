@@ -11,17 +11,7 @@ import contextlib
 from pathlib import Path
 
 from ..trace.file.model import TRACE_LEVELS
-from ._options import (
-    FAILED,
-    OK,
-    add_control,
-    add_script,
-    control_of,
-    refuse,
-    require_writable,
-    task_of,
-    tell_of_options_after_script,
-)
+from ._options import FAILED, OK, add_control, add_script, control_of, refuse, require_writable, task_of, tell_misplaced
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Record a script, and return 0, or 1 if it raised; its SystemExit goes on."""
     task, control = task_of(arguments), control_of(arguments)
     require_writable(arguments.output)
-    tell_of_options_after_script(arguments)
+    tell_misplaced(arguments)
 
     from ..errors import TraceError
     from ..scope.refusals import explain_refusal

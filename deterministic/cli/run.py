@@ -34,10 +34,9 @@ from ._options import (
     add_script,
     add_seed_and_level,
     at_least,
-    refuse,
     seeds_option,
     task_of,
-    tell_of_options_after_script,
+    tell_misplaced,
 )
 
 
@@ -189,10 +188,8 @@ def _perform(task: ScriptTask) -> int:
     _environment.begin_script()
     try:
         task.run()
-    except SystemExit:
+    except (NotRunnableError, SystemExit):
         raise
-    except NotRunnableError as error:
-        return refuse("run", error)
     except BaseException as error:  # noqa: BLE001 - shown as Python shows what a script raises
         explain_refusal(error, "To go on with a warning: deterministic run --deterministic warn ...")
         show(error)
@@ -223,5 +220,5 @@ def _tell(plan: _environment.StartPlan, arguments: argparse.Namespace) -> None:
         message = f"{seed}, deterministic={launch.deterministic!r}"
     for line in (message, *_environment.notes(plan, portable=arguments.portable)):
         sys.stderr.write(f"deterministic run: {line}\n")
-    tell_of_options_after_script(arguments)
+    tell_misplaced(arguments)
     sys.stderr.flush()

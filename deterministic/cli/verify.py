@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.require_drawable(arguments.plot, "--plot")
     if arguments.keep_traces is not None:
         options.require_writable(arguments.keep_traces / "run1.trace")
-    options.tell_of_options_after_script(arguments)
+    options.tell_misplaced(arguments)
 
     from ..verification.isolated import IsolatedRuns
     from ..verification.processes import RunFailedError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.cli import main, verb_of
-from deterministic.cli._options import UsageError, control_of, task_of, tell_of_options_after_script
+from deterministic.cli._options import UsageError, control_of, task_of, tell_misplaced
 from deterministic.verification.scripts import ScriptTask
 
 
@@ -69,7 +69,7 @@ def test_options_after_the_script_are_told_of_once(
 ) -> None:
     arguments = parsed(*command_line.split())
     arguments.verb = "verify"
-    tell_of_options_after_script(arguments)
+    tell_misplaced(arguments)
     expected = f"deterministic verify: {told}; options of deterministic come before it\n" if told else ""
     assert capsys.readouterr().err == expected
 
