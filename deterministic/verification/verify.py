@@ -139,7 +139,8 @@ def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, A
         remedy = "Pass the function itself, not its result."
         if isinstance(function, (str, os.PathLike)):
             verb = "verify" if by is verify else "cost"
-            remedy = f"Pass a function; for a script there is the command `deterministic {verb} {cut(os.fspath(function))}`."
+            command = f"`deterministic {verb} {cut(os.fspath(function))}`"
+            remedy = f"Pass a function; for a script there is the command {command}."
         raise TypeError(explain(f"{name} needs a function", (f"found: {cut(function)}",), remedy))
     try:
         parameters = inspect.signature(function).parameters.values()
