@@ -273,9 +273,11 @@ def test_a_file_with_neither_key_changes_nothing(script: Path) -> None:
 
 def test_under_torchrun_ranks_and_exit_codes_stay(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
-        "import os, random, sys\n"
+        "import os, random, sys, time\n"
         "rank, size = (os.environ[name] for name in ('RANK', 'WORLD_SIZE'))\n"
         "sys.stderr.write(f\"rank {rank} of {size}: {random.random()} {hash('x')}\\n\")\n"
+        "open('told', 'a').close() if rank == '0' else None\n"
+        "while not os.path.exists('told'): time.sleep(0.01)\n"  # a rank that fails ends those that are still starting
         "sys.exit(7 if rank == '1' else 0)\n"
     )
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
