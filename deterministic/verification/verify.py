@@ -158,7 +158,7 @@ def _check_control(control: Any) -> None:
             explain(
                 "control= is neither a truth value nor a scope",
                 (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
-                f"For a seed write control=reproducible(seed={42 if as_integer(control) is None else cut(control)}).",
+                f"For a seed write control=reproducible(seed={42 if (seed := as_integer(control)) is None else cut(seed)}).",
             )
         )
 
