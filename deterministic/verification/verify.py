@@ -154,11 +154,12 @@ def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, A
 
 def _check_control(control: Any) -> None:
     if not isinstance(control, (bool, Scope)):
+        seed = as_integer(control)
         raise TypeError(
             explain(
                 "control= is neither a truth value nor a scope",
                 (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
-                f"For a seed write control=reproducible(seed={42 if (seed := as_integer(control)) is None else cut(seed)}).",
+                f"For a seed write control=reproducible(seed={42 if seed is None else cut(seed)}).",
             )
         )
 
