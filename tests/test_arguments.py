@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic import reproducible, seed_everything
+from deterministic import make_loader, reproducible, seed_everything
 from deterministic.ground.arguments import boolean, choice, count
 from deterministic.ground.synonyms import explained
 
@@ -51,6 +51,11 @@ def test_an_argument_of_another_library_is_told_as_what_it_is_here(arguments: di
         if call is reproducible or "threads" not in written:
             with pytest.raises(TypeError, match=rf"Write {re.escape(written)}\.$"):
                 call(**arguments)
+
+
+def test_what_a_loader_leaves_to_the_scope_is_told_so() -> None:
+    with pytest.raises(TypeError, match=r"Write `with reproducible\(deterministic='warn'\):` around it\.$"):
+        make_loader([1], warn_only=True, seed=1)
 
 
 def test_what_would_change_the_result_is_not_to_be_left_out() -> None:

@@ -337,6 +337,8 @@ def test_a_configuration_that_contains_itself_is_looked_at_so_far() -> None:
 @pytest.mark.parametrize("make", [dict, OmegaConf.create])
 def test_key_picks_a_section(make: Any) -> None:
     config = make({"seed": 1, "run": {"training": {"seed": 2, "deterministic": "warn"}, "nothing": None}})
+    with pytest.raises(TypeError, match=r"^key= is not a path\n  found: 3\n"):
+        reproducible.from_config(config, key=3)  # type: ignore[arg-type]
     scope = reproducible.from_config(config, key="run.training")
     assert repr(scope) == "reproducible(seed=2, deterministic='warn')"
     assert repr(reproducible.from_config(config, key="run.training", seed=3)).startswith("reproducible(seed=3")

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import NondeterminismWarning, cut, explain, warn
-from ..ground.synonyms import meant
+from ..ground.synonyms import OF_SCOPE, meant
 from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
 from ..values.fingerprint import fingerprint, fingerprint_if_any
@@ -37,6 +37,8 @@ def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> 
                 remedy = _OF_EPOCHS
             elif found:
                 remedy = f"Write {found[0]}={cut(found[1])}."
+            elif of_scope := meant(name, value, OF_SCOPE):
+                remedy = f"Write `with reproducible({of_scope[0]}={cut(of_scope[1])}):` around the training."
             raise TypeError(
                 explain(
                     f"{name}= has no state_dict() and load_state_dict(state)",

@@ -77,7 +77,7 @@ def _with_like(function: Callable[..., Any]) -> MakesLoaders:
     @functools.wraps(function)
     def make_loader(*args: Any, **arguments: Any) -> Any:
         require_one_dataset(*args[:4], **arguments)
-        refuse_unknown("make_loader", arguments, known)
+        refuse_unknown("make_loader", arguments, known, "`with reproducible({}):` around it")
         return function(*args, **arguments)
 
     make_loader.like = _like  # type: ignore[attr-defined]

@@ -55,7 +55,8 @@ _FUNCTIONS: Mapping[str, str] = {
 
 _OFF = ("0", "false", "no", "off")
 
-_OF_SCOPE = ("seed", "deterministic", "num_threads")
+OF_SCOPE = ("seed", "deterministic", "num_threads")
+"""Arguments of `reproducible` that are looked for elsewhere, too."""
 
 _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader takes worker_init_fn=seed_worker."
 
@@ -77,7 +78,7 @@ def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str
             remedy = f"help(deterministic.{call}) says what each of them is for."
             if "workers" in name and "seed" in known:
                 remedy = _WORKERS
-            if found := meant(name, value, (*known, *_OF_SCOPE) if scope else known):
+            if found := meant(name, value, (*known, *OF_SCOPE) if scope else known):
                 shown = cut(found[1]) if isinstance(found[1], (bool, int, float, str)) else "..."
                 written = f"{found[0]}={shown}"
                 less = _LESS.get(found[1]) if found[0] == "deterministic" and shown != "..." else None

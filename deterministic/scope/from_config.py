@@ -135,6 +135,8 @@ def _other_seeds(section: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 def _at(mapping: Any, key: str | None, entries_of: Callable[[Any], Any] = lambda mapping: mapping) -> Any:
     """Return what stands at a dotted path."""
+    if not isinstance(key, (str, type(None))):
+        raise TypeError(explain("key= is not a path", (f"found: {cut(key)}",), "Pass a text such as key='training'."))
     for part in key.split(".") if key else ():
         entries = entries_of(mapping)
         if not isinstance(entries, Mapping) or part not in entries:

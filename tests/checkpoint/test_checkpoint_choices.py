@@ -168,6 +168,7 @@ def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
         ({"epochs": 2}, r"`for epoch in checkpoint\.epochs\(n\):`"),
         ({"every_n_epochs": 2}, r"saves at the end of each; every= counts steps\.$"),
         ({"evry": 10}, r"Write every=10\.$"),
+        ({"random_seed": 1}, r"Write `with reproducible\(seed=1\):` around the training\.$"),
         ({"on_mismach": "warn"}, r"Write on_mismatch='warn'\.$"),
         ({"model": nn.Linear(1, 1).state_dict()}, r"Pass the object itself, not its state_dict\(\)"),
         ({"lr": 0.1}, r"values\['lr'\]"),
