@@ -14,7 +14,6 @@ from ..ranks import launch
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("model_of_pythons"),
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed"),
 ]
 

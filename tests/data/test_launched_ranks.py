@@ -15,7 +15,6 @@ from .test_ranks import as_rank, global_batches, over
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("model_of_pythons"),
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed"),
 ]
 

@@ -29,7 +29,6 @@ def operations(path: Path) -> list[Site]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("model_of_pythons")
 def test_each_rank_records_its_own_trace_the_same_in_two_launches(tmp_path: Path) -> None:
     for hash_seed, name in enumerate(("one", "other")):
         (tmp_path / name).mkdir()
