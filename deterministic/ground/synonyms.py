@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -61,13 +60,19 @@ OF_SCOPE = ("seed", "deterministic", "num_threads")
 _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader takes worker_init_fn=seed_worker."
 
 
+def _close(name: str, known: Collection[str], cutoff: float) -> list[str]:
+    from difflib import get_close_matches  # here: who spells well needs none of it
+
+    return get_close_matches(name, known, n=1, cutoff=cutoff)
+
+
 def meant(name: str, value: object, known: Collection[str]) -> tuple[str, object] | None:
     """Return which of the `known` arguments somebody means who calls it `name`, and its value; None if that is open."""
     name = name.lower()
     if name in OTHER_LEVELS and "deterministic" in known:
         return "deterministic", OTHER_LEVELS[name][isinstance(value, (int, str)) and str(value).lower() in _OFF]
     ours = next((ours for ours, others in _ARGUMENTS.items() if name in others.split()), name)
-    close = [ours] if ours in known else difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    close = [ours] if ours in known else _close(name, known, 0.7)
     return (str(close[0]), value) if close else None
 
 
@@ -127,7 +132,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 def no_such_name(name: str, known: Collection[str], frame: FrameType) -> Exception:
     """Return what is raised for a public name that this library does not have, and that is looked up in `frame`."""
     text = f"module 'deterministic' has no attribute {name!r}"
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    close = _close(name, known, 0.8)
     if found := next((call for call, others in _FUNCTIONS.items() if name in others.split()), "".join(close)):
         text = f"{text}; write deterministic.{found}"
     from opcode import opmap
