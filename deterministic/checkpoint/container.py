@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -54,8 +54,12 @@ class Content(NamedTuple):
     sizes: Mapping[str, int]
 
 
-def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def write(
+    path: Path, head: Mapping[str, Any], values: Mapping[str, Any], named: Callable[[str], Path] | None = None
+) -> str:
     """Write a file, which is there as a whole or not at all, and return its checksum: a head of JSON, and any values.
+
+    With `named` it gets the path that this returns for its checksum, in the same folder.
 
     Raises:
         CheckpointError: A value cannot be stored, and its path and its class are named; there is too much beside the
@@ -87,8 +91,10 @@ def write(path: Path, head: Mapping[str, Any], values: Mapping[str, Any]) -> str
             f"{len(text):,} bytes beside the tensors, where at most {HEADER_LIMIT:,} may be",
             "Keep large data in tensors or arrays, not in lists or texts.",
         )
-    with replacing(path) as file:
-        return write_pieces(file, text, [part.memory for part in parts])
+    checksum = ""
+    with replacing(path, None if named is None else lambda: named(checksum)) as file:
+        checksum = write_pieces(file, text, [part.memory for part in parts])
+    return checksum
 
 
 def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +25,7 @@ TEMPORARY = ".tmp"
 
 _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")
-_OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*\.safetensors")
+_OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*(\.[0-9a-f]{16})?\.safetensors")
 
 _instead: list[Path] = []
 """What `checkpoints_in` was entered with, the innermost last. No context variable: the threads of a training, too."""
@@ -81,9 +81,14 @@ def main_file(directory: Path, steps: int) -> Path:
     return file_of_rank(directory, steps, 0)
 
 
-def file_of_rank(directory: Path, steps: int, rank: int) -> Path:
-    """Return the file in which a rank keeps what is its own; rank 0's is the main file."""
-    return directory / f"step-{steps:08d}{f'.rank{rank}' if rank else ''}.safetensors"
+def file_of_rank(directory: Path, steps: int, rank: int, checksum: str = "") -> Path:
+    """Return the file in which a rank keeps what is its own; rank 0's is the main file.
+
+    A step may be saved again (after its last batch, and at the end of the epoch). With the checksum in the name, what a
+    rank writes does not take the place of what the main file still names: killed in between, the first is whole.
+    """
+    own = f".rank{rank}{'.' if checksum else ''}{checksum[:16]}" if rank else ""
+    return directory / f"step-{steps:08d}{own}.safetensors"
 
 
 def saved_steps(directory: Path) -> list[int]:
@@ -95,10 +100,9 @@ def saved_steps(directory: Path) -> list[int]:
 def sweep(directory: Path) -> None:
     """Delete what killed processes left: files not in place, and those of ranks without the main file."""
     whole = {*saved_steps(directory)}
-    for entry in os.scandir(directory):
-        of_rank = _OF_RANK.fullmatch(entry.name)
+    _delete_of_ranks(directory, lambda steps, _: steps not in whole)
+    for entry in [*os.scandir(directory)]:
         is_left = entry.name.startswith(".step-") and entry.name.endswith(TEMPORARY)
-        is_left = is_left or (of_rank is not None and int(of_rank[1]) not in whole)
         if is_left and not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.path)
 
@@ -111,20 +115,34 @@ def set_aside(directory: Path, steps: int) -> None:
     os.replace(path, aside)
 
 
-def prune(directory: Path, keep: int | None, keep_every: int | None, world_size: int) -> None:
+def prune(directory: Path, keep: int | None, keep_every: int | None) -> None:
     """Delete all checkpoints but the last ones, and those of every so many steps."""
-    for steps in saved_steps(directory)[:-keep] if keep else ():
-        if not keep_every or steps % keep_every:
-            for rank in range(world_size):  # the main file first: from then on there is no such checkpoint
-                file_of_rank(directory, steps, rank).unlink(missing_ok=True)
+    gone = {steps for steps in (saved_steps(directory)[:-keep] if keep else ()) if not keep_every or steps % keep_every}
+    for steps in gone:
+        os.unlink(main_file(directory, steps))  # first: from then on there is no such checkpoint
+    _delete_of_ranks(directory, lambda steps, _: steps in gone)
+
+
+def delete_replaced(directory: Path, steps: int, checksums: Sequence[str]) -> None:
+    """Delete the files that ranks had of this step before it was saved again, with these checksums by rank."""
+    names = {file_of_rank(directory, steps, rank, checksum).name for rank, checksum in enumerate(checksums)}
+    _delete_of_ranks(directory, lambda of_step, name: of_step == steps and name not in names)
+
+
+def _delete_of_ranks(directory: Path, is_left: Callable[[int, str], bool]) -> None:
+    for entry in [*os.scandir(directory)]:
+        of_rank = _OF_RANK.fullmatch(entry.name)
+        if of_rank and is_left(int(of_rank[1]), entry.name) and not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, named: Callable[[], Path] | None = None) -> Iterator[BinaryIO]:
     """A `with` block that writes a file: at any instant there is the old one, whole, or the new one, whole.
 
     It is written under a temporary name, and survives a loss of power when the block is left. A link is replaced, not
-    followed. After any exception what was there is as it was.
+    followed. After any exception what was there is as it was. Where the name depends on what was written, `named`
+    returns the path, in the same folder, when all of it is.
 
     Raises:
         CheckpointError: What is there is no file, or the operating system refuses.
@@ -138,6 +156,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        path = path if named is None else named()
+        _require_replaceable(path)
         os.replace(temporary, path)
         if hasattr(os, "O_DIRECTORY"):  # where there is none, the system has names on the disk by itself
             descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

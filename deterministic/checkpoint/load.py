@@ -116,6 +116,8 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
     wrong = [name for name in ("steps", "epoch") if type(head.get(name)) is not int or head[name] < 0]
     wrong += [name for name in ("loaders", "ranks") if not isinstance(head.get(name), list)]
     wrong += ["values"] * (not isinstance(content.values.get("values"), dict))
+    if "ranks" not in wrong:  # parts of names of files
+        wrong += ["ranks"] * (not all(isinstance(one, str) and (not one or one.isalnum()) for one in head["ranks"]))
     if wrong or head["steps"] != step:
         raise CheckpointError(
             explain(
@@ -126,7 +128,9 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
         )
     rank = the_ranks().rank
     if 0 < rank < len(head["ranks"]):
-        own = container.read(file_of_rank(directory, step, rank))
+        file = file_of_rank(directory, step, rank, head["ranks"][rank])
+        # Version 0.1.0 had no checksum in the name.
+        own = container.read(file if file.exists() else file_of_rank(directory, step, rank))
         if own.checksum != head["ranks"][rank]:
             raise CheckpointError(
                 explain(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import container
 from .conditions import conditions, generator_states, innermost_run
-from .directory import file_of_rank, main_file, prune
+from .directory import delete_replaced, file_of_rank, main_file, prune
 from .ranks import gather, own_parts, the_ranks, together
 from .stateful import states_of
 
@@ -65,19 +66,20 @@ def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_
     """Save a moment, and delete the checkpoints that are not kept.
 
     Each rank writes what is its own, then rank 0 the main file, which has the checksums of theirs: with it the
-    checkpoint is there, and not before.
+    checkpoint is there, and not before. A checkpoint of the same step is whole until then.
 
     Raises:
         CheckpointError: It failed on some rank; earlier checkpoints are as they were.
     """
-    rank, world_size = the_ranks()
+    rank = the_ranks().rank
     own = own_parts(state.objects)
 
     def save_own() -> str:
         if rank == 0:
             return ""
-        path, head = file_of_rank(directory, state.steps, rank), {"steps": state.steps, "rank": rank}
-        return container.write(path, head, {"generators": state.generators, "own": own})
+        named = partial(file_of_rank, directory, state.steps, rank)
+        head = {"steps": state.steps, "rank": rank}
+        return container.write(named(), head, {"generators": state.generators, "own": own}, named)
 
     def save_main() -> None:
         if rank == 0:
@@ -85,7 +87,8 @@ def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_
             where = {"steps": state.steps, "epoch": state.epoch, "loaders": state.loaders}
             head = {**where, "ranks": checksums, "conditions": state.conditions}
             container.write(main_file(directory, state.steps), head, content)
-            prune(directory, keep, keep_every, world_size)
+            delete_replaced(directory, state.steps, checksums)
+            prune(directory, keep, keep_every)
 
     checksums = gather(together(save_own))
     together(save_main)

@@ -14,13 +14,17 @@ import torch.distributed
 from torch import nn
 
 from deterministic import Checkpoint, fingerprint, make_loader, reproducible
+from deterministic.checkpoint import container
 
 from ..ranks import meet
 from .trainings import Interrupted, Noisy
 
 
 def train(directory: Path, how: str, end: str) -> dict[str, str]:
-    """Train to the end, or until rank 1 is killed ("die") or all ranks stop ("stop") after three steps."""
+    """Train to the end, or to step 3: there rank 1 is killed ("die"), all ranks stop ("stop"), or a second save is cut.
+
+    It is cut ("cut") where the ranks have written what is their own, and rank 0 is about to write the main file.
+    """
     rank = torch.distributed.get_rank()
     with reproducible(seed=3, per_rank=True):
         torch.manual_seed(0)
@@ -47,6 +51,12 @@ def train(directory: Path, how: str, end: str) -> dict[str, str]:
                 checkpoint.step()
                 if checkpoint.steps == 3 and end == "die" and rank == 1:
                     os.kill(os.getpid(), signal.SIGKILL)
+                if checkpoint.steps == 3 and end == "cut":
+                    checkpoint.save()
+                    torch.rand(1)  # so what is each rank's own is something else
+                    if rank == 0:
+                        container.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,misc]
+                    checkpoint.save()
                 if checkpoint.steps == 3 and end == "stop":
                     checkpoint.close()
                     raise Interrupted

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from deterministic import Checkpoint
+from deterministic.checkpoint.conditions import conditions, generator_states
+from deterministic.checkpoint.container import write
 from deterministic.checkpoint.directory import (
     checkpoints_in,
+    delete_replaced,
     directory_of,
     file_of_rank,
     main_file,
@@ -60,7 +66,7 @@ def test_other_files_are_no_checkpoints_and_are_left(tmp_path: Path) -> None:
     before = names(tmp_path)
     assert saved_steps(tmp_path) == []
     sweep(tmp_path)
-    prune(tmp_path, 0, None, 2)
+    prune(tmp_path, 0, None)
     assert names(tmp_path) == before
 
 
@@ -69,7 +75,7 @@ def test_links_are_no_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "step-00000002.safetensors").symlink_to(tmp_path / "other")
     (tmp_path / "step-00000003.safetensors").symlink_to(tmp_path / "nothing")
     assert saved_steps(tmp_path) == [1]
-    prune(tmp_path, 1, None, 1)
+    prune(tmp_path, 1, None)
     assert (tmp_path / "step-00000001.safetensors").exists()
 
 
@@ -107,7 +113,7 @@ def test_the_last_ones_are_kept_and_those_of_every_so_many_steps(
         for rank in range(2):
             fill(tmp_path, file_of_rank(tmp_path, steps, rank).name)
     fill(tmp_path, "notes.txt")
-    prune(tmp_path, keep, keep_every, 2)
+    prune(tmp_path, keep, keep_every)
     assert saved_steps(tmp_path) == kept
     expected = {file_of_rank(tmp_path, steps, rank).name for steps in kept for rank in range(2)}
     assert names(tmp_path) == expected | {"notes.txt"}
@@ -118,15 +124,26 @@ def test_a_checkpoint_goes_with_its_main_file_first(tmp_path: Path, monkeypatch:
         fill(tmp_path, file_of_rank(tmp_path, 1, rank).name)
     fill(tmp_path, main_file(tmp_path, 2).name)
     gone: list[str] = []
-    unlink = Path.unlink
+    unlink = os.unlink
 
-    def watched(path: Path, missing_ok: bool = False) -> None:
-        gone.append(path.name)
-        unlink(path, missing_ok)
+    def watched(path: str | Path) -> None:
+        gone.append(Path(path).name)
+        unlink(path)
 
-    monkeypatch.setattr(Path, "unlink", watched)
-    prune(tmp_path, 1, None, 3)
-    assert gone == [file_of_rank(tmp_path, 1, rank).name for rank in range(3)]
+    monkeypatch.setattr(os, "unlink", watched)
+    prune(tmp_path, 1, None)
+    assert gone[0] == main_file(tmp_path, 1).name
+    assert {*gone[1:]} == {file_of_rank(tmp_path, 1, rank).name for rank in range(1, 3)}
+
+
+def test_what_ranks_had_of_a_step_before_it_was_saved_again_is_deleted(tmp_path: Path) -> None:
+    checksums = ["", "1" * 32, "2" * 32]
+    now = {file_of_rank(tmp_path, 4, rank, checksum).name for rank, checksum in enumerate(checksums)}
+    before = {file_of_rank(tmp_path, 4, 1, "3" * 32).name, file_of_rank(tmp_path, 4, 2).name}
+    others = {file_of_rank(tmp_path, 3, 1, "3" * 32).name, "step-00000004.rank1.notes.safetensors"}
+    fill(tmp_path, *now, *before, *others)
+    delete_replaced(tmp_path, 4, checksums)
+    assert names(tmp_path) == now | others
 
 
 def test_a_directory_is_made(tmp_path: Path) -> None:
@@ -164,3 +181,13 @@ def test_outside_of_a_repetition_nothing_is_fresh(tmp_path: Path) -> None:
     with pytest.raises(KeyError), checkpoints_in(tmp_path / "fresh"):
         raise KeyError
     assert directory_of(tmp_path / "a") == tmp_path / "a"
+
+
+def test_a_main_file_that_leads_out_of_its_folder_to_those_of_ranks_is_refused(tmp_path: Path) -> None:
+    parts = {"generators": generator_states(None), "objects": {}, "values": {}}
+    head = {"steps": 1, "epoch": 0, "loaders": [], "conditions": conditions()}
+    for rank, is_refused in (("a1" * 16, False), ("/../../a", True), (3, True)):
+        write(main_file(tmp_path, 1), {**head, "ranks": ["", rank]}, parts)
+        with pytest.raises(CheckpointError) if is_refused else nullcontext() as refused:
+            Checkpoint(tmp_path).close()
+        assert not is_refused or (refused is not None and "ranks: ['', " in str(refused.value))

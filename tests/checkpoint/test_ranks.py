@@ -31,7 +31,7 @@ def run(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True) -
 def test_two_ranks_of_which_one_was_killed_end_with_the_same_bits_each_with_its_own(tmp_path: Path) -> None:
     run(tmp_path, 2, "small", "die", survives=False)
     assert saved_steps(tmp_path / "cut") == [2]
-    assert (tmp_path / "cut" / "step-00000002.rank1.safetensors").exists()
+    assert len([*(tmp_path / "cut").glob("step-00000002.rank1.*.safetensors")]) == 1
     first, second = run(tmp_path, 2, "small", "resume", "whole")
     for found in (first, second):
         assert found["resume"] == found["whole"]
@@ -40,6 +40,23 @@ def test_two_ranks_of_which_one_was_killed_end_with_the_same_bits_each_with_its_
     assert first["whole"]["statistics"] != second["whole"]["statistics"]
     assert saved_steps(tmp_path / "cut") == [6, 8, 9]
     assert len([*(tmp_path / "cut").glob("*.rank1.*")]) == 3
+
+
+def test_a_step_that_is_saved_again_is_whole_also_where_the_second_save_is_cut(tmp_path: Path) -> None:
+    run(tmp_path, 2, "small", "cut", survives=False)
+    assert saved_steps(tmp_path / "cut") == [2, 3]
+    assert len([*(tmp_path / "cut").glob("step-00000003.rank1.*.safetensors")]) == 2
+    for found in run(tmp_path, 2, "small", "resume", "whole"):
+        assert found["resume"] == found["whole"]
+    assert len([*(tmp_path / "cut").glob("*.rank1.*")]) == 3
+
+
+def test_a_checkpoint_of_ranks_of_version_0_1_0_is_read(tmp_path: Path) -> None:
+    run(tmp_path, 2, "small", "die", survives=False)
+    (of_rank,) = (tmp_path / "cut").glob("*.rank1.*")
+    of_rank.rename(tmp_path / "cut" / "step-00000002.rank1.safetensors")
+    for found in run(tmp_path, 2, "small", "resume", "whole"):
+        assert found["resume"] == found["whole"]
 
 
 def test_above_two_ranks_ddp_s_first_step_adds_in_another_order_and_that_is_said(tmp_path: Path) -> None:
