@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic import make_loader, reproducible, seed_everything
+from deterministic import (
+    Checkpoint,
+    diff,
+    load_checkpoint,
+    make_loader,
+    record,
+    reproducible,
+    save_checkpoint,
+    seed_everything,
+)
 from deterministic.ground.arguments import boolean, choice, count
 from deterministic.ground.synonyms import explained
 
@@ -78,6 +87,35 @@ def test_what_is_wrong_otherwise_is_told_as_it_is() -> None:
         outer(1)
     with pytest.raises(TypeError, match=r"outer\(\) missing 1 required positional argument: 'x'"):
         outer()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: Checkpoint(model),
+        lambda model: record(model),
+        lambda model: diff("a.trace", model),
+        lambda model: save_checkpoint(model),
+        lambda model: load_checkpoint(model),
+    ],
+    ids=["Checkpoint", "record", "diff", "save_checkpoint", "load_checkpoint"],
+)
+def test_what_is_no_path_where_one_belongs_is_told_with_a_right_call(call: Any, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id
+    with pytest.raises(TypeError, match=rf"of {name}\(\) is not a path\n.*Identity(.|\n)*Write {name}\("):
+        call(torch.nn.Identity())
+
+
+def test_a_trace_is_seeded_by_the_scope_around_it() -> None:
+    make: Any = record
+    with pytest.raises(TypeError, match=r"Write `with reproducible\(seed=3\):` around it\.$"):
+        make("a.trace", seed=3)
+
+
+def test_objects_to_save_have_names() -> None:
+    for call in (cast(Any, save_checkpoint), cast(Any, load_checkpoint)):
+        with pytest.raises(TypeError, match=rf"found: a Identity without a name\nWrite {call.__name__}\(path, model="):
+            call("a.safetensors", torch.nn.Identity())
 
 
 def test_a_scope_wants_its_parentheses() -> None:

@@ -195,6 +195,26 @@ def test_the_sentence_says_when_nothing_was_seeded() -> None:
     assert "were left unseeded" in report_of(seed=None).sentence()
 
 
+def test_where_nondeterministic_operations_were_allowed_is_told() -> None:
+    with reproducible(seed=3) as run:
+        line = sys._getframe().f_lineno + 2
+        for _ in range(2):
+            with run.allow_nondeterministic():
+                pass
+        assert "deterministic algorithms, but for one block of code in which others were allowed (" in (
+            run.report().sentence()
+        )
+        with run.allow_nondeterministic():
+            pass
+    report = run.report()
+    assert ", but for 2 blocks of code in which" in report.sentence()
+    for shown in (str(report), report._repr_html_()):
+        assert "where nondeterministic operations were allowed" in shown
+        assert f"test_report.py:{line}" in shown
+    assert "allowed" not in str(report_of())
+    assert "allowed" not in report_of().sentence()
+
+
 def test_what_the_code_seeds_itself_is_told_with_its_line() -> None:
     with reproducible(seed=3) as run:
         torch.manual_seed(7)

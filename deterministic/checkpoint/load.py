@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import CheckpointError, ResumeMismatchError, cut, explain
 from ..ground.arguments import choice
+from ..ground.synonyms import explained
 from ..scope.run import Run
 from ..values.fingerprint import fingerprint_if_any
 from ..values.stateful import is_stateful
@@ -24,6 +25,7 @@ from .stateful import first_difference, is_state, load, problems, state_of, trai
 _logger = logging.getLogger("deterministic.checkpoint")
 
 
+@explained("load_checkpoint(path, model=model, optimizer=optimizer)")
 def load_checkpoint(
     path: str | os.PathLike[str], /, *, on_mismatch: Mismatch = "raise", **stateful: Any
 ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..ground.synonyms import explained
 from . import container
 from .conditions import conditions, generator_states, innermost_run
 from .directory import delete_replaced, file_of_rank, main_file, prune
@@ -15,6 +16,7 @@ from .ranks import gather, own_parts, the_ranks, together
 from .stateful import states_of
 
 
+@explained("save_checkpoint(path, model=model, optimizer=optimizer)")
 def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
     """Save the state of objects, and of every generator, in one file.
 

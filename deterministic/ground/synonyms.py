@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -113,16 +114,24 @@ def _refuse(
     example: str, parameters: Mapping[str, inspect.Parameter], args: tuple[object, ...], given: Mapping[str, object]
 ) -> None:
     call, kinds = example.partition("(")[0], [parameter.kind for parameter in parameters.values()]
-    if more := args[kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) :]:
+    if more := args[sum(kind in _BY_PLACE for kind in kinds) :]:
         values = tuple(f"found: a {type(value).__name__} without a name" for value in more)
         levels = [value for value in more if call == "reproducible" and value in (False, "cudnn", "warn")]
         written = example.replace("=True", f"={levels[0]!r}") if levels else example
-        raise TypeError(explain(f"{call}() takes all but its first argument by name", values, f"Write {written}."))
+        raise TypeError(explain(f"{call}() takes all other arguments by name", values, f"Write {written}."))
+    for parameter, value in zip(parameters.values(), args, strict=False):
+        if "Path" in str(parameter.annotation) and not isinstance(value, (str, os.PathLike)):
+            values = (f"found: {cut(value)} ({type(value).__name__})", "expected: a str or a pathlib.Path")
+            raise TypeError(explain(f"{parameter.name} of {call}() is not a path", values, f"Write {example}."))
     if inspect.Parameter.VAR_KEYWORD not in kinds:
-        refuse_unknown(call, given, [name for name in parameters if name != "self"])
+        around = "`with reproducible({}):` around it" if call == "record" else ""
+        refuse_unknown(call, given, [name for name in parameters if name != "self"], around)
     # What has to be there, and is not: one of those given may be it.
     missing = [name for name in [*parameters][len(args) :] if _is_required(parameters[name]) and name not in given]
     refuse_unknown(call, {name: value for name, value in given.items() if meant(name, value, missing)}, missing)
+
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

@@ -70,6 +70,7 @@ class ScopeEntry:
     run: Any = None
     seeded: list[Seeding] = field(default_factory=list)
     plain_loaders: dict[str, None] = field(default_factory=dict)
+    opt_outs: dict[str, None] = field(default_factory=dict)
 
 
 class SuspendedPart:

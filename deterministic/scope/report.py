@@ -59,6 +59,7 @@ class ScopeReport(ShownByFirstLine):
                 "open": entry.is_open,
                 "sources": sources,
                 "loaders": _alike(loaders),
+                "opt_outs": [*entry.opt_outs],
                 "seeded": [note._asdict() for note in dict.fromkeys(entry.seeded)],
                 "limits": limits,
                 "versions": versions(),
@@ -90,7 +91,9 @@ class ScopeReport(ShownByFirstLine):
             True: "PyTorch was restricted to deterministic algorithms",
             "warn": "PyTorch used deterministic algorithms where it has them",
         }[self.data["deterministic"]]
-        return f"{seeded}, and {level} ({where})."
+        apart = self.data["opt_outs"] and self.data["deterministic"] in (True, "warn")
+        but = f", but for {_blocks(self.data['opt_outs'])} in which others were allowed" if apart else ""
+        return f"{seeded}, and {level}{but} ({where})."
 
     def __str__(self) -> str:
         if not self.data["enabled"]:
@@ -110,6 +113,12 @@ class ScopeReport(ShownByFirstLine):
                 lines += [f"    {note}" for note in loader["notes"]]
         if self.data["seeded"]:
             lines += ["", "seeded by the code itself", *aligned(self._seeded())]
+        if self.data["opt_outs"]:
+            lines += [
+                "",
+                "where nondeterministic operations were allowed",
+                *(f"  {at}" for at in self.data["opt_outs"]),
+            ]
         if self.data["limits"]:
             lines += ["", "not controlled"]
             for limit in self.data["limits"]:
@@ -129,6 +138,7 @@ class ScopeReport(ShownByFirstLine):
         loaders = [
             (title(loader), ". ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
         ]
+        opt_outs = [(at, "") for at in self.data["opt_outs"]]
         versions = [(name, str(value)) for name, value in self.data["versions"].items()]
         return (
             f"<p><b>reproducible</b>: seed {self.data['seed']}, "
@@ -137,6 +147,7 @@ class ScopeReport(ShownByFirstLine):
             f"<b>set (before &rarr; inside)</b>{html_table(self._rows())}"
             + (f"<b>loaders</b>{html_table(loaders)}" if loaders else "")
             + (f"<b>seeded by the code itself</b>{html_table(self._seeded())}" if self.data["seeded"] else "")
+            + (f"<b>where nondeterministic operations were allowed</b>{html_table(opt_outs)}" if opt_outs else "")
             + (f"<b>not controlled</b>{html_table(limits)}" if limits else "")
             + f"<details><summary>versions</summary>{html_table(versions)}</details>"
         )
@@ -190,6 +201,10 @@ def epochs(groups: list[dict[str, Any]]) -> str:
             f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
         )
     return "; ".join(parts) or "no epoch started"
+
+
+def _blocks(sites: Sequence[str]) -> str:
+    return "one block of code" if len(sites) == 1 else f"{len(sites)} blocks of code"
 
 
 def _short(value: Any) -> str:

@@ -244,6 +244,8 @@ class OptOut:
         asked = Config() if self._run._entry is None else self._run._entry.config
         config = replace(asked, allow_nondeterministic=True)
         site = ScopeSite.of(sys._getframe(1))
+        if self._run._entry is not None:
+            self._run._entry.opt_outs[str(site)] = None
         self._open.append(stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run))
         return self._run
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -39,8 +40,9 @@ sys.exit(main({["demo", "--epochs=1", *arguments]}))
 
 @pytest.fixture(scope="module")
 def optimizer_imported() -> None:
-    """The first optimizer of a process imports torch's compiler and its settings, which the canary sees."""
+    """What the canary sees of first imports: an optimizer's, of torch's settings; sklearn's, in which rich draws."""
     torch.optim.Adam([torch.zeros(1)])
+    importlib.import_module("sklearn.datasets")
 
 
 def some_runs() -> list[DemoRun]:

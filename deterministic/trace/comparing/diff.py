@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import TraceError, explain
+from ...ground.synonyms import explained
 from ...ground.tables import ShownByFirstLine
 from ..file.chunks import StrPath
 from ..file.model import NO_OPTIMIZER
@@ -75,6 +76,7 @@ class Diff(ShownByFirstLine):
         return json.dumps(data, **kwargs)
 
 
+@explained('diff("a.trace", "b.trace")')
 def diff(a: StrPath, b: StrPath) -> Diff:
     """Find the first difference of two traces, and why.
 

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from ...errors import DeterministicError, TraceError, explain
 from ...ground.arguments import choice
 from ...ground.ranks import current_ranks
+from ...ground.synonyms import explained
 from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
 from ..file.chunks import StrPath
@@ -143,6 +144,7 @@ class Recording:
         return recorded
 
 
+@explained('record("a.trace", level="ops")')
 def record(path: StrPath, level: TraceLevel = "ops", *, absolute_paths: bool = False, source: bool = True) -> Recording:
     """Record what a block computes, as hashes, into a file that `diff` compares with another.
 
