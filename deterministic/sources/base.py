@@ -68,9 +68,8 @@ def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
     raise ValueError(f"{name}: a {type(plain).__name__}, where a {type(now).__name__} in its range is expected")
 
 
-TORCH_TWISTER = np.dtype(
-    [("seed", "u8"), ("left", "i4"), ("seeded", "i4"), ("next", "u8"), ("words", "u8", 624), ("normals", "u1", 40)]
-)
+TORCH_TWISTER = np.dtype("u8, i4, i4, u8, 624u8, 3f8, 2i4, f4, 4?")
+TORCH_TWISTER.names = "seed", "left", "seeded", "next", "words", "normals", "has_normal", "float_normal", "has_float"
 """What `torch.Generator.get_state` returns on the CPU: at::mt19937, each 32-bit word in 64, and cached normals."""
 
 
