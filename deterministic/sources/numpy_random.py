@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+import sys
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,8 +18,14 @@ from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, numpy_state, seeded, to_plain
 
-_MT19937_BYTES = 624 * 4 + 4
-"""The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
+_LAYOUTS: dict[Any, np.dtype[Any]] = {
+    np.random.MT19937: np.dtype([("key", "u4", 624), ("pos", "i4")]),
+    np.random.SFC64: np.dtype([("state", "u8", 4)]),
+}
+"""How numpy lays bit generators out in memory, from `bit_generator.ctypes.state_address` on."""
+_GAUSS = struct.Struct("i4xd")
+"""What a `RandomState` holds ready: whether there is a Gaussian, and which."""
+_MT19937_BYTES = _LAYOUTS[np.random.MT19937].itemsize
 
 
 class _RawTwister(NamedTuple):
@@ -42,31 +50,24 @@ class NumpyRandom:
     """`numpy.random.seed`, `numpy.random.rand` and the rest, also as scipy.stats uses them.
 
     get_state and set_state convert 624 words to Python objects and back, 50 us; copying the 2,500 bytes through
-    `bit_generator.ctypes.state_address` takes 1 us. Whether that layout holds is checked once against get_state; any
-    other bit generator, and any numpy with another layout, goes the slow way.
+    `bit_generator.ctypes.state_address`, and the Gaussian, takes 1 us. Whether that layout holds is checked once
+    against get_state; any other bit generator, and any numpy with another layout, goes the slow way.
     """
 
     name = "numpy.random"
     kind: SourceKind = "rng"
 
     def __init__(self) -> None:
-        self._layout_holds = _layout_holds()
+        self._layout_holds = layout_holds() and gauss_offset() is not None
+        self._gauss_at = id(np.random.mtrand._rand) + (gauss_offset() or 0)
 
     def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
         if not self._layout_holds or type(bit_generator) is not np.random.MT19937:
             return _PublicState(bit_generator, np.random.get_state(legacy=False))
-        address = bit_generator.ctypes.state_address
-        data = ctypes.string_at(address, _MT19937_BYTES)
-        # The cached Gaussian has no getter but get_state. If one is there, drawing takes it and leaves the twister
-        # alone; if none is, drawing moves the twister and caches one: draw that too, and put the twister back.
-        drawn = np.random.standard_normal()
-        if ctypes.string_at(address, _MT19937_BYTES) == data:
-            _set_gauss(drawn)
-            return _RawTwister(bit_generator, data, drawn)
-        np.random.standard_normal()
-        ctypes.memmove(address, data, _MT19937_BYTES)
-        return _RawTwister(bit_generator, data, None)
+        data = ctypes.string_at(bit_generator.ctypes.state_address, _MT19937_BYTES)
+        has_gauss, gauss = _GAUSS.unpack(ctypes.string_at(self._gauss_at, _GAUSS.size))
+        return _RawTwister(bit_generator, data, gauss if has_gauss else None)
 
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
@@ -85,7 +86,7 @@ class NumpyRandom:
             return
         ctypes.memmove(state.bit_generator.ctypes.state_address, state.data, _MT19937_BYTES)
         if state.gauss is not None:
-            _set_gauss(state.gauss)
+            ctypes.memmove(self._gauss_at, _GAUSS.pack(1, state.gauss), _GAUSS.size)
 
     def describe(self, state: NumpyState) -> dict[str, JSON]:
         plain = self.encode(state)
@@ -116,15 +117,29 @@ class NumpyRandom:
         return _PublicState(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
 
 
-def _set_gauss(gauss: float) -> None:
-    state = np.random.get_state(legacy=False)
-    state["has_gauss"], state["gauss"] = 1, gauss
-    np.random.set_state(state)
-
-
-def _layout_holds() -> bool:
-    probe = np.random.MT19937(0)
+def layout_holds(kind: Any = np.random.MT19937) -> bool:
+    """Return whether the state of this kind of bit generator lies in memory as it is known here."""
+    probe, layout = kind(0), _LAYOUTS[kind]
     probe.random_raw(3)
-    words = np.frombuffer(ctypes.string_at(probe.ctypes.state_address, _MT19937_BYTES), dtype=np.uint32)
-    state: dict[str, Any] = probe.state["state"]  # type: ignore[assignment]
-    return bool(np.array_equal(words[:-1], state["key"])) and int(words[-1]) == state["pos"]
+    found = np.frombuffer(ctypes.string_at(probe.ctypes.state_address, layout.itemsize), layout)[0]
+    return all(np.array_equal(found[name], probe.state["state"][name]) for name in layout.names or ())
+
+
+def gauss_offset() -> int | None:
+    """Return how far into a `RandomState` stands whether it holds a Gaussian; None: that could not be found.
+
+    There is no way to drop one but setting all of the state, and none to see one. So it is looked for in memory: what
+    became 1 when a draw left a Gaussian, 8 bytes before that.
+    """
+    if sys.implementation.name != "cpython":
+        return None
+    probe = np.random.RandomState(0)
+    before = ctypes.string_at(id(probe), np.random.RandomState.__basicsize__)
+    probe.standard_normal()
+    after = ctypes.string_at(id(probe), np.random.RandomState.__basicsize__)
+    state: Any = probe.get_state(legacy=False)
+    offset = after.find(struct.pack("d", state["gauss"])) - 8
+    if offset < 0 or [_GAUSS.unpack_from(data, offset)[0] for data in (before, after)] != [0, 1]:
+        return None
+    ctypes.c_int.from_address(id(probe) + offset).value = 0
+    return None if probe.get_state(legacy=False)["has_gauss"] else offset

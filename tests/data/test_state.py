@@ -198,6 +198,16 @@ def test_what_is_no_state_is_refused(state: Any) -> None:
         loader().load_state_dict(state)
 
 
+def test_a_state_of_a_version_whose_samples_drew_other_numbers_is_refused() -> None:
+    iterated = loader()
+    saved = {**iterated.state_dict(), "v": 1}
+    with pytest.raises(
+        ResumeMismatchError, match=r"drew other numbers and came in another order\n  saved with: 'v': 1"
+    ):
+        iterated.load_state_dict(saved)
+    assert iterated.state_dict() == {**saved, "v": 2}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("batch", None), ("batch", "8"), ("batch", 0), ("done", 7), ("done", 10**9)],

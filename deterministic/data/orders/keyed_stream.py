@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ...errors import DeterministicError, annotate
 from ..samples.dataset_epoch import DatasetEpoch
-from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, seed_generators
+from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key
+from ..samples.states import seed_generators
 from .upstream import HERE, Place, Upstream
 
 

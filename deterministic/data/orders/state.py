@@ -11,7 +11,8 @@ from ...ground.arguments import as_integer
 from ..samples.keys import Keying
 from .base import Count, Epochs, Order, Position
 
-_VERSION = 1
+_VERSION = 2
+"""1 had another shuffled order, and samples drew other numbers."""
 
 _NAMES = {"order": "order or sampler", "length": "length of the dataset", "batch": "batch_size"}
 """What entries are called in errors, where they have not the name of an argument."""
@@ -44,6 +45,15 @@ def load(state: object, order: Order) -> Position:
     Raises:
         ResumeMismatchError: It is none, or of another loader; every difference is named with both values.
     """
+    if isinstance(state, Mapping) and state.get("v") == 1 and "epoch" in state:
+        raise ResumeMismatchError(
+            explain(
+                "the loader's state is of an earlier version of this library, whose samples drew other numbers and "
+                "came in another order",
+                ("saved with: 'v': 1", f"this version: 'v': {_VERSION}"),
+                "Finish this training with the version that it was begun with, or begin it anew; nothing was changed.",
+            )
+        )
     if not isinstance(state, Mapping) or state.get("v") != _VERSION:
         actual = f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
         raise ResumeMismatchError(

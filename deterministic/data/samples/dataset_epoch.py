@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from ...ground.arguments import as_integer
 from ...values.stateful import takes
 from .isolation import Isolated
-from .keys import epoch_key, seed_generators
+from .keys import epoch_key
+from .states import seed_generators
 
 
 class _Told(NamedTuple):

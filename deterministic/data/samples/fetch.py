@@ -9,7 +9,8 @@ from torch.utils.data import Dataset, StackDataset, Subset
 
 from ...errors import annotate, cut
 from .dataset_epoch import DatasetEpoch
-from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys, seed_generators
+from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys
+from .states import seed_generators
 
 
 class Fetch(NamedTuple):

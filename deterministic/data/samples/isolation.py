@@ -14,7 +14,8 @@ from ...scope.interrupt import indivisible
 from ...sources.numpy_random import NumpyRandom
 from ...sources.python_random import PythonRandom
 from ...sources.torch_cpu import TorchCpu
-from .keys import begin, seed_generators, under_way
+from .keys import begin, under_way
+from .states import seed_generators
 
 _TORCH = TorchCpu()
 _SOURCES: tuple[Any, ...] = (PythonRandom(), NumpyRandom(), _TORCH)

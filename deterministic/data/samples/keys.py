@@ -1,13 +1,10 @@
 """Keys: which numbers a sample draws, as a function of (seed, epoch, index, occurrence) and of nothing else.
 
-A key is 64 bits, the same in every process and on every platform. Seeding from it gives each library a part of its
-own: equal seeds of `numpy.random` and torch would give both the same raw words, since both are MT19937 (with Knuth's
-initialisation).
+A key is 64 bits, the same in every process and on every platform. `states` makes it into the states of generators.
 """
 
 from __future__ import annotations
 
-import _random
 import operator
 import random
 import threading
@@ -22,6 +19,7 @@ import torch
 from ...errors import DeterministicError, SeedError, cut, explain
 from ...ground.ranks import current_ranks
 from ...ground.seeds import derive_seed
+from .states import seed_generators
 
 Randomness: TypeAlias = Literal["sample", "batch"]
 StreamState: TypeAlias = Literal["use", "ignore", "refuse"]
@@ -30,11 +28,6 @@ _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio: the step between neighbours that splitmix64 then mixes."""
 _COLLATE = 0xC0117A7E
-
-_python: Any = random.random.__self__  # type: ignore[attr-defined]
-_seed_python = _random.Random.seed  # what random.seed comes to for an int, without its look at the types: 0.8 us less
-_seed_numpy = np.random.seed
-_seed_torch = torch.default_generator.manual_seed  # not torch.manual_seed: that takes 100 us and more, on every device
 
 
 @dataclass
@@ -112,7 +105,7 @@ def sample_key(epoch: int, index: Any, occurrence: int = 0) -> int:
 def sample_keys(epoch: int, indices: Sequence[Any], occurrences: Sequence[int] | None = None) -> list[int]:
     """Return `sample_key` of each index of a batch; for integers all at once, in a third of the time."""
     if occurrences is None:
-        numbers = np.asarray(indices) if all(type(index) is int for index in indices) else None
+        numbers = np.asarray(indices) if set(map(type, indices)) == {int} else None
         if numbers is not None and numbers.dtype.kind in "iu":
             keys = _mixed((numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN) + np.uint64(epoch))
             return cast("list[int]", keys.tolist())
@@ -137,20 +130,11 @@ def collate_key(batch: int) -> int:
     return mix(batch ^ _COLLATE)
 
 
-def seed_generators(key: int) -> None:
-    """Seed `random`, `numpy.random` and torch's CPU generator from a key, each with bits of its own; some 7 us."""
-    _seed_python(_python, key)
-    _python.gauss_next = None
-    _seed_numpy(key & 0xFFFFFFFF)
-    _seed_torch(key >> 32)
-
-
 class _Current(threading.local):
-    """The sample (or batch) that is being made on this thread, and the generators that it has asked for."""
+    """The sample (or batch) that is being made on this thread, and the generators that it has asked for, if any."""
 
-    def __init__(self) -> None:
-        self.key: int | None = None
-        self.made: dict[str, Any] = {}
+    key: int | None = None
+    made: dict[str, Any] | None = None
 
 
 _current = _Current()
@@ -158,10 +142,10 @@ _current = _Current()
 
 def begin(key: int | None, made: dict[str, Any] | None = None) -> None:
     """Say that the sample (or batch) with this key is being made now, with these generators; None: none is."""
-    _current.key, _current.made = key, {} if made is None else made
+    _current.key, _current.made = key, made
 
 
-def under_way() -> tuple[int | None, dict[str, Any]]:
+def under_way() -> tuple[int | None, dict[str, Any] | None]:
     """Return the sample that is being made, with its generators, for `begin` to go on with."""
     return _current.key, _current.made
 
@@ -217,7 +201,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
         raise ValueError(
             explain("sample_rng() knows no such library", (f"found: {cut(library)}", expected), "Pass one of them.")
         )
-    key, made = _current.key, _current.made
+    key = _current.key
     if key is None:
         raise DeterministicError(
             explain(
@@ -226,6 +210,9 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
                 'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
             )
         )
+    made = _current.made
+    if made is None:
+        made = _current.made = {}
     if library == "numpy" and library not in made:
         made[library] = np.random.Generator(np.random.Philox(key=[mix(key + 1), mix(key + 2)]))
     elif library == "torch" and library not in made:
