@@ -27,6 +27,7 @@ from .samples.dataset_epoch import DatasetEpoch, users_epoch
 from .samples.fetch import Fetch, KeyedDataset, makes_batches
 from .samples.isolation import Isolated
 from .samples.keys import Keying, epoch_key
+from .samples.seeded import sentences
 from .samples.torch_internals import Collate, unwrapped
 
 T = TypeVar("T")
@@ -73,13 +74,13 @@ class ReproducibleDataLoader(DataLoader[T]):
         )
         self.is_stream = is_stream
         self.is_batched = self.batch_sampler is not None
-        self._dataset_epoch = DatasetEpoch(dataset)
+        self._dataset_epoch = DatasetEpoch(dataset, keying)
         self.collate_fn = Collate(self.collate_fn)
         self._order: Order = self._order_of_others(drop_last) if own is None else own
         self._order.workers = num_workers
         require_safe_threads(self, keying.worker_threads)
         self._engines = Engines()
-        facts = {"order": self._order.name, "num_workers": num_workers}
+        facts = {"order": self._order.name, "num_workers": num_workers, "held": keying.rows}
         self._record = state.LoaderRecord(users_line(), keying, self._notes(), **facts)
         if ranks_are_said():
             self._settle_ranks()
@@ -320,6 +321,9 @@ class ReproducibleDataLoader(DataLoader[T]):
             entry.run.note_loader(self._record, made_here=made_here)
 
     def _notes(self) -> list[str]:
+        return [*self._notes_on_draws(), *sentences(self.keying.rows)]
+
+    def _notes_on_draws(self) -> list[str]:
         if self.is_stream:
             return ["Draws of an IterableDataset depend on num_workers and the number of ranks."]
         if self.keying.randomness == "batch":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -84,8 +84,8 @@ class Upstream:
             self._put = _Put(said, said)
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
-    def begin(self, place: Place) -> Any:
-        """Begin a pass at a place, and return its iterator."""
+    def begin(self, place: Place, start: Callable[[], None]) -> Any:
+        """Begin a pass at a place, and return its iterator; call `start` once what the place says is loaded."""
         of_dataset, of_iterator, changed = place.said()
         if place is not HERE and self._as_made:
             self._require_shown(changed)
@@ -95,6 +95,7 @@ class Upstream:
         # One that is its own iterator may have nothing to be put at before __iter__().
         with suppress(Exception) if is_within and hasattr(self.dataset, "__next__") else nullcontext():
             self.put(place)
+        start()
         self._has_begun = True
         iterator: Any = iter(self.dataset)
         if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):

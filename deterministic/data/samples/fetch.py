@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
 from ...errors import annotate, cut
 from .dataset_epoch import DatasetEpoch
-from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys, seed_generators
+from .held import Held
+from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys, under_way
+from .states import seed_generators
+
+
+T = TypeVar("T")
+
+_ANEW = 3
+"""How often samples are made anew because they made generators: some make a new one each time."""
 
 
 class Fetch(NamedTuple):
@@ -52,7 +61,8 @@ class KeyedDataset(Dataset[Any]):
 
     def __init__(self, dataset: Any, keying: Keying) -> None:
         self.dataset = dataset
-        self.epoch = DatasetEpoch(dataset, keying.seed)
+        self.epoch = DatasetEpoch(dataset, keying)
+        self.held = Held(dataset, "dataset", keying)
         self.in_batches = makes_batches(dataset)
         self._per_sample = keying.randomness == "sample"
         self.is_keyed_per_batch = self.in_batches or not self._per_sample
@@ -68,20 +78,37 @@ class KeyedDataset(Dataset[Any]):
 
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
+        return self._steadily(fetch.part(0, count), self._one_by_one)
+
+    def _steadily(self, fetch: Fetch, make: Callable[[Fetch], T | None]) -> T:
+        """Make samples; anew, where generators have appeared meanwhile that had no key."""
         self.epoch.tell(fetch.number)
-        dataset, per_sample = self.dataset, self._per_sample
+        self.held.settle()
+        again = iter(range(_ANEW))
+        while (samples := make(fetch)) is None or (self.held.settle() and next(again, None) is not None):
+            pass
+        return samples
+
+    def _one_by_one(self, fetch: Fetch) -> list[Any] | None:
+        """Make a batch's samples; None: the first one has made generators."""
+        dataset, held, per_sample = self.dataset, self.held, self._per_sample
         if not per_sample:
             seed_generators(fetch.batch_key)
-        wanted, samples = fetch.part(0, count), list[Any]()
-        keys = sample_keys(wanted.epoch, wanted.indices, wanted.occurrences)
+            held.key(fetch.batch_key)
+        samples = list[Any]()
         try:
-            for index, key in zip(wanted.indices, keys, strict=True):
+            for index, key in zip(
+                fetch.indices, sample_keys(fetch.epoch, fetch.indices, fetch.occurrences), strict=True
+            ):
                 begin(key)
                 if per_sample:
                     seed_generators(key)
+                    held.key(key)
                 samples.append(dataset[index])
+                if held.is_new and held.settle():
+                    return None
         except Exception as error:
-            _tell_which(error, wanted, len(samples))
+            _tell_which(error, fetch, len(samples))
             raise
         return samples
 
@@ -94,8 +121,11 @@ class KeyedDataset(Dataset[Any]):
         return self.first(fetch.part(position, position + 1), 1)[0]
 
     def _whole(self, fetch: Fetch) -> Sequence[Any]:
-        self.epoch.tell(fetch.number)
+        return self._steadily(fetch, self._at_once)
+
+    def _at_once(self, fetch: Fetch) -> Sequence[Any]:
         begin_seeded(fetch.batch_key)
+        self.held.key(fetch.batch_key)
         try:
             samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
         except Exception as error:
@@ -103,6 +133,28 @@ class KeyedDataset(Dataset[Any]):
                 _tell_which(error, fetch, 0, "the batch that begins with ")
             raise
         return samples
+
+
+@dataclass
+class KeyedCollate:
+    """A `collate_fn` that holds generators, which are put where the key of what it collates says."""
+
+    users: Callable[[Any], Any]
+    held: Held
+
+    def __call__(self, samples: Any) -> Any:
+        key, _ = under_way()
+        self.held.settle()
+        if key is not None:
+            self.held.key(key)
+        return self.users(samples)
+
+
+def keyed_collate(users: Callable[[Any], Any], keying: Keying) -> Callable[[Any], Any]:
+    """Return a `collate_fn` under its batch's key; the user's as it is, where it holds no generator."""
+    held = Held(users, "collate_fn", keying)
+    held.settle()
+    return KeyedCollate(users, held) if held else users
 
 
 def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:

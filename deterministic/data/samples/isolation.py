@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -14,10 +16,25 @@ from ...scope.interrupt import indivisible
 from ...sources.numpy_random import NumpyRandom
 from ...sources.python_random import PythonRandom
 from ...sources.torch_cpu import TorchCpu
-from .keys import begin, seed_generators, under_way
+from .keys import begin, under_way
+from .states import seed_generators
 
 _TORCH = TorchCpu()
 _SOURCES: tuple[Any, ...] = (PythonRandom(), NumpyRandom(), _TORCH)
+
+
+class _Block(threading.local):
+    """What the innermost block on this thread does at its end, besides; None: there is no block."""
+
+    at_end: list[Callable[[], object]] | None = None
+
+
+_block = _Block()
+
+
+def kept_in_block() -> list[Callable[[], object]] | None:
+    """Return the list of what is done when the innermost `Isolated` of this thread ends; None outside of any."""
+    return _block.at_end
 
 
 def require_twister() -> None:
@@ -33,7 +50,7 @@ class Isolated:
         threads: How many threads torch uses for one CPU operation inside; None leaves the number alone.
     """
 
-    __slots__ = ("_sample", "_states", "_threads", "_threads_before")
+    __slots__ = ("_at_end", "_sample", "_states", "_threads", "_threads_before")
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
@@ -49,6 +66,7 @@ class Isolated:
                 self._threads_before = torch.get_num_threads()
                 if self._threads_before != self._threads:
                     torch.set_num_threads(self._threads)
+            self._at_end, _block.at_end = _block.at_end, []
         except BaseException:
             _unprotect()
             raise
@@ -63,6 +81,9 @@ class Isolated:
             for source, state in zip(_SOURCES, self._states, strict=True):
                 source.restore(state)
             begin(*self._sample)
+            kept, _block.at_end = _block.at_end, self._at_end
+            for put_back in reversed(kept or ()):
+                put_back()
         finally:
             _unprotect()  # last of all: from here on an interrupt is raised at once
 

@@ -1,0 +1,147 @@
+"""What a loader knows of the generators that its dataset holds before a sample is made: where, which, how seeded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from ...errors import DeterministicError, explain
+from ...ground.seeds import derive_seed
+from ...sources.own_generators import OwnGenerator
+from .graph import Walk
+from .keys import HeldChoice
+from .states import writer_for
+
+_PERSONS = 2**16
+"""A seed below it is one that somebody wrote. One that was drawn, in a run that nobody seeded, must not count."""
+_SHOWN = 20
+
+
+def survey(
+    dataset: Any, collate_fn: Any, choice: HeldChoice, randomness: str
+) -> tuple[dict[str, int], list[dict[str, str]]]:
+    """Return the label of each generator that these two hold, by path, and a row on each for the report.
+
+    Args:
+        dataset: The user's.
+        collate_fn: The user's, or None.
+        choice: What is done with them.
+        randomness: Whether each "sample" is keyed, or each "batch".
+
+    Raises:
+        DeterministicError: There are some, and none are wanted.
+    """
+    walks = [Walk(dataset, "dataset"), Walk(collate_fn, "collate_fn")]
+    if choice == "refuse" and any(walk.found for walk in walks):
+        refuse(walks)
+    each = "epoch" if isinstance(dataset, IterableDataset) else randomness
+    labels: dict[str, int] = {}
+    rows: dict[int, dict[str, str]] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for walk, what in zip(walks, (each, "batch"), strict=True):
+        for path, link in walk.found:
+            generator = link.value
+            is_keyed = choice == "key" and writer(generator) is not None
+            row = {
+                "path": path,
+                "kind": kind_of(generator),
+                "how": f"keyed for each {what}" if is_keyed else "not keyed",
+            }
+            if is_keyed:
+                # Two that are alike now, as copies of a pipeline are, stay alike: somebody may count on it.
+                source = OwnGenerator(generator, 0)
+                origin = first.setdefault((row["kind"], source.describe(source.capture())["digest"]), path)
+                seed = _seed_of(generator)
+                labels[path] = label(origin, seed)
+                row["how"] += f", its seed {', '.join(map(str, seed))} counts" if seed else ""
+            rows.setdefault(id(generator), row)
+    return labels, [*rows.values()]
+
+
+def label(path: str, seed: Iterable[int] = ()) -> int:
+    """Return what tells a generator's keys from those of others."""
+    return derive_seed(0, "held", path, *seed)
+
+
+def sentences(rows: list[dict[str, str]]) -> list[str]:
+    """Return rows as notes of the report."""
+    more = [f"and {len(rows) - _SHOWN} more generators"] if len(rows) > _SHOWN else []
+    return [f"{row['path']}: {row['kind']}, {row['how']}." for row in rows[:_SHOWN]] + more
+
+
+def refuse(walks: Iterable[Walk]) -> NoReturn:
+    """Raise a DeterministicError that names what was found."""
+    found = [f"{path}: {kind_of(link.value)}" for walk in walks for path, link in walk.found]
+    more = (f"and {len(found) - _SHOWN} more",) if len(found) > _SHOWN else ()
+    raise DeterministicError(
+        explain(
+            'held="refuse": this loader\'s dataset or collate_fn holds generators of its own',
+            (*found[:_SHOWN], *more),
+            'Draw from sample_rng() or the global generators instead, or pass held="key".',
+        )
+    )
+
+
+def writer(generator: Any) -> Any:
+    """Return what puts a generator where a key says; None: it is on an accelerator, or of a kind that nobody knows."""
+    try:
+        return writer_for(generator)
+    except TypeError:
+        return None
+
+
+def kind_of(generator: Any) -> str:
+    """Return what a generator is, for people."""
+    kind = type(generator)
+    inner = {torch.Generator: "device", np.random.Generator: "bit_generator"}.get(kind)
+    of = None if inner is None else getattr(generator, inner)
+    shown = f" ({of if isinstance(of, torch.device) else type(of).__name__})" if of is not None else ""
+    name = "numpy.random" if kind.__module__.startswith("numpy.random") else kind.__module__
+    return f"{name}.{kind.__qualname__}{shown}"
+
+
+def _seed_of(generator: Any) -> tuple[int, ...]:
+    """Return the seed that somebody wrote for a generator, if it shows it; empty: it does not.
+
+    numpy's and torch's keep it. Of a legacy one the words of its state say it until something is drawn.
+    """
+    seed: Any
+    if isinstance(generator, torch.Generator):
+        seed = generator.initial_seed()
+    elif isinstance(generator, random.Random):
+        seed = _pythons_seed(generator)
+    else:
+        bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator._bit_generator
+        seed = getattr(getattr(bits, "_seed_seq", None), "entropy", None)
+        if seed is None and isinstance(generator, np.random.RandomState) and type(bits) is np.random.MT19937:
+            words: Any = bits.state["state"]
+            seed = int(words["key"][0])
+            seed = (
+                seed
+                if np.array_equal(np.random.RandomState(seed)._bit_generator.state["state"]["key"], words["key"])
+                else None
+            )
+    seeds = tuple(seed) if isinstance(seed, (list, tuple)) else (seed,)
+    return seeds if all(isinstance(one, int) and 0 <= one < _PERSONS for one in seeds) else ()
+
+
+def _pythons_seed(generator: random.Random) -> int | None:
+    """Return the one word from which Python has made this state (init_by_array of Matsumoto and Nishimura, undone)."""
+    state = random.Random.getstate(generator)
+    words = state[1]
+
+    def before(at: int) -> int:  # of the second loop over the words
+        return ((words[at] + at) ^ (_folded(words[at - 1]) * 1566083941)) % 2**32
+
+    begun: Any = np.random.RandomState(19650218).get_state(legacy=False)
+    seed = (before(4) - (int(begun["state"]["key"][4]) ^ (_folded(before(3)) * 1664525))) % 2**32
+    return seed if random.Random(seed).getstate() == state else None
+
+
+def _folded(word: int) -> int:
+    return word ^ (word >> 30)
