@@ -68,13 +68,20 @@ def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
     raise ValueError(f"{name}: a {type(plain).__name__}, where a {type(now).__name__} in its range is expected")
 
 
+TORCH_TWISTER = np.dtype(
+    [("seed", "u8"), ("left", "i4"), ("seeded", "i4"), ("next", "u8"), ("words", "u8", 624), ("normals", "u1", 40)]
+)
+"""What `torch.Generator.get_state` returns on the CPU: at::mt19937, each 32-bit word in 64, and cached normals."""
+
+
 def torch_state(plain: Any, device: torch.device | str) -> torch.Tensor:
     """Return a state of a torch generator, tried on one of that device that nobody draws from; raise if it is none."""
     torch.Generator(device).set_state(plain)
     state: torch.Tensor = plain
     if torch.device(device).type == "cpu":
-        # at::mt19937: torch checks that each of the two is in its range, and draws until the first is used up.
-        left, next_word = int(state[8:12].view(torch.int32)), int(state[16:24].view(torch.int64))
+        # torch checks that each of the two is in its range, and draws until the first is used up.
+        twister = state.numpy().view(TORCH_TWISTER)
+        left, next_word = int(twister["left"][0]), int(twister["next"][0])
         if left + next_word > 625:
             raise ValueError(f"a generator with {left} words left from word {next_word} of 624 on")
     return state

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+import sys
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,8 +18,12 @@ from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
 from .base import digest, numpy_state, seeded, to_plain
 
-_MT19937_BYTES = 624 * 4 + 4
-"""The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
+_LAYOUTS: dict[Any, np.dtype[Any]] = {
+    np.random.MT19937: np.dtype([("key", "u4", 624), ("pos", "i4")]),
+    np.random.SFC64: np.dtype([("state", "u8", 4)]),
+}
+"""How numpy lays bit generators out in memory, from `bit_generator.ctypes.state_address` on."""
+_MT19937_BYTES = _LAYOUTS[np.random.MT19937].itemsize
 
 
 class _RawTwister(NamedTuple):
@@ -50,7 +56,7 @@ class NumpyRandom:
     kind: SourceKind = "rng"
 
     def __init__(self) -> None:
-        self._layout_holds = _layout_holds()
+        self._layout_holds = layout_holds()
 
     def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
@@ -122,9 +128,29 @@ def _set_gauss(gauss: float) -> None:
     np.random.set_state(state)
 
 
-def _layout_holds() -> bool:
-    probe = np.random.MT19937(0)
+def layout_holds(kind: Any = np.random.MT19937) -> bool:
+    """Return whether the state of this kind of bit generator lies in memory as it is known here."""
+    probe, layout = kind(0), _LAYOUTS[kind]
     probe.random_raw(3)
-    words = np.frombuffer(ctypes.string_at(probe.ctypes.state_address, _MT19937_BYTES), dtype=np.uint32)
-    state: dict[str, Any] = probe.state["state"]  # type: ignore[assignment]
-    return bool(np.array_equal(words[:-1], state["key"])) and int(words[-1]) == state["pos"]
+    found = np.frombuffer(ctypes.string_at(probe.ctypes.state_address, layout.itemsize), layout)[0]
+    return all(np.array_equal(found[name], probe.state["state"][name]) for name in layout.names or ())
+
+
+def gauss_offset() -> int | None:
+    """Return how far into a `RandomState` stands whether it holds a Gaussian; None: that could not be found.
+
+    There is no way to drop one but setting all of the state, and none to see one. So it is looked for in memory: what
+    became 1 when a draw left a Gaussian, 8 bytes before that.
+    """
+    if sys.implementation.name != "cpython":
+        return None
+    probe = np.random.RandomState(0)
+    before = ctypes.string_at(id(probe), np.random.RandomState.__basicsize__)
+    probe.standard_normal()
+    after = ctypes.string_at(id(probe), np.random.RandomState.__basicsize__)
+    state: Any = probe.get_state(legacy=False)
+    offset = after.find(struct.pack("d", state["gauss"])) - 8
+    if offset < 0 or [struct.unpack_from("i", data, offset) for data in (before, after)] != [(0,), (1,)]:
+        return None
+    ctypes.c_int.from_address(id(probe) + offset).value = 0
+    return None if probe.get_state(legacy=False)["has_gauss"] else offset  # type: ignore[call-overload]

@@ -39,7 +39,7 @@ class PythonRandom:
 
     def __init__(self) -> None:
         self._generator: Any = random.random.__self__  # type: ignore[attr-defined]
-        self._address = _address(self._generator) if _layout_holds() else None
+        self._address = address(self._generator) if layout_holds() else None
 
     def capture(self) -> PythonState:
         if self._address is None:
@@ -78,18 +78,19 @@ def _as_public(state: PythonState) -> tuple[Any, ...]:
     return random.Random.VERSION, (*words, position), state.gauss_next
 
 
-def _address(generator: random.Random) -> int:
+def address(generator: random.Random) -> int:
+    """Return where the twister of a generator lies: its position, then its words."""
     return id(generator) + object.__basicsize__
 
 
-def _layout_holds() -> bool:
+def layout_holds() -> bool:
     """Return whether reading and writing the bytes of two scratch generators does what getstate and setstate do."""
     if sys.implementation.name != "cpython" or random.Random.__basicsize__ < object.__basicsize__ + _TWISTER.size:
         return False
     one, other = random.Random(1), random.Random(2)
     one.random()
-    data = ctypes.string_at(_address(one), _TWISTER.size)
+    data = ctypes.string_at(address(one), _TWISTER.size)
     if _as_public(_TwisterBytes(data, None)) != one.getstate():
         return False
-    ctypes.memmove(_address(other), data, _TWISTER.size)
+    ctypes.memmove(address(other), data, _TWISTER.size)
     return other.getstate() == one.getstate()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ..ground.config import Config
 from ..ground.seeds import torch_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, seeded, torch_state
+from .base import TORCH_TWISTER, digest, seeded, torch_state
 
 
 class TorchCpu:
@@ -38,3 +39,13 @@ class TorchCpu:
 
     def decode(self, plain: torch.Tensor) -> torch.Tensor:
         return torch_state(plain, "cpu")
+
+
+def layout_holds() -> bool:
+    """Return whether a state has its words where `TORCH_TWISTER` says: those that numpy makes of the same seed."""
+    state = torch.Generator("cpu").manual_seed(7).get_state().numpy()
+    if state.nbytes != TORCH_TWISTER.itemsize:
+        return False
+    (seed, left, seeded, following, words, _) = state.view(TORCH_TWISTER)[0]
+    expected = np.random.RandomState(7).get_state(legacy=False)["state"]["key"]  # type: ignore[call-overload]
+    return (seed, left, seeded, following) == (7, 1, 1, 0) and np.array_equal(words, expected)

@@ -16,7 +16,7 @@ from deterministic.errors import ResumeMismatchError
 from deterministic.ground.config import Config
 from deterministic.sources import numpy_random as module
 from deterministic.sources.base import to_plain
-from deterministic.sources.numpy_random import NumpyRandom, _layout_holds, _PublicState, _RawTwister
+from deterministic.sources.numpy_random import NumpyRandom, _PublicState, _RawTwister, layout_holds
 
 numpy_random: Any = np.random  # its stubs lack the functions for the bit generator
 # A position of 624 makes the next draw refill all words.
@@ -33,7 +33,7 @@ def isolated() -> Iterator[None]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> NumpyRandom:
     """The source under a numpy with another layout in memory."""
-    monkeypatch.setattr(module, "_layout_holds", lambda: False)
+    monkeypatch.setattr(module, "layout_holds", lambda: False)
     return NumpyRandom()
 
 
@@ -116,14 +116,14 @@ def test_saving_is_invisible_wherever_the_generator_stands(seed: int, normals: i
 
 
 def test_the_layout_is_what_this_numpy_has() -> None:
-    assert _layout_holds()
+    assert layout_holds()
 
 
 @pytest.mark.parametrize("wrong", [lambda data: bytes(len(data)), lambda data: data[4:] + data[:4]])
 def test_another_layout_is_noticed(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     string_at = ctypes.string_at
     monkeypatch.setattr(ctypes, "string_at", lambda address, size: wrong(string_at(address, size)))
-    assert not _layout_holds()
+    assert not layout_holds()
     assert isinstance(NumpyRandom().capture(), _PublicState)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deterministic import reproducible
 from deterministic.ground.config import Config
 from deterministic.sources import python_random as module
-from deterministic.sources.python_random import PythonRandom, _layout_holds, _TwisterBytes
+from deterministic.sources.python_random import PythonRandom, _TwisterBytes, layout_holds
 
 CASES = [(position, gauss) for position in (1, 2, 623, 624) for gauss in (None, -0.75)]
 cases = pytest.mark.parametrize(("position", "gauss"), CASES)
@@ -30,7 +30,7 @@ def isolated() -> Iterator[None]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> PythonRandom:
     """The source under a Python with another layout in memory."""
-    monkeypatch.setattr(module, "_layout_holds", lambda: False)
+    monkeypatch.setattr(module, "layout_holds", lambda: False)
     return PythonRandom()
 
 
@@ -46,7 +46,7 @@ def draw() -> list[float]:
 
 
 def test_the_layout_is_what_this_python_has() -> None:
-    assert _layout_holds()
+    assert layout_holds()
     assert isinstance(PythonRandom().capture(), _TwisterBytes)
 
 
@@ -67,7 +67,7 @@ def test_saving_changes_nothing_and_giving_back_is_exact(position: int, gauss: f
 def test_the_fast_and_the_slow_way_save_the_same(position: int, gauss: float | None, slow: PythonRandom) -> None:
     put(position, gauss)
     fast = PythonRandom()
-    fast._address = module._address(fast._generator)
+    fast._address = module.address(fast._generator)
     quick, full = fast.capture(), slow.capture()
     assert isinstance(quick, _TwisterBytes)
     assert full == random.getstate()
@@ -124,21 +124,21 @@ def test_the_description_tells_a_gaussian_held_ready_apart() -> None:
 def test_bytes_in_another_order_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     string_at = ctypes.string_at
     monkeypatch.setattr(ctypes, "string_at", lambda address, size: string_at(address, size)[::-1])
-    assert not _layout_holds()
+    assert not layout_holds()
     assert PythonRandom().capture() == random.getstate()
 
 
 def test_a_python_that_is_not_cpython_goes_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.implementation, "name", "pypy")
     monkeypatch.setattr(ctypes, "string_at", lambda *_: pytest.fail("memory was read"))
-    assert not _layout_holds()
+    assert not layout_holds()
     assert PythonRandom().capture() == random.getstate()
 
 
 def test_a_python_that_keeps_fewer_bytes_goes_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TWISTER", struct.Struct("i700I"))
     monkeypatch.setattr(ctypes, "string_at", lambda *_: pytest.fail("memory was read"))
-    assert not _layout_holds()
+    assert not layout_holds()
 
 
 def test_without_the_layout_a_scope_seeds_and_gives_back_all_the_same(slow: PythonRandom) -> None:

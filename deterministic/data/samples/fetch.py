@@ -14,7 +14,6 @@ from .held import Held
 from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys, under_way
 from .states import seed_generators
 
-
 T = TypeVar("T")
 
 _ANEW = 3

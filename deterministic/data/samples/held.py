@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from ...sources.own_generators import OwnGenerator
-from .graph import Link, Walk
 from .generators import KINDS
+from .graph import Link, Walk
 from .isolation import kept_in_block
 from .keys import Keying
 from .seeded import label, refuse, writer

@@ -7,7 +7,6 @@ initialisation).
 
 from __future__ import annotations
 
-import _random
 import operator
 import random
 import threading
@@ -22,6 +21,7 @@ import torch
 from ...errors import DeterministicError, SeedError, cut, explain
 from ...ground.ranks import current_ranks
 from ...ground.seeds import derive_seed
+from .states import seed_generators
 
 Randomness: TypeAlias = Literal["sample", "batch"]
 StreamState: TypeAlias = Literal["use", "ignore", "refuse"]
@@ -31,11 +31,6 @@ _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio: the step between neighbours that splitmix64 then mixes."""
 _COLLATE = 0xC0117A7E
-
-_python: Any = random.random.__self__  # type: ignore[attr-defined]
-_seed_python = _random.Random.seed  # what random.seed comes to for an int, without its look at the types: 0.8 us less
-_seed_numpy = np.random.seed
-_seed_torch = torch.default_generator.manual_seed  # not torch.manual_seed: that takes 100 us and more, on every device
 
 
 @dataclass
@@ -142,14 +137,6 @@ def batch_key(first: int, length: int) -> int:
 def collate_key(batch: int) -> int:
     """Return the key under which a batch is collated, apart from the one under which it is fetched."""
     return mix(batch ^ _COLLATE)
-
-
-def seed_generators(key: int) -> None:
-    """Seed `random`, `numpy.random` and torch's CPU generator from a key, each with bits of its own; some 7 us."""
-    _seed_python(_python, key)
-    _python.gauss_next = None
-    _seed_numpy(key & 0xFFFFFFFF)
-    _seed_torch(key >> 32)
 
 
 class _Current(threading.local):
