@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from torch.utils.data import Dataset, StackDataset, Subset
@@ -77,7 +78,7 @@ class KeyedDataset(Dataset[Any]):
 
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
-        return self._steadily(fetch.part(0, count), self._one_by_one)
+        return self._steadily(fetch, partial(self._one_by_one, count))
 
     def _steadily(self, fetch: Fetch, make: Callable[[Fetch], T | None]) -> T:
         """Make samples; anew, where generators have appeared meanwhile that had no key."""
@@ -88,17 +89,16 @@ class KeyedDataset(Dataset[Any]):
             pass
         return samples
 
-    def _one_by_one(self, fetch: Fetch) -> list[Any] | None:
-        """Make a batch's samples; None: the first one has made generators."""
+    def _one_by_one(self, count: int, fetch: Fetch) -> list[Any] | None:
+        """Make the first samples of a batch; None: the very first one has made generators."""
         dataset, held, per_sample = self.dataset, self.held, self._per_sample
         if not per_sample:
             seed_generators(fetch.batch_key)
             held.key(fetch.batch_key)
-        samples = list[Any]()
+        wanted, samples = fetch.part(0, count), list[Any]()
+        keys = sample_keys(wanted.epoch, wanted.indices, wanted.occurrences)
         try:
-            for index, key in zip(
-                fetch.indices, sample_keys(fetch.epoch, fetch.indices, fetch.occurrences), strict=True
-            ):
+            for index, key in zip(wanted.indices, keys, strict=True):
                 begin(key)
                 if per_sample:
                     seed_generators(key)
@@ -107,7 +107,7 @@ class KeyedDataset(Dataset[Any]):
                 if held.is_new and held.settle():
                     return None
         except Exception as error:
-            _tell_which(error, fetch, len(samples))
+            _tell_which(error, wanted, len(samples))
             raise
         return samples
 

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from ...errors import DeterministicError, explain
 from ...ground.seeds import derive_seed
 from ...sources.own_generators import OwnGenerator
-from .graph import Walk
+from .graph import Graph
 from .keys import HeldChoice
 from .states import writer_for
 
@@ -36,7 +36,7 @@ def survey(
     Raises:
         DeterministicError: There are some, and none are wanted.
     """
-    walks = [Walk(dataset, "dataset"), Walk(collate_fn, "collate_fn")]
+    walks = [Graph(dataset, "dataset"), Graph(collate_fn, "collate_fn")]
     if choice == "refuse" and any(walk.found for walk in walks):
         refuse(walks)
     each = "epoch" if isinstance(dataset, IterableDataset) else randomness
@@ -44,6 +44,7 @@ def survey(
     rows: dict[int, dict[str, str]] = {}
     first: dict[tuple[Any, ...], str] = {}
     for walk, what in zip(walks, (each, "batch"), strict=True):
+        seeds = {path.rpartition(".")[0]: seed for path, link in walk.found if (seed := _seed_of(link.value))}
         for path, link in walk.found:
             generator = link.value
             is_keyed = choice == "key" and writer(generator) is not None
@@ -56,7 +57,7 @@ def survey(
                 # Two that are alike now, as copies of a pipeline are, stay alike: somebody may count on it.
                 source = OwnGenerator(generator, 0)
                 origin = first.setdefault((row["kind"], source.describe(source.capture())["digest"]), path)
-                seed = _seed_of(generator)
+                seed = _seed_of(generator) or seeds.get(path.rpartition(".")[0], ())  # else that of one beside it
                 labels[path] = label(origin, seed)
                 row["how"] += f", its seed {', '.join(map(str, seed))} counts" if seed else ""
             rows.setdefault(id(generator), row)
@@ -74,7 +75,7 @@ def sentences(rows: list[dict[str, str]]) -> list[str]:
     return [f"{row['path']}: {row['kind']}, {row['how']}." for row in rows[:_SHOWN]] + more
 
 
-def refuse(walks: Iterable[Walk]) -> NoReturn:
+def refuse(walks: Iterable[Graph]) -> NoReturn:
     """Raise a DeterministicError that names what was found."""
     found = [f"{path}: {kind_of(link.value)}" for walk in walks for path, link in walk.found]
     more = (f"and {len(found) - _SHOWN} more",) if len(found) > _SHOWN else ()
@@ -101,47 +102,19 @@ def kind_of(generator: Any) -> str:
     inner = {torch.Generator: "device", np.random.Generator: "bit_generator"}.get(kind)
     of = None if inner is None else getattr(generator, inner)
     shown = f" ({of if isinstance(of, torch.device) else type(of).__name__})" if of is not None else ""
-    name = "numpy.random" if kind.__module__.startswith("numpy.random") else kind.__module__
+    name = next((name for name in ("numpy.random", "torch") if kind.__module__.startswith(name)), kind.__module__)
     return f"{name}.{kind.__qualname__}{shown}"
 
 
 def _seed_of(generator: Any) -> tuple[int, ...]:
-    """Return the seed that somebody wrote for a generator, if it shows it; empty: it does not.
-
-    numpy's and torch's keep it. Of a legacy one the words of its state say it until something is drawn.
-    """
-    seed: Any
+    """Return the seed that somebody wrote for a generator; empty: it shows none, as Python's never does."""
+    seed: Any = None
     if isinstance(generator, torch.Generator):
         seed = generator.initial_seed()
-    elif isinstance(generator, random.Random):
-        seed = _pythons_seed(generator)
-    else:
-        bits = generator.bit_generator if isinstance(generator, np.random.Generator) else generator._bit_generator
+    elif not isinstance(generator, random.Random):
+        bits = getattr(generator, "bit_generator", None) or generator._bit_generator
         seed = getattr(getattr(bits, "_seed_seq", None), "entropy", None)
-        if seed is None and isinstance(generator, np.random.RandomState) and type(bits) is np.random.MT19937:
-            words: Any = bits.state["state"]
-            seed = int(words["key"][0])
-            seed = (
-                seed
-                if np.array_equal(np.random.RandomState(seed)._bit_generator.state["state"]["key"], words["key"])
-                else None
-            )
+        if seed is None and type(bits) is np.random.MT19937:  # of a legacy one it is the first word, until it draws
+            seed = int(bits.state["state"]["key"][0])
     seeds = tuple(seed) if isinstance(seed, (list, tuple)) else (seed,)
     return seeds if all(isinstance(one, int) and 0 <= one < _PERSONS for one in seeds) else ()
-
-
-def _pythons_seed(generator: random.Random) -> int | None:
-    """Return the one word from which Python has made this state (init_by_array of Matsumoto and Nishimura, undone)."""
-    state = random.Random.getstate(generator)
-    words = state[1]
-
-    def before(at: int) -> int:  # of the second loop over the words
-        return ((words[at] + at) ^ (_folded(words[at - 1]) * 1566083941)) % 2**32
-
-    begun: Any = np.random.RandomState(19650218).get_state(legacy=False)
-    seed = (before(4) - (int(begun["state"]["key"][4]) ^ (_folded(before(3)) * 1664525))) % 2**32
-    return seed if random.Random(seed).getstate() == state else None
-
-
-def _folded(word: int) -> int:
-    return word ^ (word >> 30)
