@@ -89,7 +89,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def _order_of_others(self, drop_last: bool) -> Order:
         compared: dict[str, Any] = {"batch": self.batch_size, "drop_last": drop_last}
         if self.is_stream:
-            upstream = Upstream(self.dataset, uses_state=self.keying.stream_state != "ignore")
+            uses_state, is_keyed = self.keying.stream_state != "ignore", self.keying.held == "key"
+            upstream = Upstream(self.dataset, uses_state=uses_state, is_keyed=is_keyed)
             return StreamOrder(upstream, self.keying, is_persistent=self.persistent_workers, **compared)
         sampler: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
         return SamplerOrder(sampler, self.keying, is_batched=sampler is self.batch_sampler, **compared)

@@ -103,9 +103,10 @@ class KeyedDataset(Dataset[Any]):
                 if per_sample:
                     seed_generators(key)
                     held.key(key)
-                samples.append(dataset[index])
+                sample = dataset[index]
                 if held.is_new and held.settle():
                     return None
+                samples.append(sample)
         except Exception as error:
             _tell_which(error, wanted, len(samples))
             raise

@@ -67,9 +67,10 @@ class Held:
 
     def __init__(self, root: Any, name: str, keying: Keying, *, goes_on: bool = False) -> None:
         self._root, self._name, self._keying, self._goes_on = root, name, keying, goes_on
-        self._walk: Graph | None = None
+        self._graph: Graph
         self._slots: list[_Slot] = []
-        self._walks = self._in_vain = 0
+        self._ways: list[Link] = []
+        self._walks, self._in_vain, self._is_late = 0, 0, False
         self._block: object = None
         self._inside: list[_PutBack] = []
 
@@ -91,30 +92,35 @@ class Held:
         Raises:
             DeterministicError: There are some, and none are wanted.
         """
-        if self._keying.held == "leave" or not (self.is_new or self._has_changed()):
-            return False
+        if self._keying.held != "leave" and (self.is_new or self._has_changed()):
+            self._look()
+        was_late, self._is_late = self._is_late, False
+        return was_late
+
+    def _look(self) -> None:
         known = {slot.path for slot in self._slots}
-        self._walk, self._walks = Graph(self._root, self._name), self._walks + 1
-        if self._walk.found and self._keying.held == "refuse":
-            refuse([self._walk])
-        labels = self._keying.labels
-        self._slots = [_Slot(path, link, labels.get(path) or label(path)) for path, link in self._walk.found]
+        self._graph = graph = Graph(self._root, self._name)
+        if graph.found and self._keying.held == "refuse":
+            refuse([graph])
+        self._slots = [_Slot(path, link, self._keying.labels.get(path) or label(path)) for path, link in graph.found]
+        self._ways = [link for link in graph.links if link.get is not None]
         has_more = any(slot.path not in known for slot in self._slots)
-        self._in_vain += not has_more
-        return has_more and self._walks > 1
+        self._is_late = self._is_late or (has_more and self._walks > 0)
+        self._walks, self._in_vain = self._walks + 1, self._in_vain + (not has_more)
 
     def _has_changed(self) -> bool:
-        walk = self._walk
-        if walk is None or not all(slot.follow() for slot in self._slots) or not all(map(Link.holds, walk.links)):
+        if not all(slot.follow() for slot in self._slots) or not all(map(Link.holds, self._ways)):
             return True
-        if self._in_vain > _IN_VAIN:
-            return False
-        return any(one.get(name) is not None for one, name in walk.empty) or any(
-            len(one) != size for one, size in walk.sizes
+        empty, sizes = self._graph.empty, self._graph.sizes
+        is_watched = self._in_vain <= _IN_VAIN
+        return is_watched and (
+            any(one.get(name) is not None for one, name in empty) or any(len(one) != size for one, size in sizes)
         )
 
     def key(self, key: int) -> None:
         """Put each generator where the key and its path say."""
+        if not all(map(Link.holds, self._ways)):
+            self._look()
         self.go_on()
         for slot in self._slots:
             try:
