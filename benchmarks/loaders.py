@@ -32,6 +32,19 @@ AIMS = {300: 1.05, 1000: 1.02}
 """What a loader with keys may take, as a ratio to the plain one, by microseconds of work."""
 
 
+HELD: dict[str, Callable[[], Any]] = {
+    "Generator (PCG64)": np.random.default_rng,
+    "Generator (SFC64)": lambda: np.random.Generator(np.random.SFC64()),
+    "Generator (Philox)": lambda: np.random.Generator(np.random.Philox()),
+    "Generator (MT19937)": lambda: np.random.Generator(np.random.MT19937()),
+    "RandomState": np.random.RandomState,
+    "torch.Generator": torch.Generator,
+    "random.Random": random.Random,
+}
+"""Generators that a dataset may hold, by kind."""
+_HELD_BY_ONE, _HELD_SAMPLES = 4, 1024
+
+
 _busy = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
 """An item's clock: it stands still while other programs have the core, so that load does not shorten the work."""
 
@@ -185,3 +198,41 @@ def _summary(name: str, seconds: dict[str, list[float]], cpu: dict[str, list[flo
 
 def _added_us(own: list[float], plain: list[float], samples: int) -> float:
     return statistics.median(one - other for one, other in zip(own, plain, strict=True)) / samples * 1e6
+
+
+def held(*, rounds: int) -> dict[str, dict[str, float]]:
+    """Return what keying a generator that the dataset holds takes a sample, in microseconds of processor time, by kind.
+
+    Beside it what seeding one of the legacy generators takes.
+    """
+    found = {}
+    for kind, make in HELD.items():
+        items: Any = Items(_HELD_SAMPLES, 0)
+        items.generators = [make() for _ in range(_HELD_BY_ONE)]
+        trials = {
+            choice: Epoch(make_loader(items, batch_size=BATCH_SIZE, seed=0, held=choice)) for choice in ("key", "leave")
+        }
+        for trial in trials.values():
+            trial()
+            trial.cpu.clear()
+        in_turn(trials, rounds=rounds)
+        added = [one - other for one, other in zip(trials["key"].cpu, trials["leave"].cpu, strict=True)]
+        each = _HELD_SAMPLES * _HELD_BY_ONE * 1e-6
+        found[kind] = {"best": min(added) / each, "median": statistics.median(added) / each}
+    seeding = {"random.Random.seed": random.Random().seed, "RandomState.seed": np.random.RandomState().seed}
+    for name, seed in seeding.items():
+        taken = []
+        for _ in range(rounds):
+            started = time.process_time()
+            for number in range(_HELD_SAMPLES):
+                seed(number)
+            taken.append((time.process_time() - started) / _HELD_SAMPLES * 1e6)
+        found[name] = {"best": min(taken), "median": statistics.median(taken)}
+    return found
+
+
+def show_held(rows: dict[str, dict[str, float]]) -> None:
+    """Print one table."""
+    print(f"\na generator that the dataset holds, a sample (us)\n  {'':<34} {'best':>9} {'median':>9}")
+    for name, row in rows.items():
+        print(f"  {name:<34} {row['best']:9.2f} {row['median']:9.2f}")
