@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...errors import DeterministicError, explain
 from ...ground.seeds import derive_seed
 from ...sources.own_generators import OwnGenerator
 from .graph import Graph
-from .keys import HeldChoice
+from .keys import HeldChoice, mix
 from .states import writer_for
 
 _PERSONS = 2**16
@@ -88,12 +88,27 @@ def refuse(walks: Iterable[Graph]) -> NoReturn:
     )
 
 
-def writer(generator: Any) -> Any:
+def writer(generator: Any) -> Callable[[int], None] | None:
     """Return what puts a generator where a key says; None: it is on an accelerator, or of a kind that nobody knows."""
+    bits = getattr(generator, "bit_generator", None)
+    if type(bits) in (np.random.PCG64, np.random.PCG64DXSM):
+        return _pcg_writer(bits)
     try:
         return writer_for(generator)
     except TypeError:
         return None
+
+
+def _pcg_writer(bits: Any) -> Callable[[int], None]:
+    """Do what `writer_for` does in half the time, for the kind that most have: its state is two words and a step."""
+    inner = {"state": 0, "inc": 1}
+    state = {"bit_generator": type(bits).__name__, "state": inner, "has_uint32": 0, "uinteger": 0}
+
+    def write(key: int) -> None:
+        inner["state"], inner["inc"] = mix(key + 1) << 64 | key, key << 1 | 1
+        bits.state = state
+
+    return write
 
 
 def kind_of(generator: Any) -> str:
