@@ -17,8 +17,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from deterministic import make_loader
+from deterministic.data.samples.held import Held
+from deterministic.data.samples.keys import Keying
 
-from .timing import in_turn, median_ratio
+from .timing import Timing, in_turn, interleaved, median_ratio
 
 PLAIN = "plain DataLoader"
 SAMPLE, BATCH, WORKER = (f'make_loader(randomness="{name}")' for name in ("sample", "batch", "worker"))
@@ -42,7 +44,8 @@ HELD: dict[str, Callable[[], Any]] = {
     "random.Random": random.Random,
 }
 """Generators that a dataset may hold, by kind."""
-_HELD_BY_ONE, _HELD_SAMPLES = 4, 1024
+_HELD_BY_ONE = 4
+SEEDING = "RandomState.seed"
 
 
 _busy = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
@@ -200,39 +203,27 @@ def _added_us(own: list[float], plain: list[float], samples: int) -> float:
     return statistics.median(one - other for one, other in zip(own, plain, strict=True)) / samples * 1e6
 
 
-def held(*, rounds: int) -> dict[str, dict[str, float]]:
-    """Return what keying a generator that the dataset holds takes a sample, in microseconds of processor time, by kind.
-
-    Beside it what seeding one of the legacy generators takes.
-    """
-    found = {}
+def held(*, rounds: int) -> dict[str, Timing]:
+    """Return what keying a generator that the dataset holds takes a sample, by kind, beside seeding a `RandomState`."""
+    functions: dict[str, Callable[[], object]] = {SEEDING: partial(np.random.RandomState().seed, 7)}
+    keying = Keying(0, randomness="sample", shard=True, is_global=False, worker_threads=1)
     for kind, make in HELD.items():
-        items: Any = Items(_HELD_SAMPLES, 0)
-        items.generators = [make() for _ in range(_HELD_BY_ONE)]
-        trials = {
-            choice: Epoch(make_loader(items, batch_size=BATCH_SIZE, seed=0, held=choice)) for choice in ("key", "leave")
-        }
-        for trial in trials.values():
-            trial()
-            trial.cpu.clear()
-        in_turn(trials, rounds=rounds)
-        added = [one - other for one, other in zip(trials["key"].cpu, trials["leave"].cpu, strict=True)]
-        each = _HELD_SAMPLES * _HELD_BY_ONE * 1e-6
-        found[kind] = {"best": min(added) / each, "median": statistics.median(added) / each}
-    seeding = {"random.Random.seed": random.Random().seed, "RandomState.seed": np.random.RandomState().seed}
-    for name, seed in seeding.items():
-        taken = []
-        for _ in range(rounds):
-            started = time.process_time()
-            for number in range(_HELD_SAMPLES):
-                seed(number)
-            taken.append((time.process_time() - started) / _HELD_SAMPLES * 1e6)
-        found[name] = {"best": min(taken), "median": statistics.median(taken)}
-    return found
+        dataset: Any = Items(1, 0)
+        dataset.generators = [make() for _ in range(_HELD_BY_ONE)]
+        found = Held(dataset, "dataset", keying)
+        found.settle()
+        functions[kind] = partial(found.key, 7)
+    timed = interleaved(functions, SEEDING, rounds=rounds, calls=5)
+    each = {name: 1 if name == SEEDING else _HELD_BY_ONE for name in timed}
+    return {
+        name: Timing(best=row.best / each[name], median=row.median / each[name], ratio=row.ratio / each[name])
+        for name, row in timed.items()
+    }
 
 
-def show_held(rows: dict[str, dict[str, float]]) -> None:
+def show_held(rows: dict[str, Timing]) -> None:
     """Print one table."""
-    print(f"\na generator that the dataset holds, a sample (us)\n  {'':<34} {'best':>9} {'median':>9}")
+    print("\na generator that the dataset holds, a sample")
+    print(f"  {'':<34} {'best us':>9} {'median us':>9} {'x seeding':>9}")
     for name, row in rows.items():
-        print(f"  {name:<34} {row['best']:9.2f} {row['median']:9.2f}")
+        print(f"  {name:<34} {row.best:9.2f} {row.median:9.2f} {row.ratio:9.2f}")
