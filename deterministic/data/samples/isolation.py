@@ -76,14 +76,14 @@ class Isolated:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            kept, _block.at_end = _block.at_end, self._at_end
+            for put_back in reversed(kept or ()):
+                put_back()
             if self._threads is not None and torch.get_num_threads() != self._threads_before:
                 torch.set_num_threads(self._threads_before)
             for source, state in zip(_SOURCES, self._states, strict=True):
                 source.restore(state)
             begin(*self._sample)
-            kept, _block.at_end = _block.at_end, self._at_end
-            for put_back in reversed(kept or ()):
-                put_back()
         finally:
             _unprotect()  # last of all: from here on an interrupt is raised at once
 
