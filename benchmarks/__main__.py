@@ -86,6 +86,8 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
             loaders.show(work, workers, rows)
             load.append(load_average())
             epochs[loaders.title(work, workers)] = {name: vars(row) for name, row in rows.items()}
+    held = loaders.held(rounds=10 * rounds)
+    loaders.show_held(held)
     resumed = resume.resumes(rounds=runs)
     resume.show(resumed)
     resident = memory.memory()
@@ -95,6 +97,7 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
         "load_average_before_and_after_each_table": load,
         "torchdata": loaders.version_of_torchdata(),
         "milliseconds_an_epoch": epochs,
+        "microseconds_a_held_generator": {kind: vars(row) for kind, row in held.items()},
         "milliseconds_to_the_first_batch": {name: vars(row) for name, row in resumed.loaders.items()},
         "milliseconds_to_draw_an_order": resumed.orders,
         "bytes_of_the_state": resumed.sizes,

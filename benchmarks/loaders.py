@@ -17,8 +17,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from deterministic import make_loader
+from deterministic.data.samples.held import Held
+from deterministic.data.samples.keys import Keying
 
-from .timing import in_turn, median_ratio
+from .timing import Timing, in_turn, interleaved, median_ratio
 
 PLAIN = "plain DataLoader"
 SAMPLE, BATCH, WORKER = (f'make_loader(randomness="{name}")' for name in ("sample", "batch", "worker"))
@@ -30,6 +32,20 @@ BATCHES = {10: (128, 128), 100: (32, 64), 300: (16, 32), 1000: (6, 12)}
 """Microseconds of work of an item, and batches of an epoch for each of WORKERS: it takes some tenths of a second."""
 AIMS = {300: 1.05, 1000: 1.02}
 """What a loader with keys may take, as a ratio to the plain one, by microseconds of work."""
+
+
+HELD: dict[str, Callable[[], Any]] = {
+    "Generator (PCG64)": np.random.default_rng,
+    "Generator (SFC64)": lambda: np.random.Generator(np.random.SFC64()),
+    "Generator (Philox)": lambda: np.random.Generator(np.random.Philox()),
+    "Generator (MT19937)": lambda: np.random.Generator(np.random.MT19937()),
+    "RandomState": np.random.RandomState,
+    "torch.Generator": torch.Generator,
+    "random.Random": random.Random,
+}
+"""Generators that a dataset may hold, by kind."""
+_HELD_BY_ONE = 4
+SEEDING = "RandomState.seed"
 
 
 _busy = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
@@ -185,3 +201,29 @@ def _summary(name: str, seconds: dict[str, list[float]], cpu: dict[str, list[flo
 
 def _added_us(own: list[float], plain: list[float], samples: int) -> float:
     return statistics.median(one - other for one, other in zip(own, plain, strict=True)) / samples * 1e6
+
+
+def held(*, rounds: int) -> dict[str, Timing]:
+    """Return what keying a generator that the dataset holds takes a sample, by kind, beside seeding a `RandomState`."""
+    functions: dict[str, Callable[[], object]] = {SEEDING: partial(np.random.RandomState().seed, 7)}
+    keying = Keying(0, randomness="sample", shard=True, is_global=False, worker_threads=1)
+    for kind, make in HELD.items():
+        dataset: Any = Items(1, 0)
+        dataset.generators = [make() for _ in range(_HELD_BY_ONE)]
+        found = Held(dataset, "dataset", keying)
+        found.settle()
+        functions[kind] = partial(found.key, 7)
+    timed = interleaved(functions, SEEDING, rounds=rounds, calls=5)
+    each = {name: 1 if name == SEEDING else _HELD_BY_ONE for name in timed}
+    return {
+        name: Timing(best=row.best / each[name], median=row.median / each[name], ratio=row.ratio / each[name])
+        for name, row in timed.items()
+    }
+
+
+def show_held(rows: dict[str, Timing]) -> None:
+    """Print one table."""
+    print("\na generator that the dataset holds, a sample")
+    print(f"  {'':<34} {'best us':>9} {'median us':>9} {'x seeding':>9}")
+    for name, row in rows.items():
+        print(f"  {name:<34} {row.best:9.2f} {row.median:9.2f} {row.ratio:9.2f}")

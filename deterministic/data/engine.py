@@ -86,7 +86,7 @@ class Engines:
         on when they were; so they are where a stream is put elsewhere.
         """
         keying, epoch, workers = order.keying, progress.start.epoch, loader.num_workers
-        DatasetEpoch(loader.dataset, keying.seed).tell(epoch)
+        DatasetEpoch(loader.dataset, keying).tell(epoch)
         order.begin(progress)
         if not (loader.persistent_workers and workers):
             feed, is_new = order.feed(loader, is_lasting=False), True

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..ground.config import OMITTED, Omitted
 from .keyed_loader import ReproducibleDataLoader
-from .samples.keys import StreamState
+from .samples.keys import HeldChoice, StreamState
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -40,6 +40,7 @@ class MakesLoaders(Protocol):
         global_batch_size: int | None = None,
         worker_threads: int = 1,
         stream_state: StreamState = "use",
+        held: HeldChoice = "key",
         generator: torch.Generator | None = None,
         **dataloader_arguments: Any,
     ) -> ReproducibleDataLoader[T]: ...

@@ -27,6 +27,7 @@ from .samples.dataset_epoch import DatasetEpoch, users_epoch
 from .samples.fetch import Fetch, KeyedDataset, makes_batches
 from .samples.isolation import Isolated
 from .samples.keys import Keying, epoch_key
+from .samples.seeded import sentences
 from .samples.torch_internals import Collate, unwrapped
 
 T = TypeVar("T")
@@ -73,13 +74,13 @@ class ReproducibleDataLoader(DataLoader[T]):
         )
         self.is_stream = is_stream
         self.is_batched = self.batch_sampler is not None
-        self._dataset_epoch = DatasetEpoch(dataset)
+        self._dataset_epoch = DatasetEpoch(dataset, keying)
         self.collate_fn = Collate(self.collate_fn)
         self._order: Order = self._order_of_others(drop_last) if own is None else own
         self._order.workers = num_workers
         require_safe_threads(self, keying.worker_threads)
         self._engines = Engines()
-        facts = {"order": self._order.name, "num_workers": num_workers}
+        facts = {"order": self._order.name, "num_workers": num_workers, "held": keying.rows}
         self._record = state.LoaderRecord(users_line(), keying, self._notes(), **facts)
         if ranks_are_said():
             self._settle_ranks()
@@ -88,7 +89,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def _order_of_others(self, drop_last: bool) -> Order:
         compared: dict[str, Any] = {"batch": self.batch_size, "drop_last": drop_last}
         if self.is_stream:
-            upstream = Upstream(self.dataset, uses_state=self.keying.stream_state != "ignore")
+            uses_state, is_keyed = self.keying.stream_state != "ignore", self.keying.held == "key"
+            upstream = Upstream(self.dataset, uses_state=uses_state, is_keyed=is_keyed)
             return StreamOrder(upstream, self.keying, is_persistent=self.persistent_workers, **compared)
         sampler: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
         return SamplerOrder(sampler, self.keying, is_batched=sampler is self.batch_sampler, **compared)
@@ -217,8 +219,8 @@ class ReproducibleDataLoader(DataLoader[T]):
     def check(self, samples: int = 8) -> None:
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
 
-        It finds what keys cannot reach: generators that a dataset or an augmentation library made once and keeps, and
-        time, and counters. Of a stream, the epoch's first batches are made twice, in worker processes if the loader has
+        It finds what keys cannot reach: random state inside of compiled code, generators that are made anew for each
+        sample, time, counters; and with held="leave" those that the dataset holds. Of a stream, the epoch's first batches are made twice, in worker processes if the loader has
         any, else by copies of the stream: generators seeded from the time or the process are found.
 
         Args:
@@ -320,6 +322,9 @@ class ReproducibleDataLoader(DataLoader[T]):
             entry.run.note_loader(self._record, made_here=made_here)
 
     def _notes(self) -> list[str]:
+        return [*self._notes_on_draws(), *sentences(self.keying.rows)]
+
+    def _notes_on_draws(self) -> list[str]:
         if self.is_stream:
             return ["Draws of an IterableDataset depend on num_workers and the number of ranks."]
         if self.keying.randomness == "batch":

@@ -20,7 +20,8 @@ from ..scope import stack
 from ..values.stateful import is_stateful
 from .interface import Indexed, MakesLoaders
 from .keyed_loader import ReproducibleDataLoader
-from .samples.keys import Keying, StreamState, draw_seed
+from .samples.keys import HeldChoice, Keying, StreamState, draw_seed
+from .samples.seeded import survey
 from .samples.worker import SeedWorkerThen, seed_worker
 from .taken_over import ARGUMENTS, require_one_dataset, settings_of
 
@@ -31,6 +32,12 @@ _SCHEMES = {
     "sample": "a sample's random numbers depend on (seed, epoch, index) only, not on workers, ranks and batches",
     "batch": "the same for each batch: cheaper, but independent only of the workers",
     "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
+}
+
+_HELD = {
+    "key": "generators that the dataset or collate_fn holds are put where each sample's key says",
+    "leave": "they are left as they are: what they draw depends on the workers, and on what they drew before",
+    "refuse": "a dataset or a collate_fn that holds any is refused",
 }
 
 _STREAM_STATES = {
@@ -97,6 +104,7 @@ def make_loader(
     global_batch_size: int | None = None,
     worker_threads: int = 1,
     stream_state: StreamState = "use",
+    held: HeldChoice = "key",
     generator: torch.Generator | None = None,
     **dataloader_arguments: Any,
 ) -> DataLoader[T]:
@@ -130,6 +138,9 @@ def make_loader(
         stream_state: What an IterableDataset's own `state_dict()` and `load_state_dict()` are good for: "use" them to
             resume, where it has them, and else load again what was seen; "ignore" them, and load again, which is exact
             for one whose state leaves something out; "refuse" a stream that has none, now.
+        held: What is done with generators that the dataset or `collate_fn` holds (`numpy.random.Generator`,
+            `RandomState`, `torch.Generator` on the CPU, `random.Random`), in attributes, containers, closures, classes:
+            "key" them, each by the sample's key and the path to it; "leave" them; "refuse" them.
         generator: The seed is drawn from it, now, instead of `seed`. With randomness="worker" it is the DataLoader's.
         dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`. A `worker_init_fn` runs as ever;
             what it seeds does not reach the samples.
@@ -142,6 +153,7 @@ def make_loader(
         SeedError: The seed is no seed, or there is neither a seed nor a scope.
         TypeError: An argument is of the wrong type, or two exclude each other.
         ValueError: An argument is out of range, or names nothing; what DataLoader itself refuses.
+        DeterministicError: The dataset or `collate_fn` holds a generator, and held="refuse".
 
     Example:
         >>> from deterministic import make_loader
@@ -151,6 +163,7 @@ def make_loader(
     """
     choice("randomness", randomness, _SCHEMES)
     choice("stream_state", stream_state, _STREAM_STATES)
+    choice("held", held, _HELD)
     if generator is not None and not hasattr(generator, "initial_seed"):
         raise TypeError(
             explain(
@@ -176,11 +189,17 @@ def make_loader(
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
     size = 1 if isinstance(batch_size, Omitted) else batch_size
     if randomness == "worker":
-        _require_defaults(shard=(shard, True), worker_threads=(worker_threads, 1), stream_state=(stream_state, "use"))
+        _require_defaults(
+            shard=(shard, True),
+            worker_threads=(worker_threads, 1),
+            stream_state=(stream_state, "use"),
+            held=(held, "key"),
+        )
         return _recipe(dataset, size, shuffle, effective, generator, dataloader_arguments)
     _require_readable(dataset, samplers)
     if stream_state == "refuse":
         _require_place(dataset)
+    labels, rows = survey(dataset, dataloader_arguments.get("collate_fn"), held, randomness)
     keying = Keying(
         effective if generator is None else draw_seed(generator),
         randomness=randomness,
@@ -188,6 +207,9 @@ def make_loader(
         is_global=global_batch_size is not None,
         worker_threads=count("worker_threads", worker_threads, least=1),
         stream_state=stream_state,
+        held=held,
+        labels=labels,
+        rows=rows,
     )
     if generator is not None:
         dataloader_arguments["generator"] = generator

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ...errors import ResumeMismatchError, explain
 from ...ground.arguments import count
-from ..samples.fetch import Fetch, KeyedDataset
+from ..samples.fetch import Fetch, KeyedDataset, keyed_collate
 from ..samples.keys import Keying
 from ..samples.torch_internals import unwrapped
 
@@ -307,7 +307,7 @@ class IndexFeed(Feed):
 
     def __init__(self, order: IndexOrder, loader: DataLoader[Any]) -> None:
         self.dataset = KeyedDataset(loader.dataset, order.keying)
-        self.collate_fn = unwrapped(loader.collate_fn)
+        self.collate_fn = keyed_collate(unwrapped(loader.collate_fn), order.keying)
         self._order = order
         self._is_batched = loader.batch_sampler is not None
         self.fetches: Callable[[], Iterator[Fetch]] = lambda: iter(())

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ...errors import DeterministicError, annotate
 from ..samples.dataset_epoch import DatasetEpoch
-from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key
+from ..samples.held import Held
+from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, epoch_key, sample_key
 from ..samples.states import seed_generators
 from .upstream import HERE, Place, Upstream
 
@@ -52,7 +53,9 @@ class KeyedStream(IterableDataset[Any]):
     def __init__(self, upstream: Upstream, keying: Keying, loader: DataLoader[Any], *, is_persistent: bool) -> None:
         self.upstream = upstream
         self.dataset = upstream.dataset
-        self._told = DatasetEpoch(self.dataset, keying.seed)
+        self._told = DatasetEpoch(self.dataset, keying)
+        self._keying = keying
+        self.held = Held(self.dataset, "dataset", keying, goes_on=True)
         self.batch_size = loader.batch_size
         self.drop_last = loader.drop_last
         self.samples: Samples | None = None
@@ -89,6 +92,9 @@ class KeyedStream(IterableDataset[Any]):
             blanks=(self.batch_size or 1) if worker < self._turn else 0,
             lives_on=self._is_persistent or not workers,
             tells_end=self._is_persistent,
+            held=self.held,
+            # The same in every worker and on every rank: they divide the data by an order that each of them draws.
+            held_key=epoch_key(self._keying.seed, epoch, "held"),
         )
         self._places, self._turn = {}, 0  # of a worker that lives on: the next epoch begins where this one ends
         return self.samples
@@ -111,6 +117,8 @@ class Samples:
             place was saved, and where the last one is filled up.
         lives_on: Whether the next epoch has this process's stream, too.
         tells_end: Whether what is after its last sample is shipped, in a batch that is blank or filled up with blanks.
+        held: The generators of the stream, which start from `held_key` and go on from there.
+        held_key: Of the epoch.
     """
 
     upstream: Upstream
@@ -124,6 +132,8 @@ class Samples:
     blanks: int
     lives_on: bool
     tells_end: bool
+    held: Held
+    held_key: int
 
     def __post_init__(self) -> None:
         self._fetched = self.place.fetched
@@ -161,6 +171,7 @@ class Samples:
         return sample
 
     def _make(self) -> Any:
+        self.held.go_on()
         if not self._in_batch:
             self.tell()
         key = sample_key(self.key, self._fetched + 1)
@@ -185,15 +196,21 @@ class Samples:
         """Begin a pass, and return its first sample; blank, if there is none."""
         self.tell()
         begin_seeded(sample_key(self.key, 0))
+        self._start_held()
         if self._ended:
             self.upstream.put(place)
             self._iterator = iter(())
             return _Blank
-        self._iterator = self.upstream.begin(place)
+        # What a place within an epoch says of a generator is where it was; between two, what it was before this start.
+        self._iterator = self.upstream.begin(place, lambda: None if place.fetched else self._start_held())
         try:
             return self._make()
         except StopIteration:
             return _Blank
+
+    def _start_held(self) -> None:
+        self.held.settle()
+        self.held.key(self.held_key)
 
     def end_batch(self, length: int) -> None:
         """Seed for collating the `length` samples made last."""

@@ -20,12 +20,12 @@ _WIDTH = 100
 _OPAQUE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, torch.Tensor, np.ndarray)
 
 
-def shown(value: Any) -> dict[str, Any]:
+def shown(value: Any, *, generators: bool = True) -> dict[str, Any]:
     """Return the numbers in an object's attributes, and a digest of each generator's state, by path."""
-    return dict(_numbers_in(value, "", _DEPTH, set()))
+    return dict(_numbers_in(value, "", _DEPTH, set(), generators))
 
 
-def _numbers_in(value: Any, path: str, depth: int, visited: set[int]) -> Iterator[tuple[str, Any]]:
+def _numbers_in(value: Any, path: str, depth: int, visited: set[int], generators: bool) -> Iterator[tuple[str, Any]]:
     if type(value) in (int, float):
         yield path, value
     if depth < 0 or id(value) in visited or isinstance(value, _OPAQUE):
@@ -33,8 +33,9 @@ def _numbers_in(value: Any, path: str, depth: int, visited: set[int]) -> Iterato
     visited.add(id(value))
     inside: Iterable[tuple[str, Any]] = ()
     if isinstance(value, KINDS) and not isinstance(value, random.SystemRandom):
-        source = OwnGenerator(value, 0)
-        yield path, source.describe(source.capture())["digest"]
+        if generators:
+            source = OwnGenerator(value, 0)
+            yield path, source.describe(source.capture())["digest"]
     elif isinstance(value, (list, tuple)):
         inside = [(f"[{place}]", one) for place, one in enumerate(value[:_WIDTH])]
     elif isinstance(value, dict):
@@ -42,4 +43,4 @@ def _numbers_in(value: Any, path: str, depth: int, visited: set[int]) -> Iterato
     elif hasattr(value, "__dict__"):
         inside = [(f".{name}", one) for name, one in vars(value).items()]
     for name, one in inside:
-        yield from _numbers_in(one, path + name, depth - 1, visited)
+        yield from _numbers_in(one, path + name, depth - 1, visited, generators)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from ...errors import NondeterminismWarning, ReplayWarning, explain, warn
 from ...ground.ranks import Ranks, current_ranks
 from ...values.leaves import outline
+from ..samples.fetch import keyed_collate
 from ..samples.keys import Keying, epoch_key
 from ..samples.torch_internals import unwrapped
 from .base import Feed, Order, Position, Progress, mismatch
@@ -261,7 +262,8 @@ class StreamFeed(Feed):
 
     def __init__(self, order: StreamOrder, upstream: Upstream, loader: DataLoader[Any], *, is_lasting: bool) -> None:
         self.dataset = KeyedStream(upstream, order.keying, loader, is_persistent=is_lasting)
-        self.collate_fn = CollateStream(unwrapped(loader.collate_fn), self.dataset)
+        users = keyed_collate(unwrapped(loader.collate_fn), order.keying)
+        self.collate_fn = CollateStream(users, self.dataset)
         self._order = order
 
     def arguments(self) -> dict[str, Any]:

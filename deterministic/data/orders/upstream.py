@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -46,18 +46,21 @@ BEGINNING = Place(0, False, pickle.dumps((None, None)))
 class Upstream:
     """The user's stream, whose `state_dict()` is asked where it is if the loader `uses_state`.
 
+    Generators that it holds and that are keyed (`is_keyed`) say nothing of the pass.
+
     Attributes:
         can_seek: Whether it says where it is and can be put there.
         has_given: Whether its latest pass that ended gave any sample.
     """
 
-    def __init__(self, dataset: Any, *, uses_state: bool) -> None:
+    def __init__(self, dataset: Any, *, uses_state: bool, is_keyed: bool = False) -> None:
         self.dataset = dataset
         self.uses_state = uses_state
         self.can_seek = uses_state and is_stateful(dataset)
         self.has_given = False
+        self._is_keyed = is_keyed
         # What is told its epoch need not remember it, and may count whatever it likes.
-        self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else shown(dataset)
+        self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else self._shown()
         self._put: _Put | None = None
         self._has_begun = False
 
@@ -84,8 +87,8 @@ class Upstream:
             self._put = _Put(said, said)
             self.dataset.load_state_dict(copy.deepcopy(of_dataset))
 
-    def begin(self, place: Place) -> Any:
-        """Begin a pass at a place, and return its iterator."""
+    def begin(self, place: Place, start: Callable[[], None]) -> Any:
+        """Begin a pass at a place, and return its iterator; call `start` once what the place says is loaded."""
         of_dataset, of_iterator, changed = place.said()
         if place is not HERE and self._as_made:
             self._require_shown(changed)
@@ -95,6 +98,7 @@ class Upstream:
         # One that is its own iterator may have nothing to be put at before __iter__().
         with suppress(Exception) if is_within and hasattr(self.dataset, "__next__") else nullcontext():
             self.put(place)
+        start()
         self._has_begun = True
         iterator: Any = iter(self.dataset)
         if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
@@ -166,12 +170,15 @@ class Upstream:
 
     def between(self) -> Place | None:
         """Return where it is between two passes; None if there is nothing to say."""
-        now = shown(self.dataset) if self._as_made else {}
+        now = self._shown() if self._as_made else {}
         changed = {name: now[name] for name, value in self._as_made.items() if now.get(name, value) != value}
         of_dataset = next(iter(self._said()), None)
         if of_dataset is None and not changed:
             return None
         return Place(0, self.has_given, pickle.dumps((of_dataset, None, changed)))
+
+    def _shown(self) -> dict[str, Any]:
+        return shown(self.dataset, generators=not self._is_keyed)
 
     def _said(self) -> list[Any]:
         """Return what the dataset says of itself in a list, which is empty if it does not.
@@ -187,7 +194,7 @@ class Upstream:
 
     def _require_shown(self, changed: dict[str, Any]) -> None:
         """Refuse to begin a pass with a dataset that remembers other passes than the saved one did."""
-        current = shown(self.dataset)
+        current = self._shown()
         differences = [
             f"{name}: saved {cut(value)}, here {cut(current[name])}"
             for name, value in {**self._as_made, **changed}.items()

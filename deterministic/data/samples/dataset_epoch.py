@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 
 from ...ground.arguments import as_integer
 from ...values.stateful import takes
+from .held import Held
 from .isolation import Isolated
-from .keys import epoch_key
+from .keys import Keying, epoch_key
 from .states import seed_generators
 
 
@@ -29,11 +30,12 @@ _told: dict[int, _Told] = {}
 
 
 class DatasetEpoch:
-    """The outermost that has a `set_epoch`, of a dataset and those in it; told with draws from the loader's `seed`."""
+    """The outermost that has a `set_epoch`, of a dataset and those in it; told with draws from the loader's seed."""
 
-    def __init__(self, dataset: Any, seed: int = 0) -> None:
+    def __init__(self, dataset: Any, keying: Keying | None = None) -> None:
         self._dataset = dataset
-        self._seed = seed
+        self._keying = keying
+        self._held = None if keying is None else Held(dataset, "dataset", keying)
         self._found: list[Any] | None = None
 
     def __getstate__(self) -> tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]:
@@ -57,7 +59,10 @@ class DatasetEpoch:
         for one in self.listeners:
             last = _told_last(one)
             if last is None or last[1:] != (epoch, _shown(one)):
-                tell_one(one, epoch, self._seed)
+                self._tell_one(one, epoch)
+
+    def _tell_one(self, one: Any, epoch: int) -> None:
+        tell_one(one, epoch, 0 if self._keying is None else self._keying.seed, self._held)
 
     def settle(self) -> None:
         """Take what the dataset says now for its own doing: it was just asked for samples, and may count by itself."""
@@ -76,16 +81,20 @@ class DatasetEpoch:
                 epoch = shown if last is None or last.epoch is None or last.shown != shown else last.epoch
                 if (_told_last(one) is last and _shown(one) == shown) or epoch is None or epoch < 0:
                     continue  # what cannot be put back need not be: it is told before it is asked again
-                tell_one(one, epoch, self._seed)
+                self._tell_one(one, epoch)
                 _told.pop(id(one), None)
                 if last is not None:
                     _told[id(one)] = last
 
 
-def tell_one(one: Any, epoch: int, seed: int) -> None:
+def tell_one(one: Any, epoch: int, seed: int, held: Held | None = None) -> None:
     """Call `set_epoch`, whose draws leave the caller's generators alone and are the same in every process."""
+    key = epoch_key(seed, epoch, "set_epoch")
     with Isolated():
-        seed_generators(epoch_key(seed, epoch, "set_epoch"))
+        seed_generators(key)
+        if held is not None:
+            held.settle()
+            held.key(key)
         one.set_epoch(epoch)
     _note(one, epoch, _shown(one))
 

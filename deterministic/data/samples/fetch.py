@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from torch.utils.data import Dataset, StackDataset, Subset
 
 from ...errors import annotate, cut
 from .dataset_epoch import DatasetEpoch
-from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys
+from .held import Held
+from .keys import Keying, batch_key, begin, begin_seeded, collate_key, sample_key, sample_keys, under_way
 from .states import seed_generators
+
+T = TypeVar("T")
+
+_ANEW = 3
+"""How often samples are made anew because they made generators: some make a new one each time."""
 
 
 class Fetch(NamedTuple):
@@ -53,7 +61,8 @@ class KeyedDataset(Dataset[Any]):
 
     def __init__(self, dataset: Any, keying: Keying) -> None:
         self.dataset = dataset
-        self.epoch = DatasetEpoch(dataset, keying.seed)
+        self.epoch = DatasetEpoch(dataset, keying)
+        self.held = Held(dataset, "dataset", keying)
         self.in_batches = makes_batches(dataset)
         self._per_sample = keying.randomness == "sample"
         self.is_keyed_per_batch = self.in_batches or not self._per_sample
@@ -69,10 +78,23 @@ class KeyedDataset(Dataset[Any]):
 
     def first(self, fetch: Fetch, count: int) -> list[Any]:
         """Make the first `count` samples of a batch, one by one."""
+        return self._steadily(fetch, partial(self._one_by_one, count))
+
+    def _steadily(self, fetch: Fetch, make: Callable[[Fetch], T | None]) -> T:
+        """Make samples; anew, where generators have appeared meanwhile that had no key."""
         self.epoch.tell(fetch.number)
-        dataset, per_sample = self.dataset, self._per_sample
+        self.held.settle()
+        again = iter(range(_ANEW))
+        while (samples := make(fetch)) is None or (self.held.settle() and next(again, None) is not None):
+            pass
+        return samples
+
+    def _one_by_one(self, count: int, fetch: Fetch) -> list[Any] | None:
+        """Make the first samples of a batch; None: the very first one has made generators."""
+        dataset, held, per_sample = self.dataset, self.held, self._per_sample
         if not per_sample:
             seed_generators(fetch.batch_key)
+            held.key(fetch.batch_key)
         wanted, samples = fetch.part(0, count), list[Any]()
         keys = sample_keys(wanted.epoch, wanted.indices, wanted.occurrences)
         try:
@@ -80,7 +102,11 @@ class KeyedDataset(Dataset[Any]):
                 begin(key)
                 if per_sample:
                     seed_generators(key)
-                samples.append(dataset[index])
+                    held.key(key)
+                sample = dataset[index]
+                if held.is_new and held.settle():
+                    return None
+                samples.append(sample)
         except Exception as error:
             _tell_which(error, wanted, len(samples))
             raise
@@ -95,8 +121,11 @@ class KeyedDataset(Dataset[Any]):
         return self.first(fetch.part(position, position + 1), 1)[0]
 
     def _whole(self, fetch: Fetch) -> Sequence[Any]:
-        self.epoch.tell(fetch.number)
+        return self._steadily(fetch, self._at_once)
+
+    def _at_once(self, fetch: Fetch) -> Sequence[Any]:
         begin_seeded(fetch.batch_key)
+        self.held.key(fetch.batch_key)
         try:
             samples: Sequence[Any] = self.dataset.__getitems__(fetch.indices)
         except Exception as error:
@@ -104,6 +133,28 @@ class KeyedDataset(Dataset[Any]):
                 _tell_which(error, fetch, 0, "the batch that begins with ")
             raise
         return samples
+
+
+@dataclass
+class KeyedCollate:
+    """A `collate_fn` that holds generators, which are put where the key of what it collates says."""
+
+    users: Callable[[Any], Any]
+    held: Held
+
+    def __call__(self, samples: Any) -> Any:
+        key, _ = under_way()
+        self.held.settle()
+        if key is not None:
+            self.held.key(key)
+        return self.users(samples)
+
+
+def keyed_collate(users: Callable[[Any], Any], keying: Keying) -> Callable[[Any], Any]:
+    """Return a `collate_fn` under its batch's key; the user's as it is, where it holds no generator."""
+    held = Held(users, "collate_fn", keying)
+    held.settle()
+    return KeyedCollate(users, held) if held else users
 
 
 def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:

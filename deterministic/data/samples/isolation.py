@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +23,20 @@ _TORCH = TorchCpu()
 _SOURCES: tuple[Any, ...] = (PythonRandom(), NumpyRandom(), _TORCH)
 
 
+class _Block(threading.local):
+    """What the innermost block on this thread does at its end, besides; None: there is no block."""
+
+    at_end: list[Callable[[], object]] | None = None
+
+
+_block = _Block()
+
+
+def kept_in_block() -> list[Callable[[], object]] | None:
+    """Return the list of what is done when the innermost `Isolated` of this thread ends; None outside of any."""
+    return _block.at_end
+
+
 def require_twister() -> None:
     """Put MT19937, which alone can be seeded by `numpy.random.seed`, behind `numpy.random`."""
     if type(get_bit_generator()) is not np.random.MT19937:
@@ -34,7 +50,7 @@ class Isolated:
         threads: How many threads torch uses for one CPU operation inside; None leaves the number alone.
     """
 
-    __slots__ = ("_sample", "_states", "_threads", "_threads_before")
+    __slots__ = ("_at_end", "_sample", "_states", "_threads", "_threads_before")
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
@@ -50,6 +66,7 @@ class Isolated:
                 self._threads_before = torch.get_num_threads()
                 if self._threads_before != self._threads:
                     torch.set_num_threads(self._threads)
+            self._at_end, _block.at_end = _block.at_end, []
         except BaseException:
             _unprotect()
             raise
@@ -59,6 +76,9 @@ class Isolated:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            kept, _block.at_end = _block.at_end, self._at_end
+            for put_back in reversed(kept or ()):
+                put_back()
             if self._threads is not None and torch.get_num_threads() != self._threads_before:
                 torch.set_num_threads(self._threads_before)
             for source, state in zip(_SOURCES, self._states, strict=True):

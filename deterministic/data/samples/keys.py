@@ -9,7 +9,7 @@ import operator
 import random
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import PurePath
 from typing import Any, Literal, SupportsIndex, TypeAlias, cast, overload
 
@@ -23,6 +23,7 @@ from .states import seed_generators
 
 Randomness: TypeAlias = Literal["sample", "batch"]
 StreamState: TypeAlias = Literal["use", "ignore", "refuse"]
+HeldChoice: TypeAlias = Literal["key", "leave", "refuse"]
 
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -42,6 +43,9 @@ class Keying:
         is_global: Whether the batch size counts the samples of all ranks.
         worker_threads: How many threads torch uses for one CPU operation while fetching.
         stream_state: What a stream's own `state_dict()` is good for.
+        held: What is done with generators that the dataset or `collate_fn` holds.
+        labels: What tells their keys apart, by path, as far as they were there when the loader was made.
+        rows: The report's on each of those.
     """
 
     given_seed: int | None
@@ -50,6 +54,9 @@ class Keying:
     is_global: bool
     worker_threads: int
     stream_state: StreamState = "use"
+    held: HeldChoice = "key"
+    labels: dict[str, int] = field(default_factory=dict)
+    rows: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def seed(self) -> int:

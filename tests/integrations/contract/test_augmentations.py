@@ -1,19 +1,24 @@
-"""Augmentations that keep generators are named, and exact once they are seeded for each sample."""
+"""Augmentations and datasets of packages that hold generators are exact as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import datasets
+import gymnasium
 import kornia.augmentation
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch.utils.data import Dataset
 
 from deterministic import make_loader, sample_rng
-from deterministic.errors import NotReproducibleError
+from deterministic.errors import DeterministicError, NotReproducibleError
 from deterministic.testing import check_dataset
+
+from ...processes import run_python
 
 with pytest.MonkeyPatch.context() as patched:
     patched.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version when it is imported
@@ -67,6 +72,13 @@ def monai_transform(*, is_seeded: bool) -> Augmented:
     return Augmented(augment)
 
 
+def bare() -> Augmented:
+    flip, light = albumentations.HorizontalFlip(p=0.5), albumentations.RandomBrightnessContrast(p=1.0)
+    return Augmented(
+        lambda index: light(image=flip(image=np.arange(48, dtype=np.uint8).reshape(4, 4, 3))["image"])["image"]
+    )
+
+
 def cached() -> Any:
     parts = [monai.transforms.ScaleIntensity(), monai.transforms.RandGaussianNoise(prob=1.0)]
     images = [torch.arange(9.0).reshape(1, 3, 3) * index for index in range(4)]
@@ -80,28 +92,100 @@ def kornia_module() -> Augmented:
     return Augmented(lambda index: pipeline(torch.rand(1, 3, 4, 4) * (index + 1) / 5))
 
 
-KEEPS: dict[str, Callable[[], Any]] = {
+def env() -> Augmented:
+    made = gymnasium.make("CartPole-v1")
+    return Augmented(lambda index: [*made.reset()[0], made.action_space.sample(), index])
+
+
+def frozen() -> Augmented:
+    distribution = scipy.stats.norm(loc=1.0)
+    distribution.random_state = np.random.default_rng()
+    return Augmented(lambda index: distribution.rvs(size=3) + index)
+
+
+def with_transform() -> Any:
+    generator = np.random.default_rng()
+    rows = datasets.Dataset.from_dict({"number": list(range(4))})
+    return rows.with_transform(lambda batch: {"number": [n + generator.random() for n in batch["number"]]})
+
+
+class Mixup(Augmented):
+    """MONAI's transforms without a Compose draw from one generator, which their class has."""
+
+    def __init__(self) -> None:
+        noise, flip = monai.transforms.RandGaussianNoise(prob=1.0), monai.transforms.RandFlip(prob=0.5, spatial_axis=0)
+        super().__init__(lambda index: flip(noise(torch.ones(1, 4, 4) * index)))
+
+
+class Sampled:
+    """A space, asked for a point for each sample."""
+
+    def __init__(self, space: Any) -> None:
+        self.space = space
+
+    def __call__(self, index: int) -> Any:
+        return self.space.sample() + index
+
+
+HOLDS: dict[str, Callable[[], Any]] = {
     "albumentations": lambda: albumentation(is_seeded=False),
     "albumentations with a seed": lambda: albumentation(is_seeded=False, seed=3),
+    "an albumentations transform": bare,
     "monai": lambda: monai_transform(is_seeded=False),
     "monai's cache": cached,
+    "monai's transforms": Mixup,
+    "a gymnasium space": lambda: Augmented(Sampled(gymnasium.spaces.Box(0, 1, (2,)))),
+    "a gymnasium env": env,
+    "a frozen distribution": frozen,
+    "with_transform of datasets": with_transform,
 }
-EXACT: dict[str, Callable[[], Any]] = {
+SEEDED: dict[str, Callable[[], Any]] = {
     "albumentations": lambda: albumentation(is_seeded=True),
     "monai": lambda: monai_transform(is_seeded=True),
-    "kornia": kornia_module,
 }
 
 
-@pytest.mark.parametrize("name", KEEPS)
-def test_an_augmentation_that_keeps_a_generator_is_named(name: str) -> None:
+@pytest.mark.parametrize("name", HOLDS)
+def test_an_augmentation_that_keeps_a_generator_is_exact(name: str) -> None:
+    make_loader(HOLDS[name](), seed=0, collate_fn=list).check(4)
+    check_dataset(HOLDS[name])
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_left_as_it_is_it_is_named(name: str) -> None:
     with pytest.raises(NotReproducibleError, match="draw from"):
-        make_loader(KEEPS[name](), seed=0, collate_fn=list).check(4)
-    with pytest.raises(NotReproducibleError):
-        check_dataset(KEEPS[name])
+        make_loader(HOLDS[name](), seed=0, collate_fn=list, held="leave").check(4)
+    if "gymnasium" not in name:  # which makes its generators when they are first used
+        with pytest.raises(DeterministicError, match="holds generators of its own"):
+            make_loader(HOLDS[name](), seed=0, held="refuse")
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", SEEDED)
 def test_an_augmentation_that_is_seeded_for_each_sample_is_exact(name: str) -> None:
-    make_loader(EXACT[name](), seed=0, collate_fn=list).check(4)
-    check_dataset(EXACT[name])
+    make_loader(SEEDED[name](), seed=0, collate_fn=list, held="leave").check(4)
+    check_dataset(SEEDED[name])
+
+
+def test_what_draws_from_the_global_generators_is_exact() -> None:
+    made: Any = make_loader(kornia_module(), seed=0, collate_fn=list, held="refuse")
+    made.check(4)
+    check_dataset(kornia_module)
+
+
+def test_two_seeds_of_a_pipeline_give_two_streams() -> None:
+    def seen(seed: int) -> Any:
+        return [image.tolist() for image in make_loader(albumentation(is_seeded=False, seed=seed), seed=0)]
+
+    assert seen(3) == seen(3) != seen(4)
+
+
+def test_a_run_repeats_in_two_fresh_processes() -> None:
+    program = (
+        "from deterministic import fingerprint, make_loader\n"
+        "from tests.integrations.contract.test_augmentations import HOLDS\n"
+        "for name, make in HOLDS.items():\n"
+        "    print(name, fingerprint([s for b in make_loader(make(), 2, True, seed=5, collate_fn=list) for s in b]))\n"
+    )
+    first, again = (run_python(program, PYTHONHASHSEED=seed) for seed in ("1", "2"))
+    assert first == again
+    assert len(first.splitlines()) == len(HOLDS)
