@@ -33,6 +33,12 @@ _SCHEMES = {
     "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
 }
 
+_SHUFFLES = {
+    True: "a new order of all samples in each epoch",
+    False: "the dataset's own order",
+    "blocks": "a new order of blocks of block_size neighbours in each epoch, and of the samples in each block",
+}
+
 _STREAM_STATES = {
     "use": "a stream is resumed by its own state_dict(), if it has one, else by loading again what was seen",
     "ignore": "a stream is resumed by loading again what was seen",
@@ -88,13 +94,14 @@ def _with_like(function: Callable[..., Any]) -> MakesLoaders:
 def make_loader(
     dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
-    shuffle: bool | None = None,
+    shuffle: bool | Literal["blocks"] | None = None,
     sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["sample", "batch", "worker"] = "sample",
     shard: bool = True,
     global_batch_size: int | None = None,
+    block_size: int | None = None,
     worker_threads: int = 1,
     stream_state: StreamState = "use",
     generator: torch.Generator | None = None,
@@ -115,7 +122,8 @@ def make_loader(
         dataset: Any dataset that DataLoader takes, or what has `__getitem__` and `__len__`. Of an IterableDataset the
             draws also depend on num_workers and the ranks; sharing the data out is its own business, as always.
         batch_size: Samples per batch on each rank, 1 if omitted; None switches batching off.
-        shuffle: Whether to draw a new order every epoch.
+        shuffle: Whether to draw a new order every epoch. "blocks", for data that lies in shards: of blocks of
+            `block_size` neighbours, and of the samples within each; a batch may go over from one block into the next.
         sampler: DataLoader's: what says the order of the indices instead.
         seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common), else that
             of `seed_everything`, else that of `deterministic run`. In a scope without a seed it is drawn from torch's
@@ -125,6 +133,7 @@ def make_loader(
         shard: Whether ranks share the data. With False each sees all of it.
         global_batch_size: Samples per batch on all ranks together, instead of batch_size; then any number of ranks
             that divides it sees the same global batches.
+        block_size: Samples in a block of shuffle="blocks", 1 or more; the last block may be a shorter one.
         worker_threads: How many threads torch uses for one CPU operation while fetching, in workers and without
             them, 1 or more: on CPU the number decides the order of many sums.
         stream_state: What an IterableDataset's own `state_dict()` and `load_state_dict()` are good for: "use" them to
@@ -172,6 +181,8 @@ def make_loader(
     effective = _effective_seed(seed) if generator is None else None
     samplers = _require_one_order(shuffle, dataloader_arguments, randomness)
     boolean("shard", shard)
+    if isinstance(shuffle, str) or block_size is not None:
+        block_size = _require_blocks(dataset, shuffle, block_size, samplers, randomness)
     if global_batch_size is not None:
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
     size = 1 if isinstance(batch_size, Omitted) else batch_size
@@ -191,6 +202,8 @@ def make_loader(
     )
     if generator is not None:
         dataloader_arguments["generator"] = generator
+    if block_size is not None:
+        dataloader_arguments["block_size"] = block_size
     size = as_integer(global_batch_size) or size
     # By name: Lightning, which makes the loader again to predict, adds its own arguments to those given here.
     return ReproducibleDataLoader(dataset, batch_size=size, shuffle=shuffle, keying=keying, **dataloader_arguments)
@@ -278,20 +291,53 @@ def _require_global(
                 "Pass the number of samples in a batch of all ranks together.",
             )
         )
-    others = {
-        f"batch_size: {cut(batch_size)}": not isinstance(batch_size, Omitted),
+    values = [f"global_batch_size: {cut(global_batch_size)}"]
+    values += [] if isinstance(batch_size, Omitted) else [f"batch_size: {cut(batch_size)}"]
+    values += _other_orders(dataset, samplers, randomness)
+    if len(values) > 1:
+        raise TypeError(
+            explain(
+                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
+                tuple(values[:2]),
+                "Leave one of them out.",
+            )
+        )
+
+
+def _require_blocks(
+    dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str
+) -> int | None:
+    """Return how many samples a block has."""
+    if isinstance(shuffle, str):
+        choice("shuffle", shuffle, _SHUFFLES)
+    if (shuffle == "blocks") != (block_size is not None):
+        raise TypeError(
+            explain(
+                'shuffle="blocks" and block_size= go together',
+                (f"shuffle: {cut(shuffle)}", f"block_size: {cut(block_size)}"),
+                'Pass shuffle="blocks", block_size=1000 with the number of samples in a shard, or neither.',
+            )
+        )
+    size = count("block_size", block_size, least=1)
+    if others := _other_orders(dataset, samplers, randomness):
+        raise TypeError(
+            explain(
+                'shuffle="blocks" is an order of this loader\'s own, and needs a dataset with indices',
+                (f"block_size: {size}", others[0]),
+                "Leave one of them out.",
+            )
+        )
+    return size
+
+
+def _other_orders(dataset: object, samplers: list[str], randomness: str) -> list[str]:
+    """Return why the loader has no order of its own."""
+    reasons = {
         ", ".join(samplers): bool(samplers),
         'randomness: "worker"': randomness == "worker",
         "dataset: an IterableDataset": isinstance(dataset, IterableDataset),
     }
-    if other := next((text for text, holds in others.items() if holds), None):
-        raise TypeError(
-            explain(
-                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
-                (f"global_batch_size: {cut(global_batch_size)}", other),
-                "Leave one of them out.",
-            )
-        )
+    return [reason for reason, holds in reasons.items() if holds]
 
 
 def _require_readable(dataset: object, samplers: list[str]) -> None:
