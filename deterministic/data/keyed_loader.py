@@ -43,7 +43,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self,
         dataset: Any,
         batch_size: int | None = 1,
-        shuffle: bool | str | None = None,
+        shuffle: Any = None,
         sampler: Any = None,
         batch_sampler: Any = None,
         num_workers: int = 0,

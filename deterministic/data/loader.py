@@ -33,7 +33,7 @@ _SCHEMES = {
     "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
 }
 
-_SHUFFLES = {
+_SHUFFLES: dict[bool | str, str] = {
     True: "a new order of all samples in each epoch",
     False: "the dataset's own order",
     "blocks": "a new order of blocks of block_size neighbours in each epoch, and of the samples in each block",
@@ -212,7 +212,7 @@ def make_loader(
 def _recipe(
     dataset: Any,
     batch_size: int | None,
-    shuffle: bool | None,
+    shuffle: Any,
     seed: int | None,
     generator: torch.Generator | None,
     dataloader_arguments: dict[str, Any],
@@ -245,7 +245,7 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     return given
 
 
-def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], randomness: str) -> list[str]:
+def _require_one_order(shuffle: object, arguments: Mapping[str, Any], randomness: str) -> list[str]:
     """Return the names of the samplers; refuse two orders, and one that is accidental."""
     if arguments.get("in_order", True) is not True and randomness != "worker":
         raise ValueError(
@@ -304,9 +304,7 @@ def _require_global(
         )
 
 
-def _require_blocks(
-    dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str
-) -> int | None:
+def _require_blocks(dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str) -> int:
     """Return how many samples a block has."""
     if isinstance(shuffle, str):
         choice("shuffle", shuffle, _SHUFFLES)

@@ -15,7 +15,7 @@ from ...ground.ranks import Ranks, current_ranks, ranks_are_final
 from ..samples.fetch import Fetch
 from ..samples.keys import Keying, epoch_key
 from .base import Epochs, IndexOrder, Position, Progress, mismatch
-from .shuffling import Arrangement, Blocks, Sequential, Shuffled
+from .shuffling import Arrangement, Blocks, Sequential, Shuffled, Words
 
 _AHEAD = 4096
 """How many places of an order are looked up at once: numpy takes as long for few, and less than a ms for these."""
@@ -105,8 +105,9 @@ class OwnOrder(IndexOrder):
         while start < self._end(length, whole):
             size = -(-min(whole, length - start) // ranks.world_size)
             count = max(1, min(_AHEAD // size, (length - start) // whole))
-            steps = np.arange(count, dtype=np.uint64)[:, None] * np.uint64(min(whole, length))
-            places = steps + np.arange(size, dtype=np.uint64) + np.uint64(start + ranks.rank * size)
+            steps: Words = np.arange(count, dtype=np.uint64)[:, None]
+            first: Words = np.arange(size, dtype=np.uint64) + np.uint64(start + ranks.rank * size)
+            places = steps * np.uint64(min(whole, length)) + first
             again, places = np.divmod(places, np.uint64(length))  # only a last batch that is filled up comes round
             occurrences = again[0].tolist() if again.any() else None
             for indices in arrangement.at(places).tolist():

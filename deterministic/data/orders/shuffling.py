@@ -135,7 +135,7 @@ def bijection(numbers: Words, length: int, keys: Words, *, undo: bool = False) -
 def _replaced(numbers: Words, length: int, keys: Words, undo: bool) -> Words:
     rows, columns = _sides(length)
     sides = np.uint64(rows), np.uint64(columns)
-    halves = [*np.divmod(numbers, sides[1])]
+    halves: list[Words] = [*np.divmod(numbers, sides[1])]
     for number in range(_ROUNDS)[:: -1 if undo else 1]:
         which = number % 2
         # The round keys are a Weyl sequence, as splitmix64 and Philox have them.
