@@ -60,7 +60,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         is_stream = isinstance(dataset, IterableDataset)
         if not is_stream and sampler is None and batch_sampler is None:
             cutting: dict[str, Any] = {"batch_size": batch_size, "drop_last": drop_last, "block_size": block_size}
-            own = OwnOrder(dataset, keying, shuffle=bool(shuffle), **cutting)
+            own = OwnOrder(dataset, keying, shuffle=shuffle, **cutting)
             sampler, shuffle = OwnSampler(own, self._epochs), None
         super().__init__(
             dataset,

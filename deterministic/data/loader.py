@@ -33,12 +33,6 @@ _SCHEMES = {
     "worker": "the standard recipe, a plain DataLoader, for results that were published with it",
 }
 
-_SHUFFLES: dict[bool | str, str] = {
-    True: "a new order of all samples in each epoch",
-    False: "the dataset's own order",
-    "blocks": "a new order of blocks of block_size neighbours in each epoch, and of the samples in each block",
-}
-
 _STREAM_STATES = {
     "use": "a stream is resumed by its own state_dict(), if it has one, else by loading again what was seen",
     "ignore": "a stream is resumed by loading again what was seen",
@@ -291,51 +285,41 @@ def _require_global(
                 "Pass the number of samples in a batch of all ranks together.",
             )
         )
-    values = [f"global_batch_size: {cut(global_batch_size)}"]
-    values += [] if isinstance(batch_size, Omitted) else [f"batch_size: {cut(batch_size)}"]
-    values += _other_orders(dataset, samplers, randomness)
-    if len(values) > 1:
-        raise TypeError(
-            explain(
-                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
-                tuple(values[:2]),
-                "Leave one of them out.",
-            )
-        )
+    _require_own_order("global_batch_size", global_batch_size, batch_size, dataset, samplers, randomness)
 
 
 def _require_blocks(dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str) -> int:
     """Return how many samples a block has."""
-    if isinstance(shuffle, str):
-        choice("shuffle", shuffle, _SHUFFLES)
-    if (shuffle == "blocks") != (block_size is not None):
+    if shuffle != "blocks" or block_size is None:
         raise TypeError(
             explain(
-                'shuffle="blocks" and block_size= go together',
+                'shuffle= is True or False, or "blocks" together with block_size=',
                 (f"shuffle: {cut(shuffle)}", f"block_size: {cut(block_size)}"),
-                'Pass shuffle="blocks", block_size=1000 with the number of samples in a shard, or neither.',
+                'Pass shuffle=True, or shuffle="blocks", block_size=1000 with the number of samples in a shard.',
             )
         )
-    size = count("block_size", block_size, least=1)
-    if others := _other_orders(dataset, samplers, randomness):
-        raise TypeError(
-            explain(
-                'shuffle="blocks" is an order of this loader\'s own, and needs a dataset with indices',
-                (f"block_size: {size}", others[0]),
-                "Leave one of them out.",
-            )
-        )
-    return size
+    _require_own_order("block_size", block_size, OMITTED, dataset, samplers, randomness)
+    return count("block_size", block_size, least=1)
 
 
-def _other_orders(dataset: object, samplers: list[str], randomness: str) -> list[str]:
-    """Return why the loader has no order of its own."""
-    reasons = {
+def _require_own_order(
+    name: str, value: object, batch_size: object, dataset: object, samplers: list[str], randomness: str
+) -> None:
+    """Refuse an argument of the loader's own order where something else makes batches."""
+    others = {
+        f"batch_size: {cut(batch_size)}": not isinstance(batch_size, Omitted),
         ", ".join(samplers): bool(samplers),
         'randomness: "worker"': randomness == "worker",
         "dataset: an IterableDataset": isinstance(dataset, IterableDataset),
     }
-    return [reason for reason, holds in reasons.items() if holds]
+    if other := next((text for text, holds in others.items() if holds), None):
+        raise TypeError(
+            explain(
+                f"{name}= cuts the loader's own order, and goes with nothing else that cuts batches",
+                (f"{name}: {cut(value)}", other),
+                "Leave one of them out.",
+            )
+        )
 
 
 def _require_readable(dataset: object, samplers: list[str]) -> None:

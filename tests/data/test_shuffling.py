@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic.data.orders import shuffling
-from deterministic.data.orders.shuffling import Blocks, Sequential, Shuffled, bijection
+from deterministic.data.orders.shuffling import Arrangement, Blocks, Shuffled, bijection
 from deterministic.data.samples.keys import epoch_key
 
 BILLION = 10**9
@@ -141,8 +141,8 @@ def test_the_samples_of_each_block_are_in_an_order_of_their_own() -> None:
 
 
 def test_without_shuffling_places_are_indices() -> None:
-    assert Sequential().at(words(3, LONGEST)).tolist() == [3, LONGEST]
-    assert Sequential().place_of(LONGEST) == LONGEST
+    assert Arrangement().at(words(3, LONGEST)).tolist() == [3, LONGEST]
+    assert Arrangement().place_of(LONGEST) == LONGEST
 
 
 # It is as random as a permutation of numpy's.

@@ -15,7 +15,7 @@ from ...ground.ranks import Ranks, current_ranks, ranks_are_final
 from ..samples.fetch import Fetch
 from ..samples.keys import Keying, epoch_key
 from .base import Epochs, IndexOrder, Position, Progress, mismatch
-from .shuffling import Arrangement, Blocks, Sequential, Shuffled, Words
+from .shuffling import Arrangement, Blocks, Shuffled, Words
 
 _AHEAD = 4096
 """How many places of an order are looked up at once: numpy takes as long for few, and less than a ms for these."""
@@ -38,15 +38,14 @@ class OwnOrder(IndexOrder):
         dataset: Any,
         keying: Keying,
         *,
-        shuffle: bool,
+        shuffle: object,
         block_size: int | None,
         batch_size: int | None,
         drop_last: bool,
     ) -> None:
         super().__init__(keying)
-        shuffled = "shuffled" if block_size is None else f"blocks of {block_size}"
-        self.name = shuffled if shuffle else "sequential"
-        self.is_shuffled = shuffle
+        self.is_shuffled = bool(shuffle)
+        self.name = f"blocks of {block_size}" if block_size else "shuffled" if shuffle else "sequential"
         self.dataset = dataset
         self.drop_last = drop_last
         self._batch_size = batch_size or 1
@@ -87,7 +86,7 @@ class OwnOrder(IndexOrder):
     def arrangement(self, epoch: int, length: int) -> Arrangement:
         """Return the order of an epoch, of which any part can be had alone."""
         if not self.is_shuffled:
-            return Sequential()
+            return Arrangement()
         key = epoch_key(self.keying.seed, epoch, "order")
         return Shuffled(length, key) if self._block_size is None else Blocks(length, self._block_size, key)
 

@@ -1,15 +1,14 @@
 """Shuffled orders, of which any part can be had alone: which index comes at a place, and at which place an index comes.
 
-The full permutation of a billion takes gigabytes and minutes, and is made before the first sample. A cipher does not
-make one: it says for each number by which it is replaced, and none comes twice, since it can be undone. Its blocks
-are not of 64 or 128 bits here but of any length n, by the generalised Feistel network and the cycle walking of Black
-and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002. That a loader can shuffle so is Grain's idea.
+The permutation of a billion takes gigabytes and minutes before the first sample. A cipher makes none: it says of each
+number by which it is replaced, and none comes twice, since it can be undone. Here it is one for any length, by the
+generalised Feistel network and the cycle walking of Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA
+2002. That a loader can shuffle so is Grain's idea (`index_shuffle`).
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,45 +30,27 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _HALF = np.uint64(32)
 
 
-class Arrangement(ABC):
-    """A way to arrange the indices from 0 to a length: one to one, and known at any place."""
+class Arrangement:
+    """A way to arrange the indices from 0 to a length, one to one and known at any place. This one: as they are."""
 
-    @abstractmethod
     def at(self, places: Words) -> Words:
         """Return the indices at these places, in an array of the same shape."""
-
-    @abstractmethod
-    def place_of(self, index: int) -> int:
-        """Return the place at which an index comes."""
-
-
-class Sequential(Arrangement):
-    """The indices as they are."""
-
-    def at(self, places: Words) -> Words:
         return places
 
     def place_of(self, index: int) -> int:
+        """Return the place at which an index comes."""
         return index
 
 
 class Shuffled(Arrangement):
-    """One of all orders, which the key chooses.
-
-    Short ones come from numpy's RandomState, the one generator whose stream is frozen for good (NEP 19).
-
-    Args:
-        length: How many indices, 0 <= length < 2**63.
-        key: 64 bits.
-    """
+    """An order chosen by 64 bits. Short ones are numpy's RandomState's, whose stream is frozen for good (NEP 19)."""
 
     def __init__(self, length: int, key: int) -> None:
         self._length = length
         self._key = _hashed(np.array([key], np.uint64))
         self._whole: Words | None = None
         if length <= WHOLE:
-            state = np.random.RandomState([key & 0xFFFFFFFF, key >> 32])
-            self._whole = state.permutation(length).astype(np.uint64)
+            self._whole = np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length).astype(np.uint64)
 
     def at(self, places: Words) -> Words:
         return bijection(places, self._length, self._key) if self._whole is None else self._whole[places]
