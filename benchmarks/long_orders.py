@@ -1,16 +1,12 @@
-"""Orders of up to 10**12 samples: what one takes, in processor time.
-
-`python -m benchmarks.long_orders ORDER LENGTH` prints it, in a process of its own.
-"""
+"""Orders of up to 10**12 samples: what one takes, in processor time and memory."""
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import time
+import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,7 +15,7 @@ from torch.utils.data import DataLoader
 from deterministic import make_loader
 
 from .loaders import PLAIN
-from .memory import STATUS, _status
+from .timing import in_turn
 
 BATCH_SIZE = 64
 SAMPLES = 200_000
@@ -32,8 +28,8 @@ ORDERS: dict[str, Callable[[Any], DataLoader[Any]]] = {
     PLAIN: lambda dataset: DataLoader(dataset, BATCH_SIZE, shuffle=True),
 }
 LENGTHS = (10**4, 65_536, 65_537, 10**6, 10**7, 10**9, 10**12)
-LONGEST_PLAIN = 10**7
-"""From there on a plain DataLoader's list takes gigabytes."""
+LONGEST_PLAIN = 10**6
+"""Beyond, the list of a plain DataLoader takes seconds, and soon gigabytes."""
 
 
 class Numbers:
@@ -50,22 +46,22 @@ class Numbers:
 
 
 def measure(*, runs: int) -> dict[str, dict[int, dict[str, float]]]:
-    """Return what each order takes at each length, the median of several processes, by name and length."""
-    found: dict[str, dict[int, list[dict[str, float]]]] = {name: {} for name in ORDERS}
-    for _ in range(runs):
-        for length in LENGTHS:
-            for name in ORDERS:
-                if name != PLAIN or length <= LONGEST_PLAIN:
-                    program = [sys.executable, "-m", "benchmarks.long_orders", name, str(length)]
-                    done = subprocess.run(program, capture_output=True, text=True, check=True)
-                    found[name].setdefault(length, []).append(json.loads(done.stdout))
-    return {
-        name: {
-            length: {what: statistics.median(one[what] for one in ones) for what in ones[0]}
-            for length, ones in lengths.items()
+    """Return what each order takes at each length, the median of several rounds in turn, by name and length."""
+    kinds = {(name, length): make for name, make in ORDERS.items() for length in LENGTHS}
+    kinds = {kind: make for kind, make in kinds.items() if kind[0] != PLAIN or kind[1] <= LONGEST_PLAIN}
+    found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in ORDERS}
+    for (name, length), make in kinds.items():
+        found[name][length] = {"MiB": _mebibytes(make(Numbers(length)))}
+    for what in ("first ms", "resumed ms", "replay ms", "us a sample"):
+        trials = {
+            f"{name}|{length}": partial(_TRIALS[what], make(Numbers(length)))
+            for (name, length), make in kinds.items()
+            if name != PLAIN or what in ("first ms", "us a sample")
         }
-        for name, lengths in found.items()
-    }
+        for key, taken in in_turn(trials, rounds=runs).items():
+            name, _, length = key.partition("|")
+            found[name][int(length)][what] = statistics.median(taken)
+    return found
 
 
 def show(figures: dict[str, dict[int, dict[str, float]]]) -> None:
@@ -77,36 +73,47 @@ def show(figures: dict[str, dict[int, dict[str, float]]]) -> None:
             print(f"  {name:<43} {length:>15,} " + " ".join(f"{row.get(head, float('nan')):11.2f}" for head in heads))
 
 
-def _measure(name: str, length: int) -> dict[str, float]:
-    make = ORDERS[name]
-    next(iter(make(Numbers(100))))  # imports what is imported at the first batch
-    loader: Any = make(Numbers(length))
-    before = _status("VmRSS") if STATUS.exists() else 0
-    row = {"first ms": _milliseconds(lambda: next(iter(loader)))}
-    if STATUS.exists():
-        row["MiB"] = max(0, _status("VmHWM") - before) / 1024
-    if name != PLAIN:
-        state = {**loader.state_dict(), "done": (length - 1) // BATCH_SIZE * BATCH_SIZE}
-        row["resumed ms"] = _milliseconds(lambda: (loader.load_state_dict(state), next(iter(loader))))
-        row["replay ms"] = _milliseconds(lambda: loader.replay(5, length // 2))
-    asked = min(SAMPLES, length)
-    indices = iter(loader.sampler)
-    next(indices)  # what comes before the first is told above
+def _mebibytes(loader: Any) -> float:
+    next(iter(loader))  # what the first of all imports, and keeps
+    tracemalloc.start()
+    try:
+        next(iter(loader))
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def _milliseconds(act: Callable[[], object]) -> float:
     started = time.process_time()
-    for _ in islice(indices, asked - 1):
-        pass
-    row["us a sample"] = (time.process_time() - started) / (asked - 1) * 1e6
-    return row
+    act()
+    return (time.process_time() - started) * 1e3
 
 
-def _milliseconds(act: Callable[[], object], times: int = 5) -> float:
-    taken = []
-    for _ in range(times):
-        started = time.process_time()
-        act()
-        taken.append(time.process_time() - started)
-    return statistics.median(taken) * 1e3
+def _first(loader: Any) -> float:
+    return _milliseconds(lambda: next(iter(loader)))
 
 
-if __name__ == "__main__":
-    print(json.dumps(_measure(sys.argv[1], int(sys.argv[2]))))
+def _resumed(loader: Any) -> float:
+    """Go on with the last batch."""
+    state = {**loader.state_dict(), "done": (len(loader.dataset) - 1) // BATCH_SIZE * BATCH_SIZE}
+    return _milliseconds(lambda: (loader.load_state_dict(state), next(iter(loader))))
+
+
+def _replay(loader: Any) -> float:
+    return _milliseconds(lambda: loader.replay(5, len(loader.dataset) // 2))
+
+
+def _a_sample(loader: Any) -> float:
+    """Return microseconds; what comes before the first is told by `_first`."""
+    asked = min(SAMPLES, len(loader.dataset))
+    indices = iter(loader.sampler)
+    next(indices)
+    return _milliseconds(lambda: sum(1 for _ in islice(indices, asked - 1))) * 1e3 / (asked - 1)
+
+
+_TRIALS: dict[str, Callable[[Any], float]] = {
+    "first ms": _first,
+    "resumed ms": _resumed,
+    "replay ms": _replay,
+    "us a sample": _a_sample,
+}

@@ -91,15 +91,15 @@ class OwnOrder(IndexOrder):
         return Shuffled(length, key) if self._block_size is None else Blocks(length, self._block_size, key)
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
-        progress.memory = self.global_batch()
-        for fetch in self._cut(progress.start.epoch, progress.start.done, self.ranks()):
+        progress.memory, position = self.global_batch(), progress.start
+        arrangement = self.arrangement(position.epoch, len(self.dataset))
+        for fetch in self._cut(arrangement, position.epoch, position.done, self.ranks()):
             progress.taken += 1
             yield fetch
 
-    def _cut(self, epoch: int, start: int, ranks: Ranks) -> Iterator[Fetch]:
+    def _cut(self, arrangement: Arrangement, epoch: int, start: int, ranks: Ranks) -> Iterator[Fetch]:
         """Yield a rank's parts of the global batches from the one on that starts at `start`."""
         length, whole = len(self.dataset), self.global_batch()
-        arrangement = self.arrangement(epoch, length)
         key = epoch_key(self.keying.seed, epoch, "samples")
         while start < self._end(length, whole):
             size = -(-min(whole, length - start) // ranks.world_size)
@@ -124,12 +124,13 @@ class OwnOrder(IndexOrder):
         length, whole, world_size = len(self.dataset), self.global_batch(), self.ranks().world_size
         number = as_integer(index)
         if number is not None and 0 <= number < length:
-            place = self.arrangement(epoch, length).place_of(number) + occurrence * length
+            arrangement = self.arrangement(epoch, length)
+            place = arrangement.place_of(number) + occurrence * length
             start = min(place, length - 1) // whole * whole
             size = -(-min(whole, length - start) // world_size)
             if start < self._end(length, whole) and place < start + size * world_size:
                 rank, within = divmod(place - start, size)
-                return next(self._cut(epoch, start, Ranks(rank, world_size))), within
+                return next(self._cut(arrangement, epoch, start, Ranks(rank, world_size))), within
         raise ValueError(
             explain(
                 "the sample's draws depend on its batch, and no batch of the epoch has it",
