@@ -59,8 +59,8 @@ def measure(*, runs: int) -> dict[str, dict[int, dict[str, float]]]:
             if name != PLAIN or what in ("first ms", "us a sample")
         }
         for key, taken in in_turn(trials, rounds=runs).items():
-            name, _, length = key.partition("|")
-            found[name][int(length)][what] = statistics.median(taken)
+            name, _, number = key.partition("|")
+            found[name][int(number)][what] = statistics.median(taken)
     return found
 
 

@@ -48,12 +48,14 @@ class Shuffled(Arrangement):
     def __init__(self, length: int, key: int) -> None:
         self._length = length
         self._key = _hashed(np.array([key], np.uint64))
-        self._whole: Words | None = None
+        self._whole: np.ndarray[Any, Any] | None = None
         if length <= WHOLE:
-            self._whole = np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length).astype(np.uint64)
+            self._whole = np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length)
 
     def at(self, places: Words) -> Words:
-        return bijection(places, self._length, self._key) if self._whole is None else self._whole[places]
+        if self._whole is not None:
+            return self._whole[places].astype(np.uint64)
+        return bijection(places, self._length, self._key)
 
     def place_of(self, index: int) -> int:
         if self._whole is not None:
