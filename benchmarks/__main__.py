@@ -14,14 +14,14 @@ from typing import Any
 
 from deterministic.sources.registry import versions
 
-from . import checkpoints, command_line, fingerprints, loaders, memory, resume, scopes, startup, traces
+from . import checkpoints, command_line, fingerprints, loaders, long_orders, memory, resume, scopes, startup, traces
 from .timing import Timing, fresh_processes, interleaved
 
 
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    what = ("scopes", "loaders", "traces", "checkpoints", "command-line", "all")
+    what = ("scopes", "loaders", "orders", "traces", "checkpoints", "command-line", "all")
     parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
@@ -39,6 +39,9 @@ def main() -> None:
         figures |= measure_scopes(arguments.rounds, arguments.runs)
     if arguments.what in ("loaders", "all"):
         figures["loaders"] = measure_loaders(arguments.epochs, arguments.runs)
+    if arguments.what in ("orders", "all"):
+        figures["orders"] = long_orders.measure(runs=arguments.runs)
+        long_orders.show(figures["orders"])
     if arguments.what in ("traces", "all"):
         figures["traces"] = measure_traces(arguments.runs, arguments.device)
     if arguments.what in ("checkpoints", "all"):

@@ -75,6 +75,13 @@ def _memory(data: Any) -> Rows:
     }
 
 
+def _first_batches(data: Any) -> Rows:
+    return {
+        _short(name): {f"{int(length):,}": row["first ms"] for length, row in lengths.items()}
+        for name, lengths in data["orders"].items()
+    }
+
+
 def _resumed(data: Any) -> Rows:
     ours = data["checkpoints"]["resuming"]["milliseconds"]
     return {
@@ -109,6 +116,7 @@ CHARTS = (
     ),
     Chart("resuming", "loaders-cpu", "milliseconds to the first batch", _resuming),
     Chart("memory", "loaders-cpu", "MiB", _memory),
+    Chart("orders", "orders-cpu", "milliseconds to the first batch", _first_batches),
     Chart("traces", "traces-cpu", "x a plain step", lambda d: _cells(d["traces"]["steps"], "ratio"), True),
     Chart("trace_bytes", "traces-cpu", "bytes a step", lambda d: _cells(d["traces"]["steps"], "bytes_a_step")),
     Chart(

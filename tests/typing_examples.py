@@ -131,6 +131,9 @@ def loaders() -> DataLoader[tuple[torch.Tensor, ...]]:
     make_loader.like([1, 2])  # type: ignore[arg-type]  # no loader
     numbers: DataLoader[int] = make_loader([1, 2], global_batch_size=2, shard=False, seed=3, worker_threads=1)
     recipe: DataLoader[int] = make_loader([1, 2], seed=len(numbers), randomness="worker")
+    make_loader([1, 2], 2, "blocks", seed=3, block_size=2).peek()
+    make_loader.like(by_hand, shuffle="blocks", block_size=2, seed=3)
+    make_loader([1, 2], shuffle="shards", seed=3)  # type: ignore[call-overload]  # no such order
     words: DataLoader[str] = make_loader(Words(), seed=len(numbers))
     make_loader({1, 2}, seed=len(words))  # type: ignore[call-overload]  # no items by number
     rows: DataLoader[torch.Tensor] = make_loader(torch.ones(2, 3), 1, None, [1, 0], seed=3)

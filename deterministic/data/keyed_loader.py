@@ -44,7 +44,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         self,
         dataset: Any,
         batch_size: int | None = 1,
-        shuffle: bool | None = None,
+        shuffle: Any = None,
         sampler: Any = None,
         batch_sampler: Any = None,
         num_workers: int = 0,
@@ -52,6 +52,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         *,
         keying: Keying,
         drop_last: bool = False,
+        block_size: int | None = None,
         **arguments: Any,
     ) -> None:
         self.keying = keying
@@ -59,7 +60,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         own: OwnOrder | None = None
         is_stream = isinstance(dataset, IterableDataset)
         if not is_stream and sampler is None and batch_sampler is None:
-            own = OwnOrder(dataset, keying, shuffle=bool(shuffle), batch_size=batch_size, drop_last=drop_last)
+            cutting: dict[str, Any] = {"batch_size": batch_size, "drop_last": drop_last, "block_size": block_size}
+            own = OwnOrder(dataset, keying, shuffle=shuffle, **cutting)
             sampler, shuffle = OwnSampler(own, self._epochs), None
         super().__init__(
             dataset,

@@ -95,13 +95,14 @@ def _with_like(function: Callable[..., Any]) -> MakesLoaders:
 def make_loader(
     dataset: Dataset[T] | Indexed[T],
     batch_size: int | None | Omitted = OMITTED,
-    shuffle: bool | None = None,
+    shuffle: bool | Literal["blocks"] | None = None,
     sampler: Any = None,
     *,
     seed: int | Omitted = OMITTED,
     randomness: Literal["sample", "batch", "worker"] = "sample",
     shard: bool = True,
     global_batch_size: int | None = None,
+    block_size: int | None = None,
     worker_threads: int = 1,
     stream_state: StreamState = "use",
     held: HeldChoice = "key",
@@ -123,7 +124,8 @@ def make_loader(
         dataset: Any dataset that DataLoader takes, or what has `__getitem__` and `__len__`. Of an IterableDataset the
             draws also depend on num_workers and the ranks; sharing the data out is its own business, as always.
         batch_size: Samples per batch on each rank, 1 if omitted; None switches batching off.
-        shuffle: Whether to draw a new order every epoch.
+        shuffle: Whether to draw a new order every epoch. "blocks", for data that lies in shards: of blocks of
+            `block_size` neighbours, and of the samples within each; a batch may go over from one block into the next.
         sampler: DataLoader's: what says the order of the indices instead.
         seed: 0 <= seed < 2**64. Omitted: the scope's (with per_rank, the one that all ranks have in common), else that
             of `seed_everything`, else that of `deterministic run`. In a scope without a seed it is drawn from torch's
@@ -133,6 +135,7 @@ def make_loader(
         shard: Whether ranks share the data. With False each sees all of it.
         global_batch_size: Samples per batch on all ranks together, instead of batch_size; then any number of ranks
             that divides it sees the same global batches.
+        block_size: Samples in a block of shuffle="blocks", 1 or more; the last block may be a shorter one.
         worker_threads: How many threads torch uses for one CPU operation while fetching, in workers and without
             them, 1 or more: on CPU the number decides the order of many sums.
         stream_state: What an IterableDataset's own `state_dict()` and `load_state_dict()` are good for: "use" them to
@@ -185,6 +188,8 @@ def make_loader(
     effective = _effective_seed(seed) if generator is None else None
     samplers = _require_one_order(shuffle, dataloader_arguments, randomness)
     boolean("shard", shard)
+    if isinstance(shuffle, str) or block_size is not None:
+        block_size = _require_blocks(dataset, shuffle, block_size, samplers, randomness)
     if global_batch_size is not None:
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
     size = 1 if isinstance(batch_size, Omitted) else batch_size
@@ -213,6 +218,8 @@ def make_loader(
     )
     if generator is not None:
         dataloader_arguments["generator"] = generator
+    if block_size is not None:
+        dataloader_arguments["block_size"] = block_size
     size = as_integer(global_batch_size) or size
     # By name: Lightning, which makes the loader again to predict, adds its own arguments to those given here.
     return ReproducibleDataLoader(dataset, batch_size=size, shuffle=shuffle, keying=keying, **dataloader_arguments)
@@ -221,7 +228,7 @@ def make_loader(
 def _recipe(
     dataset: Any,
     batch_size: int | None,
-    shuffle: bool | None,
+    shuffle: Any,
     seed: int | None,
     generator: torch.Generator | None,
     dataloader_arguments: dict[str, Any],
@@ -254,7 +261,7 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     return given
 
 
-def _require_one_order(shuffle: bool | None, arguments: Mapping[str, Any], randomness: str) -> list[str]:
+def _require_one_order(shuffle: object, arguments: Mapping[str, Any], randomness: str) -> list[str]:
     """Return the names of the samplers; refuse two orders, and one that is accidental."""
     if arguments.get("in_order", True) is not True and randomness != "worker":
         raise ValueError(
@@ -300,6 +307,27 @@ def _require_global(
                 "Pass the number of samples in a batch of all ranks together.",
             )
         )
+    _require_own_order("global_batch_size", global_batch_size, batch_size, dataset, samplers, randomness)
+
+
+def _require_blocks(dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str) -> int:
+    """Return how many samples a block has."""
+    if shuffle != "blocks" or block_size is None:
+        raise TypeError(
+            explain(
+                'shuffle= is True or False, or "blocks" together with block_size=',
+                (f"shuffle: {cut(shuffle)}", f"block_size: {cut(block_size)}"),
+                'Pass shuffle=True, or shuffle="blocks", block_size=1000 with the number of samples in a shard.',
+            )
+        )
+    _require_own_order("block_size", block_size, OMITTED, dataset, samplers, randomness)
+    return count("block_size", block_size, least=1)
+
+
+def _require_own_order(
+    name: str, value: object, batch_size: object, dataset: object, samplers: list[str], randomness: str
+) -> None:
+    """Refuse an argument of the loader's own order where something else makes batches."""
     others = {
         f"batch_size: {cut(batch_size)}": not isinstance(batch_size, Omitted),
         ", ".join(samplers): bool(samplers),
@@ -309,8 +337,8 @@ def _require_global(
     if other := next((text for text, holds in others.items() if holds), None):
         raise TypeError(
             explain(
-                "global_batch_size= cuts the loader's own order, and goes with nothing else that cuts batches",
-                (f"global_batch_size: {cut(global_batch_size)}", other),
+                f"{name}= cuts the loader's own order, and goes with nothing else that cuts batches",
+                (f"{name}: {cut(value)}", other),
                 "Leave one of them out.",
             )
         )

@@ -15,7 +15,7 @@ from ..scope import stack
 from ..scope.run import Run
 from ..values.bits import undispatched
 
-_RANDOM = {"shuffled", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler"}
+_RANDOM = {"shuffled", "blocks", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler"}
 """Orders whose repetition nobody wants: an evaluation in order may have the same draws each time."""
 
 _LOOKED_AT = 16
@@ -35,7 +35,7 @@ def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool)
     epoch was set or loaded is meant so, and so is one after another `seed_everything`.
     """
     entry, order = stack.innermost(), loader._order
-    if order.name not in _RANDOM or (entry is None and loader.seed != launch.given_seed()):
+    if order.name.partition(" ")[0] not in _RANDOM or (entry is None and loader.seed != launch.given_seed()):
         return
     begun = _begun.setdefault(_PROCESS if entry is None else entry.run, {})
     arguments = (launch.times_seeded, loader.seed, loader.keying.randomness, loader.batch_size, order.identity())

@@ -22,6 +22,7 @@ _ARGUMENTS: Mapping[str, str] = {
     "keep": "keep_last keep_last_n max_checkpoints max_to_keep save_top_k save_total_limit",
     "directory": "checkpoint_dir ckpt_dir dir dirname dirpath folder output_dir path root root_dir save_dir",
     "batch_size": "batch batchsize bs",
+    "block_size": "blocksize shuffle_block_size",
     "num_workers": "n_workers workers",
     "num_threads": "n_threads threads",
 }

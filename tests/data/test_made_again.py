@@ -41,7 +41,12 @@ def epoch_of(dataset: Any = SAMPLES, set_epoch: int | None = None, **arguments: 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"shuffle": True}, {"shuffle": True, "seed": 7}, {"sampler": RandomSampler(range(8))}],
+    [
+        {"shuffle": True},
+        {"shuffle": True, "seed": 7},
+        {"shuffle": "blocks", "block_size": 2},
+        {"sampler": RandomSampler(range(8))},
+    ],
     ids=without_address,
 )
 def test_a_loader_made_in_each_epoch_is_warned_of_once(arguments: dict[str, Any]) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from torch.utils.data.distributed import DistributedSampler
 
 from ...errors import ResumeMismatchError, cut, explain
+from ...ground.arguments import as_integer
 from ...ground.ranks import Ranks, current_ranks, ranks_are_final
 from ..samples.fetch import Fetch
 from ..samples.keys import Keying, epoch_key
 from .base import Epochs, IndexOrder, Position, Progress, mismatch
+from .shuffling import Arrangement, Blocks, Shuffled, Words
+
+_AHEAD = 4096
+"""How many places of an order are looked up at once: numpy takes as long for few, and less than a ms for these."""
 
 
 class OwnOrder(IndexOrder):
@@ -28,12 +33,23 @@ class OwnOrder(IndexOrder):
     fields: ClassVar[dict[str, type]] = {"batch": int}
     is_own = True
 
-    def __init__(self, dataset: Any, keying: Keying, *, shuffle: bool, batch_size: int | None, drop_last: bool) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        keying: Keying,
+        *,
+        shuffle: object,
+        block_size: int | None,
+        batch_size: int | None,
+        drop_last: bool,
+    ) -> None:
         super().__init__(keying)
-        self.name = "shuffled" if shuffle else "sequential"
+        self.is_shuffled = bool(shuffle)
+        self.name = f"blocks of {block_size}" if block_size else "shuffled" if shuffle else "sequential"
         self.dataset = dataset
         self.drop_last = drop_last
         self._batch_size = batch_size or 1
+        self._block_size = block_size
 
     def __len__(self) -> int:
         length, whole = len(self.dataset), self.global_batch()
@@ -67,27 +83,35 @@ class OwnOrder(IndexOrder):
             )
         return self._batch_size
 
-    def permutation(self, epoch: int) -> Sequence[int] | np.ndarray[Any, Any]:
-        """Return the order of an epoch.
-
-        From numpy's RandomState, the one generator whose stream is frozen for good (NEP 19): an order does not change
-        with the version of a library. 8 bytes a sample; 40 ms for a million.
-        """
-        length = len(self.dataset)
-        if self.name == "sequential":
-            return range(length)
+    def arrangement(self, epoch: int, length: int) -> Arrangement:
+        """Return the order of an epoch, of which any part can be had alone."""
+        if not self.is_shuffled:
+            return Arrangement()
         key = epoch_key(self.keying.seed, epoch, "order")
-        return np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length)
+        return Shuffled(length, key) if self._block_size is None else Blocks(length, self._block_size, key)
 
     def fetches(self, progress: Progress) -> Iterator[Fetch]:
-        position = progress.start
-        ranks, whole = self.ranks(), self.global_batch()
-        progress.memory = whole
-        key = epoch_key(self.keying.seed, position.epoch, "samples")
-        order = self.permutation(position.epoch)
-        for start in range(position.done, self._end(len(order), whole), whole):
+        progress.memory, position = self.global_batch(), progress.start
+        arrangement = self.arrangement(position.epoch, len(self.dataset))
+        for fetch in self._cut(arrangement, position.epoch, position.done, self.ranks()):
             progress.taken += 1
-            yield part(order, start, whole, ranks, key, position.epoch)
+            yield fetch
+
+    def _cut(self, arrangement: Arrangement, epoch: int, start: int, ranks: Ranks) -> Iterator[Fetch]:
+        """Yield a rank's parts of the global batches from the one on that starts at `start`."""
+        length, whole = len(self.dataset), self.global_batch()
+        key = epoch_key(self.keying.seed, epoch, "samples")
+        while start < self._end(length, whole):
+            size = -(-min(whole, length - start) // ranks.world_size)
+            count = max(1, min(_AHEAD // size, (length - start) // whole))
+            steps: Words = np.arange(count, dtype=np.uint64)[:, None]
+            first: Words = np.arange(size, dtype=np.uint64) + np.uint64(start + ranks.rank * size)
+            places = steps * np.uint64(min(whole, length)) + first
+            again, places = np.divmod(places, np.uint64(length))  # only a last batch that is filled up comes round
+            occurrences = again[0].tolist() if again.any() else None
+            for indices in arrangement.at(places).tolist():
+                yield Fetch(indices, key, epoch, occurrences)
+            start += count * whole
 
     def _end(self, length: int, whole: int) -> int:
         """Return at which place of the order the epoch ends."""
@@ -97,23 +121,21 @@ class OwnOrder(IndexOrder):
         return list(islice(self.fetches(Progress(position)), count))
 
     def fetch_with(self, epoch: int, index: Any, occurrence: int) -> tuple[Fetch, int]:
-        whole, order = self.global_batch(), self.permutation(epoch)
-        key = epoch_key(self.keying.seed, epoch, "samples")
-        places = np.flatnonzero(np.asarray(order) == index)
-        if len(places) and places[0] < self._end(len(order), whole):
-            # An index comes again only where the last batch is filled up.
-            start = (len(order) - 1 if occurrence else int(places[0])) // whole * whole
-            world_size = self.ranks().world_size
-            for rank in range(world_size):
-                fetch = part(order, start, whole, Ranks(rank, world_size), key, epoch)
-                for place, candidate in enumerate(fetch.indices):
-                    if candidate == index and fetch.occurrence(place) == occurrence:
-                        return fetch, place
+        length, whole, world_size = len(self.dataset), self.global_batch(), self.ranks().world_size
+        number = as_integer(index)
+        if number is not None and 0 <= number < length:
+            arrangement = self.arrangement(epoch, length)
+            place = arrangement.place_of(number) + occurrence * length
+            start = min(place, length - 1) // whole * whole
+            size = -(-min(whole, length - start) // world_size)
+            if start < self._end(length, whole) and place < start + size * world_size:
+                rank, within = divmod(place - start, size)
+                return next(self._cut(arrangement, epoch, start, Ranks(rank, world_size))), within
         raise ValueError(
             explain(
                 "the sample's draws depend on its batch, and no batch of the epoch has it",
                 (f"found: index {cut(index)}, occurrence {cut(occurrence)}, epoch {cut(epoch)}",),
-                f"Pass an index that the epoch has: 0 <= index < {len(order)}.",
+                f"Pass an index that the epoch has: 0 <= index < {length}.",
             )
         )
 
@@ -157,25 +179,6 @@ class OwnOrder(IndexOrder):
             )
 
 
-def part(
-    order: Sequence[int] | np.ndarray[Any, Any], start: int, whole: int, ranks: Ranks, key: int, epoch: int
-) -> Fetch:
-    """Return this rank's part of the global batch that starts at `start`."""
-    left = len(order) - start
-    if left >= whole:
-        size = whole // ranks.world_size
-        first = start + ranks.rank * size
-        return Fetch(_as_list(order[first : first + size]), key, epoch)
-    size = -(-left // ranks.world_size)
-    first, end = ranks.rank * size, (ranks.rank + 1) * size
-    indices = _as_list(order[start + first : start + min(end, left)])
-    fill = [position - left for position in range(max(first, left), end)]
-    if not fill:
-        return Fetch(indices, key, epoch)
-    occurrences = [0] * len(indices) + [1 + position // len(order) for position in fill]
-    return Fetch(indices + [int(order[position % len(order)]) for position in fill], key, epoch, occurrences)
-
-
 class OwnSampler(DistributedSampler[int]):
     """What `loader.sampler` is when the loader has its own order: this rank's indices of the epoch that is next.
 
@@ -187,7 +190,7 @@ class OwnSampler(DistributedSampler[int]):
         self.order = order
         self.epochs = epochs
         self.dataset = order.dataset
-        self.shuffle = order.name == "shuffled"
+        self.shuffle = order.is_shuffled
         self.drop_last = order.drop_last
 
     def __iter__(self) -> Iterator[int]:
@@ -232,7 +235,3 @@ class OwnSampler(DistributedSampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Pin the loader's next epoch."""
         self.epochs.pin(epoch)
-
-
-def _as_list(indices: Sequence[int] | np.ndarray[Any, Any]) -> list[int]:
-    return cast("list[int]", indices.tolist()) if isinstance(indices, np.ndarray) else list(indices)
