@@ -9,9 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType, ModuleType
-from typing import ClassVar
 
 
 class NotRunnableError(ImportError):
@@ -24,7 +22,6 @@ _AT_START = ("abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-@dataclass(frozen=True)
 class ScriptTask:
     """A script or a module with its own command line.
 
@@ -34,11 +31,13 @@ class ScriptTask:
         is_module: Whether `target` names a module (`python -m`).
     """
 
-    way_out: ClassVar[str] = "To go on with a warning: deterministic verify --deterministic warn ..."
+    way_out = "To go on with a warning: deterministic verify --deterministic warn ..."
 
-    target: str
-    argv: Sequence[str] = ()
-    is_module: bool = False
+    def __init__(self, target: str, argv: Sequence[str] = (), is_module: bool = False) -> None:
+        self.target, self.argv, self.is_module = target, argv, is_module
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScriptTask) and vars(self) == vars(other)
 
     @property
     def title(self) -> str:
