@@ -119,7 +119,7 @@ def notes(plan: StartPlan, *, portable: bool) -> list[str]:
 def misspelt() -> dict[str, str]:
     """Return the variables that are set and look like one that matters here: by the name found, the name meant."""
     known = (HASH_SEED, WORKSPACE, *_THREADS, *_PORTABLE)
-    meant = {}
+    meant: dict[str, str] = {}
     for name in os.environ.keys() - set(known):
         near = [one for one in known if _may_be_close(name.upper(), one)]
         if near:

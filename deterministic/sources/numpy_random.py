@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+import sys
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,10 +16,13 @@ from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, numpy_state, seeded, to_plain
+from .base import digest, keep, numpy_state, seeded, to_plain
 
 _MT19937_BYTES = 624 * 4 + 4
 """The Mersenne Twister as numpy lays it out in memory: 624 words and the position."""
+
+_GAUSSIAN = struct.Struct("i4xd")
+"""Whether a Gaussian is ready and which, as a RandomState holds them (`aug_bitgen_t` in legacy-distributions.h)."""
 
 
 class _RawTwister(NamedTuple):
@@ -42,50 +47,52 @@ class NumpyRandom:
     """`numpy.random.seed`, `numpy.random.rand` and the rest, also as scipy.stats uses them.
 
     get_state and set_state convert 624 words to Python objects and back, 50 us; copying the 2,500 bytes through
-    `bit_generator.ctypes.state_address` takes 1 us. Whether that layout holds is checked once against get_state; any
-    other bit generator, and any numpy with another layout, goes the slow way.
+    `bit_generator.ctypes.state_address` takes 1 us, and those of the cached Gaussian, which has no getter, no longer.
+    Whether that layout holds is checked once against get_state and set_state; any other bit generator, and any numpy
+    with another layout, goes the slow way.
     """
 
     name = "numpy.random"
     kind: SourceKind = "rng"
 
     def __init__(self) -> None:
-        self._layout_holds = _layout_holds()
+        place = _place_of_gaussian() if _layout_holds() else None
+        self._gaussian_at = None if place is None else id(np.random.mtrand._rand) + place
+        self._seeded: dict[int, bytes] = {}
 
     def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
-        if not self._layout_holds or type(bit_generator) is not np.random.MT19937:
+        if self._gaussian_at is None or type(bit_generator) is not np.random.MT19937:
             return _PublicState(bit_generator, np.random.get_state(legacy=False))
-        address = bit_generator.ctypes.state_address
-        data = ctypes.string_at(address, _MT19937_BYTES)
-        # The cached Gaussian has no getter but get_state. If one is there, drawing takes it and leaves the twister
-        # alone; if none is, drawing moves the twister and caches one: draw that too, and put the twister back.
-        drawn = np.random.standard_normal()
-        if ctypes.string_at(address, _MT19937_BYTES) == data:
-            _set_gauss(drawn)
-            return _RawTwister(bit_generator, data, drawn)
-        np.random.standard_normal()
-        ctypes.memmove(address, data, _MT19937_BYTES)
-        return _RawTwister(bit_generator, data, None)
+        is_ready, gauss = _GAUSSIAN.unpack(ctypes.string_at(self._gaussian_at, _GAUSSIAN.size))
+        data = ctypes.string_at(bit_generator.ctypes.state_address, _MT19937_BYTES)
+        return _RawTwister(bit_generator, data, gauss if is_ready else None)
 
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
             return NOTHING
-        np.random.seed(numpy_seed(config.seed))
         bit_generator = get_bit_generator()
-        if type(bit_generator) is not np.random.MT19937:
+        is_twister = type(bit_generator) is np.random.MT19937
+        data = self._seeded.get(config.seed) if is_twister else None
+        if data is not None:
+            self.restore(_RawTwister(bit_generator, data, None))
+            return seeded(config.seed)
+        np.random.seed(numpy_seed(config.seed))
+        if not is_twister:
             set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
+        elif self._gaussian_at is not None:
+            address = bit_generator.ctypes.state_address
+            keep(self._seeded, config.seed, ctypes.string_at(address, _MT19937_BYTES))
         return seeded(config.seed)
 
     def restore(self, state: NumpyState) -> None:
-        # Setting the bit generator, even to the one in place, drops the cached Gaussian.
-        set_bit_generator(state.bit_generator)
+        if get_bit_generator() is not state.bit_generator:
+            set_bit_generator(state.bit_generator)
         if isinstance(state, _PublicState):
             np.random.set_state(state.state)
             return
         ctypes.memmove(state.bit_generator.ctypes.state_address, state.data, _MT19937_BYTES)
-        if state.gauss is not None:
-            _set_gauss(state.gauss)
+        ctypes.memmove(self._gaussian_at, _GAUSSIAN.pack(state.gauss is not None, state.gauss or 0.0), _GAUSSIAN.size)
 
     def describe(self, state: NumpyState) -> dict[str, JSON]:
         plain = self.encode(state)
@@ -116,15 +123,22 @@ class NumpyRandom:
         return _PublicState(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
 
 
-def _set_gauss(gauss: float) -> None:
-    state = np.random.get_state(legacy=False)
-    state["has_gauss"], state["gauss"] = 1, gauss
-    np.random.set_state(state)
-
-
 def _layout_holds() -> bool:
     probe = np.random.MT19937(0)
     probe.random_raw(3)
     words = np.frombuffer(ctypes.string_at(probe.ctypes.state_address, _MT19937_BYTES), dtype=np.uint32)
     state: dict[str, Any] = probe.state["state"]  # type: ignore[assignment]
     return bool(np.array_equal(words[:-1], state["key"])) and int(words[-1]) == state["pos"]
+
+
+def _place_of_gaussian() -> int | None:
+    """Return at which byte a RandomState holds its Gaussian: the one where each that is set is found; None if none."""
+    if sys.implementation.name != "cpython":
+        return None
+    scratch = np.random.RandomState(0)
+    places = set(range(0, np.random.RandomState.__basicsize__ - _GAUSSIAN.size + 1, 8))
+    for is_ready, gauss in ((1, 1.5), (1, -0.1), (0, 0.0)):
+        scratch.set_state({**scratch.get_state(legacy=False), "has_gauss": is_ready, "gauss": gauss})
+        memory = ctypes.string_at(id(scratch), np.random.RandomState.__basicsize__)
+        places = {place for place in places if _GAUSSIAN.unpack_from(memory, place) == (is_ready, gauss)}
+    return places.pop() if len(places) == 1 else None
