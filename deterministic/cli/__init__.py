@@ -14,7 +14,7 @@ from types import ModuleType
 from ..errors import DeterministicError
 from ..verification.scripts import NotRunnableError
 from ._options import INTERRUPTED, UNHEARD, UNUSABLE, UsageError, refuse
-from ._plain import PlainParser
+from ._plain import plainly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,13 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], *, is_own_process: bool) -> int:
-    arguments: Any = None
-    if words[:1] == ["run"]:
-        plain = PlainParser()
-        verb_of("run").add_arguments(plain)
-        arguments = plain.read(words[1:])
-    if arguments is None:
-        arguments = _parsed(words)
+    arguments: Any = plainly(verb_of("run").add_arguments, words[1:]) if words[:1] == ["run"] else None
+    arguments = arguments or _parsed(words)
     if arguments is None:
         return UNUSABLE
     arguments.verb, arguments.argv, arguments.is_own_process = words[0], words, is_own_process

@@ -5,7 +5,7 @@ argparse brings gettext, locale and shutil, and they the compressors: 8 ms, twic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 TYPE_CHECKING = False
@@ -13,40 +13,43 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class PlainParser:
-    """Takes the declarations of options that an `argparse.ArgumentParser` takes, of a verb that runs a script."""
+class _Declared:
+    """Takes the declarations of options that an `argparse.ArgumentParser` takes."""
 
     prog = ""
 
     def __init__(self) -> None:
-        self._options: dict[str, dict[str, Any]] = {}
-        self._defaults: dict[str, Any] = {}
+        self.options: dict[str, dict[str, Any]] = {}
+        self.found: dict[str, Any] = {}
 
     def add_argument(self, *names: str, **declared: Any) -> None:
         """Declare an option, or the script with everything after it."""
         declared.setdefault("dest", names[-1].lstrip("-").replace("-", "_"))
-        self._defaults[declared["dest"]] = False if declared.get("action") == "store_true" else declared.get("default")
-        self._options.update(dict.fromkeys(names, declared))
+        self.found[declared["dest"]] = False if "action" in declared else None
+        self.options.update(dict.fromkeys(names, declared))
 
-    def read(self, words: Sequence[str]) -> SimpleNamespace | None:
-        """Return what the words say; None where argparse is to say it, or what is wrong with them.
 
-        Plain is an option in full with a good value as the next word, then the script; no `--` and no `=`.
-        """
-        found, place = {**self._defaults}, 0
-        while place < len(words) and "--" not in words:
-            word, place = words[place], place + 1
-            declared = self._options.get(word)
-            if declared is None or not word.startswith("-"):
-                return None if word.startswith("-") else SimpleNamespace(**{**found, "command": [word, *words[place:]]})
-            if declared.get("action") == "store_true":
-                found[declared["dest"]] = True
-                continue
-            try:
-                value = declared.get("type", str)(words[place])
-            except Exception:  # noqa: BLE001 - no value, or a bad one; argparse words it
-                return None
-            if words[place].startswith("-") or value not in declared.get("choices", (value,)):
-                return None
-            found[declared["dest"]], place = value, place + 1
-        return None
+def plainly(declare: Callable[[Any], object], words: Sequence[str]) -> SimpleNamespace | None:
+    """Return what the words say, by the options that `declare` adds; None where argparse is to say it or to refuse.
+
+    Plain is an option in full with a good value as the next word, then the script; no `--` and no `=`.
+    """
+    declare(declared := _Declared())
+    options, found, left = declared.options, declared.found, [*reversed(words)]
+    while left and "--" not in words:
+        word = left.pop()
+        if not word.startswith("-"):
+            return SimpleNamespace(**{**found, "command": [word, *reversed(left)]})
+        option = options.get(word, {})
+        if "action" in option:  # a flag
+            found[option["dest"]] = True
+            continue
+        if not option or not left or left[-1].startswith("-"):
+            return None
+        try:
+            value = found[option["dest"]] = option.get("type", str)(left.pop())
+        except Exception:  # noqa: BLE001 - argparse says what is wrong with it
+            return None
+        if value not in option.get("choices", (value,)):
+            return None
+    return None

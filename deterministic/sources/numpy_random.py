@@ -56,13 +56,13 @@ class NumpyRandom:
     kind: SourceKind = "rng"
 
     def __init__(self) -> None:
-        place = _place_of_gaussian() if _layout_holds() else None
-        self._gaussian_at = None if place is None else id(np.random.mtrand._rand) + place
+        place = _place_of_gaussian() if _layout_holds() else 0
+        self._gaussian_at = place and id(np.random.mtrand._rand) + place  # 0: the slow way
         self._seeded: dict[int, bytes] = {}
 
     def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
-        if self._gaussian_at is None or type(bit_generator) is not np.random.MT19937:
+        if not self._gaussian_at or type(bit_generator) is not np.random.MT19937:
             return _PublicState(bit_generator, np.random.get_state(legacy=False))
         is_ready, gauss = _GAUSSIAN.unpack(ctypes.string_at(self._gaussian_at, _GAUSSIAN.size))
         data = ctypes.string_at(bit_generator.ctypes.state_address, _MT19937_BYTES)
@@ -80,7 +80,7 @@ class NumpyRandom:
         np.random.seed(numpy_seed(config.seed))
         if not is_twister:
             set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
-        elif self._gaussian_at is not None:
+        elif self._gaussian_at:
             address = bit_generator.ctypes.state_address
             keep(self._seeded, config.seed, ctypes.string_at(address, _MT19937_BYTES))
         return seeded(config.seed)
@@ -131,14 +131,14 @@ def _layout_holds() -> bool:
     return bool(np.array_equal(words[:-1], state["key"])) and int(words[-1]) == state["pos"]
 
 
-def _place_of_gaussian() -> int | None:
-    """Return at which byte a RandomState holds its Gaussian: the one where each that is set is found; None if none."""
+def _place_of_gaussian() -> int:
+    """Return at which byte a RandomState holds its Gaussian: the one where each that is set is found; 0 if none."""
     if sys.implementation.name != "cpython":
-        return None
+        return 0
     scratch = np.random.RandomState(0)
     places = set(range(0, np.random.RandomState.__basicsize__ - _GAUSSIAN.size + 1, 8))
     for is_ready, gauss in ((1, 1.5), (1, -0.1), (0, 0.0)):
         scratch.set_state({**scratch.get_state(legacy=False), "has_gauss": is_ready, "gauss": gauss})
         memory = ctypes.string_at(id(scratch), np.random.RandomState.__basicsize__)
         places = {place for place in places if _GAUSSIAN.unpack_from(memory, place) == (is_ready, gauss)}
-    return places.pop() if len(places) == 1 else None
+    return places.pop() if len(places) == 1 else 0

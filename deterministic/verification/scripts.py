@@ -11,6 +11,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import CodeType, ModuleType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
 
 class NotRunnableError(ImportError):
     """There is no such script or module, or it is none that can be run."""
@@ -31,7 +35,7 @@ class ScriptTask:
         is_module: Whether `target` names a module (`python -m`).
     """
 
-    way_out = "To go on with a warning: deterministic verify --deterministic warn ..."
+    way_out: ClassVar[str] = "To go on with a warning: deterministic verify --deterministic warn ..."
 
     def __init__(self, target: str, argv: Sequence[str] = (), is_module: bool = False) -> None:
         self.target, self.argv, self.is_module = target, argv, is_module

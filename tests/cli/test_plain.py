@@ -6,14 +6,11 @@ import argparse
 
 import pytest
 
-from deterministic.cli import verb_of
-from deterministic.cli._plain import PlainParser
+from deterministic.cli import _plain, verb_of
 
 
 def plainly(command_line: str) -> dict[str, object] | None:
-    parser = PlainParser()
-    verb_of("run").add_arguments(parser)
-    found = parser.read(command_line.split())
+    found = _plain.plainly(verb_of("run").add_arguments, command_line.split())
     return None if found is None else vars(found)
 
 
