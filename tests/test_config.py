@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ def test_what_a_level_applies(level: Any, applies: tuple[bool, ...]) -> None:
 
 
 def test_by_default_a_config_asks_for_nothing() -> None:
-    assert dataclasses.asdict(Config()) == {
+    assert Config()._asdict() == {
         "seed": None,
         "deterministic": False,
         "num_threads": None,
@@ -47,7 +46,7 @@ def test_the_seed_that_ranks_have_in_common_is_the_seed_unless_each_has_its_own(
 
 
 def test_a_config_cannot_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Config().seed = 3  # type: ignore[misc]
 
 

@@ -5,18 +5,21 @@ Importing it does not import torch: a verb's module is imported when the verb ru
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, NoReturn
 
 from ..errors import DeterministicError
 from ..verification.scripts import NotRunnableError
 from ._options import INTERRUPTED, UNHEARD, UNUSABLE, UsageError, refuse
+from ._plain import plainly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any, NoReturn
 
 VERBS = {
     "run": "run a script, seeded and deterministic from before Python starts",
@@ -64,16 +67,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str], *, is_own_process: bool) -> int:
+    arguments: Any = plainly(verb_of("run").add_arguments, words[1:]) if words[:1] == ["run"] else None
+    arguments = arguments or _parsed(words)
+    if arguments is None:
+        return UNUSABLE
+    arguments.verb, arguments.argv, arguments.is_own_process = words[0], words, is_own_process
+    status: int = verb_of(words[0]).run(arguments)
+    return status
+
+
+def _parsed(words: list[str]) -> argparse.Namespace | None:
+    """Return what `argparse` makes of the words, with the help and the errors that are its own; None without words."""
+    import argparse
+
+    class Version(argparse.Action):
+        """Look the version up when it is asked for, not whenever the command runs."""
+
+        def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+            from importlib.metadata import version
+
+            sys.stdout.write(f"{parser.prog} {version('deterministic')}\n")
+            parser.exit()
+
     parser = argparse.ArgumentParser(
         prog="deterministic", description="The same bits every time, or the reason why not."
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="verb")
     for name, what in VERBS.items():
         verbs.add_parser(name, help=what)
     if not words:
         parser.print_help(sys.stderr)
-        return UNUSABLE
+        return None
     if words[0] in VERBS:  # the modules of the others are not needed
         verbs.choices[words[0]].description = verb_of(words[0]).__doc__
         verb_of(words[0]).add_arguments(verbs.choices[words[0]])
@@ -82,9 +107,7 @@ def _run(words: list[str], *, is_own_process: bool) -> int:
     arguments, unknown = parser.parse_known_args(words)
     if unknown:
         verbs.choices[arguments.verb].error(_no_option(unknown[0], verbs.choices[arguments.verb].format_help()))
-    arguments.argv, arguments.is_own_process = words, is_own_process
-    status: int = verb_of(arguments.verb).run(arguments)
-    return status
+    return arguments
 
 
 def _no_verb(words: list[str]) -> str:
@@ -101,6 +124,8 @@ def _no_verb(words: list[str]) -> str:
 
 def _no_option(option: str, help_text: str) -> str:
     """Return what is said of an option that a verb does not have."""
+    import re
+
     from ..ground.synonyms import meant
 
     known = [name[2:].replace("-", "_") for name in re.findall(r"--[\w-]+", help_text)]
@@ -110,13 +135,3 @@ def _no_option(option: str, help_text: str) -> str:
         return f"unknown option {option}"
     level = "" if found[1] is value else f" {str(found[1]).lower()}"
     return f"unknown option {option}; did you mean --{found[0].replace('_', '-')}{level}?"
-
-
-class _Version(argparse.Action):
-    """Look the version up when it is asked for, not whenever the command runs."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from importlib.metadata import version
-
-        sys.stdout.write(f"{parser.prog} {version('deterministic')}\n")
-        parser.exit()

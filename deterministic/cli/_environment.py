@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NoReturn
 
-from ..ground.config import Config
 from ..ground.launch import VARIABLE, Launch, launched
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 HASH_SEED = "PYTHONHASHSEED"
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -29,7 +29,6 @@ _IN_SCRIPT: list[bool] = []
 _X86 = ("x86_64", "amd64")
 
 
-@dataclass(frozen=True)
 class StartPlan:
     """What a process is started with.
 
@@ -38,8 +37,8 @@ class StartPlan:
         kept: Variables that stay as the user set them, though others were wanted: name, its value, what was wanted.
     """
 
-    launch: Launch
-    kept: Sequence[tuple[str, str, str]]
+    def __init__(self, launch: Launch, kept: Sequence[tuple[str, str, str]]) -> None:
+        self.launch, self.kept = launch, kept
 
     @property
     def missing(self) -> Mapping[str, str]:
@@ -69,7 +68,7 @@ def plan(launch: Launch, *, portable: bool = False) -> StartPlan:
             variables[name] = value
         else:
             kept.append((name, current, value))
-    return StartPlan(replace(launch, variables=variables), kept)
+    return StartPlan(Launch(**{**vars(launch), "variables": variables}), kept)
 
 
 def start_again(variables: Mapping[str, str], argv: Sequence[str], *, in_place: bool) -> NoReturn:
@@ -119,34 +118,46 @@ def notes(plan: StartPlan, *, portable: bool) -> list[str]:
 
 def misspelt() -> dict[str, str]:
     """Return the variables that are set and look like one that matters here: by the name found, the name meant."""
-    import difflib  # here, because a run that has no notices needs none of it
-
     known = (HASH_SEED, WORKSPACE, *_THREADS, *_PORTABLE)
-    meant = {}
+    meant: dict[str, str] = {}
     for name in os.environ.keys() - set(known):
-        close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_MISSPELT)
-        if close:
-            meant[name] = close[0]
+        near = [one for one in known if _may_be_close(name.upper(), one)]
+        if near:
+            import difflib  # here, because hardly any run has a name that it is needed for
+
+            meant.update((name, one) for one in difflib.get_close_matches(name.upper(), near, n=1, cutoff=_MISSPELT))
     return meant
+
+
+def _may_be_close(one: str, other: str) -> bool:
+    """Return whether so many of the letters of both are in the other that difflib can find them as similar as that."""
+    least = _MISSPELT / 2 * (len(one) + len(other))
+    return min(len(one), len(other)) >= least and len(one) - len({*one} - {*other}) >= least
 
 
 def _wanted(launch: Launch, portable: bool) -> dict[str, str]:
     wanted = {}
     if launch.seed is not None:
         wanted[HASH_SEED] = str(launch.seed % 2**32)  # Python takes no larger one
-    if Config(deterministic=launch.deterministic).applies_algorithms:
+    if launch.deterministic in (True, "warn"):
         wanted[WORKSPACE] = ":4096:8"
     if launch.num_threads is not None:
         wanted.update(dict.fromkeys(_THREADS, str(launch.num_threads)))
-    if portable and platform.machine().lower() in _X86:
+    if portable and _machine().lower() in _X86:
         wanted.update(_PORTABLE)
     return wanted
 
 
+def _machine() -> str:
+    import platform  # here, because only --portable needs it
+
+    return platform.machine()
+
+
 def _cost_of_portable(launch: Launch) -> str:
     threads = f"{launch.num_threads} thread{'' if launch.num_threads == 1 else 's'}"
-    if platform.machine().lower() not in _X86:
-        return f"--portable: {threads}; on {platform.machine()} there is no choice of instructions that can be fixed"
+    if _machine().lower() not in _X86:
+        return f"--portable: {threads}; on {_machine()} there is no choice of instructions that can be fixed"
     return (
         f"--portable: {threads}, AVX2, MKL's compatible kernels: CPU operations take longer, matrix products "
         "several times as long"

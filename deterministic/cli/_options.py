@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import clipped, explain
-from ..ground.config import LEVEL_NAMES
-from ..ground.seeds import spawn_seeds, validate_seed
+from ..ground.levels import LEVEL_NAMES
 from ..verification.scripts import ScriptTask
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # what a run need not wait for
+    import argparse
+    from pathlib import Path
+
     from ..scope.request import Scope
 
 OK, FAILED, UNUSABLE, INTERRUPTED, UNHEARD = 0, 1, 2, 130, 141
@@ -39,6 +37,8 @@ def refuse(verb: str, why: object) -> int:
 
 def require_extra(what: str, extra: str, packages: Mapping[str, str]) -> None:
     """Refuse `what` if packages of an extra, their names by what is imported, are not installed."""
+    import importlib.util
+
     missing = [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UsageError(
@@ -85,7 +85,7 @@ def add_script(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", dest="is_module", action="store_true", help="run a module, as `python -m` does")
     parser.add_argument(
         "command",
-        nargs=argparse.REMAINDER,
+        nargs="...",  # argparse.REMAINDER
         metavar="SCRIPT",
         help="the script or module; everything after it belongs to it",
     )
@@ -185,25 +185,36 @@ def control_of(arguments: argparse.Namespace) -> Scope | bool:
     return reproducible(**chosen)
 
 
+def unusable(why: str) -> Exception:
+    """Return the error with which `argparse` says what a value is not."""
+    from argparse import ArgumentTypeError
+
+    return ArgumentTypeError(why)
+
+
 def seed_option(text: str) -> int:
     """Return a seed, for `argparse`."""
+    from ..ground.seeds import validate_seed
+
     try:
         return validate_seed(int(text, 0))
     except ValueError as error:  # a SeedError is one
-        raise argparse.ArgumentTypeError(f"{text!r} is not a seed, an integer with 0 <= seed < 2**64") from error
+        raise unusable(f"{text!r} is not a seed, an integer with 0 <= seed < 2**64") from error
 
 
 def seeds_option(text: str) -> list[int]:
     """Return the seeds of "42,123,456", or of "42:5", five derived from 42; for `argparse`."""
+    from ..ground.seeds import spawn_seeds, validate_seed
+
     base, colon, count = text.partition(":")
     try:
         seeds = spawn_seeds(int(base, 0), int(count)) if colon else [validate_seed(int(a, 0)) for a in text.split(",")]
     except ValueError as error:  # a SeedError is one
-        raise argparse.ArgumentTypeError(
+        raise unusable(
             f"{text!r} is neither seeds (42,123,456) nor a seed and how many (42:5), with 0 <= seed < 2**64"
         ) from error
     if not seeds or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r}: give at least one seed, and each once")
+        raise unusable(f"{text!r}: give at least one seed, and each once")
     return seeds
 
 
@@ -212,9 +223,9 @@ def seconds_option(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise unusable(f"{text!r} is not a number of seconds above 0")
     return seconds
 
 
@@ -223,7 +234,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
     def count(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of {least} or more")
+            raise unusable(f"{text!r} is not an integer of {least} or more")
         return int(text)
 
     return count

@@ -9,22 +9,16 @@ nothing could be run. With --seeds it runs once for each, in processes of their 
 
 from __future__ import annotations
 
-import argparse
+import _signal  # type: ignore[import-not-found]  # built in, so no signal.py beside a script is in its place
 import atexit
 import contextlib
 import json
 import os
-import random
-import signal
 import sys
-from typing import Any
 
 from ..ground import launch as launching
-from ..ground.config import LEVEL_NAMES, Config
-from ..ground.imports import once_imported, once_torch_imported
 from ..ground.launch import Launch, default_seed
-from ..ground.seeds import numpy_seed, torch_seed, validate_seed
-from ..scope.refusals import explain_refusal
+from ..ground.levels import LEVEL_NAMES
 from ..verification.scripts import NotRunnableError, ScriptTask, leave_launcher_out, show
 from . import _environment
 from ._options import (
@@ -38,6 +32,11 @@ from ._options import (
     task_of,
     tell_misplaced,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one run for each: 42,123,456, or 42:5 for five derived from 42",
     )
     parser.add_argument("--jobs", type=at_least(1), metavar="N", help="with --seeds: how many at a time (default: 1)")
-    parser.add_argument("--seeds-file", help=argparse.SUPPRESS)  # from --seeds to its runs
+    parser.add_argument("--seeds-file", help="==SUPPRESS==")  # argparse.SUPPRESS: from --seeds to its runs
     parser.add_argument("-q", "--quiet", action="store_true", help="no notices, and no table")
     add_script(parser)
 
@@ -118,6 +117,7 @@ def _launch_of(arguments: argparse.Namespace) -> Launch:
 
 
 def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
+    from ..ground.seeds import validate_seed
     from ..scope.from_config import options_from
 
     if not os.path.exists(path):
@@ -138,18 +138,32 @@ def _control(launch: Launch, *, asked: str = "") -> None:
     may. Nothing is given back, and no scope is open: the script's own scopes, threads and signals are as without us.
     `asked` is where the seed was given, to say at the end if the script never used it.
     """
+    from ..ground.imports import once_imported, once_torch_imported
+
     if launch.seed is not None:
         seed = launch.seed
-        random.seed(seed)
-        once_imported("numpy.random", lambda numpy_random: numpy_random.seed(numpy_seed(seed)))
+        once_imported("random", lambda random: _seed_python(random, seed))
+        once_imported("numpy.random", lambda numpy_random: _seed_numpy(numpy_random, seed))
     once_torch_imported(lambda sources: _apply(sources, launch))
     if launch.seeds_file is not None or asked:
         launching.seen = {}
         atexit.register(_at_end, launch, asked, os.getpid())
 
 
+def _seed_python(random: Any, seed: int) -> None:
+    if hasattr(random, "SystemRandom"):  # else it is a script's own random.py
+        random.seed(seed)
+
+
+def _seed_numpy(numpy_random: Any, seed: int) -> None:
+    from ..ground.seeds import numpy_seed
+
+    numpy_random.seed(numpy_seed(seed))
+
+
 def _apply(sources: Any, launch: Launch) -> None:
     from ..ground import snapshot
+    from ..ground.config import Config
 
     # What was drawn before torch was imported stays drawn.
     torchs = [source for source in sources.SOURCES if source.name not in ("python.random", "numpy.random")]
@@ -161,6 +175,8 @@ def _at_end(launch: Launch, asked: str, process: int) -> None:
     """Write which seeds were used, of scopes and the last of torch; or say that the script's own won over ours."""
     if os.getpid() != process:
         return  # a copy of the process: its parent tells
+    from ..ground.seeds import torch_seed
+
     # What torch was last seeded with, which it alone of the libraries remembers; not there in a script's own torch.py.
     seed_of_torch = getattr(sys.modules.get("torch"), "initial_seed", None)
     seen, last = launching.seen or {}, None if seed_of_torch is None else seed_of_torch()
@@ -191,6 +207,8 @@ def _perform(task: ScriptTask) -> int:
     except (NotRunnableError, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - shown as Python shows what a script raises
+        from ..scope.refusals import explain_refusal
+
         explain_refusal(error, "To go on with a warning: deterministic run --deterministic warn ...")
         show(error)
         if type(error) is KeyboardInterrupt:  # Python does not count those that derive from it
@@ -204,8 +222,8 @@ def _end_by_interrupt(interrupted: list[bool]) -> None:
     if interrupted:
         sys.stdout.flush()
         sys.stderr.flush()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
 
 
 def _tell(plan: _environment.StartPlan, arguments: argparse.Namespace) -> None:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from .arguments import choice, count
+from .levels import LEVEL_NAMES as LEVEL_NAMES
+from .levels import LEVELS as LEVELS
 
 Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
-
-LEVELS: dict[Level, str] = {
-    False: "nothing but the seeds",
-    "cudnn": "cuDNN: deterministic algorithms, no benchmarking",
-    True: "cuDNN, and deterministic algorithms everywhere; an op that has none raises",
-    "warn": "as True, but an op that has no deterministic algorithm warns",
-}
-
-LEVEL_NAMES: dict[str, Level] = {str(level).lower(): level for level in LEVELS}
-"""The levels as they are written on a command line."""
 
 
 class Omitted(Enum):
@@ -33,8 +24,7 @@ class Omitted(Enum):
 OMITTED = Omitted.OMITTED
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What one entry applies; every source reads the part that is its own.
 
     Attributes:

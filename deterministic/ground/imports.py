@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, TypeAlias, cast
+
+TYPE_CHECKING = False  # importing typing would double what a script waits for here
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 _SOURCES = "deterministic.sources"
 
-Act: TypeAlias = Callable[[ModuleType], object]
+Act: TypeAlias = "Callable[[ModuleType], object]"
 
 
 def once_imported(name: str, act: Act) -> None:
@@ -63,7 +66,8 @@ class _Finder:
             spec: ModuleSpec | None = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
                 if hasattr(spec.loader, "exec_module"):
-                    spec.loader = cast(Any, _Loader(spec.loader, self.waiting))
+                    loader: Any = _Loader(spec.loader, self.waiting)
+                    spec.loader = loader
                 return spec
         return None
 
@@ -80,7 +84,8 @@ class _Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         """Have the module executed, which finds its own loader in its place, and act."""
-        module.__loader__ = cast(ModuleSpec, module.__spec__).loader = self._loader
+        spec: Any = module.__spec__
+        module.__loader__ = spec.loader = self._loader
         self._loader.exec_module(module)
         for act in self._waiting.pop(module.__name__, ()):
             act(module)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 
 from ..errors import DeterministicError, explain
-from .config import Level
-from .seeds import DEFAULT_SEED
+
+TYPE_CHECKING = False  # importing typing would double what a script waits for here
+if TYPE_CHECKING:
+    from .config import Level
+
+DEFAULT_SEED = 42
 
 VARIABLE = "DETERMINISTIC_RUN"
 """Holds a `Launch` as JSON."""
@@ -32,7 +35,6 @@ times_seeded = 0
 """How often `seed_everything` was called: what is drawn again after it is drawn again on purpose."""
 
 
-@dataclass(frozen=True)
 class Launch:
     """What one `deterministic run` was asked for.
 
@@ -44,15 +46,23 @@ class Launch:
         seeds_file: Where to tell which seeds were used in the end, for whoever runs several; None for nobody.
     """
 
-    seed: int | None = None
-    deterministic: Level = False
-    num_threads: int | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    seeds_file: str | None = None
+    def __init__(
+        self,
+        seed: int | None = None,
+        deterministic: Level = False,
+        num_threads: int | None = None,
+        variables: Mapping[str, str] | None = None,
+        seeds_file: str | None = None,
+    ) -> None:
+        self.seed, self.deterministic, self.num_threads = seed, deterministic, num_threads
+        self.variables, self.seeds_file = variables or {}, seeds_file
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Launch) and vars(self) == vars(other)
 
     def encode(self) -> str:
         """Return what stands in the variable."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(vars(self), sort_keys=True)
 
 
 def launched() -> Launch | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import SupportsIndex
 
 from ..errors import SeedError, cut, explain
 from .arguments import as_integer
 from .arguments import count as count_of
+from .launch import DEFAULT_SEED as DEFAULT_SEED
 
 SEED_LIMIT = 2**64
-DEFAULT_SEED = 42
 
 _BY_HAND_LIMIT = 2**32
 """Below it every library takes the seed as it stands, so the draws are those of seeding by hand."""
@@ -65,6 +64,8 @@ def derive_seed(seed: int, *path: SupportsIndex | str) -> int:
         >>> derive_seed(42, "split") == derive_seed(42, "augment")
         False
     """
+    import hashlib  # here, because it brings OpenSSL, which a script without derived seeds need not wait for
+
     digest = hashlib.blake2b(digest_size=8, person=b"deterministic")
     for part in (validate_seed(seed), *path):
         if isinstance(part, str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
@@ -242,7 +241,7 @@ class OptOut:
         from ..sources import ALGORITHMS
 
         asked = Config() if self._run._entry is None else self._run._entry.config
-        config = replace(asked, allow_nondeterministic=True)
+        config = asked._replace(allow_nondeterministic=True)
         site = ScopeSite.of(sys._getframe(1))
         if self._run._entry is not None:
             self._run._entry.opt_outs[str(site)] = None

@@ -16,16 +16,17 @@ from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, numpy_state, seeded, to_plain
+from .base import digest, keep, numpy_state, seeded, to_plain
 
 _LAYOUTS: dict[Any, np.dtype[Any]] = {
     np.random.MT19937: np.dtype([("key", "u4", 624), ("pos", "i4")]),
     np.random.SFC64: np.dtype([("state", "u8", 4)]),
 }
 """How numpy lays bit generators out in memory, from `bit_generator.ctypes.state_address` on."""
-_GAUSS = struct.Struct("i4xd")
-"""What a `RandomState` holds ready: whether there is a Gaussian, and which."""
 _MT19937_BYTES = _LAYOUTS[np.random.MT19937].itemsize
+
+_GAUSSIAN = struct.Struct("i4xd")
+"""Whether a Gaussian is ready and which, as a RandomState holds them (`aug_bitgen_t` in legacy-distributions.h)."""
 
 
 class _RawTwister(NamedTuple):
@@ -50,43 +51,52 @@ class NumpyRandom:
     """`numpy.random.seed`, `numpy.random.rand` and the rest, also as scipy.stats uses them.
 
     get_state and set_state convert 624 words to Python objects and back, 50 us; copying the 2,500 bytes through
-    `bit_generator.ctypes.state_address`, and the Gaussian, takes 1 us. Whether that layout holds is checked once
-    against get_state; any other bit generator, and any numpy with another layout, goes the slow way.
+    `bit_generator.ctypes.state_address` takes 1 us, and those of the cached Gaussian, which has no getter, no longer.
+    Whether that layout holds is checked once against get_state and set_state; any other bit generator, and any numpy
+    with another layout, goes the slow way.
     """
 
     name = "numpy.random"
     kind: SourceKind = "rng"
 
     def __init__(self) -> None:
-        self._layout_holds = layout_holds() and gauss_offset() is not None
-        self._gauss_at = id(np.random.mtrand._rand) + (gauss_offset() or 0)
+        place = gauss_offset() if layout_holds() else None
+        self._gaussian_at = place and id(np.random.mtrand._rand) + place  # None: the slow way
+        self._seeded: dict[int, bytes] = {}
 
     def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
-        if not self._layout_holds or type(bit_generator) is not np.random.MT19937:
+        if not self._gaussian_at or type(bit_generator) is not np.random.MT19937:
             return _PublicState(bit_generator, np.random.get_state(legacy=False))
+        is_ready, gauss = _GAUSSIAN.unpack(ctypes.string_at(self._gaussian_at, _GAUSSIAN.size))
         data = ctypes.string_at(bit_generator.ctypes.state_address, _MT19937_BYTES)
-        has_gauss, gauss = _GAUSS.unpack(ctypes.string_at(self._gauss_at, _GAUSS.size))
-        return _RawTwister(bit_generator, data, gauss if has_gauss else None)
+        return _RawTwister(bit_generator, data, gauss if is_ready else None)
 
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
             return NOTHING
-        np.random.seed(numpy_seed(config.seed))
         bit_generator = get_bit_generator()
-        if type(bit_generator) is not np.random.MT19937:
+        is_twister = type(bit_generator) is np.random.MT19937
+        data = self._seeded.get(config.seed) if is_twister else None
+        if data is not None:
+            self.restore(_RawTwister(bit_generator, data, None))
+            return seeded(config.seed)
+        np.random.seed(numpy_seed(config.seed))
+        if not is_twister:
             set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
+        elif self._gaussian_at:
+            address = bit_generator.ctypes.state_address
+            keep(self._seeded, config.seed, ctypes.string_at(address, _MT19937_BYTES))
         return seeded(config.seed)
 
     def restore(self, state: NumpyState) -> None:
-        # Setting the bit generator, even to the one in place, drops the cached Gaussian.
-        set_bit_generator(state.bit_generator)
+        if get_bit_generator() is not state.bit_generator:
+            set_bit_generator(state.bit_generator)
         if isinstance(state, _PublicState):
             np.random.set_state(state.state)
             return
         ctypes.memmove(state.bit_generator.ctypes.state_address, state.data, _MT19937_BYTES)
-        if state.gauss is not None:
-            ctypes.memmove(self._gauss_at, _GAUSS.pack(1, state.gauss), _GAUSS.size)
+        ctypes.memmove(self._gaussian_at, _GAUSSIAN.pack(state.gauss is not None, state.gauss or 0.0), _GAUSSIAN.size)
 
     def describe(self, state: NumpyState) -> dict[str, JSON]:
         plain = self.encode(state)
@@ -126,20 +136,16 @@ def layout_holds(kind: Any = np.random.MT19937) -> bool:
 
 
 def gauss_offset() -> int | None:
-    """Return how far into a `RandomState` stands whether it holds a Gaussian; None: that could not be found.
+    """Return at which byte a `RandomState` holds its Gaussian: the one where each that is set is found; None: nowhere.
 
-    There is no way to drop one but setting all of the state, and none to see one. So it is looked for in memory: what
-    became 1 when a draw left a Gaussian, 8 bytes before that.
+    There is no way to drop one but setting all of the state, and none to see one.
     """
     if sys.implementation.name != "cpython":
         return None
-    probe = np.random.RandomState(0)
-    before = ctypes.string_at(id(probe), np.random.RandomState.__basicsize__)
-    probe.standard_normal()
-    after = ctypes.string_at(id(probe), np.random.RandomState.__basicsize__)
-    state: Any = probe.get_state(legacy=False)
-    offset = after.find(struct.pack("d", state["gauss"])) - 8
-    if offset < 0 or [_GAUSS.unpack_from(data, offset)[0] for data in (before, after)] != [0, 1]:
-        return None
-    ctypes.c_int.from_address(id(probe) + offset).value = 0
-    return None if probe.get_state(legacy=False)["has_gauss"] else offset
+    scratch = np.random.RandomState(0)
+    places = set(range(8, np.random.RandomState.__basicsize__ - _GAUSSIAN.size + 1, 8))
+    for is_ready, gauss in ((1, 1.5), (1, -0.1), (0, 0.0)):
+        scratch.set_state({**scratch.get_state(legacy=False), "has_gauss": is_ready, "gauss": gauss})
+        memory = ctypes.string_at(id(scratch), np.random.RandomState.__basicsize__)
+        places = {place for place in places if _GAUSSIAN.unpack_from(memory, place) == (is_ready, gauss)}
+    return places.pop() if len(places) == 1 else None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..ground.config import Config
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, python_state, seeded
+from .base import digest, keep, python_state, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
@@ -40,6 +40,7 @@ class PythonRandom:
     def __init__(self) -> None:
         self._generator: Any = random.random.__self__  # type: ignore[attr-defined]
         self._address = address(self._generator) if layout_holds() else None
+        self._seeded: dict[int, bytes] = {}
 
     def capture(self) -> PythonState:
         if self._address is None:
@@ -49,7 +50,13 @@ class PythonRandom:
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
             return NOTHING
+        data = self._seeded.get(config.seed)
+        if data is not None:
+            self.restore(_TwisterBytes(data, None))
+            return seeded(config.seed)
         random.seed(config.seed)
+        if self._address is not None:
+            keep(self._seeded, config.seed, ctypes.string_at(self._address, _TWISTER.size))
         return seeded(config.seed)
 
     def restore(self, state: PythonState) -> None:

@@ -51,7 +51,7 @@ UNREADABLE = f"unreadable, {NOT_COMPARED}"
 
 _NUMBERS = (bool, int, float, complex)
 _MASK = (1 << 64) - 1
-
+_FLOAT, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 
 _GOLDEN, _FIRST, _SECOND = (n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _FOR_LENGTH, _FOR_PARTS = (n - (1 << 64) for n in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
@@ -292,7 +292,8 @@ def number_bits(value: Any) -> int:
     if isinstance(value, int):
         return int(value) & _MASK
     if isinstance(value, float):
-        return int.from_bytes(struct.pack("<d", value), "little")
+        bits: int = _BITS.unpack(_FLOAT.pack(value))[0]
+        return bits
     return xxh3_64_intdigest(struct.pack("<dd", value.real, value.imag))
 
 

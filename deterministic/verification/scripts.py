@@ -9,9 +9,11 @@ import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType, ModuleType
-from typing import ClassVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class NotRunnableError(ImportError):
@@ -24,7 +26,6 @@ _AT_START = ("abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-@dataclass(frozen=True)
 class ScriptTask:
     """A script or a module with its own command line.
 
@@ -36,9 +37,11 @@ class ScriptTask:
 
     way_out: ClassVar[str] = "To go on with a warning: deterministic verify --deterministic warn ..."
 
-    target: str
-    argv: Sequence[str] = ()
-    is_module: bool = False
+    def __init__(self, target: str, argv: Sequence[str] = (), is_module: bool = False) -> None:
+        self.target, self.argv, self.is_module = target, argv, is_module
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScriptTask) and vars(self) == vars(other)
 
     @property
     def title(self) -> str:

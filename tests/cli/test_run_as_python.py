@@ -166,6 +166,7 @@ if __name__ == "__main__":
     "has no modules that it did not import": """
 import sys
 others = {"torch", "numpy", "wrapt", "asyncio", "rich", "yaml", "multiprocessing"}
+others |= {"argparse", "dataclasses", "gettext", "hashlib", "inspect", "random", "shutil", "typing"}
 print(sorted(others & sys.modules.keys()))
 """,
 }
@@ -261,7 +262,7 @@ def test_options_of_python_itself_are_kept(flag: str, tmp_path: Path) -> None:
     assert by_run == by_python
 
 
-NEIGHBOURS = ["random", "signal", "json", "atexit", "argparse", "difflib", "numpy", "torch"]
+NEIGHBOURS = ["random", "signal", "json", "atexit", "argparse", "difflib", "hashlib", "numpy", "torch"]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from deterministic import describe, reproducible
 from deterministic.errors import ResumeMismatchError
 from deterministic.ground.config import Config
+from deterministic.ground.seeds import numpy_seed
 from deterministic.sources import numpy_random as module
 from deterministic.sources.base import to_plain
 from deterministic.sources.numpy_random import NumpyRandom, _PublicState, _RawTwister, layout_holds
@@ -80,7 +81,7 @@ def test_giving_back_is_exact(position: int, gauss: float | None) -> None:
 def test_the_fast_and_the_slow_way_save_the_same(position: int, gauss: float | None, slow: NumpyRandom) -> None:
     put(position, gauss)
     fast = NumpyRandom()
-    fast._layout_holds = True
+    fast._gaussian_at = id(numpy_random.mtrand._rand) + (module.gauss_offset() or 0)
     quick, full = fast.capture(), slow.capture()
     assert isinstance(quick, _RawTwister)
     assert isinstance(full, _PublicState)
@@ -117,6 +118,21 @@ def test_saving_is_invisible_wherever_the_generator_stands(seed: int, normals: i
 
 def test_the_layout_is_what_this_numpy_has() -> None:
     assert layout_holds()
+    assert module.gauss_offset()
+
+
+@pytest.mark.parametrize("seed", [3, 2**40])
+def test_a_seed_that_is_asked_for_again_gives_the_same_and_no_gaussian_is_left(seed: int) -> None:
+    source, drawn = NumpyRandom(), []
+    for _ in range(2):
+        put(5, -0.75)
+        source.apply(Config(seed))
+        drawn.append((now(), draw()))
+    np.random.seed(numpy_seed(seed))
+    assert drawn == [(now(), draw())] * 2
+    for other in range(40):
+        source.apply(Config(other))
+    assert len(source._seeded) <= 16
 
 
 @pytest.mark.parametrize("wrong", [lambda data: bytes(len(data)), lambda data: data[4:] + data[:4]])

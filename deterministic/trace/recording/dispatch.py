@@ -85,10 +85,12 @@ class OperationMode(DispatchMode):
         if isinstance(value, torch.Tensor):
             draft.input(value, argument.name)
         elif argument.is_number:
-            numbers = value if isinstance(value, (list, tuple)) else (value,)
-            for index, number in enumerate(numbers):
+            if is_number(value):
+                draft.number("number", value, argument.name)
+                return
+            for index, number in enumerate(value if isinstance(value, (list, tuple)) else ()):
                 if is_number(number):
-                    draft.number("number", number, argument.name, index if len(numbers) > 1 else None)
+                    draft.number("number", number, argument.name, index if len(value) > 1 else None)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
             draft.constant(argument.name, f"{len(value)} tensor{'s' * (len(value) != 1)}")
             inputs, is_seen = self._records.inputs, self._storages.is_seen
@@ -106,6 +108,8 @@ class OperationMode(DispatchMode):
             return
         for tensor in writes:
             draft.wrote(tensor, wholly=operation.overwrites)
+        if writes and result is writes[0]:
+            return
         if is_number(result):
             draft.number("output", result)
             return
@@ -115,7 +119,7 @@ class OperationMode(DispatchMode):
             # None of it is needed without gradients.
             self._storages.mark_all(tensors_in(scratch), UNINITIALISED, where.spot)
         for tensor in (result,) if isinstance(result, torch.Tensor) else tensors_in(result):
-            if not any(tensor is other for other in writes):
+            if not writes or not any(tensor is other for other in writes):
                 if operation.is_from_python and tensor.dim() == 0 and tensor.is_cpu:
                     with undispatched():
                         draft.number("number", tensor.item(), "data")

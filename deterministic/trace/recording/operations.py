@@ -104,6 +104,7 @@ class Operation:
         self._statistics = [
             i for i, a in enumerate(arguments) if a.name in _STATISTICS and not is_written[i] and not only_reads
         ]
+        self._only = self._written[0] if len(self._written) == 1 and not self._statistics else None
         overwritten = {arguments[i].name for i in self._written if arguments[i].kwarg_only}  # "out"
         overwritten |= {arguments[0].name} if _OVERWRITES.fullmatch(name) else set()
         self.overwrites = bool(overwritten)
@@ -141,10 +142,12 @@ class Operation:
         self.keywords = {argument.name: argument for argument in self.arguments}
         self.has_place = self.is_view and name not in _DESCRIBES and bool(places)
 
-    def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+    def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
         """Return the tensors among the arguments that it writes."""
         if not (self._written or self._statistics):
-            return []
+            return ()
+        if self._only is not None and isinstance(value := self._argument(self._only, args, kwargs), torch.Tensor):
+            return (value,)
         is_training = all(self._argument(position, args, kwargs) for position in self._training)
         positions = self._written + self._statistics if is_training else self._written
         return list(tensors_in([self._argument(position, args, kwargs) for position in positions]))

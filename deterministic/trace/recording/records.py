@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ class Draft:
             # What was not written is whatever the memory held, and may differ without harm.
             if name is not None:
                 self._output(tensor, name)
-            if storage_key(tensor) in self._records.leaves:
+            if self._records.leaves and storage_key(tensor) in self._records.leaves:
                 self._records.leaves_until = self._records.log.total + 1
 
     def made(self, tensor: torch.Tensor) -> None:
@@ -130,7 +130,7 @@ class Records:
         self.inputs = inputs
         self.kept = kept
         self.pause = Pause()
-        self.leaves: Container[Any] = ()
+        self.leaves: Collection[Any] = ()
         self.leaves_until = 0
         """How many records there were when the memory of `leaves` was last written."""
         self.missed: dict[str, list[str]] = {"not_compared": [], "unreadable": []}

@@ -74,10 +74,10 @@ class Storages:
         if known is None:
             if key is None:
                 return SEEN, None, ""
-            self.mark(tensor, SEEN)
+            self._mark(key, tensor, SEEN)
             return OUTSIDE, None, ""
         if known.origin in (THREAD, EARLIER) or (known.origin == COLLECTIVE and _is_whole(tensor)):
-            self.mark(tensor, SEEN)
+            self._mark(key, tensor, SEEN)
         return known[1:]
 
     def is_there(self, tensor: torch.Tensor) -> bool:
@@ -92,11 +92,14 @@ class Storages:
 
     def made(self, tensor: torch.Tensor) -> str:
         """Note that an operation returned a tensor of its own making, and return what it is called."""
-        key = storage_key(tensor)
+        return self._made(storage_key(tensor), tensor)
+
+    def _made(self, key: Any, tensor: torch.Tensor) -> str:
+        # The key is asked for once an operation and tensor: making torch's object of a storage is most of the time.
         self._unread.setdefault(key, []).append(self._record())
         known = self._known.get(key)
         if known is None or known.origin:
-            self.mark(tensor, SEEN)
+            self._mark(key, tensor, SEEN)
         return "" if known is None else known.name
 
     def wrote(self, tensor: torch.Tensor, *, wholly: bool) -> str | None:
@@ -114,7 +117,7 @@ class Storages:
             return known.name if wholly else None
         if is_whole:
             self._overwritten += self._unread.pop(key, ())
-        return self.made(tensor)
+        return self._made(key, tensor)
 
     def forget_overwritten(self, start: int) -> None:
         """Leave out of what was written over what the records from this number on had written."""
@@ -128,7 +131,11 @@ class Storages:
 
     def mark(self, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None) -> None:
         """Note where the content of a tensor's storage came from, and what it is called if that is new."""
-        key = storage_key(tensor)
+        self._mark(storage_key(tensor), tensor, origin, spot, name)
+
+    def _mark(
+        self, key: Any, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None
+    ) -> None:
         if key is None:
             return
         known = self._known.get(key)
