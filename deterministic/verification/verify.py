@@ -16,9 +16,10 @@ from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..ground.arguments import as_integer, count
 from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
+from .performing import in_this_process
 from .progress import progress
 from .report import Report
-from .runs import Control, FunctionTask, Runner, in_this_process
+from .runs import Control, FunctionTask, Runner
 from .verification import Verification
 
 

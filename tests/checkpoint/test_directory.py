@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from deterministic.checkpoint.directory import (
-    checkpoints_in,
     directory_of,
     file_of_rank,
     main_file,
@@ -17,6 +16,7 @@ from deterministic.checkpoint.directory import (
     sweep,
 )
 from deterministic.errors import CheckpointError
+from deterministic.ground.repetition import checkpoints_in
 
 FOREIGN = [
     "notes.txt",
