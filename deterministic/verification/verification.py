@@ -206,7 +206,7 @@ class Verification:
         for run in runs:
             path = self.folder / f"run{run.number + 1}.{suffix}"
             what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
-            plan = Plan(path, self.control, "ops+inputs", segment, keep, earlier=self.fresh is not None)
+            plan = Plan(path, self.control, "ops+inputs", segment, keep=keep, earlier=self.fresh is not None)
             replays.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
         return replays
 
