@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,15 +16,12 @@ from ..values.distance import Elements
 SUFFIX = ".kept"
 
 
-def leave(trace: Path, kept: Iterable[tuple[Sequence[int], Elements, list[int]]]) -> None:
-    """Write values beside a trace, each with its segment, record and number, and the hashes that it would have.
-
-    Where there is no room for them there are none.
-    """
+def leave(trace: Path, kept: Iterable[tuple[Sequence[int], Elements]]) -> None:
+    """Write values beside a trace, each with its segment, record and number; where there is no room, none."""
     index, parts, at = [], [], 0
-    for key, (name, shape, bits), hashes in kept:
+    for key, (name, shape, bits) in kept:
         parts.append(np.ascontiguousarray(bits).data)
-        index.append([key, name, shape, bits.dtype.str, bits.shape, at, hashes])
+        index.append([key, name, shape, bits.dtype.str, bits.shape, at])
         at += bits.nbytes
     try:
         with open(f"{trace}{SUFFIX}", "wb") as file:
@@ -34,26 +30,17 @@ def leave(trace: Path, kept: Iterable[tuple[Sequence[int], Elements, list[int]]]
         forget(trace)
 
 
-class Value(NamedTuple):
-    """A value that was kept, and the hashes that it would have, if it was asked for."""
-
-    elements: Elements
-    hashes: Sequence[int]
-
-
-def find(trace: Path, *key: int) -> Value | None:
+def find(trace: Path, *key: int) -> Elements | None:
     """Return the value of a segment, a record and a number; None if it was not kept."""
     path = Path(f"{trace}{SUFFIX}")
     if not path.exists():
         return None
     with open(path, "rb") as file:
         index = json.loads(file.readline())
-        for found, name, shape, dtype, rows, at, hashes in index:
+        for found, name, shape, dtype, rows, at in index:
             if found == [*key]:
                 file.seek(at, 1)
-                count = rows[0] * rows[1]
-                bits = np.fromfile(file, dtype, count).reshape(rows)
-                return Value(Elements(name, tuple(shape), bits), hashes)
+                return Elements(name, tuple(shape), np.fromfile(file, dtype, rows[0] * rows[1]).reshape(rows))
     return None
 
 

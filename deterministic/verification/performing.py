@@ -90,8 +90,8 @@ def perform(
                 explain_refusal(error, task.way_out)
             done.raised, done.error = type(error).__name__, error
         look_at_seed()
-    if values is not None:
-        done.watched = isinstance(done.error, Exception) and recorder is not None and recorder.is_ahead
+    if recorder is not None and values is not None:
+        done.ahead, done.watched = recorder.whole_ahead, recorder.is_ahead and isinstance(done.error, Exception)
         kept.leave(plan.path, values)
     done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
     done.seconds = time.monotonic() - started

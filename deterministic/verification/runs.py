@@ -75,6 +75,7 @@ class Done:
         seconds: How long it took.
         raised: The class of the exception that ended it, if any.
         error: The exception itself, in this process.
+        ahead: Of how many steps, from the first on, every operation was recorded ahead.
         watched: Whether it was ended while its operations were recorded ahead, which may be why.
         stopped: Whether it was ended after the segment that was asked for.
         is_thin: Whether what it returned says little: nothing, a truth value, a whole number, a text.
@@ -90,6 +91,7 @@ class Done:
     seconds: float = 0.0
     raised: str | None = None
     error: BaseException | None = None
+    ahead: int = 0
     watched: bool = False
     stopped: bool = False
     is_thin: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from ..trace.comparing.diff import diff_files
 from ..trace.comparing.verdict import Outcome, Verdict
-from ..trace.file.store import TraceReader
 from ..values.distance import apart
 from . import kept
 from .progress import ProgressCallback
@@ -147,7 +145,7 @@ class Verification:
         if divergence is None or divergence.step is None:
             return self._once(verdict) or verdict
         segment = divergence.segment
-        if segment < min(_recorded_ahead(run.path) for run in (one, other)):
+        if segment < min(one.done.ahead, other.done.ahead):
             finer = self._compare(one, other, start=segment)
             return self._carried(self._as_in_first_pass(finer, verdict, (one, other), segment), one, other)
         for attempt in range(REPLAYS):
@@ -222,16 +220,10 @@ class Verification:
         record = divergence.first.index
         one, other = (kept.find(run.path, segment, record, index) for run in pair)
         if one is not None and other is not None:
-            return apart(one.elements, other.elements)
-        one, other = (
-            kept.find(run.path, segment, record, index) for run in self._replayed(pair, segment, 0, (record, index))
-        )
-        distance = "" if one is None or other is None else apart(one.elements, other.elements)
-        moments = zip((divergence.first, divergence.second), (one, other), strict=True)
-        # Another value than the one that was recorded, if it varies from run to run.
-        if distance and any(moment and value and moment.hashes[index] not in value.hashes for moment, value in moments):
-            distance += ", when both were run once more"
-        return distance
+            return apart(one, other)
+        again = self._replayed(pair, segment, 0, (record, index))
+        distance = apart(*(kept.find(run.path, segment, record, index) for run in again))
+        return f"{distance}, when both were run once more" if distance else ""
 
     def _perform(self, what: str, number: int, plan: Plan) -> Done:
         self.progress(what, 0)
@@ -249,13 +241,6 @@ class Verification:
         if verdict is not None and verdict.outcome == "could not tell":
             reasons += verdict.notes or ["The traces could not be compared to their end."]
         return [*reasons, *unseen_work([r.done for r in self._repetitions], _steps(verdict))]
-
-
-def _recorded_ahead(path: Path) -> int:
-    """Return of how many steps of a run, from the first on, every operation was recorded."""
-    with TraceReader(path) as reader:
-        deque(reader.steps(), maxlen=0)  # at their end it finds the footer
-        return int((reader.footer or {}).get("recorded_ahead", 0))
 
 
 def _ends(lines: Sequence[str]) -> Sequence[str]:

@@ -120,7 +120,7 @@ def test_a_value_is_kept_of_the_record_that_was_asked_for() -> None:
         x.fill_(1)
         kept = Kept((records.index("aten.mul_.Tensor"), value))
         recorded(body, "ops+inputs", segment=1, kept=kept)
-        ((_, elements, _),) = kept
+        ((_, elements),) = kept
         assert elements.bits.view("float32").ravel().tolist() == [expected] * 3
 
 

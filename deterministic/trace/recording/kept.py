@@ -9,7 +9,6 @@ import torch
 
 from ...values.bits import kind_of, undispatched
 from ...values.distance import Elements, elements_of
-from ...values.hashes import collect, hash_on_device, hash_on_host
 
 MOST = 32 << 20
 """Bytes of all values that are kept because they may be asked for."""
@@ -18,7 +17,6 @@ LARGEST = 4 << 20
 """Bytes of the largest one of these."""
 
 Key = tuple[int, int, int]
-"""A segment, a record of it, a value of that."""
 
 
 class Kept:
@@ -61,9 +59,8 @@ class Kept:
             with undispatched():
                 self._copies[self.segment, record, value] = tensor.detach().clone()
 
-    def __iter__(self) -> Iterator[tuple[Key, Elements, list[int]]]:
-        """Yield each value, with the hashes that a record would have of the one that was asked for."""
+    def __iter__(self) -> Iterator[tuple[Key, Elements]]:
+        """Yield each value, with the segment, the record and the number that it has there."""
         for key, tensor in self._copies.items():
             if (elements := elements_of(tensor)) is not None:
-                hashes = [] if self.only is None else collect([hash_on_host(tensor), hash_on_device(tensor)])
-                yield key, elements, hashes
+                yield key, elements

@@ -116,7 +116,6 @@ class Recorder:
             "generators": global_states(),
             "overwritten": self._overwritten,
             "seeded": self.seeded,
-            **({"recorded_ahead": self._whole_ahead()} if self._ahead else {}),
         }
 
     def start(self) -> None:
@@ -292,9 +291,10 @@ class Recorder:
             self._ended_ahead = self.steps
             self._turn(on=False)
 
-    def _whole_ahead(self) -> int:
-        """Return in how many segments all operations were recorded, from the first on."""
-        return self.steps + 1 if self._ended_ahead is None else self._ended_ahead
+    @property
+    def whole_ahead(self) -> int:
+        """In how many segments all operations were recorded ahead."""
+        return self.steps + 1 if self.is_ahead else self._ended_ahead or 0
 
     def _is_in_window(self) -> bool:
         if self._ahead:
