@@ -117,7 +117,10 @@ class Verification:
             if done.cut and (number == 0 or not repetition.path.exists()):
                 break
             if number > 0:
-                verdict = self._compare(self._repetitions[0], self._repetitions[-1], level="values")
+                how = (
+                    {"level": "values"} if self.fresh is None else {}
+                )  # operations decide nothing if some were recorded
+                verdict = self._compare(self._repetitions[0], self._repetitions[-1], **how)
                 if self.compares_output and not self._output:
                     pair = self._repetitions[0], self._repetitions[-1]
                     self._output = output_apart([r.path.with_suffix(".out") for r in pair], [r.name for r in pair])

@@ -57,6 +57,18 @@ def trained(differs: int, *, logs: bool = False) -> Callable[[int], None]:
     return train
 
 
+def trained_by_hand(run: int) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    for step in range(4):
+        scale = torch.full((3,), 2.0)
+        if step == 2 and run:
+            scale = scale + 1  # here
+        (weight * scale).sum().backward()
+        with torch.no_grad():
+            weight -= 0.1 * weight.grad  # type: ignore[operator]
+        weight.grad = None
+
+
 def line_of(report: Report) -> str:
     assert report.divergence is not None
     assert report.divergence.pair is not None or report.divergence.second is not None
@@ -74,6 +86,14 @@ def test_a_difference_at_the_beginning_needs_no_run_beside_the_two(step: int, tm
     assert "scale = scale + 1" in line_of(report)
     assert report.divergence is not None
     assert report.divergence.later_steps == 3 - step
+
+
+def test_so_it_is_with_updates_by_hand_whose_end_is_seen_later(tmp_path: Path) -> None:
+    counted = Counted(trained_by_hand)
+    report = counted.report(tmp_path)
+    assert counted.runs == [0, 1]
+    assert report.headline.endswith("first at step 2 of 4")
+    assert "scale = scale + 1" in line_of(report)
 
 
 def test_how_far_apart_values_are_is_told_of_those_very_runs(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ class Kept:
             if record >= self.records:
                 self.on_full()
 
+    def set_aside(self, start: int) -> None:
+        """Leave to the next segment the records of this one from there on."""
+        copies = self._copies.items()
+        self._copies = {
+            (s + 1, r - start, v) if s == self.segment and r >= start else (s, r, v): copy for (s, r, v), copy in copies
+        }
+
     def _take(self, record: int, value: int, tensor: torch.Tensor | None) -> None:
         if tensor is not None and self.segment is not None:
             with undispatched():

@@ -244,6 +244,8 @@ class Recorder:
     def _on_step_by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
         if self._records.leaves_until:
             self._log.set_aside(self._records.leaves_until)  # what follows the update is the next step's
+            if self._records.kept is not None:
+                self._records.kept.set_aside(len(self._log))
             self._storages.forget_overwritten(len(self._log))
         self._steps.by_hand(leaves)
 
