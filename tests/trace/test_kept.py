@@ -37,6 +37,7 @@ def test_without_one_that_is_asked_for_those_are_kept_that_are_small(monkeypatch
     assert not kept.wants(0)
     kept.offer(0, [torch.tensor([1, 2]), torch.tensor([1, 2, 3]), None])
     kept.offer(1, [torch.zeros(1).to_sparse(), torch.zeros(1, device="meta")])
+    kept.offer(1, [torch.tensor([1])], "optimizer")
     kept.offer(2, [torch.tensor([3]), torch.tensor([4, 5]), torch.tensor([6])])
     assert values_of(kept) == {(0, 0, 0): [1, 2], (0, 2, 0): [3], (0, 2, 2): [6]}
 

@@ -10,11 +10,14 @@ import torch
 from ...values.bits import kind_of, undispatched
 from ...values.distance import Elements, elements_of
 
-MOST = 32 << 20
+MOST = 64 << 20
 """Bytes of all values that are kept because they may be asked for."""
 
 LARGEST = 4 << 20
 """Bytes of the largest one of these."""
+
+FOLLOWS = ("optimizer", "state", "later state", "parameter", "gradient", "optimizer state")
+"""Phases and kinds of which hardly any value is the first that differs, and which are large: kept if asked for."""
 
 Key = tuple[int, int, int]
 
@@ -24,7 +27,7 @@ class Kept:
 
     Args:
         only: A record's number and a value's: that one alone. None: what tensors hold that records are of or operations
-            gave, in the order in which they were, as far as `LARGEST` and `MOST` let them.
+            gave, but for `FOLLOWS`, in the order in which they were, as far as `LARGEST` and `MOST` let them.
     """
 
     def __init__(self, only: tuple[int, int] | None = None) -> None:
@@ -39,12 +42,12 @@ class Kept:
         """Return whether this is the one record that a value is to be kept of."""
         return self.only is not None and self.segment is not None and record == self.only[0] and not self._copies
 
-    def offer(self, record: int, tensors: Sequence[torch.Tensor | None]) -> None:
-        """Take what is wanted of a record."""
+    def offer(self, record: int, tensors: Sequence[torch.Tensor | None], of: str = "") -> None:
+        """Take what is wanted of a record, of a phase or a kind."""
         if self.only is not None:
             value = self.only[1] if self.wants(record) else len(tensors)
             self._take(record, value, tensors[value] if value < len(tensors) else None)
-        elif self.segment is not None:
+        elif self.segment is not None and of not in FOLLOWS:
             for value, tensor in enumerate(tensors):
                 if tensor is not None and kind_of(tensor) == "strided" and not tensor.is_meta:
                     size = tensor.numel() * tensor.element_size()

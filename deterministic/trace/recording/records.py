@@ -148,7 +148,7 @@ class Records:
     def add_operation(self, draft: Draft, name: str, where: Where) -> None:
         """Add the record of an operation."""
         if self.kept is not None and not self.log.part:  # of a step that was cut, records are counted anew in each part
-            self.kept.offer(len(self.log), draft.tensors)
+            self.kept.offer(len(self.log), draft.tensors, where.phase)
         key = (name, where, *draft.parts)
         known = self._sites.get(key)
         if known is None:
@@ -219,7 +219,7 @@ class Records:
                     if seen is not None:
                         seen[leaf] = bits
             if self.kept is not None and not self.log.part:
-                self.kept.offer(len(self.log), tensors)
+                self.kept.offer(len(self.log), tensors, kind)
         key = kind, title, phase, module, spot, tuple(parts)
         known = self._sites.get(key)
         if known is None:
