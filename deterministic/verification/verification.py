@@ -117,9 +117,8 @@ class Verification:
             if done.cut and (number == 0 or not repetition.path.exists()):
                 break
             if number > 0:
-                how = (
-                    {"level": "values"} if self.fresh is None else {}
-                )  # operations decide nothing if some were recorded
+                # Operations decide nothing where there are but some of them.
+                how = {"level": "values"} if self.fresh is None else {}
                 verdict = self._compare(self._repetitions[0], self._repetitions[-1], **how)
                 if self.compares_output and not self._output:
                     pair = self._repetitions[0], self._repetitions[-1]

@@ -64,8 +64,9 @@ def trained_by_hand(run: int) -> None:
         if step == 2 and run:
             scale = scale + 1  # here
         (weight * scale).sum().backward()
+        assert weight.grad is not None
         with torch.no_grad():
-            weight -= 0.1 * weight.grad  # type: ignore[operator]
+            weight.sub_(0.1 * weight.grad)
         weight.grad = None
 
 
