@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import CheckpointError, explain
+from ..ground import repetition
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,25 +27,6 @@ TEMPORARY = ".tmp"
 _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")
 _OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*(\.[0-9a-f]{16})?\.safetensors")
-
-_instead: list[Path] = []
-"""What `checkpoints_in` was entered with, the innermost last. No context variable: the threads of a training, too."""
-
-
-@contextmanager
-def checkpoints_in(folder: Path) -> Iterator[None]:
-    """Let the checkpoints of this process go into a folder, whatever directories it names: those of a repetition."""
-    _instead.append(folder)
-    try:
-        yield
-    finally:
-        _instead.pop()
-
-
-def is_repeated() -> bool:
-    """Return whether this is a repetition, whose checkpoints nobody goes on from."""
-    return bool(_instead)
-
 
 _held: dict[str, DirectoryLock] = {}
 """The locks of this process, by directory, which are the operating system's; a forked child has the table alone."""
@@ -62,9 +44,9 @@ def directory_of(path: str | os.PathLike[str]) -> Path:
         CheckpointError: The operating system refuses.
     """
     directory = Path(os.path.abspath(path))  # wherever the training goes meanwhile
-    if _instead:
+    if (folder := repetition.instead()) is not None:
         name = hashlib.blake2b(os.path.abspath(path).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        directory = _instead[-1] / name
+        directory = folder / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

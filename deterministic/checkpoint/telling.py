@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from ..ground import launch
-from .directory import is_repeated
+from ..ground import launch, repetition
 from .ranks import the_ranks
 
 _logger = logging.getLogger("deterministic.checkpoint")
@@ -22,6 +21,6 @@ def tell(text: str, *values: object) -> None:
     level = _logger.level or logging.getLogger("deterministic").level  # one that was set, and not the root's
     if _logger.hasHandlers() or max(level, _logger.manager.disable + 1) > logging.INFO:
         _logger.info(text, *values)
-    elif not (launch.is_quiet or is_repeated() or getattr(sys.stderr, "closed", True)):
+    elif not (launch.is_quiet or repetition.instead() or getattr(sys.stderr, "closed", True)):
         record = _logger.makeRecord(_logger.name, logging.INFO, "", 0, f"deterministic: {text}", values, None)
         logging.StreamHandler().handle(record)

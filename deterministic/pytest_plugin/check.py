@@ -17,8 +17,9 @@ from _pytest.runner import runtestprotocol
 from ..scope.reproducible import reproducible
 from ..trace.comparing.reasons import Reason
 from ..trace.recording.torch_internals import RUNS_COMPILED
+from ..verification.performing import perform
 from ..verification.report import Report
-from ..verification.runs import Done, FunctionTask, Plan, perform
+from ..verification.runs import Done, FunctionTask, Plan
 from ..verification.verification import Verification
 from .arguments import ATTRIBUTE
 from .running import WAY_OUT, Running

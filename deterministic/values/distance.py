@@ -1,13 +1,16 @@
-"""How far apart two tensors are: in units in the last place (ULP), and relative to their size."""
+"""How far apart two tensors are: in units in the last place (ULP), and relative to their size.
+
+Importing it does not import torch, nor does telling how far apart most elements are.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
-from .bits import integers, kind_of
+if TYPE_CHECKING:
+    import torch
 
 _IEEE = ("float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m3fn")
 """A sign, then a magnitude that grows with the number."""
@@ -19,14 +22,6 @@ _MOST_ULPS = 10_000
 """More of them are no rounding, and tell nobody how far apart the values are."""
 
 _INTEGERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-
-
-def distance_of(one: Path, other: Path) -> str:
-    """Return in words how far apart two kept tensors are; empty if they cannot be compared, or are the same."""
-    if not (one.exists() and other.exists()):
-        return ""
-    a, b = (torch.load(path, map_location="cpu", weights_only=True) for path in (one, other))
-    return distance(a, b)
 
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> str:
@@ -44,23 +39,53 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
         >>> distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0000002]))
         '1 of 2 elements, by up to 1 ULP (1.2e-07 relative)'
     """
-    if any(kind_of(tensor) != "strided" or tensor.is_meta or not tensor.numel() for tensor in (a, b)):
-        return ""
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return ""
-    one, other = (_in_rows(tensor.detach().cpu().resolve_conj().resolve_neg()) for tensor in (a, b))
-    name = _name_of(one)  # of complex numbers that of their parts
+    return apart(elements_of(a), elements_of(b))
+
+
+class Elements(NamedTuple):
+    """The elements of a tensor.
+
+    Attributes:
+        name: Their dtype; of complex ones that of the two parts.
+        shape: The tensor's.
+        bits: The elements as integers of their size, one below the other, the parts of a complex one beside each other.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bits: np.ndarray
+
+
+def elements_of(tensor: torch.Tensor) -> Elements | None:
+    """Return the elements of a tensor on any device; None if it has none, or of a kind that is not known here."""
+    import torch
+
+    from .bits import integers, kind_of
+
+    if kind_of(tensor) != "strided" or tensor.is_meta or not tensor.numel():
+        return None
+    rows = tensor.detach().cpu().resolve_conj().resolve_neg()
+    rows = (torch.view_as_real(rows) if rows.is_complex() else rows).reshape(rows.numel(), -1)
+    name = str(rows.dtype).removeprefix("torch.")
     if name not in (*_INTEGERS, *_IEEE, *_OTHERS):
+        return None
+    return Elements(name, tuple(tensor.shape), integers(rows).numpy().reshape(rows.shape))
+
+
+def apart(one: Elements | None, other: Elements | None) -> str:
+    """Return `distance` of two tensors whose elements these are."""
+    if one is None or other is None or one[:2] != other[:2] or one.bits.shape != other.bits.shape:
         return ""
-    differ = _bits_of(one) != _bits_of(other)
+    name = one.name
+    differ = one.bits != other.bits
     count, total = int(differ.any(axis=1).sum()), len(differ)
     if not count:
         return ""
     texts = [f"{count:,} of {total:,} element{'' if total == 1 else 's'}"]
     if name in _INTEGERS:
-        texts += [] if name == "bool" else [f"by up to {_apart(one.numpy(), other.numpy()).max():,}"]
+        texts += [] if name == "bool" else [f"by up to {_apart(one.bits.view(name), other.bits.view(name)).max():,}"]
         return ", ".join(texts)
-    wide, other_wide = (tensor.to(torch.float64).numpy() for tensor in (one, other))
+    wide, other_wide = map(_wide, (one, other))
     known = differ & np.isfinite(wide) & np.isfinite(other_wide)
     unknown = int((differ & ~known).any(axis=1).sum())
     if unknown:
@@ -72,26 +97,22 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
     return ", ".join(texts)
 
 
-def ulps_apart(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
-    """Return for each element of two CPU tensors of one float dtype how many places of it they are apart, as uint64.
+def ulps_apart(a: Elements, b: Elements) -> np.ndarray:
+    """Return for each element of two tensors of one float dtype how many places of it they are apart, as uint64.
 
     Infinity is the place after the largest number, and NaNs have the places after that.
     """
-    one, other = (_places(_bits_of(tensor), _name_of(tensor)) for tensor in (a, b))
-    return _apart(one, other)
+    return _apart(_places(a.bits, a.name), _places(b.bits, b.name))
 
 
-def _name_of(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+def _wide(elements: Elements) -> np.ndarray:
+    if elements.name in ("float64", "float32", "float16"):
+        return elements.bits.view(elements.name).astype(np.float64)
+    import torch  # numpy has none of the others
 
-
-def _bits_of(tensor: torch.Tensor) -> np.ndarray:
-    return integers(tensor).numpy().reshape(tensor.shape)
-
-
-def _in_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the elements one below the other, the two parts of a complex one beside each other."""
-    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(tensor.numel(), -1)
+    rows = torch.from_numpy(elements.bits).view(getattr(torch, elements.name))
+    wide: np.ndarray = rows.to(torch.float64).numpy()
+    return wide
 
 
 def _places(bits: np.ndarray, name: str) -> np.ndarray:

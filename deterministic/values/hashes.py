@@ -7,7 +7,6 @@ comparable, so a trace says which it has.
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from .bits import components, feed, integers, is_plain, memory, row_of_values, undispatched
 from .fingerprint import fingerprint
+from .numbers import MASK, NOT_COMPARED, UNREADABLE, is_number, number_bits, number_type, signed
 
 HOST = "xxh3-64/1"
 """xxh3, 64 bits (https://github.com/Cyan4973/xxHash), of the bytes in little-endian order."""
@@ -42,16 +42,6 @@ CHUNK = 16 * BLOCK
 
 Hash: TypeAlias = "int | Tensor"
 """64 bits, or a 0-dimensional tensor on a device that is fetched later."""
-
-NOT_COMPARED = "not compared"
-"""Ends the type of a value that has no fingerprint, or whose values cannot be read."""
-
-UNREADABLE = f"unreadable, {NOT_COMPARED}"
-"""Ends the type of a tensor that holds values which cannot be read, and of what holds such a tensor."""
-
-_NUMBERS = (bool, int, float, complex)
-_MASK = (1 << 64) - 1
-_FLOAT, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 
 _GOLDEN, _FIRST, _SECOND = (n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _FOR_LENGTH, _FOR_PARTS = (n - (1 << 64) for n in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
@@ -123,7 +113,7 @@ def _hash(flat: Tensor) -> Tensor:
         flat = _mixed(_sums(flat, weights))
     words = _words(flat)
     total = (words * weights[: words.numel()]).sum()
-    return total.add_(_signed(length * _FOR_LENGTH & _MASK))
+    return total.add_(signed(length * _FOR_LENGTH & MASK))
 
 
 def _sums(flat: Tensor, weights: Tensor) -> Tensor:
@@ -195,13 +185,8 @@ def collect(hashes: Sequence[Hash]) -> list[int]:
                 by_device.setdefault(one.device, {})[place] = one
         for held in by_device.values():
             for place, number in zip(held, torch.stack([*held.values()]).tolist(), strict=True):
-                numbers[place] = number & _MASK
+                numbers[place] = number & MASK
     return numbers
-
-
-def hash_of_text(text: str) -> int:
-    """Return the hash `HOST` of a text's UTF-8."""
-    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
 class Type(NamedTuple):
@@ -275,28 +260,6 @@ def _unread(name: str, value: Any, error: Exception) -> str:
     return f"{name}, {UNREADABLE}"
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is recorded as its own 64 bits."""
-    return isinstance(value, _NUMBERS)
-
-
-def number_type(value: Any) -> str:
-    """Return how a record calls the type of a number: "float", "int", "bool", "complex"; "text" for anything else."""
-    if type(value) in _NUMBERS:
-        return type(value).__name__
-    return next((kind.__name__ for kind in _NUMBERS if isinstance(value, kind)), "text")
-
-
-def number_bits(value: Any) -> int:
-    """Return the 64 bits of a number; of a complex one a hash."""
-    if isinstance(value, int):
-        return int(value) & _MASK
-    if isinstance(value, float):
-        bits: int = _BITS.unpack(_FLOAT.pack(value))[0]
-        return bits
-    return xxh3_64_intdigest(struct.pack("<dd", value.real, value.imag))
-
-
 def number_of(tensor: Tensor) -> Hash | None:
     """Return the 64 bits of a tensor of one real element, as a float; None of any other. A device is not waited for."""
     with undispatched(), torch.no_grad(), suppress(TypeError):  # it may have no values that can be read
@@ -304,20 +267,4 @@ def number_of(tensor: Tensor) -> Hash | None:
         if row is not None and row.numel() == 1 and row.is_floating_point():
             is_at_hand = row.device.type in ("cpu", "mps")  # the latter has no float64
             return number_bits(row.item()) if is_at_hand else row.double().view(torch.int64).reshape(())
-    return None
-
-
-def _signed(bits: int) -> int:
-    return bits - (1 << 64) if bits >> 63 else bits
-
-
-def number_from(kind: str, bits: int) -> int | float | bool | None:
-    """Return the number that `number_bits` was given; None where its bits do not tell it."""
-    if kind == "bool":
-        return bool(bits)
-    if kind == "int":
-        return _signed(bits)
-    if kind == "float":
-        value: float = struct.unpack("<d", bits.to_bytes(8, "little"))[0]
-        return value
     return None

@@ -18,7 +18,7 @@ import numpy as np
 from ..trace.comparing.cursor import Side, groups_of
 from ..trace.file.model import Site
 from ..trace.file.store import Entry, TraceReader
-from ..values.hashes import number_bits, number_from
+from ..values.numbers import number_bits, number_from
 
 MOST_NAMES = 32
 """Names of numbers that are kept; of those after them only one that is the first to differ."""

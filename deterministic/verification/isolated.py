@@ -83,7 +83,8 @@ class IsolatedRuns:
                     done.error = self._failure(done.raised, error, last_lines(printed))
             else:
                 lines = [cut or _ending(child.returncode), *last_lines(printed)]
-                done = Done(seconds=time.monotonic() - began, cut=lines)
+                crashed = job.plan.ahead and not cut and child.returncode < 0 and not (folder / STEPS).exists()
+                done = Done(seconds=time.monotonic() - began, cut=lines, watched=crashed)
                 _remove_unless_readable(plan.path)
         done.varied = "" if job.conditions is None else str(job.conditions)
         return done

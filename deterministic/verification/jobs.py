@@ -12,14 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import process, spawn
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..scope.request import Scope
-from ..trace.recording.record import Recording
 from .processes import leave_answer
-from .runs import Done, FunctionTask, Plan, Task, perform
+from .runs import Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask, show
 from .stress import Conditions
+
+if TYPE_CHECKING:
+    from ..trace.recording.record import Recording
 
 STEPS = "steps"
 """The name of the file that says how many optimizer steps were made, now and then."""
@@ -48,10 +50,12 @@ class RepetitionJob:
 
     def do(self, folder: Path) -> None:
         """Run it, print what Python would print of its end, and leave a `Done` and the pickled exception."""
+        from . import performing  # which imports torch, before anything is varied
+
         if self.conditions is not None:
             self.conditions.begin()
         own_process = os.getpid()
-        done = self._perform(folder)
+        done = self._perform(folder, performing.perform)
         if os.getpid() != own_process:
             return  # the script forked, and this is the copy: the answer is its parent's
         if not isinstance(done.error, SystemExit):
@@ -66,7 +70,7 @@ class RepetitionJob:
             sys.stderr.flush()
             os._exit(0)
 
-    def _perform(self, folder: Path) -> Done:
+    def _perform(self, folder: Path, perform: Callable[..., Done]) -> Done:
         control: bool | Scope = False if self.control is None else Scope(**self.control)
         try:
             task = self.task if isinstance(self.task, ScriptTask) else self._function(self.task)

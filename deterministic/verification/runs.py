@@ -1,10 +1,12 @@
-"""One repetition of a task: under its scope, recorded into a file, with what must be known beside the trace."""
+"""What is run again and again, how one repetition of it is to be run, and what is known of it beside its trace.
+
+Importing it does not import torch.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,24 +15,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, ClassVar, Protocol
 
-import torch
-
-from ..checkpoint.directory import checkpoints_in
-from ..scope.refusals import explain_refusal
-from ..scope.reproducible import reproducible
 from ..scope.request import Scope
 from ..trace.file.model import TraceLevel
-from ..trace.recording.log import Kept
-from ..trace.recording.record import Recording
-from ..trace.recording.seeding import Seeding
-from ..trace.recording.torch_internals import graphs_compiled
-from ..values.fingerprint import fingerprint
-from ..values.kinds import takers
-
-try:
-    from resource import RUSAGE_CHILDREN, getrusage
-except ImportError:  # Windows does not tell
-    getrusage = None  # type: ignore[assignment]
 
 Control = bool | Scope
 """True: under `reproducible()`, as `deterministic run` would run it; False: as it is; or the scope to use."""
@@ -65,8 +51,9 @@ class Plan:
         control: See `Control`.
         level: What to record.
         segment: Record operations in this segment alone, and end with it; None: record all of it to its end.
-        keep: Of that segment's record with this number, keep the value with this one, in a file beside the trace with
-            ".pt" after its name.
+        ahead: Record operations at the beginning alone: see `Recorder`.
+        keep: Of that segment's record with this number, keep the value with this one; None: those that are small. In a
+            file beside the trace: see `kept`.
         earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
             own nothing was left there by another run.
     """
@@ -75,6 +62,7 @@ class Plan:
     control: Control
     level: TraceLevel = "values"
     segment: int | None = None
+    ahead: bool = False
     keep: tuple[int, int] | None = None
     earlier: bool = False
 
@@ -87,6 +75,8 @@ class Done:
         seconds: How long it took.
         raised: The class of the exception that ended it, if any.
         error: The exception itself, in this process.
+        ahead: Of how many steps, from the first on, every operation was recorded ahead.
+        watched: Whether it was ended while its operations were recorded ahead, which may be why.
         stopped: Whether it was ended after the segment that was asked for.
         is_thin: Whether what it returned says little: nothing, a truth value, a whole number, a text.
         children_share: What part of the processor time child processes took, 0 to 1.
@@ -101,6 +91,8 @@ class Done:
     seconds: float = 0.0
     raised: str | None = None
     error: BaseException | None = None
+    ahead: int = 0
+    watched: bool = False
     stopped: bool = False
     is_thin: bool = True
     children_share: float = 0.0
@@ -116,84 +108,6 @@ class Runner(Protocol):
 
     def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
         """Run a repetition, counted from 0: one number, one set of conditions; tell how many steps it has made."""
-
-
-def in_this_process(task: Task) -> Runner:
-    """Return what runs each repetition of a task here."""
-    return lambda repetition, plan, on_step: perform(task, plan, on_step)
-
-
-class _Enough(BaseException):
-    """Ends a replay after the segment that it was for. No Exception, so that the user's code does not handle it."""
-
-
-def perform(
-    task: Task,
-    plan: Plan,
-    on_step: Callable[[int], None] = lambda steps: None,
-    on_start: Callable[[Recording, Done], None] = lambda recording, done: None,
-) -> Done:
-    """Run a task once, in this process; `on_start` is called when it is being recorded, before it runs."""
-    done = Done(carried=task.carried())
-    scope = plan.control if isinstance(plan.control, Scope) else reproducible(enabled=plan.control)
-    graphs = graphs_compiled()
-    started, own, children = time.monotonic(), time.process_time(), _children_seconds()
-
-    def look_at_seed() -> None:
-        seed = torch.default_generator.initial_seed()
-        if seed != scope_seed and plan.control is not False:
-            done.own_seed = seed
-
-    def after_step(steps: int) -> None:
-        look_at_seed()
-        on_step(steps)
-        if plan.segment is not None and steps > plan.segment:
-            raise _Enough
-
-    kept = None if plan.keep is None else Kept(*plan.keep)
-    recording = Recording(
-        plan.path,
-        plan.level,
-        said={"controlled": plan.control is not False},
-        by_rank=False,  # each rank verifies for itself, in a folder of its own
-        segment=plan.segment,
-        on_step=after_step,
-        kept=kept,
-        earlier=plan.earlier,
-    )
-    noted: list[Seeding] = []
-    # Each run begins without checkpoints, and leaves those of the user alone.
-    with checkpoints_in(Path(f"{plan.path}.checkpoints")), scope:
-        scope_seed = torch.default_generator.initial_seed()
-        try:
-            with recording:
-                noted = recording.recorder.seeded
-                on_start(recording, done)
-                result = task.run()
-                recording.recorder.returned(result)
-            done.is_thin = result is None or isinstance(result, (int, str))
-        except _Enough:
-            done.stopped = True
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - which exception ends it is a part of what is compared
-            if plan.control is not False:
-                explain_refusal(error, task.way_out)
-            done.raised, done.error = type(error).__name__, error
-        look_at_seed()
-    if kept is not None and kept.tensor is not None:
-        torch.save(kept.tensor, f"{plan.path}.pt")
-    done.seeded_at = next((note.place for note in reversed(noted) if note.seed == str(done.own_seed)), "")
-    done.seconds = time.monotonic() - started
-    children, own = _children_seconds() - children, time.process_time() - own
-    # Where inductor compiled, its compilers and workers are children too, and what they took cannot be told apart.
-    done.children_share = children / (children + own) if children and graphs == graphs_compiled() else 0.0
-    return done
-
-
-def _children_seconds() -> float:
-    if getrusage is None:
-        return 0.0
-    used = getrusage(RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 # What is run again and again: a function with its arguments; a script is in `scripts`.
@@ -259,6 +173,8 @@ def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
     Of what holds code (a module, a class, a function), and much else, that alone which is among `names`.
     """
+    from ..values.kinds import takers
+
     spread: dict[str, Any] = {}
     for name, thing in things.items():
         if takers(type(thing))[0]:
@@ -271,6 +187,8 @@ def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _digest(value: Any) -> str | None:
+    from ..values.fingerprint import fingerprint
+
     try:
         return fingerprint(value)
     except Exception:  # noqa: BLE001 - whatever a state_dict of the user's raises, the run is what matters

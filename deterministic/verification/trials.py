@@ -24,9 +24,10 @@ from ..errors import explain
 from ..ground.config import Level
 from ..scope.reproducible import reproducible
 from .isolated import IsolatedRuns
+from .performing import in_this_process
 from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, leave_answer, started
 from .report import Report
-from .runs import Task, in_this_process
+from .runs import Task
 from .scripts import NotRunnableError, ScriptTask, show
 from .verification import Verification
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from ..trace.comparing.diff import diff_files
-from ..trace.comparing.divergence import Moment
 from ..trace.comparing.verdict import Outcome, Verdict
-from ..values.distance import distance_of
-from ..values.hashes import collect, hash_on_device, hash_on_host
+from ..values.distance import apart
+from . import kept
 from .progress import ProgressCallback
 from .remarks import (
     carried_over,
@@ -26,6 +24,7 @@ from .remarks import (
 )
 from .report import Report
 from .runs import Control, Done, Plan, Runner
+from .scripts import NotRunnableError
 
 REPLAYS = 3
 """How often two runs are replayed to see them differ again, before the verdict is that of the first pass."""
@@ -66,6 +65,8 @@ class Verification:
     progress: ProgressCallback = lambda what, steps: None
     compares_output: bool = False
     fresh: str | None = None
+    _is_ahead: bool = True
+    """Record the operations at the beginning of a run that has a process of its own: to run it again costs more."""
     _output: list[str] = field(default_factory=list)
     _repetitions: list[_Repetition] = field(default_factory=list)
 
@@ -78,6 +79,8 @@ class Verification:
         verdict = self._first_pass()
         if verdict is not None and verdict.outcome == "different":
             verdict = self._closer(verdict)
+        for path in self.folder.glob(f"run*{kept.SUFFIX}"):
+            path.unlink()
         reasons = self._why_not(verdict)
         outcome: Outcome = "could not tell" if reasons else "same"
         if verdict is not None and verdict.outcome == "different":
@@ -103,7 +106,7 @@ class Verification:
         )
 
     def _first_pass(self) -> Verdict | None:
-        """Run all repetitions without recording operations, and return the first verdict that is not "same"."""
+        """Run all repetitions, and return the first verdict that is not "same"; operations are not compared."""
         verdict = None
         for number in range(self.runs):
             repetition = self._whole(number)
@@ -114,18 +117,27 @@ class Verification:
             if done.cut and (number == 0 or not repetition.path.exists()):
                 break
             if number > 0:
-                verdict = self._compare(self._repetitions[0], self._repetitions[-1])
+                # Operations decide nothing where there are but some of them.
+                how = {"level": "values"} if self.fresh is None else {}
+                verdict = self._compare(self._repetitions[0], self._repetitions[-1], **how)
                 if self.compares_output and not self._output:
                     pair = self._repetitions[0], self._repetitions[-1]
                     self._output = output_apart([r.path.with_suffix(".out") for r in pair], [r.name for r in pair])
                 if verdict.outcome != "same":
                     break
+                kept.forget(repetition.path)
         return verdict
 
     def _whole(self, number: int) -> _Repetition:
         path = self.folder / f"run{number + 1}.trace"
         what = f"run {number + 1} of {max(self.runs, number + 1)}"
-        return _Repetition(number, path, self._perform(what, number, Plan(path, self.control)))
+        plan = Plan(path, self.control)
+        if self.fresh is None and self._is_ahead:
+            done = self._perform(what, number, replace(plan, level="ops+inputs", ahead=True))
+            if number or not done.watched or isinstance(done.error, NotRunnableError):
+                return _Repetition(number, path, done)
+            self._is_ahead = False
+        return _Repetition(number, path, self._perform(what, number, plan))
 
     def _closer(self, verdict: Verdict) -> Verdict:
         """Replay the two runs up to where they differ, recording every operation of that step."""
@@ -135,6 +147,9 @@ class Verification:
         if divergence is None or divergence.step is None:
             return self._once(verdict) or verdict
         segment = divergence.segment
+        if segment < min(one.done.ahead, other.done.ahead):
+            finer = self._compare(one, other, start=segment)
+            return self._carried(self._as_in_first_pass(finer, verdict, (one, other), segment), one, other)
         for attempt in range(REPLAYS):
             pair = self._replayed((one, other), segment, attempt)
             if cut := [f"{r.name}, replayed, {': '.join(_ends(r.done.cut))}" for r in pair if r.done.cut]:
@@ -191,33 +206,33 @@ class Verification:
         for run in runs:
             path = self.folder / f"run{run.number + 1}.{suffix}"
             what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
-            plan = Plan(path, self.control, "ops+inputs", segment, keep, earlier=self.fresh is not None)
+            plan = Plan(path, self.control, "ops+inputs", segment, keep=keep, earlier=self.fresh is not None)
             replays.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
         return replays
 
     def _distance(self, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> str:
-        """Replay once more, keeping the values themselves of the record that differs, and measure how far apart."""
+        """Measure how far apart what differs is; where it was not kept it is replayed once more."""
         divergence = verdict.comparison.divergence if verdict.comparison else None
         if divergence is None or divergence.first is None or not divergence.values or divergence.first.part:
             return ""  # of a step that was cut into parts, records are counted anew in each
         values = divergence.first.site.values
         index = next((index for index in divergence.values if values[index].role == "output"), divergence.values[0])
-        kept = [
-            Path(f"{repetition.path}.pt")
-            for repetition in self._replayed(pair, segment, 0, (divergence.first.index, index))
-        ]
-        distance = distance_of(*kept)
-        moments = (divergence.first, divergence.second)
-        if distance and not all(_is_of(path, moment, index) for path, moment in zip(kept, moments, strict=True)):
-            distance += ", when both were run once more"
-        return distance
+        if "[" not in values[index].type:
+            return ""  # no tensor
+        record = divergence.first.index
+        one, other = (kept.find(run.path, segment, record, index) for run in pair)
+        if one is not None and other is not None:
+            return apart(one, other)
+        again = self._replayed(pair, segment, 0, (record, index))
+        distance = apart(*(kept.find(run.path, segment, record, index) for run in again))
+        return f"{distance}, when both were run once more" if distance else ""
 
     def _perform(self, what: str, number: int, plan: Plan) -> Done:
         self.progress(what, 0)
         return self.run(number, plan, lambda steps: self.progress(what, steps))
 
-    def _compare(self, one: _Repetition, other: _Repetition) -> Verdict:
-        return diff_files(one.path, other.path, (one.name, other.name))
+    def _compare(self, one: _Repetition, other: _Repetition, **how: Any) -> Verdict:
+        return diff_files(one.path, other.path, (one.name, other.name), **how)
 
     def _carried(self, verdict: Verdict, one: _Repetition, other: _Repetition) -> Verdict:
         return carried_over(verdict, one.done, other.done, self.fresh)
@@ -228,12 +243,6 @@ class Verification:
         if verdict is not None and verdict.outcome == "could not tell":
             reasons += verdict.notes or ["The traces could not be compared to their end."]
         return [*reasons, *unseen_work([r.done for r in self._repetitions], _steps(verdict))]
-
-
-def _is_of(path: Path, moment: Moment | None, index: int) -> bool:
-    """Return whether a kept value is the very one that was recorded: it need not be, if it varies from run to run."""
-    tensor = torch.load(path, weights_only=True)
-    return moment is not None and moment.hashes[index] in collect([hash_on_host(tensor), hash_on_device(tensor)])
 
 
 def _ends(lines: Sequence[str]) -> Sequence[str]:

@@ -16,9 +16,10 @@ from ..errors import DeterministicError, NotReproducibleError, cut, explain
 from ..ground.arguments import as_integer, count
 from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
+from .performing import in_this_process
 from .progress import progress
 from .report import Report
-from .runs import Control, FunctionTask, Runner, in_this_process
+from .runs import Control, FunctionTask, Runner
 from .verification import Verification
 
 
@@ -37,10 +38,10 @@ def verify(
     Compared are what it returns, the states of the process's generators at its end, what `backward()` is called on, at
     each optimizer step every gradient, parameter and optimizer state, what outermost modules are called with and
     return, what `make_loader` yields, and what `current_run().observe(name, value)` adds. Without `torch.optim` it is a
-    step when the leaves that a backward pass reached have changed. The runs are made without recording operations;
-    where two differ, they are replayed up to that step with every operation of it recorded, and the verdict names the
-    first operation that differs, its phase, module and line, and the reason from a closed list
-    (`deterministic.trace.reasons.Reason`).
+    step when the leaves that a backward pass reached have changed. The runs are made without recording operations,
+    isolated ones but for their first steps; where two differ later, they are replayed up to that step with every
+    operation of it recorded, and the verdict names the first operation that differs, its phase, module and line, and
+    the reason from a closed list (`deterministic.trace.reasons.Reason`).
 
     State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe. On a terminal
     a line on stderr says which run is under way, drawn by a thread of its own.

@@ -16,11 +16,12 @@ import torch
 from deterministic import Checkpoint, make_loader, reproducible
 from deterministic.checkpoint import checkpoint as checkpoint_module
 from deterministic.checkpoint import telling
-from deterministic.checkpoint.directory import checkpoints_in, saved_steps
+from deterministic.checkpoint.directory import saved_steps
 from deterministic.errors import CheckpointError, NondeterminismWarning, ReplayWarning
 from deterministic.ground import launch
 from deterministic.ground.config import OMITTED
 from deterministic.ground.ranks import Ranks
+from deterministic.ground.repetition import checkpoints_in
 
 from .trainings import Training, trained
 

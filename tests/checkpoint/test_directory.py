@@ -13,7 +13,6 @@ from deterministic import Checkpoint
 from deterministic.checkpoint.conditions import conditions, generator_states
 from deterministic.checkpoint.container import write
 from deterministic.checkpoint.directory import (
-    checkpoints_in,
     delete_replaced,
     directory_of,
     file_of_rank,
@@ -23,6 +22,7 @@ from deterministic.checkpoint.directory import (
     sweep,
 )
 from deterministic.errors import CheckpointError
+from deterministic.ground.repetition import checkpoints_in
 
 FOREIGN = [
     "notes.txt",

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from deterministic.trace.comparing import compare as module
-from deterministic.trace.comparing import cursor
 from deterministic.trace.comparing.divergence import Comparison
+from deterministic.trace.file import digests
 from deterministic.trace.file.model import NO_OPTIMIZER, TRACE_LEVELS, Segment, Step, TraceLevel
 from deterministic.trace.file.store import TraceWriter
-from deterministic.trace.recording import log
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, counts, lines, op, ops, part, rec, step
 
 A = ops(1, 2, 3, 4, 5, 6)
@@ -148,8 +147,7 @@ def test_what_follows_the_last_step_is_compared(pair: Pair) -> None:
 
 @pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    for where in (log, cursor):
-        monkeypatch.setattr(where, "LONGEST_SEGMENT", 4)
+    monkeypatch.setattr(digests, "LONGEST_SEGMENT", 4)
 
 
 @pytest.mark.usefixtures("short_segments")

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from deterministic.values import hashes
 from deterministic.values.bits import memory
-from deterministic.values.hashes import collect, hash_of_text, hash_on_device, hash_on_host, number_bits, number_of
+from deterministic.values.hashes import collect, hash_on_device, hash_on_host, number_of
+from deterministic.values.numbers import hash_of_text, number_bits
 
 from ..processes import run_python
 from .changes import SAME_BITS, changes

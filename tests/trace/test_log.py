@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from deterministic.trace.file import digests
+from deterministic.trace.file.digests import key_of
 from deterministic.trace.file.model import Line, Segment, Site, Step, Value
-from deterministic.trace.recording import log as log_module
-from deterministic.trace.recording.log import Kept, Log, key_of
+from deterministic.trace.recording.log import Log
 
 from .recorded import Memory
 
@@ -83,7 +84,7 @@ def test_a_renamed_class_or_compiled_function_is_the_same_site() -> None:
 
 
 def test_a_segment_without_a_step_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "LONGEST_SEGMENT", 3)
+    monkeypatch.setattr(digests, "LONGEST_SEGMENT", 3)
     memory = Memory()
     log = Log(memory, "ops")
     for index in range(7):
@@ -123,19 +124,3 @@ def test_a_writer_that_fails_raises_once_and_nothing_more_is_collected() -> None
         log.end_step(0, 2)
     log.end()
     assert len(log) == 0
-
-
-def test_what_is_kept_is_a_copy_of_the_one_value() -> None:
-    kept, x = Kept(1, 1), torch.ones(2)
-    kept.offer(1, [None, x])
-    assert kept.tensor is None  # the segment is not running
-    kept.is_on = True
-    kept.offer(0, [None, x])
-    kept.offer(1, [None])
-    assert kept.tensor is None
-    assert kept.wants(1)
-    kept.offer(1, [None, x])
-    x.zero_()
-    assert kept.tensor is not None
-    assert kept.tensor.tolist() == [1.0, 1.0]
-    assert not kept.wants(1)

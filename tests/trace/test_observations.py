@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic.values.hashes import NOT_COMPARED
+from deterministic.values.numbers import NOT_COMPARED
 
 from ..ids import without_address
 from .objects import DataDict, DataList, DataModule

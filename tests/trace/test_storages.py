@@ -7,7 +7,8 @@ import weakref
 
 import torch
 
-from deterministic.trace.recording.storages import COLLECTIVE, FEWEST, OUTSIDE, SEEN, THREAD, UNINITIALISED, Storages
+from deterministic.trace.file.model import COLLECTIVE, OUTSIDE, SEEN, THREAD, UNINITIALISED
+from deterministic.trace.recording.storages import FEWEST, Storages
 
 
 def test_what_was_never_met_came_from_outside_once() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from deterministic.trace.file.model import TRACE_LEVELS, TraceLevel
-from deterministic.values.hashes import NOT_COMPARED, UNREADABLE, read
+from deterministic.values.hashes import read
+from deterministic.values.numbers import NOT_COMPARED, UNREADABLE
 
 from .recorded import Memory, Recorder, recorded  # type: ignore[attr-defined]
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic.values.bits import is_plain
-from deterministic.values.hashes import hash_on_host, number_bits, number_from, number_type, read
+from deterministic.values.hashes import hash_on_host, read
+from deterministic.values.numbers import number_bits, number_from, number_type
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from deterministic.trace.file.store import TraceReader
+from deterministic.verification.performing import perform
 from deterministic.verification.processes import RunFailedError
-from deterministic.verification.runs import Done, FunctionTask, Plan, perform
+from deterministic.verification.runs import Done, FunctionTask, Plan
 from deterministic.verification.scripts import ScriptTask
 from deterministic.verification.verification import Verification
 

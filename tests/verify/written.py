@@ -11,7 +11,7 @@ from deterministic.ground.source import JSON
 from deterministic.trace.comparing.diff import diff_files
 from deterministic.trace.file.model import NO_OPTIMIZER, Segment, Site, Step, Value
 from deterministic.trace.file.store import TraceWriter
-from deterministic.values.hashes import number_bits
+from deterministic.values.numbers import number_bits
 from deterministic.verification.report import Report
 
 HEADER: Mapping[str, JSON] = {"level": "values", "hashes": ["one", "two"]}

@@ -9,8 +9,8 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from ...values.hashes import NOT_COMPARED
-from ..file.model import NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel
+from ...values.numbers import NOT_COMPARED
+from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel
 from ..file.store import TraceReader
 from .cursor import Cursor, Group, Side, aligned, common_prefix, common_subsequence, groups_of
 from .divergence import Comparison, Divergence, Moment, corresponding, differing_values
@@ -27,10 +27,19 @@ _FARTHEST_STEP = 1024
 """How many steps a step that one trace lacks is waited for."""
 
 
-def compare(a: TraceReader, b: TraceReader) -> Comparison:
-    """Compare two traces at the highest level that both have, holding one segment of each in memory at a time."""
-    comparison = _Comparer(a, b, TRACE_LEVELS[min(TRACE_LEVELS.index(a.level), TRACE_LEVELS.index(b.level))]).run()
-    comparison.has_operations = all(any(map(_is_read_operation, reader.sites)) for reader in (a, b))
+def compare(a: TraceReader, b: TraceReader, level: TraceLevel = "ops+inputs", start: int = 0) -> Comparison:
+    """Compare two traces, holding one segment of each in memory at a time.
+
+    Args:
+        a: One.
+        b: The other.
+        level: At which, or at the highest that both have.
+        start: How many steps at the beginning are passed as the same.
+    """
+    level = TRACE_LEVELS[min(map(TRACE_LEVELS.index, (a.level, b.level, level)))]
+    comparison = _Comparer(a, b, level).run(start)
+    has_operations = LOWEST_LEVEL["operation"] in TRACE_LEVELS[: TRACE_LEVELS.index(level) + 1]
+    comparison.has_operations = has_operations and all(any(map(_is_read_operation, r.sites)) for r in (a, b))
     return comparison
 
 
@@ -50,11 +59,11 @@ class _Comparer:
         """The first that differs of what was written over unread."""
         self._comparison = Comparison(level)
 
-    def run(self) -> Comparison:
+    def run(self, start: int) -> Comparison:
         comparison = self._comparison
         ones, others = (groups_of(side.reader) for side in self._sides)
         for one, other in zip_longest(ones, others):
-            divergence = self._first_difference(one, other)
+            divergence = None if comparison.steps < start else self._first_difference(one, other)
             if divergence is None:
                 self._count(one or other)
             elif self._is_only_cut(divergence, one, other):
@@ -115,7 +124,7 @@ class _Comparer:
         if one.step != other.step:
             return False
         a, b = self._sides
-        if a.reader.level == b.reader.level:
+        if a.reader.level == b.reader.level == self._level:
             return [entry.digest for entry in one.entries] == [entry.digest for entry in other.entries]
         if self._level == "digest":
             return a.values_digests(one) == b.values_digests(other)

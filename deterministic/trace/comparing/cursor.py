@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...values.hashes import hash_of_text
+from ...values.numbers import hash_of_text
+from ..file import digests
 from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel, Value
 from ..file.store import Entry, TraceReader
-from ..recording.log import LONGEST_SEGMENT, digest_of, key_of
 from .divergence import Moment, argument_of
 
 
@@ -109,10 +109,10 @@ class Side:
             for part in parts
             for site, start in zip(part.sites, part.starts, strict=True)
         ]
-        none = np.empty(0, np.uint64)
+        none, longest = np.empty(0, np.uint64), digests.LONGEST_SEGMENT
         return [
-            digest_of(keys[start : start + LONGEST_SEGMENT], np.concatenate([none, *hashes[start:][:LONGEST_SEGMENT]]))
-            for start in range(0, len(keys) + 1, LONGEST_SEGMENT)  # one that is just full is followed by an empty one
+            digests.digest_of(keys[start : start + longest], np.concatenate([none, *hashes[start:][:longest]]))
+            for start in range(0, len(keys) + 1, longest)  # one that is just full is followed by an empty one
         ]
 
     def _know_sites(self) -> None:
@@ -195,7 +195,7 @@ def _comparable_key(site: Site, level: TraceLevel) -> int:
         for value in site.values
         if value.role != "input" or level == "ops+inputs"
     ]
-    return key_of(site._replace(values=tuple(values)))
+    return digests.key_of(site._replace(values=tuple(values)))
 
 
 def common_prefix(a: np.ndarray, b: np.ndarray) -> int:

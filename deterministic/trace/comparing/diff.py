@@ -100,14 +100,14 @@ def diff(a: StrPath, b: StrPath) -> Diff:
     return Diff([diff_files(one, other, _short_names(one, other)) for one, other in pairs])
 
 
-def diff_files(a: Path, b: Path, names: tuple[str, str]) -> Verdict:
-    """Return the verdict on two files, called by these names."""
+def diff_files(a: Path, b: Path, names: tuple[str, str], **how: Any) -> Verdict:
+    """Return the verdict on two files, called by these names; `how`: the arguments of `compare`."""
     with TraceReader(a) as one, TraceReader(b) as other:
         if one.header.get("hashes") != other.header.get("hashes"):
             values = (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}")
             remedy = "Record both with the same version of this library."
             raise TraceError(explain("these traces have different hashes, which are never comparable", values, remedy))
-        comparison = compare(one, other)
+        comparison = compare(one, other, **how)
         return judge(comparison, names, (one.header, other.header), (one.footer, other.footer))
 
 

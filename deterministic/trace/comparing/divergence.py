@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import clipped
-from ...values.hashes import number_from
+from ...values.numbers import number_from
 from ..file.model import Site, Step, TraceLevel, Value
 
 _BETWEEN_ARGUMENTS = re.compile(r", (?=[A-Za-z_]\w*=)")

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from ..file.model import NO_OPTIMIZER, Role, Site
-from ..recording import storages
-from ..recording.log import key_of
-from ..recording.operations import COLLECTIVES
+from ..file import model
+from ..file.digests import key_of
+from ..file.model import COLLECTIVES, NO_OPTIMIZER, Role, Site
 from .divergence import (
     Divergence,
     Moment,
@@ -232,23 +231,23 @@ def _number(first: Moment, second: Moment, index: int) -> Cause:
 _FROM_OTHERS = "gave another result: what another rank sent differed, or how it was put together"
 _LOOK_AT_OTHERS = "Look at the other ranks: the first difference is in the trace of one."
 _ORIGINS = {
-    storages.UNINITIALISED: (
+    model.UNINITIALISED: (
         Reason.UNINITIALISED,
         "it read uninitialised memory, allocated{at}",
         "Fill it: torch.zeros instead of torch.empty. (With deterministic algorithms on, torch fills it itself.)",
     ),
-    storages.THREAD: (
+    model.THREAD: (
         Reason.THREAD,
         "another thread wrote what it read{at}, and nothing orders the two",
         "Join the thread or take a lock before the result is read, and give each thread an order of its own.",
     ),
-    storages.COLLECTIVE: (Reason.COLLECTIVE, f"a collective{{at}} {_FROM_OTHERS}", _LOOK_AT_OTHERS),
-    storages.EARLIER: (
+    model.COLLECTIVE: (Reason.COLLECTIVE, f"a collective{{at}} {_FROM_OTHERS}", _LOOK_AT_OTHERS),
+    model.EARLIER: (
         Reason.CARRIED_OVER,
         "{it} was there before the run began, and had changed{apart}",
         f"{BUILD_IT}.",
     ),
-    storages.OUTSIDE: (Reason.OUTSIDE, "{it} came from outside torch, and differed when it arrived{apart}", _FIND_DATA),
+    model.OUTSIDE: (Reason.OUTSIDE, "{it} came from outside torch, and differed when it arrived{apart}", _FIND_DATA),
 }
 """Why an input differed, by where it came from."""
 

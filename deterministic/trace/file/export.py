@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, TextIO
 
 from ...ground.source import JSON
-from ...values.hashes import number_from
+from ...values.numbers import number_from
 from .chunks import StrPath
 from .model import Segment, Site, Value
 from .store import TraceReader

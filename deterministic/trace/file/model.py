@@ -56,6 +56,21 @@ NO_OPTIMIZER = -1
 """Stands in place of an optimizer's number where a segment does not end with a step."""
 
 
+OUTSIDE = "outside"  # no traced operation wrote it, and none has read it before: from numpy, a file, another process
+EARLIER = "earlier"  # it was there before the recording began, whoever holds it
+UNINITIALISED = "uninitialised"  # it was allocated and not, or not wholly, written since
+THREAD = "thread"  # another thread wrote it
+COLLECTIVE = "collective"  # a collective that was still under way wrote it
+SEEN = ""
+"""Where what an input held came from: the first words of its `Value.origin`."""
+
+ASYNCHRONOUS = frozenset({"c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd"})
+"""Collectives that return before the data is there."""
+
+COLLECTIVES = ASYNCHRONOUS | {"symm_mem", "_dtensor"}
+"""Namespaces of operations whose result depends on other ranks."""
+
+
 class Value(NamedTuple):
     """What one hash of a record is of.
 
@@ -64,7 +79,7 @@ class Value(NamedTuple):
         type: "float32[128, 128]", with "/[1, 128]" where it is not contiguous and the device where it is not the CPU;
             for a number "float", "int", "bool" or "text": its 64 bits stand in place of a hash, a text's hash does.
         name: The parameter's name, the argument's, "default cpu" of a generator; may be empty.
-        origin: For an input where it came from, if no traced operation of this thread wrote it: see `Origin`.
+        origin: For an input where it came from, if no traced operation of this thread wrote it: `OUTSIDE` and the like.
             For a generator of a replay its seed. Two runs may differ in it and agree in everything else.
     """
 

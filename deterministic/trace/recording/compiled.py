@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 import torch
 
 from ...ground.imports import once_imported
+from ..file.model import THREAD
 from .attribution import Attribution, Where
 from .operations import Watched, tensors_in
 from .records import Draft, Records
-from .storages import THREAD
 from .torch_internals import DYNAMO, INDUCTORS_CODE, INDUCTORS_GRAPH, RUNS_COMPILED, works_for
 
 _RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+$")

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from ...values.bits import dispatches, undispatched
-from ...values.hashes import is_number
+from ...values.numbers import is_number
+from ..file.model import COLLECTIVE, UNINITIALISED
 from .attribution import Attribution, Where
 from .operations import Argument, Operation, Watched, tensors_in
 from .records import Draft, Records
-from .storages import COLLECTIVE, UNINITIALISED
 from .torch_internals import DispatchMode, is_only_described, schema_of
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
-import xxhash
 
-from ...values.bits import undispatched
 from ...values.hashes import Hash, collect
+from ..file import digests
 from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Segment, Site, Step, TraceLevel
-
-LONGEST_SEGMENT = 1 << 16
-"""Records after which a segment is cut: what is held in memory stays bounded where no optimizer steps."""
 
 
 class Writer(Protocol):
@@ -25,27 +19,6 @@ class Writer(Protocol):
 
     def write(self, segment: Segment, new_sites: Sequence[Site]) -> None:
         """Write a segment and the sites that no earlier one had."""
-
-
-class Kept:
-    """One value of one record of a segment, kept as it is: to measure how far apart two runs are."""
-
-    def __init__(self, record: int, value: int) -> None:
-        self.record = record
-        self.value = value
-        self.is_on = False  # whether the running segment is the one
-        self.tensor: torch.Tensor | None = None  # a copy of it on the CPU, once it has come by
-
-    def wants(self, record: int) -> bool:
-        """Return whether this is its record."""
-        return self.is_on and record == self.record and self.tensor is None
-
-    def offer(self, record: int, tensors: Sequence[torch.Tensor | None]) -> None:
-        """Take the value, if this is its record."""
-        tensor = tensors[self.value] if self.wants(record) and self.value < len(tensors) else None
-        if tensor is not None:
-            with undispatched():
-                self.tensor = tensor.detach().cpu().clone()
 
 
 class Log:
@@ -82,7 +55,7 @@ class Log:
             index = self._indexes.get(site)
             if index is None:
                 index = self._indexes[site] = len(self._indexes)
-                self._keys.append(key_of(site))
+                self._keys.append(digests.key_of(site))
                 self._lengths.append(len(site.values))
                 self._is_value.append(LOWEST_LEVEL.get(site.kind, "values") == "values")
                 self._new.append(site)
@@ -95,7 +68,7 @@ class Log:
         with self._lock:
             self._records.append((site, hashes))
             self.total += 1
-            if len(self._records) >= LONGEST_SEGMENT:
+            if len(self._records) >= digests.LONGEST_SEGMENT:
                 self.part += 1
                 self._write(Step(NO_OPTIMIZER, self._steps, self.part))
 
@@ -127,10 +100,10 @@ class Log:
         sites = np.frombuffer(records, np.uint32)
         keys, is_value = np.frombuffer(self._keys, np.uint64)[sites], np.frombuffer(self._is_value, np.bool_)[sites]
         plain = np.frombuffer(hashes, np.uint64)
-        digest = values_digest = digest_of(keys, plain)
+        digest = values_digest = digests.digest_of(keys, plain)
         if not is_value.all():
             lengths = np.frombuffer(self._lengths, np.uint32)[sites]
-            values_digest = digest_of(keys[is_value], plain[np.repeat(is_value, lengths)])
+            values_digest = digests.digest_of(keys[is_value], plain[np.repeat(is_value, lengths)])
         if self._level == "digest":
             records, hashes = array("I"), array("Q")
         new, self._new = ([], self._new) if self._level == "digest" else (self._new, [])
@@ -139,18 +112,3 @@ class Log:
         except BaseException:
             self.failed = True
             raise
-
-
-def key_of(site: Site) -> int:
-    """Return 64 bits of what two runs must agree in to be at the same site; where inputs came from is none of it."""
-    values = [(value.role, value.type, value.name) for value in site.values]
-    text = "\0".join([*site.identity, site.arguments, *("\1".join(value) for value in values)])
-    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
-
-
-def digest_of(keys: np.ndarray, hashes: np.ndarray) -> bytes:
-    """Return 16 bytes over the sites and the hashes of records, the same on every machine."""
-    digest = xxhash.xxh3_128(struct.pack("<QQ", len(keys), len(hashes)))
-    digest.update(keys.astype("<u8", copy=False).tobytes())
-    digest.update(hashes.astype("<u8", copy=False).tobytes())
-    return digest.digest()

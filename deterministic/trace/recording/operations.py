@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import xxhash
 
+from ..file.model import ASYNCHRONOUS
 from .torch_internals import default_generator, is_one_generator, schema_of
 
 _LEAVES_MEMORY_AS_IT_IS = re.compile(
@@ -54,14 +55,8 @@ _OVERWRITES = re.compile(
 )
 """They write their first argument without reading it; so does whatever has `out=`."""
 
-_ASYNCHRONOUS = frozenset({"c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd"})
-"""Collectives that return before the data is there."""
-
 _RECEIVES = re.compile(r".+(\.output.*|_\.tensors)")
 """The arguments that c10d's operations write: their schemas do not say it."""
-
-COLLECTIVES = _ASYNCHRONOUS | {"symm_mem", "_dtensor"}
-"""Namespaces of operations whose result depends on other ranks."""
 
 
 class Argument(NamedTuple):
@@ -112,8 +107,8 @@ class Operation:
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
         self.is_uninitialised = _LEAVES_MEMORY_AS_IT_IS.fullmatch(name) is not None
         self.is_from_python = name in _FROM_PYTHON
-        self.waits = namespace in _ASYNCHRONOUS and name == "wait_tensor"
-        self.is_collective = namespace in _ASYNCHRONOUS
+        self.waits = namespace in ASYNCHRONOUS and name == "wait_tensor"
+        self.is_collective = namespace in ASYNCHRONOUS
         # Where only the root receives, what is in the others' memory afterwards is not said.
         tells = [] if name == "reduce_" else [a.name in ("async_op", "asyncOp") for a in arguments]
         self._async_op = tells.index(True) if True in tells else None
@@ -126,7 +121,7 @@ class Operation:
             or (
                 shares
                 and not (any(is_written) or self._statistics or self.is_from_python)
-                and namespace not in _ASYNCHRONOUS
+                and namespace not in ASYNCHRONOUS
             )
         )
         only_shapes = self.is_from_python or self.is_uninitialised or name.endswith("_like") or name.startswith("new_")

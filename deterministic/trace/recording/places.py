@@ -17,7 +17,7 @@ import typing_extensions
 import wrapt
 
 from ...errors import OURS, cell
-from ...values.hashes import hash_of_text
+from ...values.numbers import hash_of_text
 from ..file.model import MOST_CALLERS, Line
 from .torch_internals import BACKWARD, OPTIMIZER_STEP
 

@@ -14,12 +14,14 @@ import torch
 
 from ...sources.registry import described
 from ...values.bits import row_of_values, undispatched
-from ...values.hashes import hash_of_text, number_of
+from ...values.hashes import number_of
+from ...values.numbers import hash_of_text
 from ..file.model import NO_OPTIMIZER, TRACE_LEVELS, Kind, TraceLevel
 from .attribution import Attribution
 from .compiled import CompiledRegions
 from .dispatch import OperationMode
-from .log import Kept, Log, Writer
+from .kept import Kept
+from .log import Log, Writer
 from .modules import OUTSIDE, ModuleName, Modules
 from .places import Places
 from .records import Records, leaves
@@ -32,6 +34,9 @@ from .torch_internals import current_node, keyword_arguments, storage_key, works
 MOST_OVERWRITTEN = 256
 """Steps of which it is noted what was written over before anything read it, and records of one step."""
 
+FEW, MANY = 1 << 10, 1 << 14
+"""Records from which on operations are no longer recorded ahead: at the end of a step, and within the first."""
+
 
 class Recorder:
     """Records what this thread does between `start` and `stop`; in a forked child of the process it does nothing.
@@ -41,11 +46,12 @@ class Recorder:
         level: What to record.
         segment: Record operations in the segment of this number alone, from 0, and up to the level "values" elsewhere;
             None: in all of them.
+        ahead: Record operations in the first segment, and in those after it as long as there are but `FEW` records.
         absolute_paths: Write absolute paths.
         source: Write what stands in the lines.
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
             user's `optimizer.step()`.
-        kept: A value to keep, of a record of `segment`.
+        kept: What values to keep, of `segment`, or of what is recorded ahead.
         earlier: Tell memory that is there when it starts from what comes from outside torch.
     """
 
@@ -55,6 +61,7 @@ class Recorder:
         level: TraceLevel,
         *,
         segment: int | None = None,
+        ahead: bool = False,
         absolute_paths: bool = False,
         source: bool = True,
         on_step: Callable[[int], None] = lambda steps: None,
@@ -64,11 +71,15 @@ class Recorder:
         self._level = level
         self._earlier = earlier
         self._segment = segment
+        self._ahead = ahead
+        self._ended_ahead: int | None = None  # the segment in which operations were recorded no more
         self._on_step = on_step
         self._log = Log(writer, level)
         self._places = Places(absolute=absolute_paths, texts=source)
         self._storages = Storages(self._log.__len__)
-        first_seed = None if segment is None else torch.default_generator.initial_seed()
+        first_seed = torch.default_generator.initial_seed() if ahead or segment is not None else None
+        if kept is not None and ahead:
+            kept.records, kept.on_full = MANY, self._end_ahead
         self._records = Records(self._log, self._places, self._storages, self._has("ops+inputs"), kept, first_seed)
         self._overwritten: dict[str, list[int]] = {}
         self._modules = Modules(self._on_root, self._on_return)
@@ -233,6 +244,8 @@ class Recorder:
     def _on_step_by_hand(self, leaves: Sequence[torch.Tensor]) -> None:
         if self._records.leaves_until:
             self._log.set_aside(self._records.leaves_until)  # what follows the update is the next step's
+            if self._records.kept is not None:
+                self._records.kept.set_aside(len(self._log))
             self._storages.forget_overwritten(len(self._log))
         self._steps.by_hand(leaves)
 
@@ -262,13 +275,32 @@ class Recorder:
         self._note_overwritten(optimizer, count)
         self._log.end_step(optimizer, count)
         self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
+        if self._ahead and self._log.total >= FEW:
+            self._end_ahead()
         self._close_window()
         self._open_window()
         self._on_step(self.steps)
 
     # The window in which operations are recorded
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether operations are recorded ahead, or were to the end."""
+        return self._ahead and self._ended_ahead is None
+
+    def _end_ahead(self) -> None:
+        if self.is_ahead:
+            self._ended_ahead = self.steps
+            self._turn(on=False)
+
+    @property
+    def whole_ahead(self) -> int:
+        """In how many segments all operations were recorded ahead."""
+        return self.steps + 1 if self.is_ahead else self._ended_ahead or 0
+
     def _is_in_window(self) -> bool:
+        if self._ahead:
+            return self.is_ahead
         # Where a step by hand ends is seen later: until then the next one may have begun.
         ahead = 1 if self._by_hand.waiting else 0
         return self._segment is None or self.steps <= self._segment <= self.steps + ahead
@@ -276,7 +308,8 @@ class Recorder:
     def _open_window(self) -> None:
         is_open = self._is_in_window()
         if self._records.kept is not None:
-            self._records.kept.is_on = self._segment in (None, self.steps)
+            is_kept = is_open if self._ahead else self._segment in (None, self.steps)
+            self._records.kept.segment = self.steps if is_kept else None
         if not self._has("ops"):
             return
         # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the

@@ -10,21 +10,13 @@ import torch
 
 from ...errors import clipped
 from ...values.bits import is_plain, undispatched
-from ...values.hashes import (
-    NOT_COMPARED,
-    UNREADABLE,
-    Hash,
-    Type,
-    collect,
-    is_number,
-    number_bits,
-    number_type,
-    read,
-)
+from ...values.hashes import Hash, Type, collect, read
 from ...values.kinds import fields_of, has_state
+from ...values.numbers import NOT_COMPARED, UNREADABLE, is_number, number_bits, number_type
 from ..file.model import Kind, Role, Site, Value
 from .attribution import Where
-from .log import Kept, Log
+from .kept import Kept
+from .log import Log
 from .modules import OUTSIDE, ModuleName
 from .operations import Watched
 from .places import Places, Spot
@@ -155,8 +147,8 @@ class Records:
 
     def add_operation(self, draft: Draft, name: str, where: Where) -> None:
         """Add the record of an operation."""
-        if self.kept is not None:
-            self.kept.offer(len(self.log), draft.tensors)
+        if self.kept is not None and not self.log.part:  # of a step that was cut, records are counted anew in each part
+            self.kept.offer(len(self.log), draft.tensors, where.phase)
         key = (name, where, *draft.parts)
         known = self._sites.get(key)
         if known is None:
@@ -226,8 +218,8 @@ class Records:
                     self.storages.is_seen(leaf)
                     if seen is not None:
                         seen[leaf] = bits
-            if self.kept is not None:
-                self.kept.offer(len(self.log), tensors)
+            if self.kept is not None and not self.log.part:
+                self.kept.offer(len(self.log), tensors, kind)
         key = kind, title, phase, module, spot, tuple(parts)
         known = self._sites.get(key)
         if known is None:

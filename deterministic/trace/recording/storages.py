@@ -13,16 +13,10 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ...values.bits import is_plain
+from ..file.model import COLLECTIVE, EARLIER, OUTSIDE, SEEN, THREAD, UNINITIALISED
 from .operations import Operation, tensors_in
 from .places import Places, Spot
 from .torch_internals import DispatchMode, schema_of, storage_key, without_overrides
-
-OUTSIDE = "outside"  # no traced operation wrote it, and none has read it before: from numpy, a file, another process
-EARLIER = "earlier"  # it was there before the recording began, whoever holds it
-UNINITIALISED = "uninitialised"  # it was allocated and not, or not wholly, written since
-THREAD = "thread"  # another thread wrote it
-COLLECTIVE = "collective"  # a collective that was still under way wrote it
-SEEN = ""
 
 FEWEST = 1 << 12
 """Storages that are remembered before those that are gone are looked for."""
