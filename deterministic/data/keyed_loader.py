@@ -222,8 +222,9 @@ class ReproducibleDataLoader(DataLoader[T]):
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
 
         It finds what keys cannot reach: random state inside of compiled code, generators that are made anew for each
-        sample, time, counters; and with held="leave" those that the dataset holds. Of a stream, the epoch's first batches are made twice, in worker processes if the loader has
-        any, else by copies of the stream: generators seeded from the time or the process are found.
+        sample, time, counters; and with held="leave" those that the dataset holds. Of a stream, the epoch's first
+        batches are made twice, in worker processes if the loader has any, else by copies of the stream: generators
+        seeded from the time or the process are found.
 
         Args:
             samples: How many of the next epoch's first samples, 1 or more.

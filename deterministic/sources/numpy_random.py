@@ -61,7 +61,7 @@ class NumpyRandom:
 
     def __init__(self) -> None:
         place = gauss_offset() if layout_holds() else None
-        self._gaussian_at = place and id(np.random.mtrand._rand) + place  # None: the slow way
+        self._gaussian_at = id(np.random.mtrand._rand) + place if place else 0  # 0: the slow way
         self._seeded: dict[int, bytes] = {}
 
     def capture(self) -> NumpyState:

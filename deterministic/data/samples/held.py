@@ -34,7 +34,8 @@ class _Slot:
 
     def __init__(self, path: str, link: Link, label: int) -> None:
         self.path, self.label = path, label
-        self.get, self.at = (link.get, link.key) if link.get is not None else (partial(getattr, link), "value")
+        self.get: Callable[[Any], Any] = partial(getattr, link) if link.get is None else link.get
+        self.at: Any = "value" if link.get is None else link.key
         self._take(link)
 
     def _take(self, link: Link) -> None:

@@ -38,7 +38,7 @@ def cv2_kmeans(*, is_mended: bool) -> Callable[[], Any]:
         if is_mended:
             cv2.setRNGSeed(seed())
         stop = (cv2.TERM_CRITERIA_MAX_ITER, 1, 0.1)
-        return cv2.kmeans(points, 8, None, stop, 1, cv2.KMEANS_RANDOM_CENTERS)[2]
+        return cv2.kmeans(points, 8, None, stop, 1, cv2.KMEANS_RANDOM_CENTERS)[2]  # type: ignore[call-overload]
 
     return make
 
