@@ -196,7 +196,9 @@ def test_another_bit_generator_behind_numpy_is_seeded_as_well() -> None:
         set_bit_generator(before)
 
 
-@pytest.mark.parametrize("generator", [random.SystemRandom(), "text", torch.Generator, np.random.MT19937(1)], ids=without_address)
+@pytest.mark.parametrize(
+    "generator", [random.SystemRandom(), "text", torch.Generator, np.random.MT19937(1)], ids=without_address
+)
 def test_what_has_no_state_is_refused(generator: Any) -> None:
     with pytest.raises(TypeError, match=r"no state that a key could be made into\n  found: "):
         writer_for(generator)
