@@ -127,7 +127,7 @@ def test_the_public_way_seeds_the_global_generators_the_same(monkeypatch: pytest
     seed_generators(KEY)
     expected = global_words(), [uniform() for _ in range(700)], torch.initial_seed()
     without_memory(monkeypatch)
-    monkeypatch.setattr(states, "_source", states._Source())
+    monkeypatch.setattr(states, "_outputs", states._Outputs())
     states._globally()(KEY)
     assert (global_words(), [uniform() for _ in range(700)], torch.initial_seed()) == expected
 
@@ -225,14 +225,14 @@ def test_a_state_is_full_and_the_libraries_share_no_word() -> None:
 def test_no_two_samples_of_an_epoch_draw_alike() -> None:
     keys = sample_keys(epoch_key(0, 0, "samples"), range(200_000))
     assert len({key & 0xFFFFFFFF for key in keys}) < len(keys)  # what 32 bits of a seed would come to
-    first = {bytes(states._source.draw(key, 2)) for key in keys}
+    first = {bytes(states._outputs.draw(key, 2)) for key in keys}
     assert len(first) == len(keys)
 
 
 @pytest.mark.parametrize("key", [0, KEY])
 def test_each_bit_of_a_key_changes_half_of_the_bits(key: int) -> None:
     def bits(key: int) -> np.ndarray[Any, Any]:
-        return np.unpackbits(states._source.draw(key, 128).view(np.uint8))
+        return np.unpackbits(states._outputs.draw(key, 128).view(np.uint8))
 
     changed = [float((bits(key) != bits(key ^ 1 << bit)).mean()) for bit in range(64)]
     assert min(changed) > 0.46  # 4096 bits: 0.5 +- 0.008

@@ -25,7 +25,6 @@ from ...errors import DeterministicError, cut, explain
 from ...sources import numpy_random, python_random, torch_cpu
 from ...sources.base import TORCH_TWISTER, in_memory
 
-Words: TypeAlias = "np.ndarray[Any, np.dtype[np.uint32]]"
 Write: TypeAlias = Callable[[int, Any], None]
 """Puts one generator where a key says, with words that were made of it."""
 
@@ -50,7 +49,7 @@ def mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-class _Source(threading.local):
+class _Outputs(threading.local):
     """What gives words of a key: SFC64 (Doty-Humphrey, PractRand) from it on. Each thread has one: it takes two steps.
 
     They are the same in every process and on every platform.
@@ -61,17 +60,17 @@ class _Source(threading.local):
         is_known = numpy_random.layout_holds(np.random.SFC64)
         self._state: Any = in_memory(self._generator, self._generator.ctypes.state_address, 8) if is_known else None
 
-    def draw(self, key: int, count: int) -> Words:
+    def draw(self, key: int, count: int) -> Any:
         """Return so many words of a key, 0 <= key < 2**64; the lower half of each output comes first."""
         if self._state is not None:
             _pack(self._state, 0, key, key, key, 1)
         else:
             self._generator.state = _plain("SFC64", {"state": (key, key, key, 1)})
-        words: Words = self._generator.random_raw(_LOST + count // 2).astype(_WHOLE, copy=False).view(_HALF)
+        words: Any = self._generator.random_raw(_LOST + count // 2).astype(_WHOLE, copy=False).view(_HALF)
         return words[2 * _LOST :]
 
 
-_source = _Source()
+_outputs = _Outputs()
 
 
 def writer_for(generator: Any) -> Callable[[int], None]:
@@ -87,7 +86,7 @@ def writer_for(generator: Any) -> Callable[[int], None]:
         TypeError: It is another one.
     """
     write, count = _writing(generator)
-    return (lambda key: write(key, _source.draw(key, count))) if count else partial(write, words=None)
+    return (lambda key: write(key, _outputs.draw(key, count))) if count else partial(write, words=None)
 
 
 def _writing(generator: Any) -> tuple[Any, int]:
@@ -118,7 +117,7 @@ def _python(generator: Any) -> Write:
         return lambda key, words: generator.setstate((3, (*words.tolist(), 0), None))
     place = memory[1:]
 
-    def write(key: int, words: Words) -> None:
+    def write(key: int, words: Any) -> None:
         place[:] = words
         memory[0] = 0
         generator.gauss_next = None
@@ -126,7 +125,7 @@ def _python(generator: Any) -> Write:
     return write
 
 
-def _whole(words: Words) -> list[int]:
+def _whole(words: Any) -> list[int]:
     return words.view(_WHOLE).tolist()  # type: ignore[no-any-return]
 
 
@@ -160,7 +159,7 @@ def _numpy(generator: Any, bits: Any, inner: Callable[[int, Any], dict[str, Any]
     twister, gauss = memory
     place = twister[:_TWISTER]
 
-    def write(key: int, words: Words) -> None:
+    def write(key: int, words: Any) -> None:
         place[:] = words
         twister[_TWISTER] = gauss[0] = 0
 
@@ -181,7 +180,7 @@ def _torch(generator: torch.Generator) -> Write:
     state["left"], state["next"], state["seeded"] = _TWISTER, 1, 1
     seed, place, tensor = state["seed"], state["words"][0], torch.from_numpy(state.view(np.uint8))
 
-    def write(key: int, words: Words) -> None:
+    def write(key: int, words: Any) -> None:
         # Two threads may write here at once, and mix their words; how many are left is the same for both.
         seed[0] = key
         place[:] = words
@@ -199,7 +198,7 @@ def _globally() -> Callable[[int], None]:
 
     def seed_generators(key: int) -> None:
         nonlocal bits, numpy
-        words = _source.draw(key, 3 * _TWISTER)
+        words = _outputs.draw(key, 3 * _TWISTER)
         python(key, words[:_TWISTER])
         if get_bit_generator() is not bits:  # somebody has put another one behind numpy.random
             numpy, bits = _writing(legacy)[0], get_bit_generator()
