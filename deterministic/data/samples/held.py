@@ -11,7 +11,8 @@ from ...sources.own_generators import KINDS, OwnGenerator
 from .graph import Graph, Link
 from .isolation import kept_in_block
 from .keys import Keying
-from .seeded import label, refuse, writer
+from .seeded import label, refuse
+from .states import writer_for
 
 _PutBack: TypeAlias = Callable[[], object]
 
@@ -30,17 +31,13 @@ class _Slot:
 
     def _take(self, link: Link) -> None:
         self.link, self.value = link, link.value
-        self.write = writer(link.value) or _let_be
+        self.write = writer_for(link.value) or (lambda key: None)
 
     def follow(self) -> bool:
         """Take another generator that is there now; return whether one is."""
         if (value := self.link.now()) is not self.value:
             self._take(self.link._replace(value=value))
         return isinstance(value, KINDS)
-
-
-def _let_be(key: int) -> None:
-    return None
 
 
 class Held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -48,7 +48,7 @@ def survey(
         beside = {_owner(path): seed for path, link in walk.found if (seed := _seed_of(link.value))}
         for path, link in walk.found:
             generator, how = link.value, "not keyed"
-            if choice == "key" and writer(generator) is not None:
+            if choice == "key" and writer_for(generator) is not None:
                 # Two that are alike now, as copies of a pipeline are, stay alike: somebody may count on it.
                 source = OwnGenerator(generator, 0)
                 alike = kind_of(generator), source.describe(source.capture())["digest"]
@@ -87,14 +87,6 @@ def refuse(walks: Iterable[Graph]) -> NoReturn:
 
 def _shown(lines: list[str]) -> list[str]:
     return [*lines[:_SHOWN], *[f"and {len(lines) - _SHOWN} more generators"][: len(lines) > _SHOWN]]
-
-
-def writer(generator: Any) -> Callable[[int], None] | None:
-    """Return what puts a generator where a key says; None: it is on an accelerator, or of a kind that nobody knows."""
-    try:
-        return writer_for(generator)
-    except TypeError:
-        return None
 
 
 def kind_of(generator: Any) -> str:

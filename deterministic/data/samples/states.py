@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.random.mtrand import get_bit_generator
 
-from ...errors import DeterministicError, cut, explain
+from ...errors import DeterministicError, explain
 from ...sources import numpy_random, python_random, torch_cpu
 from ...sources.base import TORCH_TWISTER, in_memory
 
@@ -73,24 +73,21 @@ class _Outputs(threading.local):
 _outputs = _Outputs()
 
 
-def writer_for(generator: Any) -> Callable[[int], None]:
-    """Return what puts this generator where a key says, 0 <= key < 2**64; make it once, it takes 2 to 4 us a call.
+def writer_for(generator: Any) -> Callable[[int], None] | None:
+    """Return what puts a generator where a key says, 0 <= key < 2**64; make it once, it takes 2 to 4 us a call.
 
     Threads that write one generator at once leave it with words of both, as they do that draw from one.
 
     Args:
         generator: A `random.Random`, a numpy `RandomState` or `Generator` with a bit generator of numpy's, or a
-            `torch.Generator` on the CPU.
-
-    Raises:
-        TypeError: It is another one.
+            `torch.Generator` on the CPU. None is returned for any other.
     """
     write, count = _writing(generator)
-    return (lambda key: write(key, _outputs.draw(key, count))) if count else partial(write, words=None)
+    return (lambda key: write(key, _outputs.draw(key, count))) if count else write and partial(write, words=None)
 
 
 def _writing(generator: Any) -> tuple[Any, int]:
-    """Return how this generator's state is written, and how many words that takes."""
+    """Return how a generator's state is written, and how many words that takes; (None, 0): nobody knows how."""
     if isinstance(generator, random.Random) and not isinstance(generator, random.SystemRandom):
         return _python(generator), _TWISTER
     if isinstance(generator, torch.Generator) and generator.device.type == "cpu":
@@ -99,17 +96,7 @@ def _writing(generator: Any) -> tuple[Any, int]:
     for kind, (inner, count) in _INNER.items():
         if isinstance(bits, kind):
             return _numpy(generator, bits, inner), count
-    found = type(generator if bits is None else bits)
-    raise TypeError(
-        explain(
-            "this generator has no state that a key could be made into",
-            (
-                f"found: {found.__module__}.{found.__qualname__}: {cut(generator)}",
-                "expected: random.Random, a RandomState or Generator of numpy's, a torch.Generator on the CPU",
-            ),
-            "Draw from one of these, or from sample_rng().",
-        )
-    )
+    return None, 0
 
 
 def _python(generator: Any) -> Write:
