@@ -26,17 +26,14 @@ class _Slot:
     __slots__ = ("label", "link", "path", "value", "write")
 
     def __init__(self, path: str, link: Link, label: int) -> None:
-        self.path, self.label = path, label
-        self._take(link)
-
-    def _take(self, link: Link) -> None:
-        self.link, self.value = link, link.value
-        self.write = writer_for(link.value) or (lambda key: None)
+        self.path, self.label, self.link = path, label, link
+        self.value: Any = self  # which is no generator
+        self.follow()
 
     def follow(self) -> bool:
         """Take another generator that is there now; return whether one is."""
         if (value := self.link.now()) is not self.value:
-            self._take(self.link._replace(value=value))
+            self.value, self.write = value, writer_for(value) or (lambda key: None)
         return isinstance(value, KINDS)
 
 
@@ -108,7 +105,8 @@ class Held:
             self._look()
         self.go_on()
         for slot in self._slots:
-            slot.follow()
+            if slot.link.now() is not slot.value:
+                slot.follow()
             slot.write(key ^ slot.label)
 
     def go_on(self) -> None:

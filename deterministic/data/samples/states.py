@@ -66,8 +66,8 @@ class _Outputs(threading.local):
             _pack(self._state, 0, key, key, key, 1)
         else:
             self._generator.state = _plain("SFC64", {"state": (key, key, key, 1)})
-        words: Any = self._generator.random_raw(_LOST + count // 2).astype(_WHOLE, copy=False).view(_HALF)
-        return words[2 * _LOST :]
+        words: Any = self._generator.random_raw(_LOST + count // 2)
+        return (words if _WHOLE.isnative else words.astype(_WHOLE)).view(_HALF)[2 * _LOST :]
 
 
 _outputs = _Outputs()
@@ -83,7 +83,7 @@ def writer_for(generator: Any) -> Callable[[int], None] | None:
             `torch.Generator` on the CPU. None is returned for any other.
     """
     write, count = _writing(generator)
-    return (lambda key: write(key, _outputs.draw(key, count))) if count else write and partial(write, words=None)
+    return (lambda key: write(key, _outputs.draw(key, count))) if count else write and (lambda key: write(key, None))
 
 
 def _writing(generator: Any) -> tuple[Any, int]:
