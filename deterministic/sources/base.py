@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import math
 import random
@@ -32,6 +33,13 @@ def keep(states: dict[int, bytes], seed: int, state: bytes) -> None:
     if len(states) == 16:
         states.clear()
     states[seed] = state
+
+
+def in_memory(owner: Any, address: int, words: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Return the words of 32 bits that lie at an address, to be read and written; they keep their owner alive."""
+    block: Any = (ctypes.c_uint32 * words).from_address(address)
+    block.owner = owner
+    return np.frombuffer(block, np.uint32)
 
 
 def to_plain(value: Any) -> Any:

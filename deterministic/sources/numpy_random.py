@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, keep, numpy_state, seeded, to_plain
+from .base import digest, in_memory, keep, numpy_state, seeded, to_plain
 
 _LAYOUTS: dict[Any, np.dtype[Any]] = {
     np.random.MT19937: np.dtype([("key", "u4", 624), ("pos", "i4")]),
@@ -127,6 +128,27 @@ class NumpyRandom:
         return _PublicState(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
 
 
+def bits_of(generator: Any) -> Any:
+    """Return the bit generator behind a `RandomState` or a `Generator`; None: it is neither."""
+    legacy = isinstance(generator, np.random.RandomState)
+    return getattr(generator, "_bit_generator" if legacy else "bit_generator", None)
+
+
+def memory(generator: Any) -> list[np.ndarray[Any, np.dtype[np.uint32]]] | None:
+    """Return what a `RandomState` or `Generator` over a Mersenne Twister consists of, where it lies in memory.
+
+    Returns:
+        Its 624 words and the position, and what begins with whether it holds a Gaussian: a `Generator`, which holds
+        none, has its position there, too. None: it is over another kind, or nobody knows where.
+    """
+    bits, is_legacy = bits_of(generator), isinstance(generator, np.random.RandomState)
+    if type(bits) is not np.random.MT19937 or not layout_holds() or (is_legacy and gauss_offset() is None):
+        return None
+    twister = in_memory(bits, bits.ctypes.state_address, 625)
+    return [twister, in_memory(generator, id(generator) + (gauss_offset() or 0), 4) if is_legacy else twister[624:]]
+
+
+@cache
 def layout_holds(kind: Any = np.random.MT19937) -> bool:
     """Return whether the state of this kind of bit generator lies in memory as it is known here."""
     probe, layout = kind(0), _LAYOUTS[kind]
@@ -135,6 +157,7 @@ def layout_holds(kind: Any = np.random.MT19937) -> bool:
     return all(np.array_equal(found[name], probe.state["state"][name]) for name in layout.names or ())
 
 
+@cache
 def gauss_offset() -> int | None:
     """Return at which byte a `RandomState` holds its Gaussian: the one where each that is set is found; None: nowhere.
 

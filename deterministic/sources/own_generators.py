@@ -18,7 +18,10 @@ from .base import digest, numpy_state, python_state, to_plain, torch_state
 
 Generator: TypeAlias = "torch.Generator | np.random.Generator | np.random.RandomState | random.Random"
 
-_KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+"""What counts as a generator of somebody's."""
+
+GLOBAL = (torch.default_generator, random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
 
 
 class OwnGenerator:
@@ -99,7 +102,7 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
     sources: list[OwnGenerator] = []
     for position, generator in enumerate(generators):
         name, source = f"generators[{position}]", OwnGenerator(generator, position)
-        if isinstance(generator, random.SystemRandom) or not isinstance(generator, _KINDS):
+        if isinstance(generator, random.SystemRandom) or not isinstance(generator, KINDS):
             is_class = isinstance(generator, type)
             kind: Any = generator if is_class else type(generator)
             remedy = "Leave it out, or write a source for it and register it with deterministic.register_source."
@@ -115,7 +118,7 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
                     remedy,
                 )
             )
-        if generator in (torch.default_generator, random.random.__self__, np.random.mtrand._rand):  # type: ignore[attr-defined]
+        if generator in GLOBAL:
             differs = f"{name} is a global generator, which every scope seeds and restores anyway"
             raise ValueError(explain(differs, (f"found: {generator!r}",), "Leave it out."))
         if source in sources:

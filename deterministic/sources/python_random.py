@@ -6,11 +6,14 @@ import ctypes
 import random
 import struct
 import sys
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from ..ground.config import Config
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, keep, python_state, seeded
+from .base import digest, in_memory, keep, python_state, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
@@ -90,6 +93,12 @@ def address(generator: random.Random) -> int:
     return id(generator) + object.__basicsize__
 
 
+def memory(generator: random.Random) -> np.ndarray[Any, np.dtype[np.uint32]] | None:
+    """Return the position and the 624 words of a generator, where they lie; None: nobody knows where."""
+    return in_memory(generator, address(generator), 625) if layout_holds() else None
+
+
+@cache
 def layout_holds() -> bool:
     """Return whether reading and writing the bytes of two scratch generators does what getstate and setstate do."""
     if sys.implementation.name != "cpython" or random.Random.__basicsize__ < object.__basicsize__ + _TWISTER.size:

@@ -244,6 +244,19 @@ def test_what_set_epoch_draws_is_the_same_in_every_process_and_leaves_the_caller
     assert seen(make_loader(Drawing(), 3, seed=1)) != wanted[0]
 
 
+@pytest.mark.parametrize("look", [lambda loader: loader.peek(), lambda loader: loader.check()], ids=["peek", "check"])
+def test_looking_puts_back_what_set_epoch_drew_from_the_loader_s_seed(look: Any) -> None:
+    dataset = Drawing()
+    loader = make_loader(dataset, 3, seed=7)
+    wanted = [seen(loader), seen(loader)]
+    base = dataset.base
+    look(loader)
+    assert (dataset.epoch, dataset.base) == (1, base)
+    again = make_loader(Drawing(), 3, seed=7)
+    look(again)
+    assert [seen(again), seen(again)] == wanted
+
+
 def test_a_resume_tells_the_epoch_that_goes_on() -> None:
     loader = make_loader(Mixture(), 1, seed=0)
     seen(loader)

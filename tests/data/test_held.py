@@ -256,6 +256,14 @@ def test_a_seed_that_was_drawn_does_not_count_for_a_run_has_to_repeat() -> None:
 
     assert epochs(loader(chain())) == epochs(loader(chain()))
 
+    def legacy(seed: int) -> Any:
+        return epochs(loader(Holds(np.random.RandomState(seed))), 1)
+
+    # One that does not say what it was made from: seeds below 2**32 are drawn for it.
+    assert legacy(1000) == legacy(65_535) != legacy(999) != legacy(998)
+    bits = [np.random.RandomState(np.random.MT19937(seed)) for seed in (65_534, 65_535)]
+    assert epochs(loader(Holds(bits[0])), 1) != epochs(loader(Holds(bits[1])), 1)
+
 
 def test_what_was_alike_when_the_loader_was_made_stays_alike() -> None:
     rows = epochs(loader(Holds(np.random.default_rng(5), np.random.default_rng(5))), 1)[0][0]

@@ -18,10 +18,10 @@ from deterministic.data.samples.keys import (
     collate_key,
     epoch_key,
     index_number,
-    mix,
     sample_key,
     sample_keys,
 )
+from deterministic.data.samples.states import mix
 
 from ..processes import run_python
 from .datasets import Draws, epochs, loader

@@ -24,7 +24,9 @@ cases = pytest.mark.parametrize(("position", "gauss"), CASES)
 @pytest.fixture(autouse=True)
 def isolated() -> Iterator[None]:
     with reproducible(seed=None, deterministic=False):
+        layout_holds.cache_clear()
         yield
+        layout_holds.cache_clear()
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ...sources.own_generators import GLOBAL
 from ...values.stateful import is_stateful, takes
 from ..samples.dataset_epoch import tell_one, users_epoch
 from ..samples.fetch import Fetch
-from ..samples.generators import GLOBAL, SamplerPass, generator_kinds, generator_states, restore_generators
+from ..samples.generators import SamplerPass, generator_kinds, generator_states, restore_generators
 from ..samples.isolation import Isolated
 from ..samples.keys import Keying, epoch_key
 from .base import IndexOrder, Position, Progress, mismatch

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...sources.own_generators import OwnGenerator
-from ..samples.generators import KINDS
+from ...sources.own_generators import KINDS, OwnGenerator
 
 _DEPTH = 5
 _WIDTH = 100

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..samples.keys import mix
+from ..samples.states import mix
 
 Words: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 """64 bits each: numpy's unsigned integers wrap around as a hash wants them to, on every platform."""

@@ -14,17 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ...sources.own_generators import OwnGenerator
+from ...sources.own_generators import GLOBAL, KINDS, OwnGenerator
 from .isolation import OwnStream
 from .keys import index_number
 
-KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-"""What counts as a generator of somebody's."""
-
 _DEPTH = 4
 """How deep generators are looked for inside a sampler: a batch sampler, its sampler, what that holds, a list there."""
-
-GLOBAL = (torch.default_generator, random.random.__self__, np.random.mtrand._rand)  # type: ignore[attr-defined]
 
 
 def generator_kinds(sampler: Any) -> list[str]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from ...sources import numpy_random
-from ...sources.own_generators import OwnGenerator
-from .generators import KINDS
+from ...sources.own_generators import KINDS, OwnGenerator
 from .graph import Graph, Link
 from .isolation import kept_in_block
 from .keys import Keying
-from .seeded import label, refuse, writer
+from .seeded import label, refuse
+from .states import writer_for
 
 _PutBack: TypeAlias = Callable[[], object]
-
-_layout_holds, _gauss_offset = cache(numpy_random.layout_holds), cache(numpy_random.gauss_offset)
-_TWISTER, _GAUSS = 2500, 16
-"""Bytes of a twister and its position, and of whether a `RandomState` holds a Gaussian, and which."""
 
 _IN_VAIN = 16
 """After so many looks at the graph that found nothing new, attributes that were None are watched no longer."""
@@ -30,27 +23,18 @@ _IN_VAIN = 16
 class _Slot:
     """A place that holds a generator: its path, and what puts the one that is there now where a key says."""
 
-    __slots__ = ("at", "get", "label", "link", "path", "value", "write")
+    __slots__ = ("label", "link", "path", "value", "write")
 
     def __init__(self, path: str, link: Link, label: int) -> None:
-        self.path, self.label = path, label
-        self.get: Callable[[Any], Any] = partial(getattr, link) if link.get is None else link.get
-        self.at: Any = "value" if link.get is None else link.key
-        self._take(link)
-
-    def _take(self, link: Link) -> None:
-        self.link, self.value = link, link.value
-        self.write = writer(link.value) or _let_be
+        self.path, self.label, self.link = path, label, link
+        self.value: Any = self  # which is no generator
+        self.follow()
 
     def follow(self) -> bool:
         """Take another generator that is there now; return whether one is."""
         if (value := self.link.now()) is not self.value:
-            self._take(self.link._replace(value=value))
+            self.value, self.write = value, writer_for(value) or (lambda key: None)
         return isinstance(value, KINDS)
-
-
-def _let_be(key: int) -> None:
-    return None
 
 
 class Held:
@@ -68,9 +52,8 @@ class Held:
 
     def __init__(self, root: Any, name: str, keying: Keying, *, goes_on: bool = False) -> None:
         self._root, self._name, self._keying, self._goes_on = root, name, keying, goes_on
-        self._graph: Graph
+        self._graph = Graph(None, name)
         self._slots: list[_Slot] = []
-        self._ways: list[Link] = []
         self._walks, self._in_vain, self._is_late = 0, 0, False
         self._block: object = None
         self._inside: list[_PutBack] = []
@@ -104,31 +87,26 @@ class Held:
         if graph.found and self._keying.held == "refuse":
             refuse([graph])
         self._slots = [_Slot(path, link, self._keying.labels.get(path) or label(path)) for path, link in graph.found]
-        self._ways = [link for link in graph.links if link.get is not None]
         has_more = any(slot.path not in known for slot in self._slots)
         self._is_late = self._is_late or (has_more and self._walks > 0)
         self._walks, self._in_vain = self._walks + 1, self._in_vain + (not has_more)
 
     def _has_changed(self) -> bool:
-        if not all(slot.follow() for slot in self._slots) or not all(map(Link.holds, self._ways)):
+        if not all(slot.follow() for slot in self._slots) or not all(map(Link.holds, self._graph.links)):
             return True
-        empty, sizes = self._graph.empty, self._graph.sizes
-        is_watched = self._in_vain <= _IN_VAIN
-        return is_watched and (
-            any(one.get(name) is not None for one, name in empty) or any(len(one) != size for one, size in sizes)
+        return self._in_vain <= _IN_VAIN and any(
+            len(own) != size or any(own.get(name) is not None for name in empty)
+            for own, size, empty in self._graph.watched
         )
 
     def key(self, key: int) -> None:
         """Put each generator where the key and its path say."""
-        if not all(map(Link.holds, self._ways)):
+        if not all(map(Link.holds, self._graph.links)):
             self._look()
         self.go_on()
         for slot in self._slots:
-            try:
-                if slot.get(slot.at) is not slot.value:
-                    slot.follow()
-            except (AttributeError, LookupError, ValueError):  # nothing is there any more
-                continue
+            if slot.link.now() is not slot.value:
+                slot.follow()
             slot.write(key ^ slot.label)
 
     def go_on(self) -> None:
@@ -149,17 +127,13 @@ class Held:
 
 def _place(generator: Any) -> _PutBack:
     """Return what puts a generator back where it is now. Of a twister of numpy's a copy takes a hundredth of asking."""
-    legacy = isinstance(generator, np.random.RandomState)
-    bits = getattr(generator, "_bit_generator" if legacy else "bit_generator", None)
-    gauss = _gauss_offset() if legacy else 0
-    if type(bits) is not np.random.MT19937 or gauss is None or not _layout_holds():
+    if (memory := numpy_random.memory(generator)) is None:
         source = OwnGenerator(generator, 0)
         return partial(source.restore, source.capture())
-    data = ctypes.string_at(bits.ctypes.state_address, _TWISTER)
-    held = ctypes.string_at(id(generator) + gauss, _GAUSS) if legacy else b""
+    before = [part.copy() for part in memory]
 
     def put_back() -> None:
-        ctypes.memmove(bits.ctypes.state_address, data, _TWISTER)
-        ctypes.memmove(id(generator) + gauss, held, len(held))
+        for part, was in zip(memory, before, strict=True):
+            part[:] = was
 
     return put_back

@@ -19,13 +19,12 @@ import torch
 from ...errors import DeterministicError, SeedError, cut, explain
 from ...ground.ranks import current_ranks
 from ...ground.seeds import derive_seed
-from .states import seed_generators
+from .states import mix, seed_generators
 
 Randomness: TypeAlias = Literal["sample", "batch"]
 StreamState: TypeAlias = Literal["use", "ignore", "refuse"]
 HeldChoice: TypeAlias = Literal["key", "leave", "refuse"]
 
-_MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio: the step between neighbours that splitmix64 then mixes."""
 _COLLATE = 0xC0117A7E
@@ -83,18 +82,6 @@ def draw_seed(generator: torch.Generator | None) -> int:
     """Draw a seed, 0 <= seed < 2**63; moves the generator (None: torch's global one) by one draw."""
     device = "cpu" if generator is None else generator.device
     return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator).item())
-
-
-def mix(value: int) -> int:
-    """Return 64 bits that each depend on every bit of `value`.
-
-    The finaliser of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
-    the constants are Stafford's variant 13).
-    """
-    value &= _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
 
 
 def epoch_key(seed: int, epoch: int, *purpose: SupportsIndex | str) -> int:

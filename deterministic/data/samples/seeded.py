@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,13 +11,15 @@ from torch.utils.data import IterableDataset
 
 from ...errors import DeterministicError, explain
 from ...ground.seeds import derive_seed
+from ...sources.numpy_random import bits_of
 from ...sources.own_generators import OwnGenerator
 from .graph import Graph
-from .keys import HeldChoice, mix
+from .keys import HeldChoice
 from .states import writer_for
 
-_PERSONS = 2**16
-"""A seed below it is one that somebody wrote. One that was drawn, in a run that nobody seeded, must not count."""
+_PERSONS, _PERSONS_LEGACY = 2**16, 1000
+"""A seed below it is one that somebody wrote. One that was drawn, in a run that nobody seeded, must not count: for a
+legacy generator libraries draw one below 2**32, of which a thousand are one in four million."""
 _SHOWN = 20
 
 
@@ -42,26 +43,25 @@ def survey(
     each = "epoch" if isinstance(dataset, IterableDataset) else randomness
     labels: dict[str, int] = {}
     rows: dict[int, dict[str, str]] = {}
-    first: dict[tuple[Any, ...], str] = {}
+    first: dict[tuple[str, Any], str] = {}
     for walk, what in zip(walks, (each, "batch"), strict=True):
-        seeds = {path.rpartition(".")[0]: seed for path, link in walk.found if (seed := _seed_of(link.value))}
+        beside = {_owner(path): seed for path, link in walk.found if (seed := _seed_of(link.value))}
         for path, link in walk.found:
-            generator = link.value
-            is_keyed = choice == "key" and writer(generator) is not None
-            row = {
-                "path": path,
-                "kind": kind_of(generator),
-                "how": f"keyed for each {what}" if is_keyed else "not keyed",
-            }
-            if is_keyed:
+            generator, how = link.value, "not keyed"
+            if choice == "key" and writer_for(generator) is not None:
                 # Two that are alike now, as copies of a pipeline are, stay alike: somebody may count on it.
                 source = OwnGenerator(generator, 0)
-                origin = first.setdefault((row["kind"], source.describe(source.capture())["digest"]), path)
-                seed = _seed_of(generator) or seeds.get(path.rpartition(".")[0], ())  # else that of one beside it
-                labels[path] = label(origin, seed)
-                row["how"] += f", its seed {', '.join(map(str, seed))} counts" if seed else ""
-            rows.setdefault(id(generator), row)
+                alike = kind_of(generator), source.describe(source.capture())["digest"]
+                seed = _seed_of(generator) or beside.get(_owner(path), ())
+                labels[path] = label(first.setdefault(alike, path), seed)
+                counts = f", its seed {', '.join(map(str, seed))} counts" if seed else ""
+                how = f"keyed for each {what}{counts}"
+            rows.setdefault(id(generator), {"path": path, "kind": kind_of(generator), "how": how})
     return labels, [*rows.values()]
+
+
+def _owner(path: str) -> str:
+    return path.rpartition(".")[0]
 
 
 def label(path: str, seed: Iterable[int] = ()) -> int:
@@ -71,65 +71,38 @@ def label(path: str, seed: Iterable[int] = ()) -> int:
 
 def sentences(rows: list[dict[str, str]]) -> list[str]:
     """Return rows as notes of the report."""
-    more = [f"and {len(rows) - _SHOWN} more generators"] if len(rows) > _SHOWN else []
-    return [f"{row['path']}: {row['kind']}, {row['how']}." for row in rows[:_SHOWN]] + more
+    return _shown([f"{row['path']}: {row['kind']}, {row['how']}." for row in rows])
 
 
 def refuse(walks: Iterable[Graph]) -> NoReturn:
     """Raise a DeterministicError that names what was found."""
-    found = [f"{path}: {kind_of(link.value)}" for walk in walks for path, link in walk.found]
-    more = (f"and {len(found) - _SHOWN} more",) if len(found) > _SHOWN else ()
     raise DeterministicError(
         explain(
             'held="refuse": this loader\'s dataset or collate_fn holds generators of its own',
-            (*found[:_SHOWN], *more),
+            tuple(_shown([f"{path}: {kind_of(link.value)}" for walk in walks for path, link in walk.found])),
             'Draw from sample_rng() or the global generators instead, or pass held="key".',
         )
     )
 
 
-def writer(generator: Any) -> Callable[[int], None] | None:
-    """Return what puts a generator where a key says; None: it is on an accelerator, or of a kind that nobody knows."""
-    bits = getattr(generator, "bit_generator", None)
-    if type(bits) in (np.random.PCG64, np.random.PCG64DXSM):
-        return _pcg_writer(bits)
-    try:
-        return writer_for(generator)
-    except TypeError:
-        return None
-
-
-def _pcg_writer(bits: Any) -> Callable[[int], None]:
-    """Do what `writer_for` does in half the time, for the kind that most have: its state is two words and a step."""
-    inner = {"state": 0, "inc": 1}
-    state = {"bit_generator": type(bits).__name__, "state": inner, "has_uint32": 0, "uinteger": 0}
-
-    def write(key: int) -> None:
-        inner["state"], inner["inc"] = mix(key + 1) << 64 | key, key << 1 | 1
-        bits.state = state
-
-    return write
+def _shown(lines: list[str]) -> list[str]:
+    return [*lines[:_SHOWN], *[f"and {len(lines) - _SHOWN} more generators"][: len(lines) > _SHOWN]]
 
 
 def kind_of(generator: Any) -> str:
     """Return what a generator is, for people."""
-    kind = type(generator)
-    inner = {torch.Generator: "device", np.random.Generator: "bit_generator"}.get(kind)
-    of = None if inner is None else getattr(generator, inner)
-    shown = f" ({of if isinstance(of, torch.device) else type(of).__name__})" if of is not None else ""
-    name = next((name for name in ("numpy.random", "torch") if kind.__module__.startswith(name)), kind.__module__)
-    return f"{name}.{kind.__qualname__}{shown}"
+    kind, bits = type(generator), getattr(generator, "bit_generator", None)
+    inner = getattr(generator, "device", None) if bits is None else type(bits).__name__
+    shown = "" if inner is None else f" ({inner})"
+    return f"{kind.__module__.partition('._')[0].removesuffix('.mtrand')}.{kind.__qualname__}{shown}"
 
 
 def _seed_of(generator: Any) -> tuple[int, ...]:
     """Return the seed that somebody wrote for a generator; empty: it shows none, as Python's never does."""
-    seed: Any = None
-    if isinstance(generator, torch.Generator):
-        seed = generator.initial_seed()
-    elif not isinstance(generator, random.Random):
-        bits = getattr(generator, "bit_generator", None) or generator._bit_generator
-        seed = getattr(getattr(bits, "_seed_seq", None), "entropy", None)
-        if seed is None and type(bits) is np.random.MT19937:  # of a legacy one it is the first word, until it draws
-            seed = int(bits.state["state"]["key"][0])
+    bits, most = bits_of(generator), _PERSONS
+    seed: Any = generator.initial_seed() if isinstance(generator, torch.Generator) else None
+    seed = getattr(getattr(bits, "_seed_seq", None), "entropy", seed)
+    if seed is None and type(bits) is np.random.MT19937:  # of a legacy one it is the first word, until it draws
+        seed, most = int(bits.state["state"]["key"][0]), _PERSONS_LEGACY
     seeds = tuple(seed) if isinstance(seed, (list, tuple)) else (seed,)
-    return seeds if all(isinstance(one, int) and 0 <= one < _PERSONS for one in seeds) else ()
+    return seeds if all(isinstance(one, int) and 0 <= one < most for one in seeds) else ()

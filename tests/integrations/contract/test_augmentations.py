@@ -14,7 +14,7 @@ import scipy.stats
 import torch
 from torch.utils.data import Dataset
 
-from deterministic import make_loader, sample_rng
+from deterministic import make_loader, reproducible, sample_rng
 from deterministic.errors import DeterministicError, NotReproducibleError
 from deterministic.testing import check_dataset
 
@@ -32,6 +32,7 @@ with pytest.MonkeyPatch.context() as patched:
     import albumentations
     import monai.data
     import monai.transforms
+    import monai.utils
 
 
 class Augmented(Dataset[Any]):
@@ -170,6 +171,22 @@ def test_what_draws_from_the_global_generators_is_exact() -> None:
     made: Any = make_loader(kornia_module(), seed=0, collate_fn=list, held="refuse")
     made.check(4)
     check_dataset(kornia_module)
+
+
+def test_monai_s_set_determinism_is_exact_and_the_loader_s_seed_decides() -> None:
+    def seen(determinism: int, seed: int, **arguments: Any) -> Any:
+        monai.utils.set_determinism(determinism)
+        dataset = monai_transform(is_seeded=False)
+        return [image.tolist() for image in make_loader(dataset, seed=seed, **arguments)]
+
+    with reproducible(seed=None, deterministic=False):  # it seeds and sets flags for the whole process
+        try:
+            first = seen(3, 0)
+            # Its Compose has drawn from the generator that it made of that seed, which so shows it no longer.
+            assert first == seen(3, 0, num_workers=2) == seen(4, 0)
+            assert first != seen(3, 1)
+        finally:
+            monai.utils.set_determinism(None)
 
 
 def test_two_seeds_of_a_pipeline_give_two_streams() -> None:
