@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one run for each: 42,123,456, or 42:5 for five derived from 42",
     )
     parser.add_argument("--jobs", type=at_least(1), metavar="N", help="with --seeds: how many at a time (default: 1)")
-    parser.add_argument("--seeds-file", help="==SUPPRESS==")  # argparse.SUPPRESS: from --seeds to its runs
+    # From --seeds to its runs. argparse hides what has its own SUPPRESS, not an equal text; a plain line has no help.
+    parser.add_argument("--seeds-file", help=getattr(sys.modules.get("argparse"), "SUPPRESS", None))
     parser.add_argument("-q", "--quiet", action="store_true", help="no notices, and no table")
     add_script(parser)
 

@@ -22,6 +22,15 @@ def test_every_verb_has_a_help_and_a_description(capsys: pytest.CaptureFixture[s
         assert f"usage: deterministic {name}" in capsys.readouterr().out
 
 
+def test_what_a_run_of_several_seeds_passes_to_its_runs_is_in_no_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "-h"])
+    shown = capsys.readouterr().out
+    assert "--seeds SEEDS" in shown
+    assert "--seeds-file" not in shown
+    assert "SUPPRESS" not in shown
+
+
 @pytest.mark.parametrize("arguments", [("nonsense",), ("--nonsense",)])
 def test_what_is_no_verb_is_refused(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
