@@ -130,9 +130,9 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
         )
     rank = the_ranks().rank
     if 0 < rank < len(head["ranks"]):
-        file = file_of_rank(directory, step, rank, head["ranks"][rank])
-        # Version 0.1.0 had no checksum in the name.
-        own = container.read(file if file.exists() else file_of_rank(directory, step, rank))
+        file, unmarked = (file_of_rank(directory, step, rank, checksum) for checksum in (head["ranks"][rank], ""))
+        # Version 0.1.0 had no checksum in the name; where neither is there, the one that is missing has.
+        own = container.read(unmarked if unmarked.exists() and not file.exists() else file)
         if own.checksum != head["ranks"][rank]:
             raise CheckpointError(
                 explain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -15,10 +16,14 @@ from typing import Any, BinaryIO
 import pytest
 import torch
 
-from deterministic import load_checkpoint, save_checkpoint
+from deterministic import Checkpoint, load_checkpoint, save_checkpoint
 from deterministic.checkpoint import container, directory
+from deterministic.checkpoint import load as loading
 from deterministic.checkpoint.directory import main_file, replacing, set_aside
 from deterministic.errors import CheckpointError
+from deterministic.ground.ranks import Ranks
+
+from .written import Forgery, Plain
 
 FAILURES = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "broken"), KeyboardInterrupt()]
 
@@ -297,3 +302,21 @@ def test_a_disk_that_is_full_leaves_the_file_that_was_there(small_disk: Path) ->
     assert is_as_before(path)
     save_checkpoint(path, value="after")
     assert load_checkpoint(path, value=None) == {"value": "after"}
+
+
+@pytest.mark.parametrize("unmarked", [False, True], ids=["neither", "as 0.1.0 named it"])
+def test_of_a_rank_whose_file_is_missing_the_name_that_its_main_file_expects_is_told(
+    unmarked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in Checkpoint(tmp_path, model=Plain()).epochs(1):
+        pass
+    checksum = "0123456789abcdef" * 2
+    main = Forgery(tmp_path / "step-00000000.safetensors")
+    main.replace_text("head", {**main.text("head"), "ranks": ["", checksum]})
+    missing = tmp_path / f"step-00000000.rank1.{checksum[:16]}.safetensors"
+    old = tmp_path / "step-00000000.rank1.safetensors"
+    if unmarked:
+        old.write_bytes(b"")
+    monkeypatch.setattr(loading, "the_ranks", lambda: Ranks(1, 2))
+    with pytest.raises(CheckpointError, match=f"the checkpoint {re.escape(str(old if unmarked else missing))} "):
+        Checkpoint(tmp_path, model=Plain())
