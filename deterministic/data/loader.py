@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe, MapDataPipe
 
@@ -188,7 +189,7 @@ def make_loader(
     effective = _effective_seed(seed) if generator is None else None
     samplers = _require_one_order(shuffle, dataloader_arguments, randomness)
     boolean("shard", shard)
-    if isinstance(shuffle, str) or block_size is not None:
+    if not isinstance(shuffle, (bool, np.bool_, type(None))) or block_size is not None:
         block_size = _require_blocks(dataset, shuffle, block_size, samplers, randomness)
     if global_batch_size is not None:
         _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
@@ -312,7 +313,7 @@ def _require_global(
 
 def _require_blocks(dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str) -> int:
     """Return how many samples a block has."""
-    if shuffle != "blocks" or block_size is None:
+    if not isinstance(shuffle, str) or shuffle != "blocks" or block_size is None:
         raise TypeError(
             explain(
                 'shuffle= is True or False, or "blocks" together with block_size=',

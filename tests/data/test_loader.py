@@ -149,6 +149,19 @@ def test_two_orders_for_one_loader_are_refused(name: str) -> None:
         loader(shuffle=True, **{name: WeightedRandomSampler([1.0], 1)})
 
 
+@pytest.mark.parametrize("shuffle", [2, 1, 0, 0.5, [], np.ones(2, dtype=bool)], ids=str)
+@pytest.mark.parametrize("randomness", ["sample", "worker"])
+def test_what_is_no_order_is_refused(shuffle: Any, randomness: Any) -> None:
+    with pytest.raises(TypeError, match=r"shuffle= is True or False, or \"blocks\".*\n  shuffle: "):
+        make_loader(Draws(), 8, shuffle=shuffle, seed=0, randomness=randomness)
+
+
+def test_a_bool_of_numpys_is_an_order() -> None:
+    for shuffle in (True, False):
+        given: Any = np.bool_(shuffle)
+        assert epochs(make_loader(Draws(), 8, shuffle=given, seed=0)) == epochs(loader(shuffle=shuffle, seed=0))
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
