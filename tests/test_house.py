@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import sys
 from collections.abc import Callable
@@ -274,3 +275,21 @@ def test_what_the_reference_names_is_there() -> None:
     names = re.findall(r"^\.\. auto[a-z]+:: ([\w.]+)", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
     assert "deterministic.sources.base.Source" in names
     run_python(f"import pkgutil\nfor name in {names}: pkgutil.resolve_name(name)")
+
+
+def test_what_the_tests_beside_other_libraries_import_is_listed_and_not_only_brought_by_others() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = setup["options"]["install_requires"] + "".join(setup["options.extras_require"].values())
+    names = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in listed.split("\n")}
+    contract = {name: text for name, text in FILES.items() if name.startswith("tests/integrations/contract/")}
+    imported = {
+        name.partition(".")[0]
+        for text in contract.values()
+        for node in ast.parse(text).body
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")])
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+    }
+    assert "scipy" in imported
+    others = imported - sys.stdlib_module_names - {"deterministic"}
+    assert {{"cv2": "opencv_python_headless"}.get(name, name) for name in others} - names == set()
