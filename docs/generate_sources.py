@@ -59,7 +59,7 @@ None of the following is saved, set or given back.
 REASONS = (
     (
         "Your own generators: `numpy.random.Generator`, `torch.Generator`, `random.Random`",
-        "The library cannot find them.",
+        "A scope cannot find them; a loader finds those that its dataset holds.",
         "pass them as `generators=[...]`.",
     ),
     (
