@@ -112,11 +112,11 @@ def make_loader(
 ) -> DataLoader[T]:
     """Make a DataLoader whose samples are the same for any workers, ranks and interruptions.
 
-    Whatever the dataset draws from `random`, `numpy.random` or torch (CPU) while it makes a sample is a function of
-    (seed, epoch, index, occurrence). So the bits of a batch do not depend on num_workers, prefetch_factor, the start
-    method, persistent_workers or the state of the global generators, and iterating leaves those alone. The dataset
-    stays as it is. `collate_fn` and a dataset's `__getitems__` make a whole batch, so their draws are keyed per batch:
-    independent of the workers, not of which samples are in the batch.
+    Whatever the dataset draws from `random`, `numpy.random`, torch (CPU) or generators that it holds, while it makes a
+    sample, is a function of (seed, epoch, index, occurrence). So the bits of a batch do not depend on num_workers,
+    prefetch_factor, the start method, persistent_workers or the state of the global generators, and iterating leaves
+    those alone. The dataset stays as it is. `collate_fn` and a dataset's `__getitems__` make a whole batch, so their
+    draws are keyed per batch: independent of the workers, not of which samples are in the batch.
 
     Without a sampler of the user's, the order is a function of (seed, epoch), and the ranks of a distributed run
     (torch.distributed, else the variables RANK and WORLD_SIZE, looked up at every iteration) share each global batch.
