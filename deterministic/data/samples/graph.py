@@ -36,7 +36,7 @@ _PROCESS, _ADDRESS = 1000, 2**16
 """From which number on a key that is this process's is taken for that, beside others; and any key for an address."""
 
 _PLAIN = (str, bytes, bytearray, int, float, complex, torch.Tensor, np.ndarray, np.generic, ModuleType, type, CodeType)
-_SIMPLE = {type(None), *_PLAIN[:6]}
+_SIMPLE = {type(None), bool, *_PLAIN[:6]}
 _OPAQUE = {"PIL", "deterministic", "h5py", "logging", "numpy", "pandas", "polars", "pyarrow", "threading", "weakref"}
 """Packages whose objects are data, or locks, or loaders with keys of their own."""
 _FOREIGN = {"torch", *_OPAQUE, *sys.stdlib_module_names} - {"__main__"}
@@ -170,10 +170,13 @@ class Graph:
 
 def _in_container(path: str, value: Any, base: Any, size: int) -> Iterator[tuple[Any, ...]]:
     """Yield the entries of a container, unless it is one of data."""
-    first = next(iter(dict.values(value) if base is dict else base.__iter__(value)), None)
-    if size > _WIDTH and not isinstance(first, KINDS):
+
+    def entries(most: int) -> list[tuple[Any, Any]]:
+        return list(islice(dict.items(value) if base is dict else enumerate(base.__iter__(value)), most))
+
+    if size > _WIDTH and not any(isinstance(one, KINDS) for _, one in entries(1)):
         return
-    for at, (key, one) in enumerate(list(dict.items(value) if base is dict else enumerate(base.__iter__(value)))):
+    for at, (key, one) in enumerate(entries(_MOST)):
         if base in (list, tuple):
             yield f"{path}[{at}]", partial(base.__getitem__, value, at), one
         elif base is not dict:
@@ -184,7 +187,7 @@ def _in_container(path: str, value: Any, base: Any, size: int) -> Iterator[tuple
         elif type(key) in (str, bool) or (type(key) is int and key < _ADDRESS):
             yield f"{path}[{key!r}]", partial(dict.get, value, key), one
         else:  # whose __hash__ and __repr__ are somebody else's; or an address, or another process
-            yield f"{path}[key {at}]", partial(_value_at, value, at), one
+            yield f"{path}[key {at}]", partial(_value_at, value, at) if size <= _WIDTH else None, one
 
 
 def _value_at(mapping: dict[Any, Any], at: int) -> Any:

@@ -61,7 +61,7 @@ class Held:
         self._root, self._name, self._keying, self._goes_on = root, name, keying, goes_on
         self._graph = Graph(None, name)
         self._slots: list[_Slot] = []
-        self._walks, self._in_vain, self._is_late = 0, 0, False
+        self._walks, self._in_vain, self._keyed, self._is_late = 0, 0, 0, False
         self._block: object = None
         self._placed: list[_Slot] = self._slots
         self._noted: dict[int, Any] = {}
@@ -102,7 +102,7 @@ class Held:
             self._tell(known)
         self._is_late = self._is_late or (has_more and self._walks > 0)
         self._walks, self._in_vain = self._walks + 1, self._in_vain + (not has_more)
-        if self._walks == _MANY:
+        if self._walks == _MANY and self._keyed < 8 * _MANY:
             _logger.warning(_REPLACED, self._name, _MANY)
 
     def _tell(self, known: set[str]) -> None:
@@ -123,6 +123,7 @@ class Held:
         if not all(map(Link.holds, self._graph.links)):
             self._look()
         self.go_on()
+        self._keyed += 1
         for slot in self._slots:
             if slot.link.now() is not slot.value and slot.follow():
                 self._note([slot])
