@@ -103,7 +103,7 @@ class Attaches(Base):
 
     def draw(self, index: int) -> float:
         if index == self.at:
-            self.generator = sys.modules[__name__].users  # type: ignore[attr-defined]
+            self.generator = sys.modules[__name__].users
         return 0.0
 
 

@@ -142,6 +142,8 @@ class Graph:
             if (size := base.__len__(value)) <= _WIDTH and base not in (tuple, frozenset):
                 self._watch(Link(partial(base.__len__, value), size))
             yield from _in_container(path, value, base, size)
+            if kind is base:  # it has no attributes
+                return
         if kind is MappingProxyType:
             yield path, None, gc.get_referents(value)[0]
         for name in next((_PARTS[base] for base in kind.__mro__ if base in _PARTS), ()):
