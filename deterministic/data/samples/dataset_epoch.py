@@ -141,7 +141,7 @@ def _listeners(value: Any, seen: set[int]) -> list[Any]:
 
 def _inside(name: str, held: Any) -> list[Any]:
     """Return the datasets that an attribute holds: under the names of torch's own whatever it is."""
-    several = list(held.values()) if isinstance(held, dict) else held
-    if isinstance(several, (list, tuple)):
-        return list(several) if name == "datasets" or (several and isinstance(several[0], Dataset)) else []
+    several = held.values() if isinstance(held, dict) else held
+    if isinstance(held, (dict, list, tuple)):  # of which one may hold all data, so that it is not copied
+        return list(several) if name == "datasets" or isinstance(next(iter(several), None), Dataset) else []
     return [held] if name in ("dataset", "datasets") or isinstance(held, Dataset) else []

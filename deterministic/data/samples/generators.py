@@ -56,7 +56,7 @@ def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
     if isinstance(value, (list, tuple)):
         inside = value[:100]  # generators in a list are few; a list of a million indices is not looked through
     elif isinstance(value, dict):
-        inside = list(value.values())[:100]
+        inside = islice(value.values(), 100)
     elif not isinstance(value, (Dataset, torch.Tensor, np.ndarray)) and hasattr(value, "__dict__"):
         inside = [one for name, one in vars(value).items() if name not in ("data_source", "dataset")]
     for one in inside:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dis
+import gc
+import os
 import random
 import sys
 import sysconfig
@@ -10,7 +12,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from types import BuiltinMethodType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from itertools import islice, pairwise
+from types import (
+    BuiltinMethodType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +29,14 @@ import torch
 
 from ...sources.own_generators import GLOBAL, KINDS
 
-_DEPTH, _WIDTH, _MOST, _WATCHED = 10, 100, 20_000, 500
-"""How deep it is looked, at how many entries of a container (one with more holds data), and at how many objects in all
-(some 100 ms); and how many of those are watched for new attributes."""
+_DEPTH, _WIDTH, _MOST, _WATCHED = 10, 100, 20_000, 1000
+"""How deep it is looked, into containers of how many entries (one with more holds data), and at how many objects in all
+(some 100 ms); and how many places are watched where a generator may appear."""
+_PROCESS, _ADDRESS = 1000, 2**16
+"""From which number on a key that is this process's is taken for that, beside others; and any key for an address."""
 
 _PLAIN = (str, bytes, bytearray, int, float, complex, torch.Tensor, np.ndarray, np.generic, ModuleType, type, CodeType)
+_SIMPLE = {type(None), bool, *_PLAIN[:6]}
 _OPAQUE = {"PIL", "deterministic", "h5py", "logging", "numpy", "pandas", "polars", "pyarrow", "threading", "weakref"}
 """Packages whose objects are data, or locks, or loaders with keys of their own."""
 _FOREIGN = {"torch", *_OPAQUE, *sys.stdlib_module_names} - {"__main__"}
@@ -38,6 +52,7 @@ _PARTS: dict[type, tuple[str, ...]] = {
     classmethod: ("__func__",),
 }
 """What else than attributes the objects of Python's own kinds hold."""
+_CONTAINERS: tuple[Any, ...] = (list, tuple, dict, set, frozenset, deque)
 
 
 class Link(NamedTuple):
@@ -54,8 +69,9 @@ class Link(NamedTuple):
             return None
 
     def holds(self) -> bool:
-        """Return whether what was there still is."""
-        return self.now() is self.value
+        """Return whether what was there still is; of a size, whether it is equal."""
+        now = self.now()
+        return now is self.value or (type(now) is type(self.value) is int and now == self.value)
 
 
 class _Visit(NamedTuple):
@@ -73,23 +89,26 @@ class Graph:
     Attributes:
         found: Each generator once: its path, and the link that leads to it.
         links: The other links on the way to them, and those of their other paths, that may lead elsewhere later.
-        watched: Dictionaries of attributes, where one may be made later: how many each had, and which were None.
+        watched: Where one may appear later: sizes of dictionaries and containers, and places where nothing is.
     """
 
     def __init__(self, root: Any, name: str) -> None:
         self.found: list[tuple[str, Link]] = []
-        self.watched: list[tuple[dict[str, Any], int, list[str]]] = []
+        self.watched: list[Link] = []
         self._seen: dict[int, Any] = {}  # and with it alive, so that no address is used twice
-        level, others, ways = [_Visit(name, Link(None, root), None)], list[Link](), dict[int, Link]()
+        level, others, ways, room = [_Visit(name, Link(None, root), None)], list[Link](), dict[int, Link](), _MOST
         for _ in range(_DEPTH):
             following: list[_Visit] = []
             for visit in sorted(level, key=lambda one: one.path):
                 value, kind, parent = visit.link.value, type(visit.link.value), visit.parent
                 is_new = self._seen.setdefault(id(value), visit) is visit
                 if not issubclass(kind, KINDS):
-                    if is_new and len(self._seen) < _MOST:
-                        inside = self._inside(visit.path, value, kind)
-                        following += (_Visit(path, Link(get, one), visit) for path, get, one in inside if _leads(one))
+                    if is_new and room > 0:
+                        inside = self._leading(visit, value, kind)
+                        if len(inside) > room:
+                            inside.sort(key=lambda one: one.path)
+                        following += inside[:room]
+                        room -= len(inside)
                 elif not issubclass(kind, random.SystemRandom) and all(value is not one for one in GLOBAL):
                     if is_new:
                         self.found.append((visit.path, visit.link))
@@ -100,23 +119,33 @@ class Graph:
             level = following
         self.links = [link for link in (*others, *ways.values()) if link.get is not None]
 
+    def _leading(self, visit: _Visit, value: Any, kind: type) -> list[_Visit]:
+        """Return what an object holds that may lead to generators, and watch where nothing is."""
+        leading = []
+        for path, get, one in self._inside(visit.path, value, kind):
+            if one is None and get is not None:
+                self._watch(Link(get, None))
+            elif _leads(one):
+                leading.append(_Visit(path, Link(get, one), visit))
+        return leading
+
+    def _watch(self, link: Link) -> None:
+        if len(self.watched) < _WATCHED:
+            self.watched.append(link)
+
     def _inside(self, path: str, value: Any, kind: type) -> Iterator[tuple[Any, ...]]:
         """Yield what an object holds: the path, and the two parts of the link."""
-        if kind.__module__.partition(".")[0] in _OPAQUE:
+        if _package(kind.__module__) in _OPAQUE:
             return
-        if issubclass(kind, (list, tuple)):
-            base: Any = list if issubclass(kind, list) else tuple
-            gets = (partial(base.__getitem__, value, at) for at in range(min(base.__len__(value), _WIDTH)))
-            yield from ((f"{path}[{at}]", get, get()) for at, get in enumerate(gets))
-        elif issubclass(kind, dict):
-            for at, (key, one) in enumerate(list(dict.items(value))[:_WIDTH]):
-                if type(key) in (str, int, bool):
-                    yield f"{path}[{key!r}]", partial(dict.get, value, key), one
-                else:  # whose __hash__ and __repr__ are somebody else's
-                    yield f"{path}[key {at}]", None, one
-        elif issubclass(kind, (set, frozenset, deque)) and len(value) <= _WIDTH:
-            # The order of a set is another in every process: what it holds has one path, and so one key.
-            yield from ((f"{path}{{}}", None, one) for one in list(value))
+        base = next((one for one in _CONTAINERS if issubclass(kind, one)), None)
+        if base is not None:
+            if (size := base.__len__(value)) <= _WIDTH and base not in (tuple, frozenset):
+                self._watch(Link(partial(base.__len__, value), size))
+            yield from _in_container(path, value, base, size)
+            if kind is base:  # it has no attributes
+                return
+        if kind is MappingProxyType:
+            yield path, None, gc.get_referents(value)[0]
         for name in next((_PARTS[base] for base in kind.__mro__ if base in _PARTS), ()):
             yield f"{path}.{name}", None, getattr(value, name)
         if kind is FunctionType:
@@ -124,11 +153,10 @@ class Graph:
         with suppress(AttributeError):  # there is none
             own = object.__getattribute__(value, "__dict__")
             if type(own) is dict:
-                if len(self.watched) < _WATCHED:
-                    self.watched.append((own, len(own), [name for name, one in own.items() if one is None]))
+                self._watch(Link(partial(len, own), len(own)))
                 yield from ((f"{path}.{name}", partial(own.get, name), one) for name, one in list(own.items()))
         for base in kind.__mro__:
-            if base.__module__.partition(".")[0] not in _FOREIGN:
+            if _package(base.__module__) not in _FOREIGN:
                 where = f"{_module(base.__module__)}.{base.__qualname__}"
                 yield from self._in_class(path, where, value, base, vars(base))
 
@@ -137,39 +165,96 @@ class Graph:
         is_new = self._seen.setdefault(id(base), base) is base
         for name, one in list(shared.items()):
             if type(one) is MemberDescriptorType:
-                with suppress(AttributeError):  # an empty slot
-                    yield f"{path}.{name}", (get := partial(one.__get__, value)), get()
+                yield f"{path}.{name}", (get := partial(one.__get__, value)), Link(get, None).now()
             elif is_new:
                 yield f"{where}.{name}", partial(shared.get, name), one
 
 
+def _in_container(path: str, value: Any, base: Any, size: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the entries of a container, unless it is one of data."""
+
+    def entries(most: int) -> list[tuple[Any, Any]]:
+        return list(islice(dict.items(value) if base is dict else enumerate(base.__iter__(value)), most))
+
+    if size > _WIDTH and not any(isinstance(one, KINDS) for _, one in entries(1)):
+        return
+    for at, (key, one) in enumerate(entries(_MOST)):
+        if base in (list, tuple):
+            yield f"{path}[{at}]", partial(base.__getitem__, value, at), one
+        elif base is not dict:
+            # The order of a set is another in every process: what it holds has one path, and so one key.
+            yield f"{path}{{}}", None, one
+        elif type(key) is int and key == os.getpid() and (size == 1 or key >= _PROCESS):
+            yield f"{path}[os.getpid()]", partial(dict.get, value, key), one
+        elif type(key) in (str, bool) or (type(key) is int and key < _ADDRESS):
+            yield f"{path}[{key!r}]", partial(dict.get, value, key), one
+        else:  # whose __hash__ and __repr__ are somebody else's; or an address, or another process
+            yield f"{path}[key {at}]", partial(_value_at, value, at) if size <= _WIDTH else None, one
+
+
+def _value_at(mapping: dict[Any, Any], at: int) -> Any:
+    return next(islice(dict.values(mapping), at, None), None)
+
+
 def _leads(value: Any) -> bool:
     """Return whether there may be a generator in a value."""
-    return value is not None and not issubclass(type(value), _PLAIN)
+    kind = type(value)
+    return kind not in _SIMPLE and not issubclass(kind, _PLAIN)
 
 
 def _in_function(path: str, function: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield what a function holds in its closure, and the globals that it loads."""
+    """Yield what a function holds in its closure, the globals that it loads, and what it asks of a user's module."""
     code, scope = function.__code__, function.__globals__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
-        with suppress(ValueError):  # an empty cell
-            yield f"{path}.<{name}>", (get := partial(getattr, cell, "cell_contents")), get()
+        yield f"{path}.<{name}>", (get := partial(getattr, cell, "cell_contents")), Link(get, None).now()
     # Only what the user wrote is followed from global to global: a library's code leads to all of that library.
-    wanted = KINDS if any(part in code.co_filename for part in _LIBRARIES) else object
-    held = {name: one for name in _names(code) if issubclass(type(one := scope.get(name)), wanted) and _leads(one)}
-    loaded = _names(code, loaded=True) if held else ()
-    where = _module(scope.get("__name__"))
-    yield from ((f"{where}.{name}", partial(scope.get, name), one) for name, one in held.items() if name in loaded)
+    is_library = _is_library(code.co_filename)
+    wanted = KINDS if is_library else object
+    held = {
+        name
+        for name in _names(code)
+        if name in scope and issubclass(type(one := scope[name]), wanted)
+        if one is None or _leads(one) or _is_users(one)
+    }
+    loads = {(name, asked) for name, asked in _loads(code) if name in held} if held else set[tuple[str, str]]()
+    for name, asked in sorted({(name, asked if isinstance(scope[name], ModuleType) else "") for name, asked in loads}):
+        inside, wanted_name = (scope[name].__dict__, asked) if asked else (scope, name)
+        get = partial(inside.get, wanted_name)
+        yield f"{_module(inside.get('__name__'))}.{wanted_name}", get, get()
 
 
-def _names(code: CodeType, *, loaded: bool = False) -> set[str]:
-    """Return the names in a function and those in it; only those `loaded` as globals, or of attributes, too."""
-    nested = (_names(one, loaded=loaded) for one in code.co_consts if type(one) is CodeType)
-    steps = dis.get_instructions(code) if loaded else ()
-    own = (step.argval for step in steps if step.opname == "LOAD_GLOBAL") if loaded else code.co_names
-    return set(own).union(*nested)
+def _is_library(file: str) -> bool:
+    return any(part in file for part in _LIBRARIES)
+
+
+def _is_users(module: Any) -> bool:
+    """Return whether this is a module that the user wrote."""
+    if type(module) is not ModuleType:
+        return False
+    file = module.__dict__.get("__file__")
+    return type(file) is str and not _is_library(file) and _package(module.__dict__.get("__name__")) not in _FOREIGN
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names in a function and those in it."""
+    return set(code.co_names).union(*(_names(one) for one in code.co_consts if type(one) is CodeType))
+
+
+def _loads(code: CodeType) -> set[tuple[str, str]]:
+    """Return the globals that a function and those in it load, each with the attribute that is asked of it at once."""
+    nested = (_loads(one) for one in code.co_consts if type(one) is CodeType)
+    own = {
+        (step.argval, after.argval if after.opname in ("LOAD_ATTR", "LOAD_METHOD") else "")
+        for step, after in pairwise(dis.get_instructions(code))
+        if step.opname == "LOAD_GLOBAL"
+    }
+    return own.union(*nested)
+
+
+def _package(module: Any) -> str:
+    return module.partition(".")[0] if type(module) is str else ""
 
 
 def _module(name: Any) -> str:
     """Return the name of a module; that of the script is another one in a process that was spawned."""
-    return "__main__" if name == "__mp_main__" else str(name)
+    return "__main__" if name == "__mp_main__" else name if type(name) is str else "?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -45,19 +47,26 @@ def survey(
     rows: dict[int, dict[str, str]] = {}
     first: dict[tuple[str, Any], str] = {}
     for walk, what in zip(walks, (each, "batch"), strict=True):
-        beside = {_owner(path): seed for path, link in walk.found if (seed := _seed_of(link.value))}
+        times = Counter(path for path, _ in walk.found)  # what is in a set shares one path, in no order
+        seeds = {path: _seed_of(link.value) for path, link in walk.found if times[path] == 1}
+        beside = {_owner(path): seed for path, seed in seeds.items() if seed}
         for path, link in walk.found:
             generator, how = link.value, "not keyed"
             if choice == "key" and writer_for(generator) is not None:
                 # Two that are alike now, as copies of a pipeline are, stay alike: somebody may count on it.
                 source = OwnGenerator(generator, 0)
                 alike = kind_of(generator), source.describe(source.capture())["digest"]
-                seed = _seed_of(generator) or beside.get(_owner(path), ())
-                labels[path] = label(first.setdefault(alike, path), seed)
+                seed = seeds[path] or beside.get(_owner(path), ()) if path in seeds else ()
+                labels[path] = label(first.setdefault(alike, path) if path in seeds else path, seed)
                 counts = f", its seed {', '.join(map(str, seed))} counts" if seed else ""
                 how = f"keyed for each {what}{counts}"
-            rows.setdefault(id(generator), {"path": path, "kind": kind_of(generator), "how": how})
+            rows.setdefault(id(generator), row(path, generator, how))
     return labels, [*rows.values()]
+
+
+def row(path: str, generator: Any, how: str) -> dict[str, str]:
+    """Return what the report says of a generator."""
+    return {"path": path, "kind": kind_of(generator), "how": how}
 
 
 def _owner(path: str) -> str:
@@ -104,5 +113,10 @@ def _seed_of(generator: Any) -> tuple[int, ...]:
     seed = getattr(getattr(bits, "_seed_seq", None), "entropy", seed)
     if seed is None and type(bits) is np.random.MT19937:  # of a legacy one it is the first word, until it draws
         seed, most = int(bits.state["state"]["key"][0]), _PERSONS_LEGACY
-    seeds = tuple(seed) if isinstance(seed, (list, tuple)) else (seed,)
-    return seeds if all(isinstance(one, int) and 0 <= one < most for one in seeds) else ()
+    plain = seed.tolist() if isinstance(seed, (np.ndarray, np.generic)) else seed
+    spawned = getattr(getattr(bits, "_seed_seq", None), "spawn_key", ())
+    try:
+        seeds = tuple(map(operator.index, (*(plain if isinstance(plain, (list, tuple)) else (plain,)), *spawned)))
+    except TypeError:  # it shows none
+        return ()
+    return seeds if all(0 <= one < most for one in seeds) else ()
