@@ -31,7 +31,7 @@ from ...sources.own_generators import GLOBAL, KINDS
 
 _DEPTH, _WIDTH, _MOST, _WATCHED = 10, 100, 20_000, 1000
 """How deep it is looked, into containers of how many entries (one with more holds data), and at how many objects in all
-(some 100 ms); and how many places are watched where a generator may appear."""
+(0.2 to 0.4 s); and how many places are watched where a generator may appear."""
 _PROCESS, _ADDRESS = 1000, 2**16
 """From which number on a key that is this process's is taken for that, beside others; and any key for an address."""
 
