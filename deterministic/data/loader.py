@@ -144,7 +144,8 @@ def make_loader(
             for one whose state leaves something out; "refuse" a stream that has none, now.
         held: What is done with generators that the dataset or `collate_fn` holds (`numpy.random.Generator`,
             `RandomState`, `torch.Generator` on the CPU, `random.Random`), in attributes, containers, closures, classes:
-            "key" them, each by the sample's key and the path to it; "leave" them; "refuse" them.
+            "key" them, each by the sample's key and the path to it; "leave" them; "refuse" them. Those of a stream
+            with a `state_dict()` of its own are left: they are part of that state (unless stream_state="ignore").
         generator: The seed is drawn from it, now, instead of `seed`. With randomness="worker" it is the DataLoader's.
         dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`. A `worker_init_fn` runs as ever;
             what it seeds does not reach the samples.
@@ -205,6 +206,8 @@ def make_loader(
     _require_readable(dataset, samplers)
     if stream_state == "refuse":
         _require_place(dataset)
+    if held == "key" and stream_state != "ignore" and isinstance(dataset, IterableDataset) and is_stateful(dataset):
+        held = "leave"  # they are part of the state that it says itself
     labels, rows = survey(dataset, dataloader_arguments.get("collate_fn"), held, randomness)
     keying = Keying(
         effective if generator is None else draw_seed(generator),

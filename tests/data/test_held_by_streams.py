@@ -56,3 +56,19 @@ def test_a_stream_without_workers_gives_its_generator_back_between_batches_and_r
     with pytest.warns(UserWarning, match="loaded again"):
         again = [batch.tolist() for batch in resumed]
     assert again == rest
+
+
+class Placed(Ordered):
+    """A stream that says its own state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self.generator.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.bit_generator.state = state["generator"]
+
+
+def test_the_generators_of_a_stream_that_says_its_state_belong_to_it() -> None:
+    left, keyed = make_loader(Placed(), 3, seed=0), make_loader(Placed(), 3, seed=0, stream_state="ignore")
+    assert [row["how"] for row in left.keying.rows] == ["not keyed"]
+    assert [row["how"] for row in keyed.keying.rows] == ["keyed for each epoch"]

@@ -283,7 +283,8 @@ def test_no_device_is_waited_for_to_tell_a_number() -> None:
 @pytest.mark.usefixtures("warm_pythons")
 def test_other_processes_find_the_same_hashes() -> None:
     code = (
-        "import torch; from deterministic.values.hashes import *; t = torch.arange(70_000.0);"
+        "import torch; from deterministic.values.hashes import *; from deterministic.values.numbers import *;"
+        "t = torch.arange(70_000.0);"
         "print(hash_on_host(t), collect([hash_on_device(t)])[0], hash_of_text('a'))"
     )
     tensor = torch.arange(70_000.0)
