@@ -145,7 +145,8 @@ def make_loader(
         held: What is done with generators that the dataset or `collate_fn` holds (`numpy.random.Generator`,
             `RandomState`, `torch.Generator` on the CPU, `random.Random`), in attributes, containers, closures, classes:
             "key" them, each by the sample's key and the path to it; "leave" them; "refuse" them. Those of a stream
-            with a `state_dict()` of its own are left: they are part of that state (unless stream_state="ignore").
+            with a `state_dict()` of its own are left: they are part of that state (unless stream_state="ignore" and
+            it has no `set_epoch()`).
         generator: The seed is drawn from it, now, instead of `seed`. With randomness="worker" it is the DataLoader's.
         dataloader_arguments: Every other argument of `torch.utils.data.DataLoader`. A `worker_init_fn` runs as ever;
             what it seeds does not reach the samples.
@@ -206,8 +207,9 @@ def make_loader(
     _require_readable(dataset, samplers)
     if stream_state == "refuse":
         _require_place(dataset)
-    if held == "key" and stream_state != "ignore" and isinstance(dataset, IterableDataset) and is_stateful(dataset):
-        held = "leave"  # they are part of the state that it says itself
+    if held == "key" and isinstance(dataset, IterableDataset) and is_stateful(dataset):
+        if stream_state != "ignore" or hasattr(dataset, "set_epoch"):
+            held = "leave"  # they are part of the state that it says itself, or of the order of its epoch
     labels, rows = survey(dataset, dataloader_arguments.get("collate_fn"), held, randomness)
     keying = Keying(
         effective if generator is None else draw_seed(generator),

@@ -36,6 +36,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
         b: The other.
 
     Example:
+        >>> import torch
         >>> distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0000002]))
         '1 of 2 elements, by up to 1 ULP (1.2e-07 relative)'
     """

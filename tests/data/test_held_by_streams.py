@@ -68,7 +68,22 @@ class Placed(Ordered):
         self.generator.bit_generator.state = state["generator"]
 
 
-def test_the_generators_of_a_stream_that_says_its_state_belong_to_it() -> None:
-    left, keyed = make_loader(Placed(), 3, seed=0), make_loader(Placed(), 3, seed=0, stream_state="ignore")
-    assert [row["how"] for row in left.keying.rows] == ["not keyed"]
-    assert [row["how"] for row in keyed.keying.rows] == ["keyed for each epoch"]
+class Told(Placed):
+    """One that is told its epochs too, and so has an order of its own for each."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator = np.random.default_rng(epoch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "how"),
+    [
+        (Placed, "use", "not keyed"),
+        (Placed, "ignore", "keyed for each epoch"),
+        (Told, "use", "not keyed"),
+        (Told, "ignore", "not keyed"),
+    ],
+)
+def test_the_generators_of_a_stream_that_says_its_state_belong_to_it(kind: Any, state: Any, how: str) -> None:
+    loader = make_loader(kind(), 3, seed=0, stream_state=state)
+    assert [row["how"] for row in loader.keying.rows] == [how]
