@@ -24,6 +24,7 @@ LEVELS: dict[str, int] = {
     # The public names, and what stands on them.
     "": 9,
     "checkpoint": 8,
+    "distributed": 8,
     "testing": 8,
     "verification": 9,
     "__main__": 10,

@@ -1,0 +1,87 @@
+"""What the ranks have to agree on before anything moves: all of them go on, or all of them raise the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..errors import DeterministicError, explain
+from ..ground.ranks import process_group_exists
+from .reduction import all_gather, tree_sum
+
+
+class Agreement:
+    """The ranks of a process group, and how they tell each other numbers without waiting for an accelerator.
+
+    Every rank makes it, and calls its methods, at the same places.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.count, self._group = 0, 1, None
+        if process_group_exists():
+            self.rank, self.count = dist.get_rank(), dist.get_world_size()
+        if self.count > 1:
+            self._group = dist.new_group(backend="gloo")
+
+    def numbers(self, *own: int) -> list[list[int]]:
+        """Return the numbers of each rank, of 64 bits with a sign."""
+        if self._group is None:
+            return [list(own)]
+        everyones = torch.empty(self.count * len(own), dtype=torch.int64, device="cpu")
+        all_gather(everyones, torch.tensor(own, dtype=torch.int64, device="cpu"), group=self._group)
+        found: list[list[int]] = everyones.view(self.count, -1).tolist()
+        return found
+
+    def tree_sum(self, own: Tensor) -> Tensor:
+        """Return the sum of the ranks' vectors, added up in their order."""
+        if self.count == 1:
+            return own
+        everyones = own.new_empty(self.count * own.numel())
+        all_gather(everyones, own, group=self._group if own.device.type == "cpu" else None)
+        return tree_sum(everyones.view(self.count, -1))
+
+    def objects(self, own: Any) -> list[Any]:
+        """Return what each rank has given."""
+        if self._group is None:
+            return [own]
+        everyones: list[Any] = [None] * self.count
+        dist.all_gather_object(everyones, own, group=self._group)
+        return everyones
+
+    def require(self, error: Exception | None, **own: Any) -> None:
+        """Raise on all ranks if one has an error, or if they have not the same of what is named.
+
+        Raises:
+            DeterministicError: They have not; or one has an error, and this one has another or none.
+        """
+        everyones = self.objects((None if error is None else (type(error).__name__, str(error)), own))
+        texts = [text for text, _ in everyones]
+        if any(texts):
+            if error is not None and all(text == texts[0] for text in texts):
+                raise error
+            raise DeterministicError(
+                explain(
+                    "some ranks cannot go on, and all have to go on together",
+                    tuple(f"rank {rank}: {': '.join(text)}" for rank, text in enumerate(texts) if text),
+                    "Mend it there; nothing was changed on any rank.",
+                )
+            )
+        for name, value in own.items():
+            values = [one.get(name) for _, one in everyones]
+            if any(one != value for one in values):
+                raise DeterministicError(
+                    explain(
+                        f"the ranks do not agree on {name.replace('_', ' ')}",
+                        tuple(f"rank {rank}: {one}" for rank, one in enumerate(values)),
+                        _REMEDIES.get(name, "Let every rank run the same program."),
+                    )
+                )
+
+
+_REMEDIES = {
+    "the_draws": "Seed all ranks alike: reproducible(seed=...) without per_rank, or one torch.manual_seed(...).",
+    "the_samples": "Let every rank have as many samples: make_loader(..., global_batch_size=, drop_last=True).",
+}

@@ -1,0 +1,259 @@
+"""The forward of a module whose batches are cut into shards: each alone, their gradients added up in one tree."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import register_multi_grad_hook
+from torch.func import functional_call
+
+from ..data.samples.isolation import Isolated
+from ..data.samples.states import mix, seed_generators
+from ..errors import DeterministicError, explain
+from .agreement import Agreement
+from .reduction import tree_sum
+from .shards import Batch, merged
+
+
+class ShardedForward:
+    """Stands in for a module's `forward`: in training each shard of a batch goes through the module by itself.
+
+    Shard s of a global batch draws from generators that are put where (a number, s) says; the number is drawn from
+    torch's default generator, once a call, so that it is saved and resumed with that. Parameters reach the shards by
+    views of views, two of each: so autograd adds two gradients up at each, in one tree, as the ranks' sums go on with.
+    Views are made depth first, lest the gradients of all shards are alive at once, and used again by further calls
+    until a backward pass has come through, so that calls before one backward pass are one sum a shard.
+
+    Args:
+        module: Whose forward it is.
+        forward: The one that it had.
+        shards: Of a global batch; a power of two.
+        shared: Names of arguments that are no batches.
+        ranks: Those that share the global batch.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        forward: Callable[..., Any],
+        shards: int,
+        shared: Collection[str] | None,
+        ranks: Agreement,
+    ) -> None:
+        self.shards = shards
+        self._module, self._forward, self._shared = module, forward, shared
+        self._ranks = ranks
+        self._views: list[dict[str, Tensor]] = []
+        self._viewed: list[tuple[Tensor, bool]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_views": [], "_viewed": []}  # views that autograd knows cannot be copied
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return self._forward(*args, **kwargs)
+        if not self._module.training:
+            return self._with(self._module, {name: _unsharded(p) for name, p in self._trained()}, args, kwargs)
+        count = self.shards // self._ranks.count
+        batch, number = self._begin(count, args, kwargs)
+        buffers = dict(self._module.named_buffers())
+        outputs: list[Any] = []
+        changed: list[dict[str, Tensor]] = []
+
+        def run(views: dict[str, Tensor]) -> None:
+            shard = len(outputs)
+            args, kwargs = batch.shard(shard, count)
+            key = mix(number + mix(self._ranks.rank * count + shard))
+            seed_generators(key)
+            _seed_accelerators(self._module, key)
+            own = {name: buffer.clone() for name, buffer in buffers.items()}
+            tensors = {**views, **own}
+            outputs.append(self._with(self._module, tensors, args, kwargs))
+            changed.append(
+                {name: tensors[name] for name in own if tensors[name] is not own[name] or own[name]._version}
+            )
+
+        with Isolated(), _accelerators_kept(self._module):
+            if self._needs_views():
+                self._fork(dict(self._trained()), count, run)
+            else:
+                for views in [*self._views]:
+                    run(views)
+        self._settle(buffers, changed)
+        return merged(outputs, batch.rows // count)
+
+    def _with(self, module: nn.Module, tensors: dict[str, Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call the module's own forward with other tensors in place of its own; what it puts there is put in."""
+        body = _Body(module, self._forward)
+        named = {f"module.{name}": tensor for name, tensor in tensors.items()}
+        try:
+            return functional_call(body, named, args, kwargs)
+        finally:
+            tensors.update({name.removeprefix("module."): tensor for name, tensor in named.items()})
+
+    def _trained(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, p) for name, p in self._module.named_parameters() if p.requires_grad)
+
+    def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int]:
+        """Return the batch, and the number of which its draws come, if all ranks have alike ones."""
+        batch, error, rows = None, None, 0
+        try:
+            batch = Batch(self._forward, self._shared, args, kwargs)
+            rows = batch.rows
+            if rows % count or not rows:
+                error = self._uneven(rows, count)
+        except DeterministicError as refused:
+            error = refused
+        state = torch.default_generator.get_state()
+        number = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+        text = zlib.crc32(str(error).encode()) if error else -1
+        everyones = self._ranks.numbers(rows, number, text)
+        if error is not None or any(one != everyones[0] for one in everyones):
+            torch.default_generator.set_state(state)
+            self._ranks.require(error, the_samples=rows, the_draws=number)
+        assert batch is not None
+        return batch, number
+
+    def _uneven(self, rows: int, count: int) -> DeterministicError:
+        ranks = self._ranks.count
+        return DeterministicError(
+            explain(
+                "a batch cannot be cut into equal shards",
+                (
+                    f"found: {rows * ranks} samples on {ranks} ranks, {rows} on each",
+                    f"expected: a multiple of {self.shards}",
+                ),
+                "Choose another batch size or shards=; drop an uneven last batch: make_loader(..., drop_last=True); "
+                "evaluate in torch.no_grad().",
+            )
+        )
+
+    def _needs_views(self) -> bool:
+        now = [(parameter, parameter.requires_grad) for parameter in self._module.parameters()]
+        return not self._views or any(
+            one is not other or was != now_ for (one, was), (other, now_) in zip(self._viewed, now, strict=False)
+        )
+
+    def _fork(self, parameters: dict[str, Tensor], count: int, run: Callable[[dict[str, Tensor]], None]) -> None:
+        """Run every shard with views of the parameters."""
+        self._views = []
+        self._viewed = [(parameter, parameter.requires_grad) for parameter in self._module.parameters()]
+
+        def fork(tensors: dict[str, Tensor], count: int) -> None:
+            if count == 1:
+                self._views.append(tensors)
+                run(tensors)
+                return
+            for _ in range(2):
+                fork({name: tensor.view_as(tensor) for name, tensor in tensors.items()}, count // 2)
+
+        roots = {name: parameter.view_as(parameter) for name, parameter in parameters.items()}
+        if roots:
+            register_multi_grad_hook(tuple(roots.values()), self._arrived, mode="any")
+        fork(roots, count)
+
+    def _arrived(self, _: Tensor) -> None:
+        """Refuse a gradient that would be added to another one: the order of these sums would depend on the ranks."""
+        self._views = []
+        for name, parameter in self._trained():
+            if parameter.grad is not None and bool(parameter.grad.any()):
+                raise DeterministicError(
+                    explain(
+                        "gradients are accumulated over several backward passes, and that sum depends on the ranks",
+                        (f"found: {name}.grad is not zero",),
+                        "Call optimizer.zero_grad() before backward(), and accumulate by a larger batch: a rank goes "
+                        "over its shards anyway.",
+                    )
+                )
+
+    def _settle(self, buffers: dict[str, Tensor], changed: list[dict[str, Tensor]]) -> None:
+        """Put into the buffers what the shards have left: of numbers the mean over all shards, added up as a tree."""
+        names = sorted({name for one in changed for name in one})
+        error = None
+        floating = [name for name in names if buffers[name].is_floating_point()]
+        for name in names:
+            if any(name not in one for one in changed) or (
+                name not in floating and any(not torch.equal(one[name], changed[0][name]) for one in changed)
+            ):
+                error = DeterministicError(
+                    explain(
+                        "a buffer is changed otherwise by each shard",
+                        (f"found: {name}, {str(buffers[name].dtype).removeprefix('torch.')}",),
+                        "Let the module change it alike for every batch.",
+                    )
+                )
+        if not buffers:
+            return
+        text = zlib.crc32(f"{names}{error}".encode())
+        everyones = self._ranks.numbers(text)
+        if error is not None or any(one != everyones[0] for one in everyones):
+            self._ranks.require(error, buffers_that_change=names)
+        with torch.no_grad():
+            if floating:
+                parts = torch.stack([torch.cat([one[name].double().flatten() for name in floating]) for one in changed])
+                mean = self._ranks.tree_sum(tree_sum(parts)) / self.shards
+                for name, part in zip(floating, mean.split([buffers[name].numel() for name in floating]), strict=True):
+                    buffers[name].copy_(part.view_as(buffers[name]))
+            for name in names:
+                if name not in floating:
+                    buffers[name].copy_(changed[0][name])
+
+
+class _Body(nn.Module):
+    """A module under its own forward: called by name, its `forward` is the sharded one."""
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Any]) -> None:
+        super().__init__()
+        self.module = module
+        self._forward_of_module = forward
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._forward_of_module(*args, **kwargs)
+
+
+class _Unsharded(torch.autograd.Function):
+    """A parameter of a module in eval mode, through which no gradient may come."""
+
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor) -> Tensor:
+        return parameter.view_as(parameter)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        raise DeterministicError(
+            explain(
+                "a module in eval mode was trained, and its batches are not cut into shards then",
+                ("found: model.training is False",),
+                "Call model.train() for the whole, and eval() for the parts that are to stay as they are.",
+            )
+        )
+
+
+_unsharded: Callable[[Tensor], Tensor] = _Unsharded.apply
+
+
+def _devices(module: nn.Module) -> list[torch.device]:
+    found = {parameter.device for parameter in module.parameters() if parameter.device.type not in ("cpu", "meta")}
+    return sorted(found, key=str)
+
+
+@contextmanager
+def _accelerators_kept(module: nn.Module) -> Iterator[None]:
+    devices = _devices(module)
+    states = [torch.get_device_module(device).get_rng_state(device) for device in devices]
+    try:
+        yield
+    finally:
+        for device, state in zip(devices, states, strict=True):
+            torch.get_device_module(device).set_rng_state(state, device)
+
+
+def _seed_accelerators(module: nn.Module, key: int) -> None:
+    for device in _devices(module):
+        torch.get_device_module(device).default_generators[device.index or 0].manual_seed(key)

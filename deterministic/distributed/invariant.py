@@ -1,0 +1,197 @@
+"""`world_invariant`: the same weights on any number of ranks; `invariant`: a loss that is more than a plain mean."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DeterministicError, explain
+from ..ground.arguments import count
+from ..ground.ranks import process_group_exists
+from .agreement import Agreement
+from .forward import ShardedForward
+from .reduction import has_hook, register, tree_sum
+from .shards import Batch
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] | None = None) -> Module:
+    """Let a training have the same weights, bit for bit, on any number of ranks, and return the model.
+
+    Each global batch is so many shards, in order: a rank goes over its part of them one after the other, and their
+    gradients are added up in one binary tree, within a rank and over the ranks. So one process, two ranks and four end
+    with the same parameters, buffers and optimizer states; the loop, the names and `state_dict()` stay as they are.
+    Give every rank its part of the same global batches: `make_loader(..., global_batch_size=, drop_last=True)`.
+
+    In training (`model.training`, with gradients) each shard goes through the module by itself: batch norm sees a
+    shard, and its running statistics are the mean over all shards. What the module draws (dropout) depends on a number
+    that is drawn from torch's generator in each call, and on the shard; so all ranks are seeded alike. The loss over
+    what a rank's samples return has to be a plain mean over samples; wrap any other one in `invariant`.
+
+    Every rank calls it at the same place, before the first step. Not thread-safe.
+
+    Args:
+        model: A DistributedDataParallel around the module, without a communication hook; on one process a module too.
+        shards: Of a global batch: a power of two that the number of ranks divides, and that divides each batch.
+        shared: Names of arguments of the module's `forward` that hold no row for each sample, as an attention mask;
+            needed where that cannot be told by their shape.
+
+    Returns:
+        The same model.
+
+    Raises:
+        TypeError: It is no module; `shards` is no integer.
+        ValueError: `shards` is no power of two, or the number of ranks does not divide it.
+        DeterministicError: The model cannot be trained so (SyncBatchNorm, compiled, lazy or already wrapped modules, a
+            hook, ranks without DistributedDataParallel), or the ranks disagree. All ranks raise, and nothing has
+            changed.
+
+    Example:
+        >>> import torch
+        >>> from deterministic import reproducible
+        >>> from deterministic.distributed import world_invariant
+        >>> with reproducible(seed=0):
+        ...     model = world_invariant(torch.nn.Linear(3, 1), shards=4)
+        ...     model(torch.ones(8, 3)).square().mean().backward()
+        ...     model.weight.grad.shape
+        torch.Size([1, 3])
+    """
+    ranks = Agreement()
+    error, facts = None, {}
+    try:
+        _require(model, shards, ranks.count)
+        facts = {name: [*parameter.shape] for name, parameter in model.named_parameters()}
+    except (DeterministicError, TypeError, ValueError) as refused:
+        error = refused
+    ranks.require(error, shards=shards, shared_arguments=None if shared is None else [*shared], parameters=facts)
+    module: nn.Module = model
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        register(model)
+        module = model.module
+    module.forward = ShardedForward(module, module.forward, shards, shared, ranks)
+    return model
+
+
+def invariant(
+    loss: Callable[..., Tensor], *, shards: int = 8, shared: Collection[str] | None = None
+) -> Callable[..., Tensor]:
+    """Return a loss that is computed for each shard by itself: the mean of the shards' losses, on any number of ranks.
+
+    For a loss that is more than a mean over samples: with weights of classes or `ignore_index`, contrastive, or of
+    statistics of the batch. It means another thing than over a whole batch: a contrastive loss compares the samples of
+    one shard. Without gradients it is called as it is.
+
+    Args:
+        loss: Of a rank's outputs and targets, with a row for each sample in both; returns a tensor with one number.
+        shards: As for `world_invariant`.
+        shared: Names of arguments without rows, as a tensor of class weights.
+
+    Returns:
+        A function with the arguments of `loss`.
+
+    Raises:
+        ValueError: As `world_invariant`, for `shards`.
+        DeterministicError: When it is called: the batch cannot be cut, or the loss is not one number.
+    """
+    size = _ranks()
+    _require_shards(shards, size)
+
+    @functools.wraps(loss)
+    def of_shards(*args: Any, **kwargs: Any) -> Tensor:
+        if not torch.is_grad_enabled():
+            return loss(*args, **kwargs)
+        number = shards // _ranks()
+        batch = Batch(loss, shared, args, kwargs)
+        if batch.rows % number:
+            raise DeterministicError(
+                explain(
+                    "a loss cannot be computed for equal shards",
+                    (f"found: {batch.rows} rows on this rank", f"expected: a multiple of {number}"),
+                    "Pass the rows of whole shards, samples first.",
+                )
+            )
+        parts = []
+        for shard in range(number):
+            own, named = batch.shard(shard, number)
+            parts.append(loss(*own, **named))
+        if any(part.dim() for part in parts):
+            raise DeterministicError(
+                explain(
+                    "a loss is not one number",
+                    (f"found: a tensor of shape {[*parts[0].shape]}",),
+                    'Let it return a mean or a sum: reduction="mean".',
+                )
+            )
+        return tree_sum(torch.stack(parts)) / number
+
+    return of_shards
+
+
+def _ranks() -> int:
+    return torch.distributed.get_world_size() if process_group_exists() else 1
+
+
+def _require_shards(shards: object, ranks: int) -> None:
+    number = count("shards", shards, least=1)
+    if number & (number - 1):
+        raise ValueError(
+            explain("shards is no power of two", (f"found: {number}",), "Pass 1, 2, 4, 8, ...: halves have one order.")
+        )
+    if number % ranks:
+        raise ValueError(
+            explain(
+                "the number of ranks does not divide shards",
+                (f"shards: {number}", f"ranks: {ranks}"),
+                "Start a number of ranks that is a power of two, or pass more shards.",
+            )
+        )
+
+
+def _require(model: object, shards: object, ranks: int) -> None:
+    """Raise what speaks against a model, as far as this rank alone can tell."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            explain("world_invariant takes a module", (f"found: {type(model).__qualname__}",), "Pass the model.")
+        )
+    _require_shards(shards, ranks)
+    is_ddp = isinstance(model, nn.parallel.DistributedDataParallel)
+    for name, part in model.named_modules():
+        if problem := _problem(part):
+            where = f"{name or 'the model'}: {type(part).__qualname__}"
+            raise DeterministicError(explain(f"a model {problem[0]}", (f"found: {where}",), problem[1]))
+    if is_ddp and has_hook(model):
+        raise DeterministicError(
+            explain(
+                "the model has a communication hook already",
+                ("found: register_comm_hook was called, or ordered_reduction",),
+                "Pass a model on which neither was called: world_invariant has a hook of its own.",
+            )
+        )
+    if ranks > 1 and not is_ddp:
+        raise DeterministicError(
+            explain(
+                "a model on several ranks has nothing that adds their gradients up",
+                (f"found: {type(model).__qualname__} on {ranks} ranks",),
+                "Pass DistributedDataParallel(model).",
+            )
+        )
+
+
+def _problem(part: nn.Module) -> tuple[str, str] | None:
+    """Return what is wrong with a module, and what to do; None if nothing is."""
+    if isinstance(part.__dict__.get("forward"), ShardedForward):
+        return "is world-invariant already", "Call world_invariant once."
+    if isinstance(part, nn.SyncBatchNorm):
+        return "takes statistics over the ranks", "Use BatchNorm: it sees a shard, on any number of ranks."
+    if hasattr(part, "_orig_mod") or part._compiled_call_impl is not None:
+        return "is compiled, and that code depends on the size of a batch", "Pass the module that was not compiled."
+    if isinstance(part, nn.parallel.DataParallel):
+        return "is cut into batches by DataParallel", "Use DistributedDataParallel."
+    if isinstance(part, torch.nn.modules.lazy.LazyModuleMixin) and part.has_uninitialized_params():
+        return "has parameters that are not initialised", "Call it once first, in torch.no_grad()."
+    return None

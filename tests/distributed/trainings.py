@@ -1,0 +1,164 @@
+"""Trainings on any number of ranks: `python -m tests.ranks COUNT tests.distributed.trainings FOLDER JOB...`.
+
+A job is a model, and how it is trained: "cnn", "transformer,amp", "mlp,clip". Each rank leaves what it ended with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deterministic import fingerprint, make_loader, reproducible
+from deterministic.distributed import invariant, world_invariant
+
+from ..ranks import MEETING, meet
+
+STEPS = 6
+BATCH = 16
+
+
+class Convolutions(nn.Module):
+    """With statistics of batches, and draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2))
+        self.last = nn.Linear(8 * 36, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.first(images).flatten(1))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """With weights that are tied, and draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(32, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 32, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.layers(self.embedding(tokens)))  # type: ignore[no-any-return]
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(32, 16)
+        self.layers = nn.LSTM(16, 24, 2, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(24, 32)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.layers(self.embedding(tokens))[0])  # type: ignore[no-any-return]
+
+
+class Checkpointed(nn.Module):
+    """One that computes its middle again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.middle = nn.Sequential(nn.Linear(12, 24), nn.GELU(), nn.Dropout(0.1))
+        self.last = nn.Linear(24, 5)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        from torch.utils.checkpoint import checkpoint
+
+        return self.last(checkpoint(self.middle, vectors, use_reentrant=False))  # type: ignore[no-any-return]
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 5))
+
+
+def gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=32, n_positions=8))
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "cnn": Convolutions,
+    "transformer": Transformer,
+    "lstm": Recurrent,
+    "mlp": perceptron,
+    "again": Checkpointed,
+    "gpt2": gpt2,
+}
+
+
+def data_for(model: str) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    if model in ("transformer", "lstm", "gpt2"):
+        tokens = torch.randint(0, 32, (96, 8), generator=generator)
+        return [(row, row.roll(-1)) for row in tokens]
+    shape = (3, 8, 8) if model == "cnn" else (12,)
+    labels = torch.randint(0, 5, (96,), generator=generator)
+    return [(torch.randn(shape, generator=generator), label) for label in labels]
+
+
+def train(job: str, steps: int = STEPS) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Train a model as any loop would, but for one line."""
+    name, *ways = job.split(",")
+    ranks = int(os.environ["WORLD_SIZE"])
+    with reproducible(seed=5, num_threads=1):
+        net = MODELS[name]()
+        wrapped = nn.parallel.DistributedDataParallel(net, bucket_cap_mb=0.01) if ranks > 1 else net
+        model = wrapped if "plain" in ways else world_invariant(wrapped, shards=4)
+        optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
+        weights = torch.linspace(0.5, 2, 5)
+        loss_of: Callable[..., Tensor] = F.cross_entropy
+        if "weighted" in ways:
+            loss_of = invariant(lambda out, to: F.cross_entropy(out, to, weight=weights), shards=4)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2, enabled="scaled" in ways)
+        loader = make_loader(data_for(name), global_batch_size=BATCH, shuffle=True)
+        done = 0
+        while done < steps:
+            for inputs, targets in loader:
+                if done == steps:
+                    break
+                done += 1
+                optimizer.zero_grad(set_to_none="zeros" not in ways)
+                with torch.autocast("cpu", torch.bfloat16, enabled="amp" in ways):
+                    if name == "gpt2":
+                        loss = model(input_ids=inputs, labels=inputs).loss
+                    elif "twice" in ways:
+                        loss = loss_of(model(inputs), targets) + 0.1 * model(-inputs).square().mean()
+                    else:
+                        loss = loss_of(model(inputs).flatten(0, -2), targets.flatten())
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                if "clip" in ways:
+                    nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+                scaler.step(optimizer)
+                scaler.update()
+    return net, optimizer
+
+
+def prepare() -> None:
+    import transformers  # noqa: F401 - takes seconds, once for all ranks
+
+
+def main(folder: str, *jobs: str) -> None:
+    torch.set_num_threads(1)
+    if int(os.environ["WORLD_SIZE"]) > 1:
+        meet()
+    found: dict[str, Any] = {}
+    for job in jobs:
+        net, optimizer = train(job)
+        found[job] = [fingerprint([*values]) for values in (net.parameters(), net.buffers())]
+        found[job].append(fingerprint(optimizer.state_dict()))
+    rank = os.environ["RANK"]
+    (Path(folder) / f"{os.environ['WORLD_SIZE']}-{rank}.json").write_text(json.dumps(found))
+    if MEETING in os.environ and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
