@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch.distributed
 
+from ..distributed.reduction import is_ordered
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
 from ..ground.ranks import Ranks, current_ranks, process_group_exists
 from ..values.fingerprint import fingerprint_if_any
@@ -60,12 +61,14 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
     DistributedDataParallel sums gradients in buckets, and puts them together anew after its first backward pass: a
     resumed training has the first buckets again for one step. From three ranks on, the place of a number in its bucket
     decides in which order the ranks' numbers are added (gloo and NCCL reduce in rings and trees). It does not happen
-    with find_unused_parameters=True (`Reducer::should_rebuild_buckets` in torch/csrc/distributed/c10d/reducer.cpp).
+    with find_unused_parameters=True (`Reducer::should_rebuild_buckets` in torch/csrc/distributed/c10d/reducer.cpp), nor
+    where the order of the ranks decides: `ordered_reduction`, `world_invariant`.
     """
     names = [
         name
         for name, value in objects.items()
-        if isinstance(value, torch.nn.parallel.DistributedDataParallel) and not value.find_unused_parameters
+        if isinstance(value, torch.nn.parallel.DistributedDataParallel)
+        and not (value.find_unused_parameters or is_ordered(value))
     ]
     if names and the_ranks().world_size > 2:  # two numbers have one sum
         warn(
@@ -73,7 +76,7 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
             explain(
                 "a training that is resumed adds gradients up in another order in its first step",
                 (f"found: DistributedDataParallel on {the_ranks().world_size} ranks: {', '.join(names)}",),
-                "For the same bits: DistributedDataParallel(..., find_unused_parameters=True), or at most 2 ranks.",
+                "For the same bits: deterministic.distributed.ordered_reduction(model).",
             ),
         )
 

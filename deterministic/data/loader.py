@@ -207,9 +207,9 @@ def make_loader(
     _require_readable(dataset, samplers)
     if stream_state == "refuse":
         _require_place(dataset)
-    if held == "key" and isinstance(dataset, IterableDataset) and is_stateful(dataset):
-        if stream_state != "ignore" or hasattr(dataset, "set_epoch"):
-            held = "leave"  # they are part of the state that it says itself, or of the order of its epoch
+    has_own_order = stream_state != "ignore" or hasattr(dataset, "set_epoch")
+    if held == "key" and has_own_order and isinstance(dataset, IterableDataset) and is_stateful(dataset):
+        held = "leave"  # they are part of the state that it says itself, or of the order of its epoch
     labels, rows = survey(dataset, dataloader_arguments.get("collate_fn"), held, randomness)
     keying = Keying(
         effective if generator is None else draw_seed(generator),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 from torch.func import functional_call
+from torch.utils._pytree import tree_flatten
 
 from ..data.samples.isolation import Isolated
 from ..data.samples.states import mix, seed_generators
@@ -50,9 +51,12 @@ class ShardedForward:
         self._ranks = ranks
         self._views: list[dict[str, Tensor]] = []
         self._viewed: list[tuple[Tensor, bool]] = []
+        self._settled: list[tuple[Tensor, Tensor]] = []
+        self._is_known = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_views": [], "_viewed": []}  # views that autograd knows cannot be copied
+        # Views that autograd knows cannot be copied.
+        return {**self.__dict__, "_views": [], "_viewed": [], "_settled": []}
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -75,9 +79,7 @@ class ShardedForward:
             own = {name: buffer.clone() for name, buffer in buffers.items()}
             tensors = {**views, **own}
             outputs.append(self._with(self._module, tensors, args, kwargs))
-            changed.append(
-                {name: tensors[name] for name in own if tensors[name] is not own[name] or own[name]._version}
-            )
+            changed.append({name: tensors[name] for name in _differing(buffers, tensors)})
 
         with Isolated(), _accelerators_kept(self._module):
             if self._needs_views():
@@ -86,11 +88,14 @@ class ShardedForward:
                 for views in [*self._views]:
                     run(views)
         self._settle(buffers, changed)
+        if not self._is_known:
+            _require_one_pass(outputs[0])
+            self._is_known = True
         return merged(outputs, batch.rows // count)
 
     def _with(self, module: nn.Module, tensors: dict[str, Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call the module's own forward with other tensors in place of its own; what it puts there is put in."""
-        body = _Body(module, self._forward)
+        body = _OwnForward(module, self._forward)
         named = {f"module.{name}": tensor for name, tensor in tensors.items()}
         try:
             return functional_call(body, named, args, kwargs)
@@ -117,8 +122,7 @@ class ShardedForward:
         if error is not None or any(one != everyones[0] for one in everyones):
             torch.default_generator.set_state(state)
             self._ranks.require(error, the_samples=rows, the_draws=number)
-        assert batch is not None
-        return batch, number
+        return cast(Batch, batch), number
 
     def _uneven(self, rows: int, count: int) -> DeterministicError:
         ranks = self._ranks.count
@@ -135,9 +139,11 @@ class ShardedForward:
         )
 
     def _needs_views(self) -> bool:
-        now = [(parameter, parameter.requires_grad) for parameter in self._module.parameters()]
-        return not self._views or any(
-            one is not other or was != now_ for (one, was), (other, now_) in zip(self._viewed, now, strict=False)
+        now = [*self._module.parameters()]
+        return (
+            not self._views
+            or len(now) != len(self._viewed)
+            or any(p is not one or p.requires_grad != was for p, (one, was) in zip(now, self._viewed, strict=True))
         )
 
     def _fork(self, parameters: dict[str, Tensor], count: int, run: Callable[[dict[str, Tensor]], None]) -> None:
@@ -156,6 +162,7 @@ class ShardedForward:
         roots = {name: parameter.view_as(parameter) for name, parameter in parameters.items()}
         if roots:
             register_multi_grad_hook(tuple(roots.values()), self._arrived, mode="any")
+            register_multi_grad_hook(tuple(roots.values()), self._put_back, mode="all")
         fork(roots, count)
 
     def _arrived(self, _: Tensor) -> None:
@@ -172,14 +179,24 @@ class ShardedForward:
                     )
                 )
 
+    def _put_back(self, _: object) -> None:
+        """Undo what a backward pass has changed in buffers: checkpointed layers take a batch's statistics again."""
+        with torch.no_grad():
+            for buffer, value in self._settled:
+                buffer.copy_(value)
+        self._settled = []
+
     def _settle(self, buffers: dict[str, Tensor], changed: list[dict[str, Tensor]]) -> None:
         """Put into the buffers what the shards have left: of numbers the mean over all shards, added up as a tree."""
         names = sorted({name for one in changed for name in one})
         error = None
         floating = [name for name in names if buffers[name].is_floating_point()]
         for name in names:
-            if any(name not in one for one in changed) or (
-                name not in floating and any(not torch.equal(one[name], changed[0][name]) for one in changed)
+            if any(
+                name not in one
+                or one[name].shape != buffers[name].shape
+                or (name not in floating and not torch.equal(one[name], changed[0][name]))
+                for one in changed
             ):
                 error = DeterministicError(
                     explain(
@@ -203,9 +220,10 @@ class ShardedForward:
             for name in names:
                 if name not in floating:
                     buffers[name].copy_(changed[0][name])
+        self._settled = [(buffers[name], buffers[name].clone()) for name in names]
 
 
-class _Body(nn.Module):
+class _OwnForward(nn.Module):
     """A module under its own forward: called by name, its `forward` is the sharded one."""
 
     def __init__(self, module: nn.Module, forward: Callable[..., Any]) -> None:
@@ -236,6 +254,35 @@ class _Unsharded(torch.autograd.Function):
 
 
 _unsharded: Callable[[Tensor], Tensor] = _Unsharded.apply
+
+
+def _differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    """Return the names of buffers with other values: batch norm counts no version of those that it changes."""
+    differ = [
+        (one != after[name]).any() if one.shape == after[name].shape else torch.tensor(True)
+        for name, one in before.items()
+    ]
+    flags = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist() if differ else []
+    return [name for name, flag in zip(before, flags, strict=True) if flag]
+
+
+def _require_one_pass(outputs: Any) -> None:
+    """Refuse layers that are checkpointed in the way that runs a backward pass within another one."""
+    nodes = [leaf.grad_fn for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
+    seen = {*nodes}
+    while nodes:
+        node = nodes.pop()
+        if "CheckpointFunction" in node.name():
+            raise DeterministicError(
+                explain(
+                    "layers are checkpointed so that their gradients do not come through the shards' tree",
+                    ("found: torch.utils.checkpoint.checkpoint(..., use_reentrant=True)",),
+                    "Pass use_reentrant=False.",
+                )
+            )
+        following = {one for one, _ in node.next_functions if one is not None} - seen
+        seen |= following
+        nodes += following
 
 
 def _devices(module: nn.Module) -> list[torch.device]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from deterministic import Checkpoint, fingerprint, make_loader, reproducible
 from deterministic.checkpoint import container
+from deterministic.distributed import ordered_reduction
 
 from ..ranks import meet
 from .trainings import Interrupted, Noisy
@@ -36,6 +37,8 @@ def train(directory: Path, how: str, end: str) -> dict[str, str]:
             model = nn.parallel.DistributedDataParallel(
                 inner, broadcast_buffers=False, bucket_cap_mb=1e-3, find_unused_parameters=how == "wide, fixed order"
             )
+        if how == "wide, ordered":
+            ordered_reduction(model)
         torch.manual_seed(rank)
         optimizer = torch.optim.AdamW(model.parameters(), 0.05)
         loader = make_loader(Noisy(), batch_size=2, shuffle=True)

@@ -155,6 +155,7 @@ def main(folder: str, *jobs: str) -> None:
     found: dict[str, Any] = {}
     for job in jobs:
         net, optimizer = train(job)
+        assert all(buffer.any() for name, buffer in net.named_buffers() if "running" in name), "they were not settled"
         found[job] = [fingerprint([*values]) for values in (net.parameters(), net.buffers())]
         found[job].append(fingerprint(optimizer.state_dict()))
     rank = os.environ["RANK"]

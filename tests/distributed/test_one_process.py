@@ -1,0 +1,247 @@
+"""`world_invariant` on one process: what is refused before anything moves, and what a shard sees."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from deterministic import reproducible
+from deterministic.distributed import invariant, ordered_reduction, world_invariant
+from deterministic.errors import DeterministicError
+
+
+@pytest.fixture(autouse=True)
+def _scope() -> Iterator[None]:
+    with reproducible(seed=0):
+        yield
+
+
+class Checkpointed(nn.Module):
+    """A layer whose statistics are taken again in the backward pass."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.layers = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+    def forward(self, rows: Tensor) -> Any:
+        return checkpoint(self.layers, rows, use_reentrant=self.reentrant)
+
+
+class Counting(nn.Module):
+    """One that leaves in buffers what its batches were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.largest: Tensor
+        self.register_buffer("largest", torch.zeros(1, dtype=torch.int64))
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        self.mean = rows.mean(0)
+        self.largest += int(rows.max())
+        out: Tensor = self.layer(rows)
+        return out
+
+
+def again() -> nn.Module:
+    return world_invariant(nn.Linear(2, 1))
+
+
+def compiled() -> nn.Module:
+    module = nn.Linear(2, 1)
+    module.compile(backend="eager")
+    return nn.Sequential(module)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: [nn.Linear(2, 1)], TypeError, "takes a module"),
+        (again, DeterministicError, "is world-invariant already"),
+        (lambda: nn.Sequential(nn.SyncBatchNorm(3)), DeterministicError, "found: 0: SyncBatchNorm"),
+        (compiled, DeterministicError, "is compiled"),
+        (lambda: torch.compile(nn.Linear(2, 1), backend="eager"), DeterministicError, "is compiled"),
+        (lambda: nn.DataParallel(nn.Linear(2, 1)), DeterministicError, "DataParallel"),
+        (lambda: nn.LazyLinear(2), DeterministicError, "not initialised"),
+    ],
+    ids=["list", "twice", "synchronised", "compiled in place", "compiled", "data parallel", "lazy"],
+)
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_what_cannot_be_trained_so_is_refused_by_name(make: Callable[[], Any], error: Any, text: str) -> None:
+    model = make()
+    with pytest.raises(error, match=text):
+        world_invariant(model)
+
+
+@pytest.mark.parametrize(
+    ("shards", "error", "text"),
+    [(3, ValueError, "no power of two"), (0, ValueError, "below 1"), (2.0, TypeError, "not an integer")],
+)
+def test_shards_are_a_power_of_two(shards: Any, error: Any, text: str) -> None:
+    model = nn.Linear(2, 1)
+    with pytest.raises(error, match=text):
+        world_invariant(model, shards=shards)
+    assert "forward" not in model.__dict__
+    with pytest.raises(error, match=text):
+        invariant(F.mse_loss, shards=shards)
+
+
+def test_an_order_of_ranks_is_for_what_has_ranks() -> None:
+    with pytest.raises(TypeError, match="DistributedDataParallel"):
+        ordered_reduction(nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
+def test_names_state_and_evaluation_are_the_module_s_own() -> None:
+    plain, rows = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)), torch.randn(6, 3)
+    model = world_invariant(copy.deepcopy(plain), shards=2)
+    assert [*model.state_dict()] == [*plain.state_dict()]
+    model.eval(), plain.eval()
+    with torch.no_grad():
+        assert torch.equal(model(rows[:5]), plain(rows[:5]))  # no multiple of the shards
+    assert torch.equal(model(rows), plain(rows))
+
+
+def test_a_module_in_eval_mode_is_not_trained() -> None:
+    model = world_invariant(nn.Linear(3, 1), shards=2).eval()
+    with pytest.raises(DeterministicError, match="eval mode"):
+        model(torch.ones(4, 3)).sum().backward()
+
+
+def test_an_uneven_batch_is_refused_and_nothing_was_drawn() -> None:
+    model = world_invariant(nn.Linear(3, 1), shards=4)
+    before = torch.get_rng_state()
+    with pytest.raises(DeterministicError, match="6 samples on 1 ranks"):
+        model(torch.ones(6, 3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_draws_are_of_the_shard_and_leave_the_generators_one_number_further() -> None:
+    with reproducible(seed=1):
+        model = world_invariant(nn.Dropout(0.5), shards=2)
+        drop = world_invariant(nn.Dropout(0.5), shards=4)
+        state = torch.get_rng_state()
+        two = model(torch.ones(8, 1000))
+        after = torch.get_rng_state()
+        torch.set_rng_state(state)
+        four = drop(torch.ones(8, 1000))
+        assert torch.equal(torch.get_rng_state(), after)
+        assert not torch.equal(two[:4], two[4:])
+        assert torch.equal(two[:2], four[:2])
+        assert not torch.equal(model(torch.ones(8, 1000)), two)
+
+
+def test_gradients_are_not_accumulated_over_backward_passes() -> None:
+    model = world_invariant(nn.Linear(3, 1), shards=2)
+    model(torch.ones(4, 3)).sum().backward()
+    model.zero_grad(set_to_none=False)
+    model(torch.ones(4, 3)).sum().backward()
+    with pytest.raises(DeterministicError, match=r"found: weight\.grad is not zero"):
+        model(torch.ones(4, 3)).sum().backward()
+
+
+def test_a_gradient_is_the_tree_of_the_shards_gradients_also_of_two_calls() -> None:
+    module, rows = nn.Linear(5, 3), torch.randn(8, 5)
+    parts = []
+    for part in rows.chunk(4):
+        (own,) = torch.autograd.grad(module(part).square().sum() + module(-part).abs().sum(), [module.weight])
+        parts.append(own)
+    world_invariant(module, shards=4)
+    (module(rows).square().sum() + module(-rows).abs().sum()).backward()
+    assert module.weight.grad is not None
+    assert torch.equal(module.weight.grad, (parts[0] + parts[1]) + (parts[2] + parts[3]))
+
+
+def test_checkpointed_layers_take_their_statistics_once_and_the_reentrant_way_is_refused() -> None:
+    model, rows = world_invariant(Checkpointed(False), shards=2), torch.randn(8, 3, requires_grad=True)
+    model(rows).sum().backward()
+    linear, norm = model.layers
+    means = [linear(part).mean(0) for part in rows.chunk(2)]
+    torch.testing.assert_close(norm.running_mean, 0.1 * (means[0] + means[1]) / 2)
+    assert norm.num_batches_tracked == 1
+    with pytest.raises(DeterministicError, match="use_reentrant=False"):
+        world_invariant(Checkpointed(True), shards=2)(rows)
+
+
+def test_buffers_that_are_put_in_place_of_others_are_averaged_and_counts_have_to_agree() -> None:
+    model = world_invariant(Counting(), shards=2)
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [3.0, 4.0], [4.0, 2.0]])
+    model(rows)
+    assert torch.equal(model.mean, rows.mean(0))
+    assert model.largest == 4
+    with pytest.raises(DeterministicError, match="found: largest, int64"):
+        model(rows * torch.arange(4)[:, None])
+    assert model.largest == 4
+
+
+def test_copies_and_pickles_train_by_themselves() -> None:
+    model = world_invariant(nn.Linear(3, 1), shards=2)
+    model(torch.ones(4, 3)).sum().backward()
+    model.zero_grad()
+    model(torch.ones(4, 3))  # which leaves views
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        twin(torch.ones(4, 3)).sum().backward()
+        assert twin.weight.grad is not None
+        assert model.weight.grad is None
+
+
+def test_a_parameter_that_is_frozen_between_two_calls_has_no_gradient() -> None:
+    model = world_invariant(nn.Linear(3, 1), shards=2)
+    model(torch.ones(4, 3))
+    model.weight.requires_grad_(False)
+    model(torch.ones(4, 3)).sum().backward()
+    assert model.weight.grad is None
+    assert model.bias.grad is not None
+    assert torch.equal(model.bias.grad, torch.full((1,), 4.0))
+
+
+def test_a_parameter_that_no_shard_uses_has_no_gradient() -> None:
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(2, 1), nn.Linear(2, 1)
+
+        def forward(self, rows: Tensor) -> Tensor:
+            out: Tensor = self.used(rows)
+            return out
+
+    model = world_invariant(Partly(), shards=2)
+    model(torch.ones(4, 2)).sum().backward()
+    assert model.unused.weight.grad is None
+    assert model.used.weight.grad is not None
+
+
+def test_the_gradient_of_a_gradient_goes_through_the_shards() -> None:
+    module, rows = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)), torch.randn(4, 2, requires_grad=True)
+
+    def penalty(model: nn.Module) -> list[Tensor]:
+        (slope,) = torch.autograd.grad(model(rows).sum(), [rows], create_graph=True)
+        return [*torch.autograd.grad(slope.square().sum(), [model[0].weight, model[2].weight])]  # type: ignore[index]
+
+    expected = penalty(module)
+    for one, other in zip(penalty(world_invariant(module, shards=2)), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_loss_is_the_mean_of_the_losses_of_the_shards() -> None:
+    loss = invariant(F.cross_entropy, shards=2, shared=["weight"])
+    out, targets, weight = torch.randn(6, 3, requires_grad=True), torch.tensor([0, 1, 2, 1, 1, 0]), torch.ones(3)
+    weight[1] = 3
+    parts = [F.cross_entropy(o, t, weight=weight) for o, t in zip(out.chunk(2), targets.chunk(2), strict=True)]
+    assert torch.equal(loss(out, targets, weight=weight), (parts[0] + parts[1]) / 2)
+    with torch.no_grad():
+        assert torch.equal(loss(out, targets, weight), F.cross_entropy(out, targets, weight=weight))
+    with pytest.raises(DeterministicError, match="not one number"):
+        invariant(lambda o, t: F.cross_entropy(o, t, reduction="none"), shards=2)(out, targets)
+    with pytest.raises(DeterministicError, match="equal shards"):
+        loss(out[:5], targets[:5], weight)
