@@ -14,14 +14,26 @@ from typing import Any
 
 from deterministic.sources.registry import versions
 
-from . import checkpoints, command_line, fingerprints, loaders, long_orders, memory, resume, scopes, startup, traces
+from . import (
+    checkpoints,
+    command_line,
+    fingerprints,
+    loaders,
+    long_orders,
+    memory,
+    resume,
+    scopes,
+    startup,
+    traces,
+    world_sizes,
+)
 from .timing import Timing, fresh_processes, interleaved
 
 
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    what = ("scopes", "loaders", "orders", "traces", "checkpoints", "command-line", "all")
+    what = ("scopes", "loaders", "orders", "traces", "checkpoints", "command-line", "world-sizes", "all")
     parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
@@ -49,6 +61,9 @@ def main() -> None:
         checkpoints.show(figures["checkpoints"])
     if arguments.what in ("command-line", "all"):
         figures["command_line"] = command_line.measure(arguments.runs)
+    if arguments.what in ("world-sizes", "all"):
+        figures["world_sizes"] = world_sizes.measure(rounds=arguments.runs)
+        world_sizes.show(figures["world_sizes"])
     if arguments.save:
         arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

@@ -1,0 +1,198 @@
+"""What `world_invariant` costs beside DistributedDataParallel, and what that comes to on many ranks.
+
+The ranks are started by torchrun: `python -m benchmarks world-sizes` starts them, and each runs this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deterministic.distributed import ordered_reduction, world_invariant
+
+AIM_HOOK, AIM_ONE_SHARD = 1.10, 1.5
+RANKS = (2, 4)
+BYTES = (1 << 16, 1 << 20, 1 << 23, 1 << 25)
+"""Sizes of buckets of which the reduction alone is timed; DistributedDataParallel's have 25 MiB."""
+
+_WARM = 3
+
+
+class _Convolutions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(32, 64, 3, padding=1, stride=2), nn.BatchNorm2d(64), nn.ReLU())
+        self.last = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(64 * 64, 256), nn.GELU(), nn.Linear(256, 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.second(self.first(images)))  # type: ignore[no-any-return]
+
+
+class _Transformer(nn.Module):
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(128, width)
+        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.1, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(width, 128)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.layers(self.embedding(tokens)))  # type: ignore[no-any-return]
+
+
+class _Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(128, 64)
+        self.layers = nn.LSTM(64, 128, 2, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(128, 128)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.layers(self.embedding(tokens))[0])  # type: ignore[no-any-return]
+
+
+def _perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 10))
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "conv net": (_Convolutions, 64),
+    "transformer, 2 layers": (lambda: _Transformer(128, 2), 32),
+    "transformer, 4 layers": (lambda: _Transformer(256, 4), 32),
+    "LSTM": (_Recurrent, 32),
+    "perceptron": (_perceptron, 256),
+}
+"""How each is made, and the samples of a global batch."""
+
+
+def measure(*, rounds: int) -> dict[str, Any]:
+    """Time steps and reductions on each number of ranks, in processes of their own."""
+    return {str(ranks): _launched(ranks, rounds) for ranks in RANKS}
+
+
+def _launched(ranks: int, rounds: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        command += ["-m", "benchmarks.world_sizes", str(rounds), str(result)]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return found
+
+
+def _batch(name: str, size: int) -> tuple[Tensor, Tensor]:
+    if name == "conv net":
+        return torch.randn(size, 3, 16, 16), torch.randint(0, 10, (size,))
+    if name == "perceptron":
+        return torch.randn(size, 512), torch.randint(0, 10, (size,))
+    return torch.randint(0, 128, (size, 32)), torch.randint(0, 128, (size, 32))
+
+
+def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Time a step of each way in turn: the median of the ratios to DistributedDataParallel's in the same round."""
+    make, batch = MODELS[name]
+    ranks = dist.get_world_size()
+    ways: dict[str, Callable[[Any], Any]] = {
+        "DDP": lambda model: model,
+        "ordered_reduction": ordered_reduction,
+        "one shard a rank": lambda model: world_invariant(model, shards=ranks),
+        "8 shards": lambda model: world_invariant(model, shards=8),
+    }
+    inputs, targets = _batch(name, batch // ranks)
+    models, seconds = {}, {way: list[float]() for way in ways}
+    for way, wrap in ways.items():
+        torch.manual_seed(0)
+        model = wrap(nn.parallel.DistributedDataParallel(make()))
+        models[way] = model, torch.optim.AdamW(model.parameters(), 1e-4)
+    for number in range(rounds + _WARM):
+        for way, (model, optimizer) in models.items():
+            torch.manual_seed(number)
+            dist.barrier()
+            started = time.perf_counter()
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs).flatten(0, -2), targets.flatten()).backward()
+            optimizer.step()
+            if number >= _WARM:
+                seconds[way].append(time.perf_counter() - started)
+    plain = seconds["DDP"]
+    return {
+        way: {
+            "ms": 1e3 * statistics.median(taken),
+            "ratio": statistics.median(one / other for one, other in zip(taken, plain, strict=True)),
+            "ratio of best": min(taken) / min(plain),
+        }
+        for way, taken in seconds.items()
+    }
+
+
+def _reductions(rounds: int) -> dict[str, dict[str, float]]:
+    """Time an all-reduce, and an all-to-all and an all-gather of as many bytes, each the best of the rounds, in ms."""
+    count, found = dist.get_world_size(), {}
+    gather: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    for size in BYTES:
+        sent, received = torch.randn(size // 4), torch.empty(size // 4)
+        part = torch.empty(size // 4 // count)
+
+        def ordered(sent: Tensor = sent, received: Tensor = received, part: Tensor = part) -> None:
+            dist.all_to_all_single(received, sent)
+            torch.sum(received.view(count, -1), 0, out=part)
+            gather(received, part)
+
+        trials: Mapping[str, Callable[[], object]] = {
+            "all-reduce": lambda received=received: dist.all_reduce(received),  # type: ignore[misc]
+            "in order": ordered,
+        }
+        best = dict.fromkeys(trials, float("inf"))
+        for _ in range(rounds + _WARM):
+            for name, trial in trials.items():
+                dist.barrier()
+                started = time.perf_counter()
+                trial()
+                best[name] = min(best[name], 1e3 * (time.perf_counter() - started))
+        found[str(size)] = best
+    return found
+
+
+def show(figures: Mapping[str, Any]) -> None:
+    """Print the tables."""
+    for ranks, found in figures.items():
+        print(f"\nA step on {ranks} gloo ranks, beside DistributedDataParallel's in the same round")
+        ways = ["ordered_reduction", "one shard a rank", "8 shards"]
+        print(f"{'':24}{'DDP ms':>10}" + "".join(f"{way:>20}" for way in ways))
+        for name, row in found["steps"].items():
+            print(f"{name:24}{row['DDP']['ms']:10.1f}" + "".join(f"{row[way]['ratio']:20.2f}" for way in ways))
+        print(f"\nA reduction on {ranks} ranks, best, ms")
+        for size, row in found["reductions"].items():
+            print(f"{int(size):>12,} bytes" + "".join(f"{name:>14} {value:8.3f}" for name, value in row.items()))
+    print(f"\nAims: {AIM_HOOK} with the order alone, {AIM_ONE_SHARD} with one shard a rank.")
+
+
+def _main(rounds: int, result: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    figures = {
+        "steps": {name: _steps(name, rounds) for name in MODELS},
+        "reductions": _reductions(rounds),
+    }
+    if dist.get_rank() == 0:
+        result.write_text(json.dumps(figures), encoding="utf-8")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), Path(sys.argv[2]))
