@@ -29,7 +29,7 @@ import pytest
 import torch
 
 import deterministic
-from deterministic import errors, testing
+from deterministic import distributed, errors, testing
 from deterministic.ground import snapshot
 from deterministic.sources import SOURCES
 
@@ -269,7 +269,7 @@ def test_the_reference_has_every_public_name() -> None:
     reference = (DOCS / "reference.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference, re.MULTILINE))
 
-    for module in (deterministic, errors, testing):
+    for module in (deterministic, distributed, errors, testing):
         assert {f"{module.__name__}.{name}" for name in module.__all__} <= documented
 
 

@@ -31,7 +31,7 @@ def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] |
     In training (`model.training`, with gradients) each shard goes through the module by itself: batch norm sees a
     shard, and its running statistics are the mean over all shards. What the module draws (dropout) depends on a number
     that is drawn from torch's generator in each call, and on the shard; so all ranks are seeded alike. The loss over
-    what a rank's samples return has to be a plain mean over samples; wrap any other one in `invariant`.
+    what a rank's samples return has to be a plain mean (cross-entropy, MSE, Huber); wrap any other one in `invariant`.
 
     Every rank calls it at the same place, before the first step. Not thread-safe.
 

@@ -26,6 +26,7 @@ JOBS = (
     "mlp,clip,zeros",
     "mlp,weighted",
     "mlp,twice",
+    "mlp,binary",
 )
 
 

@@ -119,6 +119,9 @@ def train(job: str, steps: int = STEPS) -> tuple[nn.Module, torch.optim.Optimize
         loss_of: Callable[..., Tensor] = F.cross_entropy
         if "weighted" in ways:
             loss_of = invariant(lambda out, to: F.cross_entropy(out, to, weight=weights), shards=4)
+        if "binary" in ways:
+            of_bits = invariant(F.binary_cross_entropy_with_logits, shards=4)
+            loss_of = lambda out, to: of_bits(out[:, :3], (to[:, None] > torch.arange(3)).float())  # noqa: E731
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2, enabled="scaled" in ways)
         loader = make_loader(data_for(name), global_batch_size=BATCH, shuffle=True)
         done = 0
