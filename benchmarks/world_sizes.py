@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deterministic.distributed import ordered_reduction, world_invariant
+from deterministic.distributed.reduction import average_by_halves
 
 AIM_HOOK, AIM_ONE_SHARD = 1.10, 1.5
 RANKS = (2, 4)
@@ -140,21 +142,13 @@ def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def _reductions(rounds: int) -> dict[str, dict[str, float]]:
-    """Time an all-reduce, and an all-to-all and an all-gather of as many bytes, each the best of the rounds, in ms."""
-    count, found = dist.get_world_size(), {}
-    gather: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    """Time an all-reduce and one in the order of the ranks, each the best of the rounds, in ms."""
+    found = {}
     for size in BYTES:
-        sent, received = torch.randn(size // 4), torch.empty(size // 4)
-        part = torch.empty(size // 4 // count)
-
-        def ordered(sent: Tensor = sent, received: Tensor = received, part: Tensor = part) -> None:
-            dist.all_to_all_single(received, sent)
-            torch.sum(received.view(count, -1), 0, out=part)
-            gather(received, part)
-
+        bucket = torch.ones(size // 4)
         trials: Mapping[str, Callable[[], object]] = {
-            "all-reduce": lambda received=received: dist.all_reduce(received),  # type: ignore[misc]
-            "in order": ordered,
+            "all-reduce": partial(dist.all_reduce, bucket),
+            "in order": partial(average_by_halves, bucket, dist.group.WORLD),
         }
         best = dict.fromkeys(trials, float("inf"))
         for _ in range(rounds + _WARM):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,14 +27,20 @@ class Agreement:
         if self.count > 1:
             self._group = dist.new_group(backend="gloo")
 
-    def numbers(self, *own: int) -> list[list[int]]:
-        """Return the numbers of each rank, of 64 bits with a sign."""
+    def numbers(self, *own: int) -> Callable[[], list[list[int]]]:
+        """Tell the other ranks numbers, of 64 bits with a sign; return what waits for those of each rank."""
         if self._group is None:
-            return [list(own)]
+            return lambda: [list(own)]
         everyones = torch.empty(self.count * len(own), dtype=torch.int64, device="cpu")
-        all_gather(everyones, torch.tensor(own, dtype=torch.int64, device="cpu"), group=self._group)
-        found: list[list[int]] = everyones.view(self.count, -1).tolist()
-        return found
+        told = torch.tensor(own, dtype=torch.int64, device="cpu")
+        work = all_gather(everyones, told, group=self._group, async_op=True)
+
+        def wait() -> list[list[int]]:
+            work.wait()
+            found: list[list[int]] = everyones.view(self.count, -1).tolist()
+            return found
+
+        return wait
 
     def tree_sum(self, own: Tensor) -> Tensor:
         """Return the sum of the ranks' vectors, added up in their order."""

@@ -53,6 +53,7 @@ class ShardedForward:
         self._viewed: list[tuple[Tensor, bool]] = []
         self._settled: list[tuple[Tensor, Tensor]] = []
         self._is_known = False
+        self._written: list[str] | None = None  # the buffers that all ranks have agreed to write
 
     def __getstate__(self) -> dict[str, Any]:
         # Views that autograd knows cannot be copied.
@@ -65,7 +66,7 @@ class ShardedForward:
         if not self._module.training:
             return self._with(self._module, {name: _unsharded(p) for name, p in self._trained()}, args, kwargs)
         count = self.shards // self._ranks.count
-        batch, number = self._begin(count, args, kwargs)
+        batch, number, require_alike = self._begin(count, args, kwargs)
         buffers = dict(self._module.named_buffers())
         outputs: list[Any] = []
         changed: list[dict[str, Tensor]] = []
@@ -87,6 +88,7 @@ class ShardedForward:
             else:
                 for views in [*self._views]:
                     run(views)
+        require_alike()
         self._settle(buffers, changed)
         if not self._is_known:
             _require_one_pass(outputs[0])
@@ -105,8 +107,11 @@ class ShardedForward:
     def _trained(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, p) for name, p in self._module.named_parameters() if p.requires_grad)
 
-    def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int]:
-        """Return the batch, and the number of which its draws come, if all ranks have alike ones."""
+    def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int, Callable[[], None]]:
+        """Return the batch, the number of which its draws come, and what raises unless all ranks have alike ones.
+
+        The ranks tell each other while the shards are run, which moves nothing.
+        """
         batch, error, rows = None, None, 0
         try:
             batch = Batch(self._forward, self._shared, args, kwargs)
@@ -118,11 +123,17 @@ class ShardedForward:
         state = torch.default_generator.get_state()
         number = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
         text = zlib.crc32(str(error).encode()) if error else -1
-        everyones = self._ranks.numbers(rows, number, text)
-        if error is not None or any(one != everyones[0] for one in everyones):
-            torch.default_generator.set_state(state)
-            self._ranks.require(error, the_samples=rows, the_draws=number)
-        return cast(Batch, batch), number
+        told = self._ranks.numbers(rows, number, text)
+
+        def require_alike() -> None:
+            everyones = told()
+            if error is not None or any(one != everyones[0] for one in everyones):
+                torch.default_generator.set_state(state)
+                self._ranks.require(error, the_samples=rows, the_draws=number)
+
+        if error is not None:
+            require_alike()
+        return cast(Batch, batch), number, require_alike
 
     def _uneven(self, rows: int, count: int) -> DeterministicError:
         ranks = self._ranks.count
@@ -188,39 +199,63 @@ class ShardedForward:
 
     def _settle(self, buffers: dict[str, Tensor], changed: list[dict[str, Tensor]]) -> None:
         """Put into the buffers what the shards have left: of numbers the mean over all shards, added up as a tree."""
-        names = sorted({name for one in changed for name in one})
-        error = None
-        floating = [name for name in names if buffers[name].is_floating_point()]
-        for name in names:
-            if any(
-                name not in one
-                or one[name].shape != buffers[name].shape
-                or (name not in floating and not torch.equal(one[name], changed[0][name]))
-                for one in changed
-            ):
-                error = DeterministicError(
-                    explain(
-                        "a buffer is changed otherwise by each shard",
-                        (f"found: {name}, {str(buffers[name].dtype).removeprefix('torch.')}",),
-                        "Let the module change it alike for every batch.",
-                    )
-                )
         if not buffers:
             return
-        text = zlib.crc32(f"{names}{error}".encode())
-        everyones = self._ranks.numbers(text)
-        if error is not None or any(one != everyones[0] for one in everyones):
+        names = sorted({name for one in changed for name in one})
+        error = _disagreement(names, buffers, changed)
+        is_other = error is not None or names != self._written
+        if self._written is None or (mean := self._mean(self._written, buffers, changed, is_other)) is None:
             self._ranks.require(error, buffers_that_change=names)
+            self._written = names
+            mean = self._mean(names, buffers, changed, False)
         with torch.no_grad():
-            if floating:
-                parts = torch.stack([torch.cat([one[name].double().flatten() for name in floating]) for one in changed])
-                mean = self._ranks.tree_sum(tree_sum(parts)) / self.shards
-                for name, part in zip(floating, mean.split([buffers[name].numel() for name in floating]), strict=True):
-                    buffers[name].copy_(part.view_as(buffers[name]))
             for name in names:
-                if name not in floating:
-                    buffers[name].copy_(changed[0][name])
+                buffers[name].copy_(changed[0][name] if mean is None or name not in mean else mean[name])
         self._settled = [(buffers[name], buffers[name].clone()) for name in names]
+
+    def _mean(
+        self, names: list[str], buffers: dict[str, Tensor], changed: list[dict[str, Tensor]], is_other: bool
+    ) -> dict[str, Tensor] | None:
+        """Return the mean of each floating buffer over all shards; None if some rank has written others."""
+        floating = [name for name in names if buffers[name].is_floating_point()]
+        device = next(iter(buffers.values())).device
+
+        def vector(one: dict[str, Tensor]) -> Tensor:
+            parts = [torch.empty(0, dtype=torch.float64, device=device)]
+            for name in floating:
+                is_as_before = name not in one or one[name].shape != buffers[name].shape
+                parts.append((buffers if is_as_before else one)[name].double().flatten().to(device))
+            return torch.cat(parts)
+
+        own = [vector(one) for one in changed]
+        with torch.no_grad():
+            flagged = torch.cat([tree_sum(torch.stack(own)), own[0].new_full((1,), float(is_other))])
+            total = self._ranks.tree_sum(flagged) / self.shards
+            if total[-1] != 0:
+                return None
+            parts = total[:-1].split([buffers[name].numel() for name in floating])
+            return {name: part.view_as(buffers[name]) for name, part in zip(floating, parts, strict=True)}
+
+
+def _disagreement(
+    names: list[str], buffers: dict[str, Tensor], changed: list[dict[str, Tensor]]
+) -> DeterministicError | None:
+    """Return the error where shards leave a buffer in ways of which there is no mean."""
+    for name in names:
+        if any(
+            name not in one
+            or one[name].shape != buffers[name].shape
+            or not (buffers[name].is_floating_point() or torch.equal(one[name], changed[0][name]))
+            for one in changed
+        ):
+            return DeterministicError(
+                explain(
+                    "a buffer is changed otherwise by each shard",
+                    (f"found: {name}, {str(buffers[name].dtype).removeprefix('torch.')}",),
+                    "Let the module change it alike for every batch.",
+                )
+            )
+    return None
 
 
 class _OwnForward(nn.Module):
