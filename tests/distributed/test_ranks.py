@@ -36,3 +36,8 @@ def test_all_ranks_refuse_with_the_same_words(tmp_path: Path) -> None:
     assert told == others
     assert {name: text for name, text in EXPECTED.items() if text not in told[name]} == {}
     assert told.keys() == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_sum_by_halves_has_the_order_of_the_tree_at_any_length(ranks: int) -> None:
+    launch(ranks, "tests.distributed.sums")
