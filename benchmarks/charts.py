@@ -95,6 +95,14 @@ def _sources(data: Any) -> Rows:
     return {name: bars for name, bars in rows.items() if name != "naive"}
 
 
+def _world_sizes(data: Any) -> Rows:
+    return {
+        f"{model}, {ranks} ranks": {way: row["ratio"] for way, row in ways.items() if way != "DDP"}
+        for ranks, found in data["world_sizes"].items()
+        for model, ways in found["steps"].items()
+    }
+
+
 CHARTS = (
     Chart("entering", "cpu", "x naive", lambda d: _column(d["microseconds"]["entering"], "ratio"), True),
     Chart("libraries", "cpu", "x naive", lambda d: _column(d["microseconds"]["beside"], "ratio"), True),
@@ -114,6 +122,12 @@ CHARTS = (
         lambda d: _cells(d["loaders"]["milliseconds_an_epoch"], "cpu_ratio", " 0 workers"),
         True,
     ),
+    Chart(
+        "held",
+        "loaders-cpu",
+        "microseconds at best",
+        lambda d: _column(d["loaders"]["microseconds_a_held_generator"], "best"),
+    ),
     Chart("resuming", "loaders-cpu", "milliseconds to the first batch", _resuming),
     Chart("memory", "loaders-cpu", "MiB", _memory),
     Chart("orders", "orders-cpu", "milliseconds to the first batch", _first_batches),
@@ -129,6 +143,7 @@ CHARTS = (
         "milliseconds",
         lambda d: _medians(d["command_line"]["seconds_of_an_empty_script"], 1000),
     ),
+    Chart("world_sizes", "world-sizes-cpu", "x DistributedDataParallel", _world_sizes, True),
     Chart("portable", "command-line-cpu", "x without", lambda d: d["command_line"]["portable"], True),
 )
 

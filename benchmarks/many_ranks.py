@@ -119,7 +119,7 @@ def checkpoint(parameters: float, ranks: int, rate: float) -> dict[str, float]:
 
 def main() -> None:
     """Print the tables."""
-    figures: Any = newest("world-sizes")["world_sizes"]
+    figures: Any = newest("world-sizes-cpu")["world_sizes"]
     reductions = {ranks: found["reductions"] for ranks, found in figures.items()}
     for measured, way in (("all-reduce", "ring"), ("in order", "in order, by halves")):
         network, error = fitted(reductions, measured, way)
