@@ -35,6 +35,8 @@ NEEDED = {
 ASKED_FOR = {
     "_LazyGraphModule": ("what dynamo puts graphs into is no module of the user's", BEFORE),
     "_current_autograd_node": ("which node a backward pass evaluates", BEFORE),
+    "_current_graph_task_id": ("the end of a backward pass, when no node is evaluated", BEFORE),
+    "_local_tensor": ("what a DTensor has on this rank may be on its way", BEFORE),
     "_DummyThread": ("Python's, for threads that it did not start", BEFORE),
     "_get_default_mps_generator": ("the generator of mps", BEFORE),
     "_get_sequence_nr": ("the number of the next node", BEFORE),

@@ -163,7 +163,7 @@ def _record_rows(name: str, moment: Moment, of: str = "") -> list[tuple[str, str
     module = site.module or site.root_class
     inside = f"{module} ({site.module_class})" if site.module and site.module_class else module
     if site.phase == "backward":
-        where = f"backward of {inside}" if inside else f"backward, {site.node}"
+        where = f"backward of {inside}" if inside else f"backward, {site.node}".removesuffix(", ")
     else:
         where = f"{site.phase} in {inside}".lstrip() if inside else site.phase
     part = f" in part {moment.part + 1} of the step" if moment.part else ""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .modules import OUTSIDE, ModuleName, Modules
 from .places import Places, Spot
-from .torch_internals import current_node, next_sequence_number, sequence_number
+from .torch_internals import current_node, current_pass, next_sequence_number, sequence_number
 
 GENERATIONS, LONGEST_GENERATION = 8, 1 << 15
 """How many steps' forward operations are remembered for a backward pass that has not come yet, and at most how many of
@@ -58,7 +58,8 @@ class Attribution:
         if node is None:
             module, spot = self._modules.current(), self._places.here()
             self._remember(module, spot)
-            return Where("forward", module, spot)
+            # At the end of a pass FSDP and DDP put together what their collectives brought.
+            return Where("forward" if current_pass() < 0 else "backward", module, spot)
         spot, in_recompute = self._places.in_backward()
         module = self._modules.current()
         if module is not OUTSIDE or in_recompute:

@@ -29,7 +29,7 @@ from .seeding import ACTIVE, Seeding, watch
 from .states import States
 from .steps import ByHand, Steps
 from .storages import Storages, ThreadWatch
-from .torch_internals import current_node, keyword_arguments, storage_key, works_for
+from .torch_internals import current_node, keyword_arguments, storage_key, wait_for, works_for
 
 MOST_OVERWRITTEN = 256
 """Steps of which it is noted what was written over before anything read it, and records of one step."""
@@ -228,6 +228,8 @@ class Recorder:
     # Steps
 
     def _on_roots(self, roots: Sequence[Any]) -> None:
+        for root in roots:
+            wait_for(root)
         bits = number_of(roots[0]) if len(roots) == 1 and isinstance(roots[0], torch.Tensor) else None
         if bits is not None:
             self._by_hand.look()

@@ -21,7 +21,7 @@ from .modules import OUTSIDE, ModuleName
 from .operations import Watched
 from .places import Places, Spot
 from .storages import Storages
-from .torch_internals import storage_key
+from .torch_internals import storage_key, wait_for
 
 _LENGTH_OF_CONSTANT = 2
 
@@ -208,8 +208,11 @@ class Records:
         parts: list[tuple[Type | str, str]] = []
         hashes: list[Hash] = []
         tensors: list[torch.Tensor | None] = []
+        named = [leaf for name, value in values for leaf in leaves(name, value)]
+        for _, leaf in named:
+            wait_for(leaf)
         with self.pause, torch.no_grad():
-            for path, leaf in (leaf for name, value in values for leaf in leaves(name, value)):
+            for path, leaf in named:
                 type_, bits = read(leaf)
                 parts.append((type_, path))
                 hashes.append(bits)

@@ -123,6 +123,10 @@ current_node: Callable[[], Any] = getattr(torch._C, "_current_autograd_node", la
 """Return the node that is being evaluated on this thread, None outside of a backward pass."""
 
 
+current_pass: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+"""Return the number of the backward pass that this thread is in, also once its last node is evaluated; else -1."""
+
+
 def sequence_number(node: Any) -> int:
     """Return the number that a node was given when the forward operation made it."""
     number: int = node._sequence_nr()
@@ -189,6 +193,14 @@ def frame_of_module_call() -> FrameType | None:
     while frame is not None and frame.f_code is not MODULE_CALL:
         frame = frame.f_back
     return frame
+
+
+def wait_for(value: Any) -> None:
+    """Wait, as the next operation would, for the collective that a tensor, or what a DTensor has here, comes from."""
+    if isinstance(value, torch.Tensor) and type(value) not in (torch.Tensor, torch.nn.Parameter):
+        wait = getattr(getattr(value, "_local_tensor", value), "trigger_wait", None)
+        if callable(wait):
+            wait()
 
 
 def keyword_arguments() -> Any:
