@@ -180,6 +180,8 @@ def _spread(things: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
         if takers(type(thing))[0]:
             spread[name] = thing
             continue
+        if type(thing).__module__.startswith("torch.distributed."):
+            continue  # a mesh of processes: it holds no values, and remembers what it was asked for
         is_code = inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing)
         parts = getattr(thing, "__dict__", {})
         spread |= {f"{name}.{part}": value for part, value in parts.items() if part in names or not is_code}
