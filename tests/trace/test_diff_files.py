@@ -100,6 +100,21 @@ def test_ranks_that_an_earlier_run_left_are_refused(tmp_path: Path) -> None:
         diff(a, a)
 
 
+def test_files_of_runs_with_different_numbers_of_ranks_are_compared_without_operations(tmp_path: Path) -> None:
+    write_ranks(tmp_path, "a", STEPS, STEPS)
+    write_ranks(tmp_path, "b", STEPS, STEPS, STEPS)
+    write_ranks(tmp_path, "c", OTHERS, OTHERS, OTHERS)
+    (same,) = diff(tmp_path / "a.rank0.trace", tmp_path / "b.rank0.trace").verdicts
+    assert same.outcome == "same"
+    assert same.comparison is not None
+    assert same.comparison.level == "values"
+    assert "number of ranks: 2 / 3" in str(same)
+    (apart,) = diff(tmp_path / "a.rank0.trace", tmp_path / "c.rank0.trace").verdicts
+    assert apart.cause is not None
+    assert apart.cause.reason is Reason.ENVIRONMENT
+    assert "2 and 3 ranks" in apart.cause.because
+
+
 def test_ranks_against_a_run_without_ranks_are_refused(tmp_path: Path) -> None:
     a = write_ranks(tmp_path, "a", STEPS, STEPS)
     b = write(tmp_path / "b.trace", STEPS)

@@ -19,7 +19,7 @@ from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
 from .compare import compare
 from .divergence import Comparison, Divergence, and_more, corresponding, differing_values, plural
-from .reasons import ORDERED, Cause, Reason, cause_of
+from .reasons import ORDERED, RANKS, Cause, Reason, cause_of
 from .verdict import EXIT_CODES, Outcome, Verdict, when
 
 Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -107,6 +107,8 @@ def diff_files(a: Path, b: Path, names: tuple[str, str], **how: Any) -> Verdict:
             values = (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}")
             remedy = "Record both with the same version of this library."
             raise TraceError(explain("these traces have different hashes, which are never comparable", values, remedy))
+        if RANKS in environment_of(one.header, other.header):
+            how["level"] = "values"  # with other shares of the work, other operations run
         comparison = compare(one, other, **how)
         return judge(comparison, names, (one.header, other.header), (one.footer, other.footer))
 
@@ -148,8 +150,9 @@ def judge(comparison: Comparison, names: tuple[str, str], headers: Ends, footers
 
 
 def environment_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what differs in versions and settings between two headers, by name."""
-    apart: dict[str, tuple[Any, Any]] = {}
+    """Return what differs in the number of ranks, versions and settings between two headers, by name."""
+    ranks = (one.get("world_size", 1), other.get("world_size", 1))
+    apart: dict[str, tuple[Any, Any]] = {RANKS: ranks} if ranks[0] != ranks[1] else {}
     for part in ("versions", "settings"):
         before, after = (_flat(header.get(part, {})) for header in (one, other))
         pairs = {name: (before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())}

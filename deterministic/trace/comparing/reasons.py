@@ -58,6 +58,9 @@ class Cause:
 HASH_SEED = "PYTHONHASHSEED"
 """It changes the order of sets, and nothing that is computed."""
 
+RANKS = "number of ranks"
+"""What an environment calls it."""
+
 ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
 """What the order of a set may be behind, or a generator that is not torch's."""
 
@@ -101,6 +104,10 @@ def cause_of(divergence: Divergence, environment: Mapping[str, tuple[Any, Any]],
         environment: The differences between the headers, by name.
         settings: What the header of the first says of them, by source.
     """
+    if RANKS in environment:
+        one, other = environment[RANKS]
+        because = f"the runs had {one} and {other} ranks: each has another share of a batch, a sum or a parameter"
+        return Cause(Reason.ENVIRONMENT, because, "Compare runs with the same number of ranks.")
     cause = _cause(divergence, settings if isinstance(settings, Mapping) else {})
     numeric = [name for name in environment if not name.endswith(HASH_SEED)]
     if len(numeric) < len(environment) and cause.reason in ORDERED:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ...errors import DeterministicError, TraceError, explain
 from ...ground.arguments import choice
-from ...ground.ranks import current_ranks
+from ...ground.ranks import Ranks, current_ranks
 from ...ground.synonyms import explained
 from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
@@ -84,8 +84,8 @@ class Recording:
             value = f"found: {self!r}, entered twice"
             remedy = "Use another record() with another path inside."
             raise DeterministicError(explain("this trace is being recorded already", (value,), remedy))
-        ranks = current_ranks()
-        path = path_of_rank(self.path, ranks.rank) if self._by_rank and ranks.world_size > 1 else self.path
+        ranks = current_ranks() if self._by_rank else Ranks()
+        path = path_of_rank(self.path, ranks.rank) if ranks.world_size > 1 else self.path
         self.header = {
             "level": self._level,
             "hashes": [HOST, DEVICE],
