@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..verification.ranks import the_ranks
 from . import _options as options
 from ._look import write_report
 
@@ -87,6 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
+        rank, size = the_ranks()
+        if size > 1:
+            keep /= f"rank{rank}"
+            keep.mkdir(exist_ok=True)
         yield keep
         sys.stderr.write(f"the traces are in {keep}\n")
         return

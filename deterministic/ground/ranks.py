@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import NamedTuple
 
 from ..errors import DeterministicError, explain
@@ -70,7 +71,6 @@ def ranks_are_final() -> bool:
 
 
 def process_group_exists() -> bool:
-    """Return whether torch.distributed is initialised."""
-    import torch.distributed
-
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+    """Return whether torch.distributed is initialised; does not import it."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()

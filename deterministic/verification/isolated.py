@@ -22,6 +22,7 @@ from ..scope.request import Scope
 from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
 from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, signal_name, started
+from .ranks import meeting
 from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask
 from .stress import Conditions
@@ -74,7 +75,8 @@ class IsolatedRuns:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
             files = [opened.enter_context(open(path, "wb")) for path in printed]
             began = time.monotonic()
-            with started(job, folder, _environment(job), *([2, 2] if self._show_output else files)) as child:
+            environment = {**_environment(job), **meeting()}
+            with started(job, folder, environment, *([2, 2] if self._show_output else files)) as child:
                 cut = self._wait(child, folder / STEPS, on_step)
             answer = answer_in(folder)
             if answer is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..trace.comparing.verdict import Outcome, Verdict
 from ..values.distance import apart
 from . import kept
 from .progress import ProgressCallback
+from .ranks import finding, gather, the_ranks, with_findings
 from .remarks import (
     carried_over,
     done_once,
@@ -71,11 +73,33 @@ class Verification:
     _repetitions: list[_Repetition] = field(default_factory=list)
 
     def report(self) -> Report:
-        """Run it, until two runs differ or all have been made, and return what was found.
+        """Run it, until two runs differ or all have been made, and return what was found; of several ranks on any.
 
         Raises:
             Exception: What the first run raised: there is nothing to compare with.
         """
+        report = self._report()
+        return with_findings(report, self._take_part(None, finding(report)))
+
+    def _take_part(self, own: Sequence[Any] | None, found: Sequence[Any] | None) -> list[Any]:
+        """Make the runs that other ranks need, until it is the turn of this rank's own, or no rank needs any.
+
+        One that does not take part in a run would leave the others waiting in a collective.
+
+        Returns:
+            What each rank has found; None of one that has not yet.
+        """
+        while True:
+            everyones = gather([own, found])
+            wanted = next((one for one, _ in everyones if one is not None), None)
+            if wanted is None or wanted == own:
+                return [of_rank for _, of_rank in everyones]
+            number, level, segment, ahead, keep, earlier = wanted
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                plan = Plan(Path(folder, "other.trace"), self.control, level, segment, ahead, keep, earlier)
+                self.run(number, plan, lambda steps: None)
+
+    def _report(self) -> Report:
         verdict = self._first_pass()
         if verdict is not None and verdict.outcome == "different":
             verdict = self._closer(verdict)
@@ -92,8 +116,9 @@ class Verification:
         noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
         notes = notes_on([r.done for r in self._repetitions], _steps(verdict))
         varied = [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
+        rank, size = the_ranks()
         return Report(
-            title=self.title,
+            title=self.title if size == 1 else f"{self.title} on rank {rank}",
             outcome=outcome,
             runs=len(self._repetitions),
             steps=_steps(verdict),
@@ -229,6 +254,8 @@ class Verification:
 
     def _perform(self, what: str, number: int, plan: Plan) -> Done:
         self.progress(what, 0)
+        keep = None if plan.keep is None else [*plan.keep]
+        self._take_part([number, plan.level, plan.segment, plan.ahead, keep, plan.earlier], None)
         return self.run(number, plan, lambda steps: self.progress(what, steps))
 
     def _compare(self, one: _Repetition, other: _Repetition, **how: Any) -> Verdict:

@@ -43,6 +43,9 @@ def verify(
     operation of it recorded, and the verdict names the first operation that differs, its phase, module and line, and
     the reason from a closed list (`deterministic.trace.reasons.Reason`).
 
+    Where there is a process group of several ranks, or torchrun has started them, every rank calls it. They make each
+    run together, and the report of each has the worst outcome of all, and where it began.
+
     State it touches: that of `reproducible` and of `record`, given back after each run. Not thread-safe. On a terminal
     a line on stderr says which run is under way, drawn by a thread of its own.
 
