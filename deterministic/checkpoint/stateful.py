@@ -211,4 +211,5 @@ def _kind(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{_kind(value)} {fingerprint(value)[:8]}" if isinstance(value, torch.Tensor) else repr(value)[:80]
+    is_tensor = isinstance(value, torch.Tensor)
+    return f"{_kind(value)} {fingerprint(value, full=False)[:8]}" if is_tensor else repr(value)[:80]

@@ -11,6 +11,7 @@ from xxhash import xxh3_128_digest
 from ..errors import explain
 from .bits import Unreadable
 from .kinds import Child, Node, layout_of, takers
+from .sharded import is_sharded, whole
 
 _DEEPEST = 100
 """Values in values; to write one takes up to six of the thousand calls that Python allows."""
@@ -22,7 +23,7 @@ _EXPECTED = (
 )
 
 
-def fingerprint(obj: object, *, layout: bool = False) -> str:
+def fingerprint(obj: object, *, layout: bool = False, full: bool = True) -> str:
     """Return a digest of the values in `obj`: equal values give equal digests on every device, machine and version.
 
     What counts are logical values, bit by bit (-0.0 is not 0.0, and two NaNs with other payloads differ), dtypes,
@@ -33,6 +34,10 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
     class do not count. Anything else with a `state_dict`, as optimizers and schedulers, counts as that dict. A
     generator counts by its state. Dataclasses and named tuples count by the name of their class and their fields, and
     those that are a dict, a list or a number by that, too.
+
+    A tensor that is spread over ranks (DTensor: FSDP2's `fully_shard`, tensor parallelism) counts as the whole that it
+    stands for: the digest is that of the module that is not sharded, on every rank and any number of ranks. To be
+    gathered, one tensor after the other, it takes all ranks: with such tensors every rank must call it alike.
 
     The digest is xxh3-128. It finds accidental differences, and does not protect against somebody who wants two
     values to look alike.
@@ -46,6 +51,8 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
             path, dtype, device, range, slice, `functools.partial`, dataclass, or a container of these.
         layout: Whether it counts too how values lie in memory: the strides and the storage offset of each tensor, its
             conjugate and negative bits, whether a sparse one is coalesced, and the strides of each array.
+        full: False for what this rank has itself of tensors that are spread over ranks, and how they are placed;
+            nothing is sent then.
 
     Returns:
         32 hexadecimal digits.
@@ -65,13 +72,16 @@ def fingerprint(obj: object, *, layout: bool = False) -> str:
         >>> fingerprint({"step": 7.0, "weight": weights["weight"]}) == fingerprint(weights)
         False
     """
-    return _Walk(layout).digest(obj).hex()
+    return _Walk(layout, full).digest(obj).hex()
 
 
 def fingerprint_if_any(obj: object) -> str | None:
-    """Return the fingerprint; None if something in the object has none, as a class has, or contains itself."""
+    """Return the fingerprint, of sharded tensors that of what this rank has: so it may be asked for on one rank alone.
+
+    It is None if something in the object has none, as a class has, or contains itself.
+    """
     with suppress(TypeError, ValueError):
-        return fingerprint(obj)
+        return fingerprint(obj, full=False)
     return None
 
 
@@ -83,10 +93,11 @@ class _Walk:
 
     Args:
         layout: Whether the layout of tensors and arrays counts.
+        full: Whether what is spread over ranks is gathered.
     """
 
-    def __init__(self, layout: bool) -> None:
-        self._layout = layout
+    def __init__(self, layout: bool, full: bool) -> None:
+        self._layout, self._full = layout, full
         self._steps: list[Child] = []
         self._open: set[int] = set()
         self._met: dict[int, tuple[Any, bytes]] = {}  # with the value, lest another one gets its id
@@ -108,9 +119,11 @@ class _Walk:
         self._open.add(id(value))
         count = self._count
         try:
-            node = take(value)
+            taken = whole(value) if self._full and is_sharded(value) else value
+            node = take(taken)
             if self._layout and isinstance(node, Node):
-                node = node._replace(parts=(*node.parts, *layout_of(value)))
+                node = node._replace(parts=(*node.parts, *layout_of(taken)))
+            del taken  # it may be the largest that there is
             result = self._write(node)
         except NotImplementedError:  # a generator that has no state, as of the machine's entropy
             self._refuse(value)

@@ -212,7 +212,7 @@ def read(value: Any) -> tuple[Type | str, Hash]:
 
     The type of a tensor has strides where they are not those of a contiguous one, and the device where it is not the
     CPU. That of other values is the name of their class. Of what has no values or no fingerprint the type says so, and
-    the hash is 0. A device is not waited for.
+    the hash is 0. Of a tensor that is spread over ranks it is that of this rank's part. A device is not waited for.
 
     Raises:
         ValueError: A list, a tuple or a mapping contains itself, or is nested too deep.
@@ -228,7 +228,7 @@ def read(value: Any) -> tuple[Type | str, Hash]:
         if isinstance(value, Tensor) and is_plain(value):
             name = str(value.dtype).removeprefix("torch.")
             return _type_of(value), _hash_of(value)
-        return name, int(fingerprint(value)[:16], 16)
+        return name, int(fingerprint(value, full=False)[:16], 16)
     except (TypeError, ValueError, RuntimeError) as error:  # of tensors: meta, freed, inside torch.vmap
         if isinstance(error, ValueError) and isinstance(value, (list, tuple, Mapping)):
             raise

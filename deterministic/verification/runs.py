@@ -192,6 +192,6 @@ def _digest(value: Any) -> str | None:
     from ..values.fingerprint import fingerprint
 
     try:
-        return fingerprint(value)
+        return fingerprint(value, full=False)
     except Exception:  # noqa: BLE001 - whatever a state_dict of the user's raises, the run is what matters
         return None

@@ -111,7 +111,7 @@ def test_what_a_wrapper_says_beside_its_tensors_counts() -> None:
 
 
 @pytest.mark.slow
-def test_a_distributed_tensor_counts_by_what_this_rank_holds() -> None:
+def test_a_distributed_tensor_counts_as_the_whole_or_by_what_this_rank_holds() -> None:
     code = """
 import torch, torch.distributed as dist
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
@@ -121,7 +121,8 @@ dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 mesh = init_device_mesh("cpu", (1,))
 full = torch.arange(4.0)
 one, again, other = (distribute_tensor(full, mesh, [place]) for place in (Shard(0), Shard(0), Replicate()))
-assert fingerprint(one) == fingerprint(again) != fingerprint(other)
+assert fingerprint(one) == fingerprint(again) == fingerprint(other) == fingerprint(full)
+assert fingerprint(one, full=False) == fingerprint(again, full=False) != fingerprint(other, full=False)
 assert fingerprint(one) != fingerprint(distribute_tensor(full + 1, mesh, [Shard(0)]))
 assert hash_on_host(one) == hash_on_host(other) != hash_on_host(one + 1)
 assert collect([hash_on_device(one)]) == collect([hash_on_device(again)])
