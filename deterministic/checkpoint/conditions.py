@@ -5,7 +5,7 @@ Conditions (versions, hardware, settings, ranks, the seed) are never overwritten
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
@@ -83,13 +83,29 @@ def conditions() -> dict[str, Any]:
     }
 
 
-def compare(path: object, saved: Mapping[str, Any], on_mismatch: str) -> None:
+def compare(path: object, saved: Mapping[str, Any], on_mismatch: str, own: Sequence[str] | None = None) -> None:
     """Raise or warn where a run that is resumed here could have other bits than where it was saved.
+
+    `own` is what each rank had of its own, by name, so that another number of ranks cannot have it; None: nobody knows.
 
     Raises:
         ResumeMismatchError: Something differs, and `on_mismatch` is "raise".
     """
     before, now = dict(_flat(saved)), dict(_flat(conditions()))
+    count, here = before.get("world_size"), now["world_size"]
+    if count != here and (own is not None or count == 1):
+        before["world_size"] = here
+        own = [f"{name}: each rank had its own" for name in own or ()]
+        if here > 1 and (entry := stack.innermost()) and entry.config.seed_of_all_ranks is not None:
+            own += ["generators: each rank here has a seed of its own (per_rank=True)"]
+        if own:
+            complain(
+                on_mismatch,
+                f"{path} was saved by {count} ranks, and cannot be shared out to {here}",
+                tuple(own),
+                "Resume on as many ranks. For any number leave out per_rank=True, and let all ranks have the same. "
+                'To go on with what rank 0 had: on_mismatch="warn".',
+            )
     differences = tuple(
         f"{name}: saved {before.get(name)!r}, here {now.get(name)!r}"
         for name in dict.fromkeys([*before, *now])

@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from itertools import accumulate
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -28,7 +29,7 @@ from xxhash import xxh3_128
 from ..errors import CheckpointError, explain
 from ..values.bits import feed, undispatched
 from .directory import refusal, replacing
-from .tensors import LoadedTensors, StoredTensors
+from .tensors import LoadedTensors, StoredTensors, part_of
 from .values import ValueEncoder, decode
 
 FORMAT = "deterministic checkpoint 1"
@@ -55,11 +56,16 @@ class Content(NamedTuple):
 
 
 def write(
-    path: Path, head: Mapping[str, Any], values: Mapping[str, Any], named: Callable[[str], Path] | None = None
+    path: Path,
+    head: Mapping[str, Any],
+    values: Mapping[str, Any],
+    named: Callable[[str], Path] | None = None,
+    shards: Mapping[str, Tensor] | None = None,
 ) -> str:
     """Write a file, which is there as a whole or not at all, and return its checksum: a head of JSON, and any values.
 
-    With `named` it gets the path that this returns for its checksum, in the same folder.
+    With `named` it gets the path that this returns for its checksum, in the same folder. Shards are parts that belong
+    to no value of the file; `read` leaves them out, and `places` finds them.
 
     Raises:
         CheckpointError: A value cannot be stored, and its path and its class are named; there is too much beside the
@@ -68,7 +74,7 @@ def write(
     tensors = StoredTensors()
     encoder = ValueEncoder(tensors)
     encoded = {name: encoder.encode(value, name) for name, value in values.items()}
-    parts = tensors.parts()
+    parts = tensors.parts(taken=shards or ())
     texts = {
         "checksum": _NO_CHECKSUM.decode(),
         "format": FORMAT,
@@ -76,6 +82,7 @@ def write(
         "storages": json.dumps([[part.name, part.start] for part in parts]),
         "values": json.dumps(encoded, allow_nan=False),
     }
+    parts += [part_of(name, shard) for name, shard in (shards or {}).items()]
     # The widest dtypes first: so each is aligned, as safetensors' readers want.
     parts.sort(key=lambda part: part.memory.nbytes // max(1, prod(part.shape)), reverse=True)
     header: dict[str, Any] = {"__metadata__": texts}
@@ -182,14 +189,40 @@ def _read(
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, f"a header that is wrong: {error}") from error
     data = {}
-    scratch = torch.empty(0 if with_data else min(PIECE, size), dtype=torch.uint8, device="cpu")
+    wanted = _of_values(texts) if with_data else ()
+    scratch = torch.empty(min(PIECE, max(sizes.values(), default=0)), dtype=torch.uint8, device="cpu")
     for name, nbytes in sizes.items():
-        if with_data:
-            scratch = data[name] = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
-        _fill(file, scratch, nbytes, hashing, path)
+        if name in wanted:
+            data[name] = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
+        _fill(file, data.get(name, scratch), nbytes, hashing, path)
     if hashing.hexdigest().encode("ascii") != text[_CHECKSUM]:
         raise _damaged(path, f"bytes with the checksum {hashing.hexdigest()}, and {text[_CHECKSUM]!r} in the header")
     return texts, sizes, data, hashing.hexdigest()
+
+
+def _of_values(texts: Mapping[str, str]) -> Container[str]:
+    """Return the names of the parts that belong to values, as the header says before its checksum is known."""
+    try:
+        return {name for name, _ in json.loads(texts["storages"])}
+    except (ValueError, LookupError, TypeError, RuntimeError):  # of which it is told when it is decoded
+        return ()
+
+
+def places(path: Path) -> Mapping[str, tuple[int, int]]:
+    """Return where in a file, whose checksum was found right before, each part begins, and how many bytes it has.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+            start = _LENGTH.size + length
+            _, sizes = _parse(file.read(length), os.fstat(file.fileno()).st_size - start)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+        raise _damaged(path, f"changed while it was read: {error}") from error
+    ends = accumulate(sizes.values(), initial=start)
+    return {name: (begin, size) for (name, size), begin in zip(sizes.items(), ends, strict=False)}
 
 
 def _fill(file: BinaryIO, target: Tensor, count: int, hashing: Any, path: Any) -> None:

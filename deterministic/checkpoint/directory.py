@@ -26,7 +26,9 @@ TEMPORARY = ".tmp"
 
 _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")
-_OF_RANK = re.compile(_STEP + r"\.rank[1-9][0-9]*(\.[0-9a-f]{16})?\.safetensors")
+_MARK = r"\.rank(?:0|[1-9][0-9]*)\.[0-9a-f]{16}"
+_ANY_MARK = rf"(?:{_MARK}|\.rank[1-9][0-9]*)"  # version 0.1.0 had no checksums in the names
+_OF_RANK = re.compile(_STEP + _ANY_MARK + r"\.safetensors")
 
 _held: dict[str, DirectoryLock] = {}
 """The locks of this process, by directory, which are the operating system's; a forked child has the table alone."""
@@ -60,17 +62,16 @@ def directory_of(path: str | os.PathLike[str]) -> Path:
 
 def main_file(directory: Path, steps: int) -> Path:
     """Return the file that a checkpoint has: it exists if and only if the checkpoint is whole."""
-    return file_of_rank(directory, steps, 0)
+    return directory / f"step-{steps:08d}.safetensors"
 
 
-def file_of_rank(directory: Path, steps: int, rank: int, checksum: str = "") -> Path:
-    """Return the file in which a rank keeps what is its own; rank 0's is the main file.
+def file_of_rank(main: Path, rank: int, checksum: str = "") -> Path:
+    """Return the file in which a rank keeps what is its own, and its parts of sharded tensors, beside the main file.
 
     A step may be saved again (after its last batch, and at the end of the epoch). With the checksum in the name, what a
     rank writes does not take the place of what the main file still names: killed in between, the first is whole.
     """
-    own = f".rank{rank}{'.' if checksum else ''}{checksum[:16]}" if rank else ""
-    return directory / f"step-{steps:08d}{own}.safetensors"
+    return main.with_name(f"{main.stem}.rank{rank}{'.' if checksum else ''}{checksum[:16]}{main.suffix}")
 
 
 def saved_steps(directory: Path) -> list[int]:
@@ -82,7 +83,7 @@ def saved_steps(directory: Path) -> list[int]:
 def sweep(directory: Path) -> None:
     """Delete what killed processes left: files not in place, and those of ranks without the main file."""
     whole = {*saved_steps(directory)}
-    _delete_of_ranks(directory, lambda steps, _: steps not in whole)
+    _delete_of_ranks(directory, lambda steps: steps not in whole)
     for entry in [*os.scandir(directory)]:
         is_left = entry.name.startswith(".step-") and entry.name.endswith(TEMPORARY)
         if is_left and not entry.is_dir(follow_symlinks=False):
@@ -102,19 +103,24 @@ def prune(directory: Path, keep: int | None, keep_every: int | None) -> None:
     gone = {steps for steps in (saved_steps(directory)[:-keep] if keep else ()) if not keep_every or steps % keep_every}
     for steps in gone:
         os.unlink(main_file(directory, steps))  # first: from then on there is no such checkpoint
-    _delete_of_ranks(directory, lambda steps, _: steps in gone)
+    _delete_of_ranks(directory, lambda steps: steps in gone)
 
 
-def delete_replaced(directory: Path, steps: int, checksums: Sequence[str]) -> None:
-    """Delete the files that ranks had of this step before it was saved again, with these checksums by rank."""
-    names = {file_of_rank(directory, steps, rank, checksum).name for rank, checksum in enumerate(checksums)}
-    _delete_of_ranks(directory, lambda of_step, name: of_step == steps and name not in names)
+def delete_replaced(main: Path, checksums: Sequence[str]) -> None:
+    """Delete the files that ranks had beside a main file before it was written with these checksums, by rank."""
+    names = {file_of_rank(main, rank, checksum).name for rank, checksum in enumerate(checksums)}
+    mark = _ANY_MARK if _MAIN.fullmatch(main.name) else _MARK  # without a checksum it is anybody's
+    of_rank = re.compile(f"{re.escape(main.stem)}{mark}{re.escape(main.suffix)}")
+    for entry in [*os.scandir(main.parent)]:
+        is_left = of_rank.fullmatch(entry.name) and entry.name not in names
+        if is_left and not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
 
 
-def _delete_of_ranks(directory: Path, is_left: Callable[[int, str], bool]) -> None:
+def _delete_of_ranks(directory: Path, is_left: Callable[[int], bool]) -> None:
     for entry in [*os.scandir(directory)]:
         of_rank = _OF_RANK.fullmatch(entry.name)
-        if of_rank and is_left(int(of_rank[1]), entry.name) and not entry.is_dir(follow_symlinks=False):
+        if of_rank and is_left(int(of_rank[1])) and not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.path)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import CheckpointError, ResumeMismatchError, cut, explain
 from ..ground.arguments import choice
+from ..ground.ranks import Ranks
 from ..ground.synonyms import explained
 from ..scope.run import Run
 from ..values.fingerprint import fingerprint_if_any
@@ -20,6 +21,8 @@ from .conditions import MISMATCH, Mismatch, compare, complain, innermost_run, pu
 from .directory import file_of_rank, main_file, refusal, saved_steps, set_aside
 from .ranks import the_ranks, together, with_own_parts
 from .save import TrainingState
+from .sharded import are_sharded, sharded_in
+from .spread import put_together
 from .stateful import first_difference, is_state, load, problems, state_of, trained
 
 _logger = logging.getLogger("deterministic.checkpoint")
@@ -34,25 +37,34 @@ def load_checkpoint(
     The file is read and checked as a whole before anything is touched. Generators are put back last; settings and
     versions are compared. Afterwards the state of every object is compared, bit for bit, with what was saved.
 
+    What was saved spread over ranks is loaded on any number of them, also into objects that are not sharded, and the
+    reverse: each rank reads the parts that it needs. Where one of the objects is sharded, every rank must call it. On
+    as many ranks as saved it each gets what was its own, its generators first of all; on another number all get what
+    rank 0 had, and it is refused where the ranks did not have the same.
+
     Args:
         path: Of the file.
         on_mismatch: What to do where versions, hardware, threads or settings differ from those under which it was
             saved, so that the bits may: "raise", or "warn" and go on.
-        stateful: The same names as when it was saved. Objects are loaded; of a value it does not matter what is given.
+        stateful: The same names as when it was saved. Objects are loaded; of a value it does not matter what is given,
+            but for sharded tensors: they come back sharded as those in the same place are, or else whole.
 
     Returns:
         The saved values of those names that are no objects with a state.
 
     Raises:
-        CheckpointError: The file cannot be read, is damaged, or is none.
+        CheckpointError: A file cannot be read, is damaged, or is none; or this happened on another rank.
         ResumeMismatchError: It has other names, does not fit the objects or this process, or an object is not as it
             was saved after it was loaded. Only in the last case was anything changed.
     """
     choice("on_mismatch", on_mismatch, MISMATCH)
     run = innermost_run()
-    saved = _state_in(container.read(path), path)
-    _require_fit(path, saved, stateful, run, on_mismatch)
-    _load_objects(path, saved.objects, stateful, on_mismatch)
+    are_together = are_sharded(stateful)
+    sharing, on_all = (the_ranks(), together) if are_together else (Ranks(), lambda work: work())
+    saved = on_all(lambda: _of_ranks(container.read(path), Path(path), sharing))
+    saved = on_all(lambda: put_together(saved, stateful))
+    on_all(lambda: _require_fit(path, saved, stateful, run, on_mismatch))
+    on_all(lambda: _load_objects(path, saved.objects, stateful, on_mismatch))
     put_back(saved.generators, run)
     return {name: saved.objects[name]["value"] for name, value in stateful.items() if not is_stateful(value)}
 
@@ -78,6 +90,7 @@ def resume(
         path = main_file(directory, step)
         try:
             saved = together(partial(_state_of_this_rank, directory, step))
+            saved = together(partial(put_together, saved, stateful))
         except CheckpointError as error:
             if on_damage == "raise" or step == steps[0]:
                 raise
@@ -114,12 +127,10 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
     """Read a checkpoint as this rank saved it."""
     path = main_file(directory, step)
     content = container.read(path)
-    state, head = _state_in(content, path), content.head
+    head = content.head
     wrong = [name for name in ("steps", "epoch") if type(head.get(name)) is not int or head[name] < 0]
     wrong += [name for name in ("loaders", "ranks") if not isinstance(head.get(name), list)]
     wrong += ["values"] * (not isinstance(content.values.get("values"), dict))
-    if "ranks" not in wrong:  # parts of names of files
-        wrong += ["ranks"] * (not all(isinstance(one, str) and (not one or one.isalnum()) for one in head["ranks"]))
     if wrong or head["steps"] != step:
         raise CheckpointError(
             explain(
@@ -128,23 +139,57 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
                 "Take one that Checkpoint wrote, under the name that it gave it.",
             )
         )
-    rank = the_ranks().rank
-    if 0 < rank < len(head["ranks"]):
-        file, unmarked = (file_of_rank(directory, step, rank, checksum) for checksum in (head["ranks"][rank], ""))
-        # Version 0.1.0 had no checksum in the name; where neither is there, the one that is missing has.
-        own = container.read(unmarked if unmarked.exists() and not file.exists() else file)
-        if own.checksum != head["ranks"][rank]:
-            raise CheckpointError(
-                explain(
-                    f"the file of rank {rank} does not belong to {path}",
-                    (f"found: {own.checksum}", f"expected: {head['ranks'][rank]}"),
-                    "Copy all files of a checkpoint, or take an earlier one.",
-                )
-            )
-        objects = with_own_parts(state.objects, own.values["own"])
-        state = state._replace(generators=own.values["generators"], objects=objects)
+    state = _of_ranks(content, path, the_ranks())
     where = {name: head[name] for name in ("steps", "epoch", "loaders")}
     return state._replace(values=content.values["values"], **where)
+
+
+def _of_ranks(content: container.Content, path: Path, sharing: Ranks) -> TrainingState:
+    """Return what a main file contains, with what was this rank's own if as many have saved it.
+
+    The files that have parts of sharded tensors are shared out to be checked: each is read by one of these ranks.
+    """
+    state, head = _state_in(content, path), content.head
+    checksums, own = head.get("ranks", []), head.get("own")
+    needed = {rank for sharded in sharded_in(state.objects) for rank, _ in sharded.parts}
+    are_texts = [isinstance(one, list) and all(isinstance(text, str) for text in one) for one in (checksums, own or [])]
+    if (
+        not all(are_texts)
+        or not all(not one or one.isalnum() for one in checksums)  # parts of names of files
+        or any(rank >= len(checksums) or not checksums[rank] for rank in needed)
+    ):
+        raise refusal(
+            f"the checkpoint {path} does not say what its ranks have written",
+            f"ranks: {cut(checksums)}, own: {cut(own)}",
+            "Take one that Checkpoint or save_checkpoint wrote.",
+        )
+    main = Path(os.path.realpath(path))
+    files = {rank: file_of_rank(main, rank, checksums[rank]) for rank in needed}
+    me = the_ranks()
+    mine = me.rank if 0 < me.rank < len(checksums) == me.world_size else None
+    for rank in sorted({*files, *([] if mine is None else [mine])}):
+        if rank == mine or rank % sharing.world_size == sharing.rank:
+            of_rank = _read_of_rank(main, rank, checksums[rank])
+            if rank == mine:
+                objects = with_own_parts(state.objects, of_rank.values["own"])
+                state = state._replace(generators=of_rank.values["generators"], objects=objects)
+    return state._replace(files=files, own=own)
+
+
+def _read_of_rank(main: Path, rank: int, checksum: str) -> container.Content:
+    """Read a rank's file, which is to be the one that the main file names."""
+    file, unmarked = (file_of_rank(main, rank, one) for one in (checksum, ""))
+    # Version 0.1.0 had no checksum in the name; where neither is there, the one that is missing has.
+    content = container.read(unmarked if unmarked.exists() and not file.exists() else file)
+    if content.checksum != checksum:
+        raise CheckpointError(
+            explain(
+                f"the file of rank {rank} does not belong to {main}",
+                (f"found: {content.checksum}", f"expected: {checksum}"),
+                "Copy all files of a checkpoint, or take an earlier one.",
+            )
+        )
+    return content
 
 
 def _require_fit(
@@ -170,7 +215,7 @@ def _require_fit(
             )
         )
     require_same_place(saved.generators, run)
-    compare(path, saved.conditions, on_mismatch)
+    compare(path, saved.conditions, on_mismatch, saved.own)
 
 
 def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, Any], on_mismatch: str) -> None:
@@ -224,12 +269,19 @@ def inside(path: Path) -> dict[str, Any]:
         path = main_file(path, last)
     content = container.read(path, with_values=False)
     sizes: dict[str, int] = {}
-    for name, size in content.sizes.items():
+    for name, size in [*content.sizes.items(), *_sizes_of_ranks(Path(os.path.realpath(path)), content.head)]:
         first, *rest = name.split(".")
         owner = rest[0] if first == "objects" and rest else first
         sizes[owner] = sizes.get(owner, 0) + size
     about = {"path": str(path), "checksum": content.checksum}
     return {**about, **content.head, "bytes": sizes, "other_checkpoints": others}
+
+
+def _sizes_of_ranks(main: Path, head: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return the name and the size of each part in the ranks' files; of those of before, which named none, nothing."""
+    named = enumerate(head["ranks"] if isinstance(head.get("own"), list) else ())
+    files = [file_of_rank(main, rank, checksum) for rank, checksum in named if checksum]
+    return [part for file in files for part in container.read(file, with_values=False).sizes.items()]
 
 
 def shown(about: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ..distributed.reduction import is_ordered
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
 from ..ground.ranks import Ranks, current_ranks, process_group_exists
 from ..values.fingerprint import fingerprint_if_any
+from .values import Called
 
 T = TypeVar("T")
 
@@ -81,25 +82,30 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
         )
 
 
-def own_parts(objects: Mapping[str, Any]) -> list[Any]:
-    """Return what this rank saves for itself: of its objects' states, what any rank has otherwise than rank 0.
+def spoken(name: str, part: str, key: str | None = None) -> str:
+    """Return what a part of an object's state is called where people read it: "model.0.weight"."""
+    return ".".join([name, *([part] * (part not in ("state", "value", ""))), *([] if key is None else [key])])
 
-    The running statistics of batch norm are such, and the place of a loader that shares its data out by itself. Each
-    stands with (object, part, name); the name is None for a part that is no dict of names.
+
+def own_parts(objects: Mapping[str, Any], generators: Any) -> tuple[list[Any], list[str]]:
+    """Return what this rank saves for itself, and what of that any rank has otherwise than rank 0, by name.
+
+    It saves what of its objects' states is such: the running statistics of batch norm, and the place of a loader that
+    shares its data out by itself. Each stands with (object, part, name); the name is None for a part that is no dict
+    of names. The generators, which it saves anyhow, are among the names where they differ.
     """
     if the_ranks().world_size == 1:
-        return []
+        return [], []
     flat: dict[tuple[str, str, str | None], Any] = {}
     for name, parts in objects.items():
         for part, value in parts.items():
             has_names = isinstance(value, dict) and value and all(isinstance(key, str) for key in value)
             flat.update({(name, part, key): item for key, item in (value if has_names else {None: value}).items()})
-    everyones = gather({key: fingerprint_if_any(item) or repr(item) for key, item in flat.items()})
-    return [
-        [list(key), item]
-        for key, item in flat.items()
-        if any(digests.get(key) != everyones[0].get(key) for digests in everyones)
-    ]
+    told = {**flat, ("generators", "", None): generators}
+    everyones = gather({key: fingerprint_if_any(item) or repr(item) for key, item in told.items()})
+    every = dict.fromkeys(key for digests in everyones for key in digests)
+    own = [key for key in every if any(digests.get(key) != everyones[0].get(key) for digests in everyones)]
+    return [[list(key), Called(spoken(*key), flat[key])] for key in own if key in flat], [spoken(*key) for key in own]
 
 
 def with_own_parts(objects: Mapping[str, Any], own: list[Any]) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from . import container
 from .conditions import conditions, generator_states, innermost_run
 from .directory import delete_replaced, file_of_rank, main_file, prune
 from .ranks import gather, own_parts, the_ranks, together
+from .sharded import holds_sharded, share_out
 from .stateful import states_of
 
 
@@ -24,6 +25,11 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
     one, whole, or the new one, whole. There is no pickle in it. Not thread-safe: nothing may change the objects
     meanwhile.
 
+    Where an object is spread over ranks (FSDP2's `fully_shard`, tensor parallelism, any DTensor), every rank must call
+    it, with the same path on a disk that they share. Each rank writes the parts that are its own into a file beside
+    `path`: "model.rank3.0123456789abcdef.safetensors" for "model.safetensors", with the file's checksum in its name.
+    Then rank 0 writes `path`, which names these files, and deletes those of the save before.
+
     Args:
         path: Of the file; its directory must exist. Through a link, what it leads to is replaced.
         stateful: What to save, by name: anything with `state_dict` and `load_state_dict` (models, optimizers,
@@ -32,7 +38,8 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
 
     Raises:
         CheckpointError: A value is of another kind, which is named, and nothing is written; or the operating system
-            refuses, and what was there is left.
+            refuses, and what was there is left. Of sharded objects: it failed on some rank, or the ranks have other
+            objects, or parts that do not make up the whole.
 
     Example:
         >>> import tempfile, torch
@@ -44,15 +51,21 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
         ...     load_checkpoint(path, model=model, step=0)
         {'step': 3}
     """
-    values = {"generators": generator_states(innermost_run()), "objects": states_of(stateful)}
-    container.write(Path(os.path.realpath(path)), {"conditions": conditions()}, values)
+    main = Path(os.path.realpath(path))
+    state = TrainingState(conditions(), generator_states(innermost_run()), states_of(stateful))
+    if holds_sharded(state.objects):
+        _write_all(main, state, {}, {})
+    else:  # of this rank alone: it may be the only one that calls
+        values = {"generators": state.generators, "objects": state.objects}
+        container.write(main, {"conditions": state.conditions}, values)
 
 
 class TrainingState(NamedTuple):
     """A moment of a training, and the conditions under which it ran.
 
     Between two epochs it names no loaders, and the epoch that comes next; else the one that is under way, and the
-    loaders that it goes over.
+    loaders that it goes over. One that was read says where the ranks' files with parts of sharded tensors are, and what
+    each rank had of its own, by name, None if the file does not say it.
     """
 
     conditions: Mapping[str, Any]
@@ -62,35 +75,50 @@ class TrainingState(NamedTuple):
     steps: int = 0
     epoch: int = 0
     loaders: Sequence[str] = ()
+    files: Mapping[int, Path] = {}
+    own: Sequence[str] | None = None
 
 
 def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_every: int | None) -> None:
     """Save a moment, and delete the checkpoints that are not kept.
 
-    Each rank writes what is its own, then rank 0 the main file, which has the checksums of theirs: with it the
-    checkpoint is there, and not before. A checkpoint of the same step is whole until then.
-
     Raises:
         CheckpointError: It failed on some rank; earlier checkpoints are as they were.
     """
+    head = {"steps": state.steps, "epoch": state.epoch, "loaders": state.loaders}
+    main = main_file(directory, state.steps)
+    _write_all(main, state, head, {"values": state.values}, partial(prune, directory, keep, keep_every))
+
+
+def _write_all(
+    main: Path,
+    state: TrainingState,
+    head: Mapping[str, Any],
+    values: Mapping[str, Any],
+    then: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the files of a checkpoint on all ranks.
+
+    Each rank writes what is its own, then rank 0 the main file, which has the checksums of theirs: with it the
+    checkpoint is there, and not before. One that is replaced is whole until then.
+    """
     rank = the_ranks().rank
-    own = own_parts(state.objects)
+    objects, shards = share_out(state.objects)
+    own, names = own_parts(objects, state.generators)
 
     def save_own() -> str:
-        if rank == 0:
+        if rank == 0 and not shards:
             return ""
-        named = partial(file_of_rank, directory, state.steps, rank)
-        head = {"steps": state.steps, "rank": rank}
-        return container.write(named(), head, {"generators": state.generators, "own": own}, named)
+        named = partial(file_of_rank, main, rank)
+        return container.write(named(), {"rank": rank}, {"generators": state.generators, "own": own}, named, shards)
 
     def save_main() -> None:
         if rank == 0:
-            content = {"generators": state.generators, "objects": state.objects, "values": state.values}
-            where = {"steps": state.steps, "epoch": state.epoch, "loaders": state.loaders}
-            head = {**where, "ranks": checksums, "conditions": state.conditions}
-            container.write(main_file(directory, state.steps), head, content)
-            delete_replaced(directory, state.steps, checksums)
-            prune(directory, keep, keep_every)
+            content = {"generators": state.generators, "objects": objects, **values}
+            more = {"ranks": checksums, "own": names, "conditions": state.conditions}
+            container.write(main, {**head, **more}, content)
+            delete_replaced(main, checksums)
+            then()
 
     checksums = gather(together(save_own))
     together(save_main)

@@ -17,6 +17,7 @@ from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
 from ..values.fingerprint import fingerprint, fingerprint_if_any
 from ..values.stateful import is_stateful
+from .boxes import Sharded
 
 _OF_EPOCHS = (
     "Write `for epoch in checkpoint.epochs(n):` for n epochs. Without every= and every_seconds= it saves at the end of "
@@ -54,7 +55,7 @@ def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
     others = (state_of(value) for name, value in stateful.items() if name not in optimizers)
     saved = {storage_key(tensor) for state in others for tensor in tensors_in(state)} if optimizers else set()
     for name, optimizer in optimizers.items():
-        parameters = _parameters(optimizer)
+        parameters = parameters_of(optimizer)
         count = sum(not is_lazy(parameter) and storage_key(parameter) not in saved for parameter in parameters)
         if count:
             warn(
@@ -145,7 +146,7 @@ def trained(stateful: Mapping[str, Any]) -> dict[str, int]:
     modules = [value for value in stateful.values() if isinstance(value, nn.Module)]
     own = {id(parameter) for module in modules for parameter in module.parameters()}
     return {
-        name: sum(id(parameter) in own for parameter in _parameters(value))
+        name: sum(id(parameter) in own for parameter in parameters_of(value))
         for name, value in stateful.items()
         if isinstance(value, torch.optim.Optimizer)
     }
@@ -177,7 +178,7 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
     if "param_groups" not in saved:
         return
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
-    for number, parameter in zip(numbers, _parameters(optimizer), strict=True):
+    for number, parameter in zip(numbers, parameters_of(optimizer), strict=True):
         state = optimizer.state.get(parameter, {})
         for key, item in saved["state"].get(number, {}).items():
             loaded = state.get(key)
@@ -185,7 +186,8 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
                 state[key] = item.to(loaded.device)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters of all groups, in order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
@@ -205,7 +207,7 @@ def first_difference(saved: Any, current: Any, path: str = "") -> str | None:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, (torch.Tensor, Sharded)):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
     return "nothing" if value is None else type(value).__name__
 

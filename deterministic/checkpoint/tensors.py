@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ _SAFETENSORS = {
 }
 """Of what other dtypes take, the bytes are stored."""
 
-_MOST_DIMENSIONS = 64
+MOST_DIMENSIONS = 64
 """As many as torch's and numpy's operations take; the product of a million lengths would take hours."""
 
 _INDICES = {
@@ -91,12 +91,12 @@ class StoredTensors:
             described = self._describe(readable(tensor).detach(), path)
         return {**described, "requires_grad": True} if tensor.requires_grad else described
 
-    def parts(self) -> list[StoredPart]:
-        """Return what goes into the file: what each description calls a storage's number is an index of these."""
+    def parts(self, taken: Container[str] = ()) -> list[StoredPart]:
+        """Return what goes into the file, under names that are not taken: a storage's number is an index of these."""
         named: dict[str, StoredPart] = {}
         for number, held in enumerate(self._ranges.values()):
             name = held.name
-            while name in named or name == "__metadata__":
+            while name in named or name in taken or name == "__metadata__":
                 name += f" ({number})"
             named[name] = _part(name, held)
         return [*named.values()]
@@ -122,8 +122,8 @@ class StoredTensors:
         return self._describe_strided(tensor.resolve_conj().resolve_neg(), path)
 
     def _describe_strided(self, tensor: Tensor, path: str) -> dict[str, Any]:
-        if tensor.dim() > _MOST_DIMENSIONS or not _is_storable(tensor.dtype):
-            raise TypeError(f"a tensor of {tensor.dim()} dimensions and dtype {_name(tensor.dtype)}")
+        if tensor.dim() > MOST_DIMENSIONS or not is_storable(tensor.dtype):
+            raise TypeError(f"a tensor of {tensor.dim()} dimensions and dtype {name_of(tensor.dtype)}")
         size = tensor.element_size()
         reach = _reach(tensor.shape, tensor.stride())
         if tensor.numel() > reach + 1:  # elements that share memory, as `expand` makes them
@@ -134,7 +134,7 @@ class StoredTensors:
         key = tensor.device, tensor.untyped_storage()._cdata
         held = self._ranges.setdefault(key, _Range(len(self._ranges), tensor, path, first, last))
         held.first, held.last = min(first, held.first), max(last, held.last)
-        described = {"storage": held.number, "dtype": _name(tensor.dtype), "shape": list(tensor.shape)}
+        described = {"storage": held.number, "dtype": name_of(tensor.dtype), "shape": list(tensor.shape)}
         if not tensor.is_contiguous():
             described["stride"] = list(tensor.stride())
         return {**described, "offset": first, "device": str(tensor.device)}
@@ -155,7 +155,7 @@ def _describe_nested(tensor: Any, parts: Callable[..., dict[str, Any]]) -> dict[
 
 def _describe_quantized(tensor: Tensor, parts: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     if tensor.dtype not in _QUANTIZED:
-        raise TypeError(f"a tensor of dtype {_name(tensor.dtype)}")
+        raise TypeError(f"a tensor of dtype {name_of(tensor.dtype)}")
     described = {"layout": "quantized", **parts(values=tensor.int_repr())}
     if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return {**described, "scale": tensor.q_scale().hex(), "zero_point": tensor.q_zero_point()}
@@ -169,10 +169,15 @@ def _part(name: str, held: _Range) -> StoredPart:
     with undispatched():
         memory = torch.empty(0, dtype=torch.uint8, device=tensor.device)
         memory.set_(tensor.untyped_storage(), start, (held.last - start,), (1,))
-    dtype = _SAFETENSORS.get(_name(tensor.dtype))
-    if dtype and tensor.is_contiguous() and tensor.nbytes == memory.nbytes:
-        return StoredPart(name, dtype, tuple(tensor.shape), memory, start)
+    if name_of(tensor.dtype) in _SAFETENSORS and tensor.is_contiguous() and tensor.nbytes == memory.nbytes:
+        return part_of(name, tensor)._replace(memory=memory, start=start)
     return StoredPart(name, "U8", tuple(memory.shape), memory, start)
+
+
+def part_of(name: str, tensor: Tensor) -> StoredPart:
+    """Return the part for a tensor that is stored by itself, whatever its strides: its values in their order."""
+    dtype = _SAFETENSORS.get(name_of(tensor.dtype))
+    return StoredPart(name, dtype or "U8", tuple(tensor.shape) if dtype else (tensor.nbytes,), tensor, 0)
 
 
 class LoadedTensors:
@@ -186,7 +191,7 @@ class LoadedTensors:
         self._data: list[tuple[Tensor, int]] = []
         self._moved: dict[tuple[int, torch.device], torch.UntypedStorage] = {}
         for name, start in table:
-            if name not in data or not _is_count(start) or start % _ALIGNMENT:
+            if name not in data or not is_count(start) or start % _ALIGNMENT:
                 raise ValueError(f"a storage {name!r} at {start!r}")
             self._data.append((data[name], start))
 
@@ -229,12 +234,12 @@ class LoadedTensors:
     def _strided(self, described: Mapping[str, Any]) -> Tensor:
         number, shape = described["storage"], described["shape"]
         dtype = DTYPES.get(described["dtype"])
-        if len(shape) > _MOST_DIMENSIONS:
+        if len(shape) > MOST_DIMENSIONS:
             raise ValueError(f"a tensor of {len(shape)} dimensions")
         stride = described.get("stride") or torch.empty(shape, device="meta").stride()
-        if dtype is None or not _is_storable(dtype) or not _is_count(number) or number >= len(self._data):
+        if dtype is None or not is_storable(dtype) or not is_count(number) or number >= len(self._data):
             raise ValueError(f"a tensor of dtype {described['dtype']!r} in storage {number!r}")
-        if len(shape) != len(stride) or not all(map(_is_count, [*shape, *stride, described["offset"]])):
+        if len(shape) != len(stride) or not all(map(is_count, [*shape, *stride, described["offset"]])):
             raise ValueError(f"a tensor of shape {shape!r} and stride {stride!r}")
         data, start = self._data[number]
         size = dtype.itemsize
@@ -298,13 +303,14 @@ def home_of(device: torch.device) -> torch.device:
     return torch.device("cpu")
 
 
-def _name(dtype: torch.dtype) -> str:
+def name_of(dtype: torch.dtype) -> str:
+    """Return what a dtype is called in a file."""
     return str(dtype).removeprefix("torch.")
 
 
-def _is_storable(dtype: torch.dtype) -> bool:
+def is_storable(dtype: torch.dtype) -> bool:
     """Return whether a dtype's values are no more than their memory."""
-    return not _name(dtype).startswith(("qint", "quint"))
+    return not name_of(dtype).startswith(("qint", "quint"))
 
 
 def _reach(shape: Sequence[int], stride: Sequence[int]) -> int:
@@ -312,5 +318,6 @@ def _reach(shape: Sequence[int], stride: Sequence[int]) -> int:
     return int(sum((length - 1) * step for length, step in zip(shape, stride, strict=True)))
 
 
-def _is_count(number: Any) -> bool:
+def is_count(number: Any) -> bool:
+    """Return whether what a file says is a whole number that can be a size or a place."""
     return type(number) is int and 0 <= number < 1 << 62

@@ -9,12 +9,13 @@ import base64
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ..errors import CheckpointError, cut, explain
+from .boxes import Sharded
 from .tensors import DTYPES, LoadedTensors, StoredTensors, device_named
 
 _FACTORIES: Mapping[str, Callable[[], Any]] = {
@@ -32,6 +33,13 @@ _LONG = 1 << 64
 
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 """Two halves of a character, which JSON makes one of."""
+
+
+class Called(NamedTuple):
+    """A value that is written as it is, and called by a name of its own in errors and in the file."""
+
+    name: str
+    value: Any
 
 
 class ValueEncoder:
@@ -141,6 +149,8 @@ _WRITERS: Mapping[type, Callable[[ValueEncoder, Any, str], Any]] = {
     OrderedDict: ValueEncoder.ordered,
     defaultdict: ValueEncoder.default,
     np.ndarray: ValueEncoder.array,
+    Called: lambda encoder, value, path: encoder.encode(value.value, value.name),
+    Sharded: lambda encoder, value, path: {"$sharded": value.to_plain()},
     torch.Size: lambda encoder, value, path: {"$size": list(value)},
     torch.dtype: lambda encoder, value, path: {"$dtype": str(value).removeprefix("torch.")},
     torch.device: lambda encoder, value, path: {"$device": str(value)},
@@ -217,6 +227,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "$range": lambda parts: range(*parts),
     "$slice": lambda parts: slice(*parts),
     "$scalar": lambda parts: np.frombuffer(base64.b64decode(parts[1]), _numbers(parts[0]))[0],
+    "$sharded": Sharded.from_plain,
     "$size": torch.Size,
     "$dtype": lambda name: DTYPES[name],
     "$device": device_named,

@@ -52,8 +52,10 @@ def fill(directory: Path, *names: str) -> None:
 
 def test_files_have_the_names_that_are_found(tmp_path: Path) -> None:
     for steps, name in ((0, "step-00000000"), (12, "step-00000012"), (10**9, "step-1000000000")):
-        assert main_file(tmp_path, steps) == file_of_rank(tmp_path, steps, 0) == tmp_path / f"{name}.safetensors"
-        assert file_of_rank(tmp_path, steps, 12) == tmp_path / f"{name}.rank12.safetensors"
+        main = main_file(tmp_path, steps)
+        assert main == tmp_path / f"{name}.safetensors"
+        assert file_of_rank(main, 12) == tmp_path / f"{name}.rank12.safetensors"
+        assert file_of_rank(main, 0, "0123456789abcdef" * 2) == tmp_path / f"{name}.rank0.0123456789abcdef.safetensors"
         fill(tmp_path, f"{name}.safetensors", f"{name}.rank12.safetensors")
     assert saved_steps(tmp_path) == [0, 12, 10**9]
 
@@ -110,19 +112,21 @@ def test_the_last_ones_are_kept_and_those_of_every_so_many_steps(
     keep: int | None, keep_every: int | None, kept: list[int], tmp_path: Path
 ) -> None:
     for steps in range(7):
-        for rank in range(2):
-            fill(tmp_path, file_of_rank(tmp_path, steps, rank).name)
+        main = main_file(tmp_path, steps)
+        fill(tmp_path, main.name, file_of_rank(main, 0, "0" * 32).name, file_of_rank(main, 1).name)
     fill(tmp_path, "notes.txt")
     prune(tmp_path, keep, keep_every)
     assert saved_steps(tmp_path) == kept
-    expected = {file_of_rank(tmp_path, steps, rank).name for steps in kept for rank in range(2)}
+    mains = [main_file(tmp_path, steps) for steps in kept]
+    expected = {
+        name for main in mains for name in (main.name, file_of_rank(main, 0, "0" * 32).name, file_of_rank(main, 1).name)
+    }
     assert names(tmp_path) == expected | {"notes.txt"}
 
 
 def test_a_checkpoint_goes_with_its_main_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for rank in range(3):
-        fill(tmp_path, file_of_rank(tmp_path, 1, rank).name)
-    fill(tmp_path, main_file(tmp_path, 2).name)
+    of_ranks = [file_of_rank(main_file(tmp_path, 1), rank, "0" * 32).name for rank in range(3)]
+    fill(tmp_path, main_file(tmp_path, 1).name, *of_ranks, main_file(tmp_path, 2).name)
     gone: list[str] = []
     unlink = os.unlink
 
@@ -133,17 +137,28 @@ def test_a_checkpoint_goes_with_its_main_file_first(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "unlink", watched)
     prune(tmp_path, 1, None)
     assert gone[0] == main_file(tmp_path, 1).name
-    assert {*gone[1:]} == {file_of_rank(tmp_path, 1, rank).name for rank in range(1, 3)}
+    assert {*gone[1:]} == {*of_ranks}
 
 
 def test_what_ranks_had_of_a_step_before_it_was_saved_again_is_deleted(tmp_path: Path) -> None:
-    checksums = ["", "1" * 32, "2" * 32]
-    now = {file_of_rank(tmp_path, 4, rank, checksum).name for rank, checksum in enumerate(checksums)}
-    before = {file_of_rank(tmp_path, 4, 1, "3" * 32).name, file_of_rank(tmp_path, 4, 2).name}
-    others = {file_of_rank(tmp_path, 3, 1, "3" * 32).name, "step-00000004.rank1.notes.safetensors"}
+    checksums, main = ["", "1" * 32, "2" * 32], main_file(tmp_path, 4)
+    now = {main.name, *(file_of_rank(main, rank, checksum).name for rank, checksum in enumerate(checksums) if rank)}
+    before = {file_of_rank(main, 1, "3" * 32).name, file_of_rank(main, 0, "3" * 32).name, file_of_rank(main, 2).name}
+    others = {file_of_rank(main_file(tmp_path, 3), 1, "3" * 32).name, "step-00000004.rank1.notes.safetensors"}
     fill(tmp_path, *now, *before, *others)
-    delete_replaced(tmp_path, 4, checksums)
+    delete_replaced(main, checksums)
     assert names(tmp_path) == now | others
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a", "a.pt"])
+def test_beside_a_file_of_ones_own_name_only_what_ranks_of_it_wrote_is_deleted(tmp_path: Path, name: str) -> None:
+    main = tmp_path / name
+    others = {"a", "a.safetensors", "a.pt", "a.rank1", "a.rank1.safetensors", "a.rank1.pt", "a.rank1.0123"}
+    others |= {file_of_rank(tmp_path / other, 1, "4" * 32).name for other in ("a.safetensors", "a", "a.pt", "aa")}
+    kept, gone = file_of_rank(main, 1, "4" * 32), file_of_rank(main, 12, "5" * 32)
+    fill(tmp_path, *others, gone.name)
+    delete_replaced(main, ["", "4" * 32])
+    assert names(tmp_path) == others | {kept.name}
 
 
 def test_a_directory_is_made(tmp_path: Path) -> None:
