@@ -23,6 +23,7 @@ from . import (
     memory,
     resume,
     scopes,
+    sharded,
     startup,
     traces,
     world_sizes,
@@ -33,7 +34,7 @@ from .timing import Timing, fresh_processes, interleaved
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    what = ("scopes", "loaders", "orders", "traces", "checkpoints", "command-line", "world-sizes", "all")
+    what = ("scopes", "loaders", "orders", "traces", "checkpoints", "sharded", "command-line", "world-sizes", "all")
     parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
@@ -59,6 +60,9 @@ def main() -> None:
     if arguments.what in ("checkpoints", "all"):
         figures["checkpoints"] = checkpoints.measure(rounds=arguments.runs)
         checkpoints.show(figures["checkpoints"])
+    if arguments.what in ("sharded", "all"):
+        figures["sharded"] = sharded.measure(rounds=arguments.runs)
+        sharded.show(figures["sharded"])
     if arguments.what in ("command-line", "all"):
         figures["command_line"] = command_line.measure(arguments.runs)
     if arguments.what in ("world-sizes", "all"):
