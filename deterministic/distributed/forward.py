@@ -1,4 +1,4 @@
-"""The forward of a module whose batches are cut into shards: each alone, their gradients added up in one tree."""
+"""The forward of a module whose batches are cut into shards: each goes through it alone, with draws of its own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import register_multi_grad_hook
 from torch.func import functional_call
-from torch.utils._pytree import tree_flatten
 
 from ..data.samples.isolation import Isolated
 from ..data.samples.states import mix, seed_generators
@@ -21,21 +19,20 @@ from .reduction import tree_sum
 from .shards import Batch, merged
 
 
-class ShardedForward:
-    """Stands in for a module's `forward`: in training each shard of a batch goes through the module by itself.
+class ForwardPerShard:
+    """Stands in for a module's forward: in training each shard of a batch goes through the module by itself.
 
     Shard s of a global batch draws from generators that are put where (a number, s) says; the number is drawn from
-    torch's default generator, once a call, so that it is saved and resumed with that. Parameters reach the shards by
-    views of views, two of each: so autograd adds two gradients up at each, in one tree, as the ranks' sums go on with.
-    Views are made depth first, lest the gradients of all shards are alive at once, and used again by further calls
-    until a backward pass has come through, so that calls before one backward pass are one sum a shard.
+    torch's default generator, once a call, so that it is saved and resumed with that. How the gradients of the shards
+    come together, its kinds say.
 
     Args:
         module: Whose forward it is.
-        forward: The one that it had.
+        forward: What one shard goes through.
         shards: Of a global batch; a power of two.
         shared: Names of arguments that are no batches.
         ranks: Those that share the global batch.
+        named: What tells the names of positional arguments; None: `forward` does.
     """
 
     def __init__(
@@ -45,26 +42,20 @@ class ShardedForward:
         shards: int,
         shared: Collection[str] | None,
         ranks: Agreement,
+        named: Callable[..., Any] | None = None,
     ) -> None:
         self.shards = shards
         self._module, self._forward, self._shared = module, forward, shared
-        self._ranks = ranks
-        self._views: list[dict[str, Tensor]] = []
-        self._viewed: list[tuple[Tensor, bool]] = []
+        self._ranks, self._named = ranks, named or forward
         self._settled: list[tuple[Tensor, Tensor]] = []
-        self._is_known = False
         self._written: list[str] | None = None  # the buffers that all ranks have agreed to write
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Views that autograd knows cannot be copied.
-        return {**self.__dict__, "_views": [], "_viewed": [], "_settled": []}
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return self._forward(*args, **kwargs)
         if not self._module.training:
-            return self._with(self._module, {name: _unsharded(p) for name, p in self._trained()}, args, kwargs)
+            return self._in_eval(args, kwargs)
         count = self.shards // self._ranks.count
         batch, number, require_alike = self._begin(count, args, kwargs)
         buffers = dict(self._module.named_buffers())
@@ -83,17 +74,26 @@ class ShardedForward:
             changed.append({name: tensors[name] for name in _differing(buffers, tensors)})
 
         with Isolated(), _accelerators_kept(self._module):
-            if self._needs_views():
-                self._fork(dict(self._trained()), count, run)
-            else:
-                for views in [*self._views]:
-                    run(views)
+            self._run_all(count, run)
         require_alike()
         self._settle(buffers, changed)
-        if not self._is_known:
-            _require_one_pass(outputs[0])
-            self._is_known = True
-        return merged(outputs, batch.rows // count)
+        return merged(self._joined(outputs, batch), batch.rows // count)
+
+    def _in_eval(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call a module that is in eval mode, so that no gradient comes to its parameters."""
+        raise NotImplementedError
+
+    def _run_all(self, count: int, run: Callable[[dict[str, Tensor]], None]) -> None:
+        """Run each shard, with these tensors in place of the module's own."""
+        raise NotImplementedError
+
+    def _joined(self, outputs: list[Any], batch: Batch) -> list[Any]:
+        """Return what the shards returned, as the caller's backward pass shall see it."""
+        return outputs
+
+    def _obstacle(self) -> DeterministicError | None:
+        """Return why the module cannot be called now."""
+        return None
 
     def _with(self, module: nn.Module, tensors: dict[str, Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call the module's own forward with other tensors in place of its own; what it puts there is put in."""
@@ -104,19 +104,16 @@ class ShardedForward:
         finally:
             tensors.update({name.removeprefix("module."): tensor for name, tensor in named.items()})
 
-    def _trained(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, p) for name, p in self._module.named_parameters() if p.requires_grad)
-
     def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int, Callable[[], None]]:
         """Return the batch, the number of which its draws come, and what raises unless all ranks have alike ones.
 
         The ranks tell each other while the shards are run, which moves nothing.
         """
-        batch, error, rows = None, None, 0
+        batch, error, rows = None, self._obstacle(), 0
         try:
-            batch = Batch(self._forward, self._shared, args, kwargs)
+            batch = Batch(self._named, self._shared, args, kwargs)
             rows = batch.rows
-            if rows % count or not rows:
+            if error is None and (rows % count or not rows):
                 error = self._uneven(rows, count)
         except DeterministicError as refused:
             error = refused
@@ -148,47 +145,6 @@ class ShardedForward:
                 "evaluate in torch.no_grad().",
             )
         )
-
-    def _needs_views(self) -> bool:
-        now = [*self._module.parameters()]
-        return (
-            not self._views
-            or len(now) != len(self._viewed)
-            or any(p is not one or p.requires_grad != was for p, (one, was) in zip(now, self._viewed, strict=True))
-        )
-
-    def _fork(self, parameters: dict[str, Tensor], count: int, run: Callable[[dict[str, Tensor]], None]) -> None:
-        """Run every shard with views of the parameters."""
-        self._views = []
-        self._viewed = [(parameter, parameter.requires_grad) for parameter in self._module.parameters()]
-
-        def fork(tensors: dict[str, Tensor], count: int) -> None:
-            if count == 1:
-                self._views.append(tensors)
-                run(tensors)
-                return
-            for _ in range(2):
-                fork({name: tensor.view_as(tensor) for name, tensor in tensors.items()}, count // 2)
-
-        roots = {name: parameter.view_as(parameter) for name, parameter in parameters.items()}
-        if roots:
-            register_multi_grad_hook(tuple(roots.values()), self._arrived, mode="any")
-            register_multi_grad_hook(tuple(roots.values()), self._put_back, mode="all")
-        fork(roots, count)
-
-    def _arrived(self, _: Tensor) -> None:
-        """Refuse a gradient that would be added to another one: the order of these sums would depend on the ranks."""
-        self._views = []
-        for name, parameter in self._trained():
-            if parameter.grad is not None and bool(parameter.grad.any()):
-                raise DeterministicError(
-                    explain(
-                        "gradients are accumulated over several backward passes, and that sum depends on the ranks",
-                        (f"found: {name}.grad is not zero",),
-                        "Call optimizer.zero_grad() before backward(), and accumulate by a larger batch: a rank goes "
-                        "over its shards anyway.",
-                    )
-                )
 
     def _put_back(self, _: object) -> None:
         """Undo what a backward pass has changed in buffers: checkpointed layers take a batch's statistics again."""
@@ -288,7 +244,7 @@ class _Unsharded(torch.autograd.Function):
         )
 
 
-_unsharded: Callable[[Tensor], Tensor] = _Unsharded.apply
+no_gradient: Callable[[Tensor], Tensor] = _Unsharded.apply
 
 
 def _differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
@@ -299,25 +255,6 @@ def _differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]
     ]
     flags = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist() if differ else []
     return [name for name, flag in zip(before, flags, strict=True) if flag]
-
-
-def _require_one_pass(outputs: Any) -> None:
-    """Refuse layers that are checkpointed in the way that runs a backward pass within another one."""
-    nodes = [leaf.grad_fn for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
-    seen = {*nodes}
-    while nodes:
-        node = nodes.pop()
-        if "CheckpointFunction" in node.name():
-            raise DeterministicError(
-                explain(
-                    "layers are checkpointed so that their gradients do not come through the shards' tree",
-                    ("found: torch.utils.checkpoint.checkpoint(..., use_reentrant=True)",),
-                    "Pass use_reentrant=False.",
-                )
-            )
-        following = {one for one, _ in node.next_functions if one is not None} - seen
-        seen |= following
-        nodes += following
 
 
 def _devices(module: nn.Module) -> list[torch.device]:

@@ -13,9 +13,9 @@ from ..errors import DeterministicError, explain
 from ..ground.arguments import count
 from ..ground.ranks import process_group_exists
 from .agreement import Agreement
-from .forward import ShardedForward
 from .reduction import has_hook, register, tree_sum
 from .shards import Batch
+from .views import ShardedForward
 
 Module = TypeVar("Module", bound=nn.Module)
 
