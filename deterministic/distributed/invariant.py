@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from ..errors import DeterministicError, explain
 from ..ground.arguments import count
 from ..ground.ranks import process_group_exists
+from . import fsdp
 from .agreement import Agreement
+from .forward import ForwardPerShard
 from .reduction import has_hook, register, tree_sum
 from .shards import Batch
+from .torch_internals import sharded_parts
 from .views import ShardedForward
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -37,6 +40,7 @@ def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] |
 
     Args:
         model: A DistributedDataParallel around the module, without a communication hook; on one process a module too.
+            Or a model on which `fully_shard` was called, over one mesh of all ranks.
         shards: Of a global batch: a power of two that the number of ranks divides, and that divides each batch.
         shared: Names of arguments of the module's `forward` that hold no row for each sample, as an attention mask;
             needed where that cannot be told by their shape.
@@ -69,6 +73,9 @@ def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] |
     except (DeterministicError, TypeError, ValueError) as refused:
         error = refused
     ranks.require(error, shards=shards, shared_arguments=None if shared is None else [*shared], parameters=facts)
+    if sharded_parts(model):
+        fsdp.shard_calls(model, shards, shared, ranks)
+        return model
     module: nn.Module = model
     if isinstance(model, nn.parallel.DistributedDataParallel):
         register(model)
@@ -172,7 +179,9 @@ def _require(model: object, shards: object, ranks: int) -> None:
                 "Pass a model on which neither was called: world_invariant has a hook of its own.",
             )
         )
-    if ranks > 1 and not is_ddp:
+    if is_sharded := bool(sharded_parts(model)):
+        fsdp.require(model, ranks)
+    if ranks > 1 and not is_ddp and not is_sharded:
         raise DeterministicError(
             explain(
                 "a model on several ranks has nothing that adds their gradients up",
@@ -184,14 +193,16 @@ def _require(model: object, shards: object, ranks: int) -> None:
 
 def _problem(part: nn.Module) -> tuple[str, str] | None:
     """Return what is wrong with a module, and what to do; None if nothing is."""
-    if isinstance(part.__dict__.get("forward"), ShardedForward):
+    if any(isinstance(one, ForwardPerShard) for one in (part.forward, getattr(part, "per_shard", None))):
         return "is world-invariant already", "Call world_invariant once."
     if isinstance(part, nn.SyncBatchNorm):
         return "takes statistics over the ranks", "Use BatchNorm: it sees a shard, on any number of ranks."
-    if hasattr(part, "_orig_mod") or part._compiled_call_impl is not None:
+    if hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None:
         return "is compiled, and that code depends on the size of a batch", "Pass the module that was not compiled."
     if isinstance(part, nn.parallel.DataParallel):
         return "is cut into batches by DataParallel", "Use DistributedDataParallel."
+    if type(part).__name__ == "FullyShardedDataParallel":
+        return "is sharded by FSDP1", "Use fully_shard."
     if isinstance(part, torch.nn.modules.lazy.LazyModuleMixin) and part.has_uninitialized_params():
         return "has parameters that are not initialised", "Call it once first, in torch.no_grad()."
     return None

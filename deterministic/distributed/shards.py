@@ -24,6 +24,7 @@ class Batch:
 
     Attributes:
         rows: Samples in the batch of this rank.
+        cut: Tensors that need gradients, each with the one that the shards get in its place.
 
     Raises:
         DeterministicError: No argument has rows, or one may or may not have them.
@@ -33,6 +34,7 @@ class Batch:
         self, forward: Callable[..., Any], shared: Collection[str] | None, args: Any, kwargs: dict[str, Any]
     ) -> None:
         self._leaves, self._spec = tree_flatten((args, kwargs))
+        self.cut: list[tuple[Tensor, Tensor]] = []
         names = [*_names(forward, len(args)), *kwargs]
         owners = [name for name, value in zip(names, [*args, *kwargs.values()], strict=True) for _ in _leaves(value)]
         tensors = [
@@ -65,6 +67,13 @@ class Batch:
                     f"Say it: world_invariant(..., shared=[{unclear[0]!r}]), or shared=[] if all have a row for each.",
                 )
             )
+
+    def cut_off(self) -> None:
+        """Let no gradient go from the shards to the batch by itself."""
+        for place, leaf in enumerate(self._leaves):
+            if isinstance(leaf, Tensor) and leaf.requires_grad:
+                self._leaves[place] = leaf.detach().requires_grad_()
+                self.cut.append((leaf, self._leaves[place]))
 
     def shard(self, number: int, count: int) -> tuple[Any, dict[str, Any]]:
         """Return the arguments of one of so many shards, each with the same number of rows."""

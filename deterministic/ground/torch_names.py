@@ -27,6 +27,14 @@ NEEDED = {
         "Tensor._indices Tensor._is_zerotensor Tensor._values UntypedStorage._cdata "
         "_make_per_channel_quantized_tensor _make_per_tensor_quantized_tensor"
     ),
+    "distributed.fsdp": (
+        "distributed.fsdp.FSDPModule._get_fsdp_state distributed.fsdp.FSDPModule.set_all_reduce_hook "
+        "distributed.fsdp.FSDPModule.set_custom_reduce_scatter "
+        "distributed.fsdp._fully_shard._fsdp_param.FSDPParam.unsharded_param "
+        # A property since there are several groups in a state, which is what the code reads.
+        "distributed.fsdp._fully_shard._fsdp_state.FSDPState._fsdp_param_group "
+        "distributed.fsdp._fully_shard._fsdp_state.FSDPState._root_post_backward_final_callback"
+    ),
     "trace": (
         "_C._functorch _C._functorch.is_functorch_wrapped_tensor "
         "_C._DisableFuncTorch _C._TorchDispatchModeKey.FAKE _C._TorchDispatchModeKey.FUNCTIONAL _C._autograd "

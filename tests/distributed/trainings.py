@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from deterministic import fingerprint, make_loader, reproducible
-from deterministic.distributed import invariant, world_invariant
+from deterministic.distributed import clip_grad_norm_, invariant, world_invariant
 
 from ..ranks import MEETING, meet
 
@@ -63,17 +64,31 @@ class Recurrent(nn.Module):
 
 
 class Checkpointed(nn.Module):
-    """One that computes its middle again in the backward pass."""
+    """One that computes its middle again in the backward pass, and would count its statistics twice."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.middle = nn.Sequential(nn.Linear(12, 24), nn.GELU(), nn.Dropout(0.1))
+        self.middle = nn.Sequential(nn.Linear(12, 24), nn.BatchNorm1d(24), nn.GELU(), nn.Dropout(0.1))
         self.last = nn.Linear(24, 5)
 
     def forward(self, vectors: Tensor) -> Tensor:
         from torch.utils.checkpoint import checkpoint
 
         return self.last(checkpoint(self.middle, vectors, use_reentrant=False))  # type: ignore[no-any-return]
+
+
+class Routed(nn.Module):
+    """With parts of the same size, of which a shard takes one or the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(12, 8)
+        self.parts = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.last = nn.Linear(8, 5)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        part = self.parts[int(vectors.sum() > 0)]
+        return self.last(part(self.first(vectors).relu()).relu())  # type: ignore[no-any-return]
 
 
 def perceptron() -> nn.Module:
@@ -93,6 +108,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "mlp": perceptron,
     "again": Checkpointed,
     "gpt2": gpt2,
+    "routed": Routed,
 }
 
 
@@ -106,13 +122,37 @@ def data_for(model: str) -> list[tuple[Tensor, Tensor]]:
     return [(torch.randn(shape, generator=generator), label) for label in labels]
 
 
+def sharded(net: nn.Module, ways: Collection[str]) -> nn.Module:
+    """Shard a model, and each layer by itself."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    how: dict[str, Any] = {"reshard_after_forward": False} if "kept" in ways else {}
+    if "half" in ways and os.environ["WORLD_SIZE"] == "4":  # on fewer ranks it has to be a bool
+        how["reshard_after_forward"] = 2
+    if "bf16" in ways:
+        how["mp_policy"] = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for part in net.modules():
+        if type(part).__name__ in ("TransformerEncoderLayer", "GPT2Block"):
+            fully_shard(part, **how)
+    return fully_shard(net, **how)  # type: ignore[return-value]
+
+
+def whole(values: Any) -> Any:
+    """Return the same values, with tensors that are spread over the ranks as whole ones."""
+    return tree_map(lambda one: one.full_tensor().detach() if hasattr(one, "full_tensor") else one, values)
+
+
 def train(job: str, steps: int = STEPS) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Train a model as any loop would, but for one line."""
     name, *ways = job.split(",")
     ranks = int(os.environ["WORLD_SIZE"])
     with reproducible(seed=5, num_threads=1):
         net = MODELS[name]()
-        wrapped = nn.parallel.DistributedDataParallel(net, bucket_cap_mb=0.01) if ranks > 1 else net
+        wrapped = net
+        if "fsdp" in ways:
+            wrapped = sharded(net, ways)
+        elif ranks > 1:
+            wrapped = nn.parallel.DistributedDataParallel(net, bucket_cap_mb=0.01)
         model = wrapped if "plain" in ways else world_invariant(wrapped, shards=4)
         optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
         weights = torch.linspace(0.5, 2, 5)
@@ -137,11 +177,15 @@ def train(job: str, steps: int = STEPS) -> tuple[nn.Module, torch.optim.Optimize
                     elif "twice" in ways:
                         loss = loss_of(model(inputs), targets) + 0.1 * model(-inputs).square().mean()
                     else:
-                        loss = loss_of(model(inputs).flatten(0, -2), targets.flatten())
+                        loss = loss_of(model(inputs).flatten(0, -2).float(), targets.flatten())
+                if "accumulated" in ways:
+                    model(-inputs).square().mean().backward()
                 scaler.scale(loss).backward()
                 scaler.unscale_(optimizer)
                 if "clip" in ways:
                     nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+                if "rows" in ways:
+                    clip_grad_norm_(net.parameters(), 0.1)
                 scaler.step(optimizer)
                 scaler.update()
     return net, optimizer
@@ -153,14 +197,14 @@ def prepare() -> None:
 
 def main(folder: str, *jobs: str) -> None:
     torch.set_num_threads(1)
-    if int(os.environ["WORLD_SIZE"]) > 1:
+    if int(os.environ["WORLD_SIZE"]) > 1 or any("fsdp" in job for job in jobs):
         meet()
     found: dict[str, Any] = {}
     for job in jobs:
         net, optimizer = train(job)
         assert all(buffer.any() for name, buffer in net.named_buffers() if "running" in name), "they were not settled"
-        found[job] = [fingerprint([*values]) for values in (net.parameters(), net.buffers())]
-        found[job].append(fingerprint(optimizer.state_dict()))
+        found[job] = [fingerprint(whole([*values])) for values in (net.parameters(), net.buffers())]
+        found[job].append(fingerprint(whole(optimizer.state_dict())))
     rank = os.environ["RANK"]
     (Path(folder) / f"{os.environ['WORLD_SIZE']}-{rank}.json").write_text(json.dumps(found))
     if MEETING in os.environ and torch.distributed.is_initialized():

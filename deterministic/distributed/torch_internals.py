@@ -1,0 +1,73 @@
+"""What torch's `fully_shard` (FSDP2) documents nowhere: groups of parameters, and gradients before a reduction.
+
+Read in torch 2.13, torch/distributed/fsdp/_fully_shard. A torch without these is told of by name when a sharded model
+is passed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.distributed
+from torch import Tensor, nn
+
+
+def is_fully_sharded(module: object) -> bool:
+    """Return whether `fully_shard` was called on a module."""
+    kind = getattr(getattr(torch.distributed, "fsdp", None), "FSDPModule", None)
+    return kind is not None and isinstance(module, kind)
+
+
+def sharded_parts(model: nn.Module) -> list[Any]:
+    """Return the modules on which `fully_shard` was called, with those that were passed in one list as one."""
+    parts: list[Any] = [part for part in model.modules() if is_fully_sharded(part)]
+    return [*{id(part._get_fsdp_state()): part for part in reversed(parts)}.values()][::-1]
+
+
+def groups_of(part: Any) -> list[Any]:
+    """Return the groups of parameters that a part gathers and reduces together."""
+    return list(part._get_fsdp_state()._fsdp_param_groups)
+
+
+def own_communication(group: Any) -> str | None:
+    """Return the name of what was set in place of a group's own reduction; None if nothing was."""
+    if type(group._reduce_scatter_comm).__name__ != "DefaultReduceScatter":
+        return type(group._reduce_scatter_comm).__name__
+    if group._all_reduce_hook is not None:
+        return "set_all_reduce_hook"
+    return None if group.gradient_divide_factor is None else "set_gradient_divide_factor"
+
+
+def reduced_type(group: Any, parameter: Tensor) -> torch.dtype:
+    """Return the type in which a parameter's gradients are added up."""
+    policy = group.mp_policy
+    found: torch.dtype = policy.reduce_dtype or policy.param_dtype or parameter.dtype
+    return found
+
+
+def take_gradients(model: nn.Module) -> list[Tensor | None]:
+    """Return a rank's own gradient of each parameter, not reduced yet, and leave it none."""
+    return [_take(one) for one in _parameters(model)]
+
+
+def reduce_gradients(model: Any, gradients: list[Tensor | None], wanted: list[bool]) -> None:
+    """Let a model reduce these over the ranks and put them into `.grad`; one that is wanted and not there is zero."""
+    for one, gradient, is_wanted in zip(_parameters(model), gradients, wanted, strict=True):
+        if gradient is None and is_wanted:
+            gradient = torch.zeros_like(one.unsharded_param, dtype=one.reduce_dtype)
+        one.unsharded_accumulated_grad = gradient
+    model._get_fsdp_state()._root_post_backward_final_callback()
+
+
+def _parameters(model: nn.Module) -> list[Any]:
+    return [one for part in sharded_parts(model) for group in groups_of(part) for one in group.fsdp_params]
+
+
+def _take(parameter: Any) -> Tensor | None:
+    if not hasattr(parameter, "_unsharded_param"):  # never gathered yet
+        return None
+    gradient: Tensor | None = parameter.unsharded_accumulated_grad
+    if gradient is None:
+        gradient = parameter.unsharded_param.grad
+    parameter.unsharded_accumulated_grad = parameter.unsharded_param.grad = None
+    return gradient
