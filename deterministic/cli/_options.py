@@ -218,6 +218,14 @@ def seeds_option(text: str) -> list[int]:
     return seeds
 
 
+def sizes_option(text: str) -> list[int]:
+    """Return the numbers of ranks of "1,2,4", for `argparse`."""
+    sizes = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if len(sizes) < 2 or min(sizes) < 1 or len({*sizes}) < len(sizes):
+        raise unusable(f"{text!r} is not two or more numbers of ranks, each once, as in 1,2,4")
+    return sizes
+
+
 def seconds_option(text: str) -> float:
     """Return a number of seconds above 0, for `argparse`."""
     try:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..verification.ranks import the_ranks
 from . import _options as options
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `deterministic verify`."""
+    parser.add_argument("--runs", type=options.at_least(2), metavar="N", help="how many times to run it (default: 3)")
     parser.add_argument(
-        "--runs", type=options.at_least(2), default=3, metavar="N", help="how many times to run it (default: 3)"
+        "--world-sizes",
+        type=options.sizes_option,
+        metavar="N,N",
+        help="instead, run it under torchrun on so many ranks each (1,2,4), and compare the weights after each step",
     )
     parser.add_argument(
         "--stress",
@@ -58,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         options.require_drawable(arguments.plot, "--plot")
     if arguments.keep_traces is not None:
         options.require_writable(arguments.keep_traces / "run1.trace")
+    if arguments.world_sizes is not None:
+        _require_only_sizes(arguments)
     options.tell_misplaced(arguments)
 
     from ..verification.isolated import IsolatedRuns
@@ -65,15 +72,20 @@ def run(arguments: argparse.Namespace) -> int:
     from ..verification.progress import progress
     from ..verification.report import Report
     from ..verification.verification import Verification
+    from ..verification.world_sizes import WorldSizes
     from ._github import annotation
 
+    runs, sizes = arguments.runs or 3, arguments.world_sizes
     isolated = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
     with _folder(arguments.keep_traces) as folder:
         try:
-            with progress(arguments.runs, plain=arguments.show_output) as tell:
-                verification = Verification(task.title, isolated, arguments.runs, folder, control, tell)
-                verification.compares_output = not (arguments.show_output or arguments.ignore_output)
-                report = verification.report()
+            with progress(len(sizes or range(runs)), plain=arguments.show_output) as tell:
+                if sizes is not None:
+                    verification: Any = WorldSizes(task, sizes, folder, control, arguments.timeout, tell)
+                else:
+                    verification = Verification(task.title, isolated, runs, folder, control, tell)
+                    verification.compares_output = not (arguments.show_output or arguments.ignore_output)
+                report: Report = verification.report()
         except RunFailedError as error:
             reasons = [line.removeprefix("  ") for line in str(error).splitlines()]
             report = Report(task.title, "could not tell", 0, 0, [], None, reasons, [])
@@ -83,6 +95,20 @@ def run(arguments: argparse.Namespace) -> int:
         with options.written("report"):
             _write_files(report, arguments)
     return report.exit_code
+
+
+def _require_only_sizes(arguments: argparse.Namespace) -> None:
+    """Refuse what is about several runs on one number of ranks, and systems without sessions of processes."""
+    names = ("runs", "stress", "plot", "keep_traces", "show_output", "ignore_output")
+    found = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) not in (None, False)]
+    if found:
+        raise options.UsageError(
+            "--world-sizes runs it once on each number of ranks, and compares neither traces nor what is printed",
+            f"found: --world-sizes, {', '.join(found)}",
+            "Leave one of them out.",
+        )
+    if os.name != "posix":
+        raise options.UsageError("--world-sizes needs POSIX", f"found: {sys.platform}", "Run it on Linux or macOS.")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from ..errors import DeterministicError, TraceError, explain
 from ..scope.request import Scope
 from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
-from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, signal_name, started
+from .processes import HASH_SEED, RunFailedError, answer_in, ending, last_lines, started
 from .ranks import meeting
 from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask
@@ -84,7 +84,7 @@ class IsolatedRuns:
                 if done.raised is not None:
                     done.error = self._failure(done.raised, error, last_lines(printed))
             else:
-                lines = [cut or _ending(child.returncode), *last_lines(printed)]
+                lines = [cut or ending(child.returncode), *last_lines(printed)]
                 crashed = job.plan.ahead and not cut and child.returncode < 0 and not (folder / STEPS).exists()
                 done = Done(seconds=time.monotonic() - began, cut=lines, watched=crashed)
                 _remove_unless_readable(plan.path)
@@ -140,12 +140,6 @@ def _environment(job: RepetitionJob) -> Mapping[str, str]:
 def _hash_seed() -> int:
     value = os.environ.get(HASH_SEED, "")
     return int(value) if value.isdecimal() else 0
-
-
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"ended early, with exit status {status}"
-    return f"was killed by {signal_name(-status)}"
 
 
 def _remove_unless_readable(path: Path) -> None:

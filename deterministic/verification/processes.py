@@ -71,11 +71,8 @@ def started(
     job: Job, folder: Path, environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a fresh interpreter with a job in an empty folder, and leave nothing of it running, whatever comes."""
-    (folder / _JOB).write_bytes(pickle.dumps((os.getpid(), job)))
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    library = str(Path(__file__).parents[2])
     child = subprocess.Popen(
-        [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, library, str(folder)],
+        command_for(job, folder),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -88,20 +85,29 @@ def started(
         _end(child)
 
 
+def command_for(job: Job, folder: Path) -> list[str]:
+    """Put a job of this process's child into an empty folder, and return the command that does it."""
+    (folder / _JOB).write_bytes(pickle.dumps((os.getpid(), job)))
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    library = str(Path(__file__).parents[2])
+    return [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, library, str(folder)]
+
+
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started and left in its session."""
     if os.name != "posix":
         child.kill()
     else:
         if child.poll() is None:
-            _signal_group(child.pid, signal.SIGTERM)
+            signal_group(child.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_GRACE)
-        _signal_group(child.pid, signal.SIGKILL)
+        signal_group(child.pid, signal.SIGKILL)
     child.wait()
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to a process that leads a session, and to all in it, if there are any."""
     with suppress(ProcessLookupError, PermissionError):  # macOS refuses where all of them are zombies
         os.killpg(group, number)
 
@@ -140,6 +146,13 @@ def answer_in(folder: Path) -> Any:
     with suppress(FileNotFoundError):
         return pickle.loads((folder / _ANSWER).read_bytes())
     return None
+
+
+def ending(status: int) -> str:
+    """Return how a process ended that was to do more, by its exit status."""
+    if status >= 0:
+        return f"ended early, with exit status {status}"
+    return f"was killed by {signal_name(-status)}"
 
 
 def signal_name(number: int) -> str:
