@@ -38,7 +38,7 @@ _NOT_REPRODUCIBLE = "It differs from run to run: begin with `deterministic verif
 _BY_HAND = "Updates without an optimizer that derives from torch.optim.Optimizer are not seen."
 
 
-class Line(NamedTuple):
+class StepLine(NamedTuple):
     """What a rank had after a step of an optimizer, from 0 on, or before its first, -1; digests have 32 letters."""
 
     optimizer: str
@@ -51,7 +51,7 @@ class Line(NamedTuple):
         return f"after step {self.step} of {self.optimizer}" if self.step >= 0 else f"before {self.optimizer} begins"
 
 
-def lines_of(path: Path) -> Iterator[Line]:
+def lines_of(path: Path) -> Iterator[StepLine]:
     """Yield the lines of a file; names stand there where they are others than before."""
     names: dict[str, list[str]] = {}
     with open(path, encoding="utf-8") as file:
@@ -59,7 +59,7 @@ def lines_of(path: Path) -> Iterator[Line]:
             names.update({read["optimizer"]: read["names"]} if "names" in read else {})
             digests = read["digests"]
             each = [digests[start : start + 32] for start in range(0, len(digests), 32)]
-            yield Line(read["optimizer"], read["step"], names[read["optimizer"]], each)
+            yield StepLine(read["optimizer"], read["step"], names[read["optimizer"]], each)
 
 
 class Difference(NamedTuple):
