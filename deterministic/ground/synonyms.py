@@ -25,6 +25,7 @@ _ARGUMENTS: Mapping[str, str] = {
     "block_size": "blocksize shuffle_block_size",
     "num_workers": "n_workers workers",
     "num_threads": "n_threads threads",
+    "world_sizes": "nproc nproc_per_node num_processes ranks world_size",
 }
 """By the name that an argument has here: those that it has elsewhere."""
 

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import nn
@@ -25,7 +25,8 @@ from ..values.fingerprint import fingerprint_if_any
 from .processes import answer_in, leave_answer
 from .world_sizes import LINES, UNREAD
 
-_POLL = 0.01
+Buffer: TypeAlias = tuple[str, Callable[[], nn.Module | None], str]
+"""What it is called, the module that has it, which is kept by nothing here, and its name there."""
 
 
 class StepStates:
@@ -83,14 +84,14 @@ class StepStates:
             line["names"] = known.names = names
         self._file.write(f"{json.dumps({**line, 'digests': ''.join(digests)})}\n")
         if keep is not None:
-            self._end([*digests], kept)
+            self._end(digests, kept)
 
     def _end(self, digests: list[str], kept: Any) -> NoReturn:
         """End the process, as soon as the first rank has what is to be kept: what would come is not asked for."""
         if self._rank == 0:
             leave_answer(self._folder, (digests, kept))
         while answer_in(self._folder) is None:
-            time.sleep(_POLL)
+            time.sleep(0.01)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -103,7 +104,7 @@ class _Known:
         self.title, self.steps = title, itertools.count(-1)
         self.names: list[str] = []
         self._named: dict[int, str] = {}
-        self._buffers: list[tuple[str, Callable[[], nn.Module | None], str]] = []
+        self._buffers: list[Buffer] = []
         self._size = -1
 
     def values(self, optimizer: torch.optim.Optimizer, step: int) -> Iterator[tuple[str, Any]]:
@@ -126,9 +127,7 @@ class _Known:
                 yield name, getattr(owner, key, None)
 
 
-def _owned(
-    parameters: Iterable[torch.Tensor],
-) -> tuple[dict[int, str], list[tuple[str, Callable[[], nn.Module | None], str]]]:
+def _owned(parameters: Iterable[torch.Tensor]) -> tuple[dict[int, str], list[Buffer]]:
     """Return what parameters are called in the modules that are alive, by id, and those modules' buffers.
 
     They are called as in the outermost module, but for what only wraps it: its name must not depend on the ranks.
@@ -142,7 +141,7 @@ def _owned(
         if own:
             roots[min(own)] = root
     named: dict[int, str] = {}
-    buffers: dict[int, tuple[str, Callable[[], nn.Module | None], str]] = {}
+    buffers: dict[int, Buffer] = {}
     for _, root in sorted(roots.items()):
         modules = dict(root.named_modules())
         paths = {"": ""}

@@ -165,7 +165,8 @@ class WorldSizes:
             self._steps = self._steps or steps
             if difference := first_difference(first / LINES, ranks / LINES):
                 pair = {self.sizes[0]: first, size: ranks}
-                return self._found("different", notes=self._closer(difference, pair), sizes=[*pair], found=difference)
+                notes = self._closer(difference, pair)
+                return self._found("different", (), notes, sizes=[*pair], difference=difference)
         if unread:
             return self._found("could not tell", [f"{name} has no fingerprint" for name in unread])
         return self._found("same")
@@ -193,15 +194,10 @@ class WorldSizes:
         return [*notes, *([f"not tried: {', '.join(map(str, later))} ranks"] if later else [])]
 
     def _found(
-        self,
-        outcome: Outcome,
-        reasons: Sequence[str] = (),
-        notes: Sequence[str] = (),
-        sizes: Sequence[int] = (),
-        found: Difference | None = None,
+        self, outcome: Outcome, reasons: Sequence[str] = (), notes: Sequence[str] = (), **own: Any
     ) -> WorldSizesReport:
         common = (self.task.title, outcome, len(self._seconds), self._steps, self._seconds, None, reasons, notes)
-        return WorldSizesReport(*common, sizes=sizes or self.sizes, difference=found)
+        return WorldSizesReport(*common, **{"sizes": self.sizes, **own})
 
 
 def _ranks(size: int) -> str:

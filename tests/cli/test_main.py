@@ -76,6 +76,7 @@ def test_a_script_without_a_verb_is_told_how_to_run_it(
     ("option", "meant"),
     [
         ("--n-runs=3", "--runs"),
+        ("--nproc-per-node=2", "--world-sizes"),
         ("--random-seed", "--seed"),
         ("--warn-only", "--deterministic warn"),
         ("--deterministic-cudnn", "--deterministic cudnn"),
