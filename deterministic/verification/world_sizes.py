@@ -34,6 +34,7 @@ _REMEDY = (
     "make_loader(..., global_batch_size=), and one seed for all ranks."
 )
 _BEGINNING = "They begin with other values: give all ranks one seed, without per_rank=True, or load the same."
+_OTHERS = "The optimizer does not hold as many values there, as those inside of ZeroRedundancyOptimizer: use another."
 _NOT_REPRODUCIBLE = "It differs from run to run: begin with `deterministic verify` on one number of ranks."
 _BY_HAND = "Updates without an optimizer that derives from torch.optim.Optimizer are not seen."
 
@@ -82,7 +83,10 @@ def first_difference(one: Path, other: Path) -> Difference | None:
             names = max(a.names, b.names, key=len)
             rows = {"first difference": f"{names[differ[0]]}, {a.moment}", "what differs": ""}
             rows["then"] = f"{len(differ)} of {len(names)} values differ there"
-            return Difference(number, differ[0], a.step, {**rows, "next": _BEGINNING if a.step < 0 else _REMEDY})
+            rows["next"] = _BEGINNING if a.step < 0 else _REMEDY
+            if len(a.digests) != len(b.digests):
+                rows["next"] = _OTHERS
+            return Difference(number, differ[0], a.step, rows)
     return None
 
 

@@ -59,6 +59,7 @@ def test_a_state_of_the_optimizer_and_a_buffer_are_named_where_the_weights_are_t
         found = first_difference(one, train(tmp_path / name, change=change))
         assert found is not None
         assert found.rows["first difference"] == told
+        assert found.rows["next"] == (world_sizes._OTHERS if name == "b" else world_sizes._REMEDY)
 
 
 def test_other_weights_before_the_first_step_are_told_apart(tmp_path: Path) -> None:
