@@ -97,7 +97,7 @@ def _sources(data: Any) -> Rows:
 
 def _world_sizes(data: Any) -> Rows:
     return {
-        f"{model}, {ranks} ranks": {way: row["ratio"] for way, row in ways.items() if way != "DDP"}
+        f"{model}, {ranks} ranks": {way: row["ratio"] for way, row in ways.items() if row["ratio"] != 1}
         for ranks, found in data["world_sizes"].items()
         for model, ways in found["steps"].items()
     }

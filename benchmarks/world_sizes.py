@@ -21,11 +21,12 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 
 from deterministic.distributed import ordered_reduction, world_invariant
 from deterministic.distributed.reduction import average_by_halves
 
-AIM_HOOK, AIM_ONE_SHARD = 1.10, 1.5
+AIM_HOOK, AIM_ONE_SHARD, AIM_SHARDED = 1.10, 1.5, 1.15
 RANKS = (2, 4)
 BYTES = (1 << 16, 1 << 20, 1 << 23, 1 << 25)
 """Sizes of buckets of which the reduction alone is timed; DistributedDataParallel's have 25 MiB."""
@@ -105,7 +106,7 @@ def _batch(name: str, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Time a step of each way in turn: the median of the ratios to DistributedDataParallel's in the same round."""
+    """Time a step of each way in turn: the median of the ratios to plain DDP's, or FSDP2's, in the same round."""
     make, batch = MODELS[name]
     ranks = dist.get_world_size()
     ways: dict[str, Callable[[Any], Any]] = {
@@ -115,10 +116,15 @@ def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
         "8 shards": lambda model: world_invariant(model, shards=8),
     }
     inputs, targets = _batch(name, batch // ranks)
-    models, seconds = {}, {way: list[float]() for way in ways}
-    for way, wrap in ways.items():
+    seconds = {way: list[float]() for way in [*ways, "FSDP2", "FSDP2, one shard a rank"]}
+    models: dict[str, Any] = {}
+    for way in seconds:
         torch.manual_seed(0)
-        model = wrap(nn.parallel.DistributedDataParallel(make()))
+        if way in ways:
+            model = ways[way](nn.parallel.DistributedDataParallel(make()))
+        else:
+            model = fully_shard(make())
+            model = model if way == "FSDP2" else world_invariant(model, shards=ranks)
         models[way] = model, torch.optim.AdamW(model.parameters(), 1e-4)
     for number in range(rounds + _WARM):
         for way, (model, optimizer) in models.items():
@@ -130,15 +136,15 @@ def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
             optimizer.step()
             if number >= _WARM:
                 seconds[way].append(time.perf_counter() - started)
-    plain = seconds["DDP"]
-    return {
-        way: {
+    rows = {}
+    for way, taken in seconds.items():
+        plain = seconds["FSDP2" if way.startswith("FSDP2") else "DDP"]
+        rows[way] = {
             "ms": 1e3 * statistics.median(taken),
             "ratio": statistics.median(one / other for one, other in zip(taken, plain, strict=True)),
             "ratio of best": min(taken) / min(plain),
         }
-        for way, taken in seconds.items()
-    }
+    return rows
 
 
 def _reductions(rounds: int) -> dict[str, dict[str, float]]:
@@ -165,14 +171,14 @@ def show(figures: Mapping[str, Any]) -> None:
     """Print the tables."""
     for ranks, found in figures.items():
         print(f"\nA step on {ranks} gloo ranks, beside DistributedDataParallel's in the same round")
-        ways = ["ordered_reduction", "one shard a rank", "8 shards"]
-        print(f"{'':24}{'DDP ms':>10}" + "".join(f"{way:>20}" for way in ways))
+        ways = ["ordered_reduction", "one shard a rank", "8 shards", "FSDP2, one shard a rank"]
+        print(f"{'':24}{'DDP ms':>10}" + "".join(f"{way:>25}" for way in ways))
         for name, row in found["steps"].items():
-            print(f"{name:24}{row['DDP']['ms']:10.1f}" + "".join(f"{row[way]['ratio']:20.2f}" for way in ways))
+            print(f"{name:24}{row['DDP']['ms']:10.1f}" + "".join(f"{row[way]['ratio']:25.2f}" for way in ways))
         print(f"\nA reduction on {ranks} ranks, best, ms")
         for size, row in found["reductions"].items():
             print(f"{int(size):>12,} bytes" + "".join(f"{name:>14} {value:8.3f}" for name, value in row.items()))
-    print(f"\nAims: {AIM_HOOK} with the order alone, {AIM_ONE_SHARD} with one shard a rank.")
+    print(f"\nAims: {AIM_HOOK} with the order alone, {AIM_ONE_SHARD} with one shard a rank, {AIM_SHARDED} of FSDP2.")
 
 
 def _main(rounds: int, result: Path) -> None:

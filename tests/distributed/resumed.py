@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ def main(folder: str, sharded: str, killed: str) -> None:
     if ranks > 1 or sharded == "fsdp":
         meet()
     with reproducible(seed=5, num_threads=1):
-        net = MODELS["cnn"]()
+        net: Any = MODELS["cnn"]()
         model = net
         if sharded == "fsdp":
             from torch.distributed.fsdp import fully_shard
