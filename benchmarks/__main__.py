@@ -34,7 +34,18 @@ from .timing import Timing, fresh_processes, interleaved
 def main() -> None:
     """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    what = ("scopes", "loaders", "orders", "traces", "checkpoints", "sharded", "command-line", "world-sizes", "all")
+    what = (
+        "scopes",
+        "loaders",
+        "held",
+        "orders",
+        "traces",
+        "checkpoints",
+        "sharded",
+        "command-line",
+        "world-sizes",
+        "all",
+    )
     parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
@@ -52,6 +63,10 @@ def main() -> None:
         figures |= measure_scopes(arguments.rounds, arguments.runs)
     if arguments.what in ("loaders", "all"):
         figures["loaders"] = measure_loaders(arguments.epochs, arguments.runs)
+    if arguments.what in ("held", "all"):
+        held = loaders.held(rounds=arguments.rounds)
+        loaders.show_held(held)
+        figures["microseconds_a_held_generator"] = {kind: vars(row) for kind, row in held.items()}
     if arguments.what in ("orders", "all"):
         figures["orders"] = long_orders.measure(runs=arguments.runs)
         long_orders.show(figures["orders"])
@@ -108,8 +123,6 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
             loaders.show(work, workers, rows)
             load.append(load_average())
             epochs[loaders.title(work, workers)] = {name: vars(row) for name, row in rows.items()}
-    held = loaders.held(rounds=10 * rounds)
-    loaders.show_held(held)
     resumed = resume.resumes(rounds=runs)
     resume.show(resumed)
     resident = memory.memory()
@@ -119,7 +132,6 @@ def measure_loaders(rounds: int, runs: int) -> dict[str, Any]:
         "load_average_before_and_after_each_table": load,
         "torchdata": loaders.version_of_torchdata(),
         "milliseconds_an_epoch": epochs,
-        "microseconds_a_held_generator": {kind: vars(row) for kind, row in held.items()},
         "milliseconds_to_the_first_batch": {name: vars(row) for name, row in resumed.loaders.items()},
         "milliseconds_to_draw_an_order": resumed.orders,
         "bytes_of_the_state": resumed.sizes,

@@ -124,9 +124,9 @@ CHARTS = (
     ),
     Chart(
         "held",
-        "loaders-cpu",
+        "held-cpu",
         "microseconds at best",
-        lambda d: _column(d["loaders"]["microseconds_a_held_generator"], "best"),
+        lambda d: _column(d["microseconds_a_held_generator"], "best"),
     ),
     Chart("resuming", "loaders-cpu", "milliseconds to the first batch", _resuming),
     Chart("memory", "loaders-cpu", "MiB", _memory),

@@ -85,10 +85,13 @@ def fitted(reductions: dict[str, dict[str, dict[str, float]]], measured: str, wa
     return Network(float(latency), float(1 / slowness), math.inf), error
 
 
-def step(ranks: int, shards: int, *, alone: float, a_shard: float, parameters: int, network: Network) -> float:
+def step(
+    way: str, ranks: int, shards: int, *, alone: float, a_shard: float, parameters: int, network: Network
+) -> float:
     """Return what a step takes beside one of DistributedDataParallel on as many ranks, nothing overlapping.
 
     Args:
+        way: How the sum is made in order; that of DistributedDataParallel is the faster of the other two.
         ranks: How many there are.
         shards: Of a global batch; a rank has `shards / ranks`.
         alone: Seconds that one process computes on the whole batch.
@@ -97,11 +100,10 @@ def step(ranks: int, shards: int, *, alone: float, a_shard: float, parameters: i
         network: Between the ranks.
     """
     buckets, size = max(1, round(parameters * 4 / BUCKET)), min(parameters * 4, BUCKET)
-    plain = alone / ranks + buckets * seconds("two binary trees", ranks, size, network)
-    ours = (
-        alone / ranks + a_shard * (shards / ranks - 1) + buckets * seconds("in order, all-to-all", ranks, size, network)
-    )
-    return ours / plain
+    plain = min(seconds(other, ranks, size, network) for other in ("ring", "two binary trees"))
+    further = a_shard * (shards / ranks - 1)
+    ours = alone / ranks + further + buckets * seconds(way, ranks, size, network)
+    return ours / (alone / ranks + buckets * plain)
 
 
 def checkpoint(parameters: float, ranks: int, rate: float) -> dict[str, float]:
@@ -127,19 +129,22 @@ def main() -> None:
             f"{measured} on this machine, as {way}: {network.latency * 1e6:.0f} us a message, "
             f"{network.bandwidth / 1e9:.1f} GB/s; off by {error:.0%} at most"
         )
-    print(f"\nA bucket of {BUCKET >> 20} MiB and one of 1 MiB, ms, at {STATED.latency * 1e6:.0f} us and 25 GB/s")
+    print(f"\nA reduction of {BUCKET >> 20} MiB and of 1 MiB, ms, at {STATED.latency * 1e6:.0f} us and 25 GB/s")
+    print(f"{'ranks':>6}" + "".join(f"{way:>24}" for way in WAYS))
     for ranks in RANKS:
-        cells = [f"{1e3 * seconds(way, ranks, size, STATED):10.2f}" for way in WAYS for size in (BUCKET, 1 << 20)]
-        print(f"{ranks:>6}" + "".join(cells))
-    print("       " + "  ".join(WAYS))
-    print("\nA step beside DistributedDataParallel's, 1e9 parameters, 0.2 s x ranks of computing, 2 ms a further shard")
+        both = [[1e3 * seconds(way, ranks, size, STATED) for size in (BUCKET, 1 << 20)] for way in WAYS]
+        print(f"{ranks:>6}" + "".join(f"{f'{large:.2f}, {small:.2f}':>24}" for large, small in both))
+    print(
+        "\nA step beside DistributedDataParallel's: 1e9 parameters, 0.2 s of computing, 2 ms for a further shard of a rank"
+    )
+    print("ranks    by halves: 1, 4, 16 shards a rank    by all-to-all: the same")
     for ranks in RANKS:
         cells = [
-            f"{step(ranks, ranks * more, alone=0.2 * ranks, a_shard=2e-3, parameters=10**9, network=STATED):8.3f}"
+            f"{step(way, ranks, ranks * more, alone=0.2 * ranks, a_shard=2e-3, parameters=10**9, network=STATED):8.2f}"
+            for way in ("in order, by halves", "in order, all-to-all")
             for more in (1, 4, 16)
         ]
         print(f"{ranks:>6}" + "".join(cells))
-    print("        1, 4 and 16 shards a rank")
     print("\n70e9 parameters on 64 ranks at 1 GB/s each:", json.dumps(checkpoint(70e9, 64, 1e9)))
 
 

@@ -120,6 +120,7 @@ def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
     models: dict[str, Any] = {}
     for way in seconds:
         torch.manual_seed(0)
+        model: Any
         if way in ways:
             model = ways[way](nn.parallel.DistributedDataParallel(make()))
         else:

@@ -34,6 +34,7 @@ _TWISTER = 624
 _LOST = 18
 """Outputs that are thrown away, until each bit of the key has reached all of the state; numpy's seeding takes 12."""
 _HALF, _WHOLE = np.dtype("<u4"), np.dtype("<u8")
+_IS_NATIVE = _WHOLE.isnative
 _pack = struct.Struct("=4Q").pack_into
 
 
@@ -58,7 +59,10 @@ class _Outputs(threading.local):
     def __init__(self) -> None:
         self._generator: Any = np.random.SFC64(0)
         is_known = numpy_random.layout_holds(np.random.SFC64)
-        self._state: Any = in_memory(self._generator, self._generator.ctypes.state_address, 8) if is_known else None
+        self._raw = self._generator.random_raw
+        # A view of numpy's array: packing into that takes longer.
+        state = in_memory(self._generator, self._generator.ctypes.state_address, 8) if is_known else None
+        self._state: Any = None if state is None else memoryview(state).cast("B")  # type: ignore[arg-type]
 
     def draw(self, key: int, count: int) -> Any:
         """Return so many words of a key, 0 <= key < 2**64; the lower half of each output comes first."""
@@ -66,8 +70,8 @@ class _Outputs(threading.local):
             _pack(self._state, 0, key, key, key, 1)
         else:
             self._generator.state = _plain("SFC64", {"state": (key, key, key, 1)})
-        words: Any = self._generator.random_raw(_LOST + count // 2)
-        return (words if _WHOLE.isnative else words.astype(_WHOLE)).view(_HALF)[2 * _LOST :]
+        words: Any = self._raw(_LOST + count // 2)
+        return (words if _IS_NATIVE else words.astype(_WHOLE)).view(_HALF)[2 * _LOST :]
 
 
 _outputs = _Outputs()
