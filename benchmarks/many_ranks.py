@@ -135,7 +135,7 @@ def main() -> None:
         both = [[1e3 * seconds(way, ranks, size, STATED) for size in (BUCKET, 1 << 20)] for way in WAYS]
         print(f"{ranks:>6}" + "".join(f"{f'{large:.2f}, {small:.2f}':>24}" for large, small in both))
     print(
-        "\nA step beside DistributedDataParallel's: 1e9 parameters, 0.2 s of computing, 2 ms for a further shard of a rank"
+        "\nA step beside DistributedDataParallel's: 1e9 parameters, 0.2 s of computing, 2 ms a further shard of a rank"
     )
     print("ranks    by halves: 1, 4, 16 shards a rank    by all-to-all: the same")
     for ranks in RANKS:
