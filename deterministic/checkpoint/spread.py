@@ -25,8 +25,8 @@ from .tensors import device_named, home_of
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-_UNITS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
-"""What numpy copies values of so many bytes as."""
+_UNITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}
+"""What values of so many bytes are copied as: numpy has not all types."""
 
 
 class _Like(NamedTuple):
@@ -52,9 +52,13 @@ def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingSt
             return value
         with undispatched(), torch.no_grad():
             if (target := _empty(value, place)) is not None:
-                box = box_of(target)
-                mine = value[box.within(all_of(value.shape))] if is_whole else parts.read(value, box)
-                target.to_local().copy_(mine)
+                box, mine = box_of(target), target.to_local()
+                if is_whole:
+                    mine.copy_(value[box.within(all_of(value.shape))])
+                elif mine.device.type == "cpu" and mine.is_contiguous():
+                    parts.read(value, box, mine)
+                else:
+                    mine.copy_(parts.read(value, box))
                 return target
             if is_whole or (isinstance(place, Tensor) and tuple(place.shape) != value.shape):
                 return value
@@ -110,16 +114,22 @@ class _Parts:
         self._files = files
         self._places: dict[int, Mapping[str, tuple[int, int]]] = {}
 
-    def read(self, sharded: Sharded, box: Box) -> Tensor:
-        """Return what is in a box; only that is read."""
-        unit = np.dtype(_UNITS[sharded.dtype.itemsize])
+    def read(self, sharded: Sharded, box: Box, into: Tensor | None = None) -> Tensor:
+        """Return what is in a box, in a tensor of its shape that is given or a new one; only that is read."""
+        unit = _UNITS[sharded.dtype.itemsize]
         held = [(common, part, self._find(sharded, rank, part)) for rank, part in sharded.parts
                 if (common := part.overlap(box))]  # fmt: skip
-        values = np.empty(box.shape, unit)  # no larger than what was found
+        whole = torch.empty(box.shape, dtype=sharded.dtype) if into is None else into  # no larger than what was found
+        values: Any = whole.view(unit).numpy()
         for common, part, (path, start) in held:
-            there = np.memmap(path, unit, "r", start, part.shape)
-            values[common.within(box)] = there[common.within(part)]
-        return torch.from_numpy(values).view(sharded.dtype)
+            if common.shape[1:] == part.shape[1:] == box.shape[1:]:  # whole rows lie in one piece, also in the file
+                rows = values[common.within(box)[:1]]
+                start += (common.offset[0] - part.offset[0]) * prod(part.shape[1:]) * unit.itemsize
+                np.copyto(rows, np.fromfile(path, values.dtype, rows.size, offset=start).reshape(rows.shape))
+            else:
+                there = np.memmap(path, values.dtype, "r", start, part.shape)
+                values[common.within(box)] = there[common.within(part)]
+        return whole
 
     def _find(self, sharded: Sharded, rank: int, part: Box) -> tuple[Path, int]:
         """Return the file of a part, and where in it the part begins."""
