@@ -81,9 +81,8 @@ class ShardedForward(ForwardPerShard):
             register_multi_grad_hook(tuple(roots.values()), self._put_back, mode="all")
         for check in self._checks:
             check.remove()
-        self._checks = [
-            check for name, root in roots.items() if (check := _check_of_sum(name, parameters[name], root)) is not None
-        ]
+        checks = (_check_of_sum(name, parameters[name], root) for name, root in roots.items())
+        self._checks = [check for check in checks if check is not None]
         fork(roots, count)
 
     def _require_own_views(self, outputs: Any, views: dict[str, Tensor]) -> None:
@@ -105,9 +104,10 @@ class ShardedForward(ForwardPerShard):
                 )
             if name := names.get(node) or of_tensors.get(id(getattr(node, "variable", None))):
                 _refuse_other_way(name)
-            following = {one for one, _ in node.next_functions if one is not None} - seen
-            seen |= following
-            nodes += following
+            for one, _ in node.next_functions:  # in one order, so that all ranks find the same
+                if one is not None and one not in seen:
+                    seen.add(one)
+                    nodes.append(one)
 
     def _arrived(self, _: Tensor) -> None:
         """Refuse a gradient that would be added to another one: the order of these sums would depend on the ranks."""
@@ -140,7 +140,7 @@ def _check_of_sum(name: str, parameter: Tensor, root: Tensor) -> RemovableHandle
         if came and came.pop().data_ptr() != total.data_ptr():
             _refuse_other_way(name)
 
-    handle = parameter.register_hook(check)
+    handle: RemovableHandle = parameter.register_hook(check)
     root.register_hook(came.append)
     return handle
 

@@ -304,7 +304,8 @@ class Kept(nn.Module):
 
 def penalised(model: nn.Module, rows: Tensor) -> Tensor:
     weights: Tensor = model.weight  # type: ignore[assignment]
-    return model(rows).mean() + weights.square().sum()
+    loss: Tensor = model(rows).mean() + weights.square().sum()
+    return loss
 
 
 @pytest.mark.parametrize(
