@@ -62,6 +62,7 @@ def attempts(rank: int) -> dict[str, Callable[[], Any]]:
     return {
         "counts": count,
         "copied": copied,
+        "copied whole": lambda: copy.deepcopy(ordered_reduction(wrapped())),
         "shards": lambda: world_invariant(wrapped(), shards=8 if rank else 4),
         "one rank alone": lambda: world_invariant(wrapped(), shards=4 if rank else 3),
         "too few": lambda: world_invariant(wrapped(), shards=1),
