@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError, cut, explain
 from ..ground.ranks import process_group_exists
 from ..values.bits import Unreadable, row_of_values, undispatched
 from ..values.fingerprint import fingerprint_if_any
@@ -188,7 +188,7 @@ def _mapped(value: Any, name: str, place: Any, change: _Change, within: set[int]
     has_keys = isinstance(value, dict)
     new = {}
     for key, item in value.items() if has_keys else enumerate(value):
-        way = f"{name}.{key}" if type(key) is str else f"{name}[{key!r}]"
+        way = f"{name}.{key}" if type(key) is str else f"{name}[{cut(key) if type(key) is int else repr(key)}]"
         new[key] = _mapped(item, way, _at(place, key), change, within)
     within.discard(id(value))
     if all(new[key] is item for key, item in (value.items() if has_keys else enumerate(value))):

@@ -21,11 +21,18 @@ class Agreement:
     """
 
     def __init__(self) -> None:
-        self.rank, self.count, self._group = 0, 1, None
+        self.rank, self.count, self._made = 0, 1, None
         if process_group_exists():
             self.rank, self.count = dist.get_rank(), dist.get_world_size()
-        if self.count > 1:
-            self._group = dist.new_group(backend="gloo")
+
+    def __reduce__(self) -> Any:
+        return Agreement, ()  # copies and pickles of a module have a group of their own, once they are trained
+
+    @property
+    def _group(self) -> Any:
+        if self._made is None and self.count > 1:
+            self._made = dist.new_group(backend="gloo")
+        return self._made
 
     def numbers(self, *own: int) -> Callable[[], list[list[int]]]:
         """Tell the other ranks numbers, of 64 bits with a sign; return what waits for those of each rank."""
@@ -89,6 +96,8 @@ class Agreement:
 
 
 _REMEDIES = {
+    "what_buffers_count": "Let the module change them alike for every batch, or keep floating numbers: of these it is "
+    "the mean.",
     "the_draws": "Seed all ranks alike: reproducible(seed=...) without per_rank, or one torch.manual_seed(...).",
     "the_samples": "Let every rank have as many samples: make_loader(..., global_batch_size=, drop_last=True).",
 }

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from ..data.samples.isolation import Isolated
 from ..data.samples.states import mix, seed_generators
 from ..errors import DeterministicError, explain
+from ..values.fingerprint import fingerprint
 from .agreement import Agreement
 from .reduction import tree_sum
 from .shards import Batch, merged
@@ -98,9 +99,14 @@ class ForwardPerShard:
     def _with(self, module: nn.Module, tensors: dict[str, Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call the module's own forward with other tensors in place of its own; what it puts there is put in."""
         body = _OwnForward(module, self._forward)
-        named = {f"module.{name}": tensor for name, tensor in tensors.items()}
+        of = {id(own): tensors[name] for name, own in _own(module, recurse=True) if name in tensors}
+        # One name of each place: torch leaves the other tensors in a module that it finds by two names.
+        places = (
+            (name, own) for prefix, part in module.named_modules(prefix="module") for name, own in _own(part, prefix)
+        )
+        named = {name: of[id(own)] for name, own in places if id(own) in of}
         try:
-            return functional_call(body, named, args, kwargs)
+            return functional_call(body, named, args, kwargs, tie_weights=False)
         finally:
             tensors.update({name.removeprefix("module."): tensor for name, tensor in named.items()})
 
@@ -109,7 +115,7 @@ class ForwardPerShard:
 
         The ranks tell each other while the shards are run, which moves nothing.
         """
-        batch, error, rows = None, self._obstacle(), 0
+        batch, error, rows = None, self._obstacle() or _half_precision(self._module), 0
         try:
             batch = Batch(self._named, self._shared, args, kwargs)
             rows = batch.rows
@@ -161,7 +167,7 @@ class ForwardPerShard:
         error = _disagreement(names, buffers, changed)
         is_other = error is not None or names != self._written
         if self._written is None or (mean := self._mean(self._written, buffers, changed, is_other)) is None:
-            self._ranks.require(error, buffers_that_change=names)
+            self._ranks.require(error, buffers_that_change=names, what_buffers_count=_counted(changed[0]))
             self._written = names
             mean = self._mean(names, buffers, changed, False)
         with torch.no_grad():
@@ -185,12 +191,33 @@ class ForwardPerShard:
 
         own = [vector(one) for one in changed]
         with torch.no_grad():
-            flagged = torch.cat([tree_sum(torch.stack(own)), own[0].new_full((1,), float(is_other))])
-            total = self._ranks.tree_sum(flagged) / self.shards
-            if total[-1] != 0:
+            digest = zlib.crc32(str(_counted(changed[0])).encode()) >> 10  # so that squares are exact in float64
+            tail = own[0].new_tensor([is_other, digest, digest * digest])
+            total = self._ranks.tree_sum(torch.cat([tree_sum(torch.stack(own)), tail]))
+            others, digests, squares = map(int, total[-3:].tolist())
+            if others or digests**2 != squares * self._ranks.count:  # which they are if all are equal
                 return None
-            parts = total[:-1].split([buffers[name].numel() for name in floating])
+            parts = (total[:-3] / self.shards).split([buffers[name].numel() for name in floating])
             return {name: part.view_as(buffers[name]) for name, part in zip(floating, parts, strict=True)}
+
+
+def _counted(changed: dict[str, Tensor]) -> dict[str, str]:
+    """Return the fingerprints of buffers of which there is no mean: all ranks need the same ones."""
+    return {name: fingerprint(one) for name, one in sorted(changed.items()) if not one.is_floating_point()}
+
+
+def _half_precision(module: nn.Module) -> DeterministicError | None:
+    """Return the error where gradients have float16's few exponents: they are as large as a rank's batch is small."""
+    kinds = {parameter.device.type for parameter in module.parameters()} - {"meta"}
+    if any(torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16 for kind in kinds):
+        return DeterministicError(
+            explain(
+                "gradients in float16 get too large or too small on one number of ranks and not on another",
+                ("found: autocast to torch.float16",),
+                "Pass torch.bfloat16 to autocast.",
+            )
+        )
+    return None
 
 
 def _disagreement(
@@ -212,6 +239,12 @@ def _disagreement(
                 )
             )
     return None
+
+
+def _own(module: nn.Module, prefix: str = "", recurse: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Return a module's parameters and buffers; with those inside of it, only the first name of each."""
+    yield from module.named_parameters(prefix, recurse, remove_duplicate=recurse)
+    yield from module.named_buffers(prefix, recurse, remove_duplicate=recurse)
 
 
 class _OwnForward(nn.Module):

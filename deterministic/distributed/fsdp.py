@@ -214,8 +214,9 @@ def require(model: Any, ranks: int) -> None:
                 _refuse(own, "Leave it out: world_invariant has a reduction of its own.")
             if isinstance(group.offload_policy, torch.distributed.fsdp.CPUOffloadPolicy):
                 _refuse("CPUOffloadPolicy", "Leave offload_policy out.")
-            if any(reduced_type(group, parameter) == torch.float16 for parameter in model.parameters()):
-                _refuse("gradients added up in float16", "Pass MixedPrecisionPolicy(reduce_dtype=torch.float32).")
+            kinds = {reduced_type(group, parameter) for parameter in model.parameters()}
+            if torch.float16 in {group.mp_policy.param_dtype, *kinds}:
+                _refuse("gradients in float16", "Pass MixedPrecisionPolicy with torch.bfloat16 or torch.float32.")
 
 
 def _refuse(found: str, remedy: str) -> NoReturn:

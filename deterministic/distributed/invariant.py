@@ -203,6 +203,15 @@ def _problem(part: nn.Module) -> tuple[str, str] | None:
         return "is cut into batches by DataParallel", "Use DistributedDataParallel."
     if type(part).__name__ == "FullyShardedDataParallel":
         return "is sharded by FSDP1", "Use fully_shard."
+    if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None:
+        return "changes weights in its forward, each rank others", "Leave max_norm out."
+    if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
+        return "has sparse gradients, which are added up as they come", "Pass sparse=False."
+    if any(one.dtype == torch.float16 and one.requires_grad for one in part.parameters(recurse=False)):
+        return (
+            "is trained in float16, of which gradients get too large or too small on one number of ranks alone",
+            "Use float32 or bfloat16.",
+        )
     if isinstance(part, torch.nn.modules.lazy.LazyModuleMixin) and part.has_uninitialized_params():
         return "has parameters that are not initialised", "Call it once first, in torch.no_grad()."
     return None

@@ -130,6 +130,15 @@ class _InTurn:
         self._buckets: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="deterministic-reduction", daemon=True).start()
 
+    def __reduce__(self) -> Any:
+        raise DeterministicError(
+            explain(
+                "a DistributedDataParallel that adds up in order cannot be copied: the copy would not",
+                ("found: a copy, or a pickle, of the whole wrapper",),
+                "Copy the module inside of it: copy.deepcopy(model.module), AveragedModel(model.module).",
+            )
+        )
+
     def average(self, buffer: Tensor) -> torch.futures.Future[Tensor]:
         future: torch.futures.Future[Tensor] = torch.futures.Future()
         self._buckets.put((buffer, future))

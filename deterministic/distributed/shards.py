@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -53,6 +53,10 @@ class Batch:
         first, _, batch = tensors[0]
         self.rows = len(batch)
         self._places = {place for place, _, leaf in tensors if len(leaf) == self.rows}
+        for name, value in zip(names, [*args, *kwargs.values()], strict=True):
+            if name not in (shared or ()) and any(len(one) == self.rows > 1 for one in _plain_lists(value)):
+                found = f"{name}: a list of {self.rows}, which is as many as there are samples"
+                _refuse(found, f"Pass a tensor, or say that it is for all samples: shared=[{name!r}].")
         unclear = [
             name
             for place, name, leaf in tensors
@@ -147,6 +151,15 @@ def _names(forward: Callable[..., Any], count: int) -> list[str]:
         names = []
     known = [one.name for one in names if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)][:count]
     return [*known, *(f"argument {place}" for place in range(len(known), count))]
+
+
+def _plain_lists(value: Any) -> Iterator[list[Any]]:
+    """Return the lists in an argument in which there are no tensors, as of lengths or texts."""
+    if isinstance(value, list) and not any(isinstance(leaf, Tensor) for leaf in _leaves(value)):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _plain_lists(one)
 
 
 def _leaves(value: Any) -> list[Any]:

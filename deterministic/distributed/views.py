@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook
 from torch.utils._pytree import tree_flatten
+from torch.utils.hooks import RemovableHandle
 
 from ..errors import DeterministicError, explain
 from .forward import ForwardPerShard, no_gradient
@@ -25,12 +26,13 @@ class ShardedForward(ForwardPerShard):
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
         self._views: list[dict[str, Tensor]] = []
-        self._viewed: list[tuple[Tensor, bool]] = []
+        self._viewed: list[tuple[Tensor, Any]] = []
+        self._checks: list[RemovableHandle] = []
         self._is_known = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Views that autograd knows cannot be copied.
-        return {**self.__dict__, "_views": [], "_viewed": [], "_settled": []}
+        return {**self.__dict__, "_views": [], "_viewed": [], "_settled": [], "_checks": []}
 
     def _in_eval(self, args: Any, kwargs: dict[str, Any]) -> Any:
         return self._with(self._module, {name: no_gradient(p) for name, p in self._trained()}, args, kwargs)
@@ -44,7 +46,8 @@ class ShardedForward(ForwardPerShard):
 
     def _joined(self, outputs: list[Any], batch: Batch) -> list[Any]:
         if not self._is_known:
-            _require_one_pass(outputs[0])
+            for output, views in zip(outputs, self._views, strict=True):
+                self._require_own_views(output, views)
             self._is_known = True
         return outputs
 
@@ -56,13 +59,13 @@ class ShardedForward(ForwardPerShard):
         return (
             not self._views
             or len(now) != len(self._viewed)
-            or any(p is not one or p.requires_grad != was for p, (one, was) in zip(now, self._viewed, strict=True))
+            or any(p is not one or _state(p) != was for p, (one, was) in zip(now, self._viewed, strict=True))
         )
 
     def _fork(self, parameters: dict[str, Tensor], count: int, run: Callable[[dict[str, Tensor]], None]) -> None:
         """Run every shard with views of the parameters."""
         self._views = []
-        self._viewed = [(parameter, parameter.requires_grad) for parameter in self._module.parameters()]
+        self._viewed = [(parameter, _state(parameter)) for parameter in self._module.parameters()]
 
         def fork(tensors: dict[str, Tensor], count: int) -> None:
             if count == 1:
@@ -76,7 +79,35 @@ class ShardedForward(ForwardPerShard):
         if roots:
             register_multi_grad_hook(tuple(roots.values()), self._arrived, mode="any")
             register_multi_grad_hook(tuple(roots.values()), self._put_back, mode="all")
+        for check in self._checks:
+            check.remove()
+        checks = (_check_of_sum(name, parameters[name], root) for name, root in roots.items())
+        self._checks = [check for check in checks if check is not None]
         fork(roots, count)
+
+    def _require_own_views(self, outputs: Any, views: dict[str, Tensor]) -> None:
+        """Refuse an output that a parameter has reached in another way than by the views of its shard."""
+        names: dict[Any, str] = {view.grad_fn: name for one in self._views for name, view in one.items()}
+        of_tensors = {id(parameter): name for name, parameter in self._trained()}
+        nodes = [one.grad_fn for one in tree_flatten(outputs)[0] if isinstance(one, Tensor) and one.grad_fn is not None]
+        own = {view.grad_fn for view in views.values()}
+        seen = {*nodes, *own}
+        while nodes:
+            node = nodes.pop()
+            if "CheckpointFunction" in node.name():
+                raise DeterministicError(
+                    explain(
+                        "layers are checkpointed so that their gradients do not come through the shards' tree",
+                        ("found: torch.utils.checkpoint.checkpoint(..., use_reentrant=True)",),
+                        "Pass use_reentrant=False.",
+                    )
+                )
+            if name := names.get(node) or of_tensors.get(id(getattr(node, "variable", None))):
+                _refuse_other_way(name)
+            for one, _ in node.next_functions:  # in one order, so that all ranks find the same
+                if one is not None and one not in seen:
+                    seen.add(one)
+                    nodes.append(one)
 
     def _arrived(self, _: Tensor) -> None:
         """Refuse a gradient that would be added to another one: the order of these sums would depend on the ranks."""
@@ -93,20 +124,32 @@ class ShardedForward(ForwardPerShard):
                 )
 
 
-def _require_one_pass(outputs: Any) -> None:
-    """Refuse layers that are checkpointed in the way that runs a backward pass within another one."""
-    nodes = [leaf.grad_fn for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
-    seen = {*nodes}
-    while nodes:
-        node = nodes.pop()
-        if "CheckpointFunction" in node.name():
-            raise DeterministicError(
-                explain(
-                    "layers are checkpointed so that their gradients do not come through the shards' tree",
-                    ("found: torch.utils.checkpoint.checkpoint(..., use_reentrant=True)",),
-                    "Pass use_reentrant=False.",
-                )
-            )
-        following = {one for one, _ in node.next_functions if one is not None} - seen
-        seen |= following
-        nodes += following
+def _state(parameter: Tensor) -> tuple[bool, int, int]:
+    """Return what views of a parameter do not outlive: autograd makes them anew, from it alone, once it was written."""
+    return parameter.requires_grad, parameter._version, parameter.data_ptr()
+
+
+def _check_of_sum(name: str, parameter: Tensor, root: Tensor) -> RemovableHandle | None:
+    """Refuse, in one backward pass, a gradient to which another one was added that did not come through the shards."""
+    if parameter._backward_hooks:  # which may give another gradient
+        return None
+    came: list[Tensor] = []
+
+    def check(total: Tensor) -> None:
+        handle.remove()
+        if came and came.pop().data_ptr() != total.data_ptr():
+            _refuse_other_way(name)
+
+    handle: RemovableHandle = parameter.register_hook(check)
+    root.register_hook(came.append)
+    return handle
+
+
+def _refuse_other_way(name: str) -> NoReturn:
+    raise DeterministicError(
+        explain(
+            "a parameter has gradients that do not come through the shards, and that sum depends on the ranks",
+            (f"found: {name}, in a loss or a layer by itself, in a hook, or kept from one shard to the next",),
+            "Let the module's forward use it, and return what the loss needs, as a penalty on the weights.",
+        )
+    )

@@ -89,7 +89,7 @@ def refused(rank: int) -> dict[str, Callable[[], Any]]:
         "another reduction": lambda: world_invariant(having("set_custom_reduce_scatter", Other())),
         "a hook": lambda: world_invariant(having("set_all_reduce_hook", print)),
         "a factor": lambda: world_invariant(having("set_gradient_divide_factor", 3.0)),
-        "float16": lambda: world_invariant(model_of(mp_policy=MixedPrecisionPolicy(param_dtype=torch.float16))),
+        "float16": lambda: world_invariant(model_of(mp_policy=MixedPrecisionPolicy(torch.float16, torch.float32))),
         "offloaded": lambda: world_invariant(model_of(offload_policy=CPUOffloadPolicy(pin_memory=False))),
         "again": lambda: world_invariant(world_invariant(model_of())),
         "on one rank alone": lambda: world_invariant(having("set_all_reduce_hook", print) if rank else model_of()),

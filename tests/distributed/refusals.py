@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,34 @@ def attempts(rank: int) -> dict[str, Callable[[], Any]]:
         torch.manual_seed(seed)
         model(torch.ones(rows, 3)).sum().backward()
 
+    class Counting(nn.Module):
+        """One that counts what its ranks have of each class, on one shard each."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+            self.counts: torch.Tensor
+            self.register_buffer("counts", torch.zeros(2, dtype=torch.int64))
+
+        def forward(self, rows: torch.Tensor) -> Any:
+            self.counts += torch.bincount(rows[:, 0].long(), minlength=2)
+            return self.layer(rows)
+
+    def count() -> None:
+        model = world_invariant(DistributedDataParallel(Counting()), shards=2)
+        model(torch.ones(4, 3))
+        model(torch.full((4, 3), float(rank)))
+
+    def copied() -> None:
+        model = world_invariant(wrapped(), shards=2)
+        twin = copy.deepcopy(model.module)
+        assert pickle.loads(pickle.dumps(twin)).state_dict().keys() == twin.state_dict().keys()
+        twin(torch.ones(4, 3)).sum().backward()
+
     return {
+        "counts": count,
+        "copied": copied,
+        "copied whole": lambda: copy.deepcopy(ordered_reduction(wrapped())),
         "shards": lambda: world_invariant(wrapped(), shards=8 if rank else 4),
         "one rank alone": lambda: world_invariant(wrapped(), shards=4 if rank else 3),
         "too few": lambda: world_invariant(wrapped(), shards=1),

@@ -36,7 +36,7 @@ EXPECTED = {
     "another reduction": "found: Other\n",
     "a hook": "found: set_all_reduce_hook\n",
     "a factor": "found: set_gradient_divide_factor\n",
-    "float16": "found: gradients added up in float16",
+    "float16": "found: gradients in float16",
     "offloaded": "found: CPUOffloadPolicy",
     "again": "is world-invariant already",
     "on one rank alone": "rank 1: DeterministicError: a sharded model cannot be trained alike",

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
 from deterministic import reproducible
@@ -74,8 +75,22 @@ def compiled() -> nn.Module:
         (lambda: torch.compile(nn.Linear(2, 1), backend="eager"), DeterministicError, "is compiled"),
         (lambda: nn.DataParallel(nn.Linear(2, 1)), DeterministicError, "DataParallel"),
         (lambda: nn.LazyLinear(2), DeterministicError, "not initialised"),
+        (lambda: nn.Sequential(nn.Embedding(4, 2, max_norm=1.0)), DeterministicError, "found: 0: Embedding"),
+        (lambda: nn.EmbeddingBag(4, 2, sparse=True), DeterministicError, "sparse gradients"),
+        (lambda: nn.Linear(2, 1).half(), DeterministicError, "is trained in float16"),
     ],
-    ids=["list", "twice", "synchronised", "compiled in place", "compiled", "data parallel", "lazy"],
+    ids=[
+        "list",
+        "twice",
+        "synchronised",
+        "compiled in place",
+        "compiled",
+        "data parallel",
+        "lazy",
+        "renormalised",
+        "sparse",
+        "float16",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:Lazy modules")
 def test_what_cannot_be_trained_so_is_refused_by_name(make: Callable[[], Any], error: Any, text: str) -> None:
@@ -245,3 +260,83 @@ def test_a_loss_is_the_mean_of_the_losses_of_the_shards() -> None:
         invariant(lambda o, t: F.cross_entropy(o, t, reduction="none"), shards=2)(out, targets)
     with pytest.raises(DeterministicError, match="equal shards"):
         loss(out[:5], targets[:5], weight)
+
+
+def test_layers_and_weights_with_several_names_stay_parameters_and_are_trained_once() -> None:
+    first, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    other.weight = first.weight
+    module, rows = nn.Sequential(first, nn.Tanh(), first, other), torch.randn(8, 3)
+    parts = [torch.autograd.grad(module(part).square().sum(), [first.weight])[0] for part in rows.chunk(2)]
+    weight = first.weight
+    world_invariant(module, shards=2)(rows).square().sum().backward()
+    assert first.weight is weight
+    assert other.weight is weight
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, parts[0] + parts[1])
+
+
+def test_views_do_not_outlive_a_weight_s_values() -> None:
+    module, rows = nn.Linear(5, 3), torch.randn(8, 5)
+    world_invariant(module, shards=4)(rows)  # whose loss nobody wants
+    with torch.no_grad():
+        module.weight.clamp_(-0.2, 0.2)
+    parts = []
+    for part in rows.chunk(4):
+        (own,) = torch.autograd.grad(F.linear(part, module.weight, module.bias).square().sum(), [module.weight])
+        parts.append(own)
+    module(rows).square().sum().backward()
+    assert module.weight.grad is not None
+    assert torch.equal(module.weight.grad, (parts[0] + parts[1]) + (parts[2] + parts[3]))
+
+
+class Kept(nn.Module):
+    """One that computes its weight once, for all shards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.twice: Tensor | None = None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        self.twice = 2 * self.weight if self.twice is None else self.twice
+        return rows * self.twice
+
+
+def penalised(model: nn.Module, rows: Tensor) -> Tensor:
+    weights: Tensor = model.weight  # type: ignore[assignment]
+    loss: Tensor = model(rows).mean() + weights.square().sum()
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [
+        (Kept, lambda model, rows: model(rows).sum()),
+        (lambda: prune.random_unstructured(nn.Linear(3, 1), "weight", 0.5), lambda model, rows: model(rows).sum()),
+        (lambda: nn.Linear(3, 1), penalised),
+    ],
+    ids=["kept for the next shard", "a hook of the module itself", "a penalty beside it"],
+)
+def test_gradients_that_do_not_come_through_the_shards_are_refused(make: Any, loss: Any) -> None:
+    model = world_invariant(make(), shards=2)
+    with pytest.raises(DeterministicError, match="found: weight"):
+        loss(model, torch.randn(4, 3)).backward()
+
+
+def test_a_penalty_that_the_module_returns_and_one_that_is_added_afterwards_are_fine() -> None:
+    class Penalised(nn.Linear):
+        def forward(self, rows: Tensor) -> Any:
+            return super().forward(rows), self.weight.square().sum()
+
+    model = world_invariant(Penalised(3, 1), shards=2)
+    out, penalty = model(torch.randn(4, 3))
+    (out.mean() + penalty).backward()
+    model.weight.square().sum().backward()
+
+
+def test_float16_is_refused_under_autocast_too() -> None:
+    model = world_invariant(nn.Linear(3, 1), shards=2)
+    with torch.autocast("cpu", torch.float16), pytest.raises(DeterministicError, match=r"autocast to torch\.float16"):
+        model(torch.randn(4, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(4, 3))

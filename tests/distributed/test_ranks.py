@@ -15,6 +15,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 EXPECTED = {
+    "counts": "the ranks do not agree on what buffers count\n  rank 0: {'counts': ",
+    "copied": "done",
+    "copied whole": "AveragedModel(model.module)",
     "shards": "the ranks do not agree on shards\n  rank 0: 4\n  rank 1: 8",
     "one rank alone": "rank 0: ValueError: shards is no power of two",
     "too few": "the number of ranks does not divide shards\n  shards: 1\n  ranks: 2",

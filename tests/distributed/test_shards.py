@@ -56,13 +56,20 @@ def test_what_may_be_a_mask_is_asked_for_and_numbers_of_tokens_are_none() -> Non
         ((pack_padded_sequence(torch.zeros(3, 2, 1), [3, 1]),), "PackedSequence"),
         ((torch.zeros(2, 2).to_sparse(),), r"tokens: a torch\.sparse_coo tensor"),
         ((torch.nested.nested_tensor([torch.zeros(2)], layout=torch.jagged),), "tokens: a nested tensor"),
+        ((torch.zeros(2, 2), [5, 3]), "mask: a list of 2, which is as many as there are samples"),
+        (({"tokens": torch.zeros(2, 2), "names": ["a", "b"]},), "tokens: a list of 2"),
     ],
-    ids=["numbers", "packed", "sparse", "nested"],
+    ids=["numbers", "packed", "sparse", "nested", "lengths", "names"],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_cannot_be_cut_is_refused_by_name(args: Any, found: str) -> None:
     with pytest.raises(DeterministicError, match=found):
         Batch(forward, None, args, {})
+
+
+def test_a_list_that_is_named_as_shared_or_has_another_length_is_passed_on() -> None:
+    assert Batch(forward, ["mask"], (torch.zeros(2, 2), [5, 3]), {}).shard(0, 2)[0][1] == [5, 3]
+    assert Batch(forward, None, (torch.zeros(2, 2), [5, 3, 1]), {}).shard(0, 2)[0][1] == [5, 3, 1]
 
 
 class Output(NamedTuple):
