@@ -131,7 +131,7 @@ def _state(parameter: Tensor) -> tuple[bool, int, int]:
 
 def _check_of_sum(name: str, parameter: Tensor, root: Tensor) -> RemovableHandle | None:
     """Refuse, in one backward pass, a gradient to which another one was added that did not come through the shards."""
-    if parameter._backward_hooks:  # which may give another gradient
+    if getattr(parameter, "_backward_hooks", None):  # which may give another gradient
         return None
     came: list[Tensor] = []
 
