@@ -122,7 +122,8 @@ class _Parts:
         whole = torch.empty(box.shape, dtype=sharded.dtype) if into is None else into  # no larger than what was found
         values: Any = whole.view(unit).numpy()
         for common, part, (path, start) in held:
-            if common.shape[1:] == part.shape[1:] == box.shape[1:]:  # whole rows lie in one piece, also in the file
+            if box.shape and common.shape[1:] == part.shape[1:] == box.shape[1:]:
+                # Whole rows lie in one piece, also in the file.
                 rows = values[common.within(box)[:1]]
                 start += (common.offset[0] - part.offset[0]) * prod(part.shape[1:]) * unit.itemsize
                 np.copyto(rows, np.fromfile(path, values.dtype, rows.size, offset=start).reshape(rows.shape))
