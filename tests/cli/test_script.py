@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_comes_after_the_script_is_its_own(command_line: str, expected: ScriptTask) -> None:
     arguments = parsed(*command_line.split())
     assert task_of(arguments) == expected
-    assert arguments.runs == (5 if command_line.startswith("--runs 5") else 3)
+    assert arguments.runs == (5 if command_line.startswith("--runs 5") else None)
     assert arguments.json == command_line.startswith("--json")
     assert arguments.stress is False
 
