@@ -9,16 +9,11 @@ import torch.distributed
 
 from ..distributed.reduction import is_ordered
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
-from ..ground.ranks import Ranks, current_ranks, process_group_exists
+from ..ground.ranks import the_ranks as the_ranks
 from ..values.fingerprint import fingerprint_if_any
 from .values import Called
 
 T = TypeVar("T")
-
-
-def the_ranks() -> Ranks:
-    """Return this process's rank and how many there are: those that can wait for each other."""
-    return current_ranks() if process_group_exists() else Ranks()
 
 
 def gather(value: T) -> list[T]:

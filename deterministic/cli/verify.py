@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..verification.ranks import the_ranks
+from ..verification.ranks import verifying_ranks
 from . import _options as options
 from ._look import write_report
 
@@ -114,7 +114,7 @@ def _require_only_sizes(arguments: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
-        rank, size = the_ranks()
+        rank, size = verifying_ranks()
         if size > 1:
             keep /= f"rank{rank}"
             keep.mkdir(exist_ok=True)

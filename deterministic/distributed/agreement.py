@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import DeterministicError, explain
-from ..ground.ranks import process_group_exists
+from ..ground.ranks import the_ranks
 from .reduction import all_gather, tree_sum
 
 
@@ -21,9 +21,8 @@ class Agreement:
     """
 
     def __init__(self) -> None:
-        self.rank, self.count, self._made = 0, 1, None
-        if process_group_exists():
-            self.rank, self.count = dist.get_rank(), dist.get_world_size()
+        self.rank, self.count = the_ranks()
+        self._made: Any = None
 
     def __reduce__(self) -> Any:
         return Agreement, ()  # copies and pickles of a module have a group of their own, once they are trained

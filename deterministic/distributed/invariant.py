@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import DeterministicError, explain
 from ..ground.arguments import count
-from ..ground.ranks import process_group_exists
+from ..ground.ranks import the_ranks
 from . import fsdp
 from .agreement import Agreement
 from .forward import ForwardPerShard
@@ -105,14 +105,14 @@ def invariant(
         ValueError: As `world_invariant`, for `shards`.
         DeterministicError: When it is called: the batch cannot be cut, or the loss is not one number.
     """
-    size = _ranks()
+    size = the_ranks().world_size
     _require_shards(shards, size)
 
     @functools.wraps(loss)
     def of_shards(*args: Any, **kwargs: Any) -> Tensor:
         if not torch.is_grad_enabled():
             return loss(*args, **kwargs)
-        number = shards // _ranks()
+        number = shards // the_ranks().world_size
         batch = Batch(loss, shared, args, kwargs)
         if batch.rows % number:
             raise DeterministicError(
@@ -137,10 +137,6 @@ def invariant(
         return tree_sum(torch.stack(parts)) / number
 
     return of_shards
-
-
-def _ranks() -> int:
-    return torch.distributed.get_world_size() if process_group_exists() else 1
 
 
 def _require_shards(shards: object, ranks: int) -> None:

@@ -44,6 +44,11 @@ def current_ranks() -> Ranks:
     return Ranks(int(rank), int(world_size))
 
 
+def the_ranks() -> Ranks:
+    """Return this process's rank and how many there are: those that can wait for each other, in a process group."""
+    return current_ranks() if process_group_exists() else Ranks()
+
+
 def current_rank() -> int:
     """Return the rank alone, which a launcher may set without WORLD_SIZE; raise a ValueError if RANK holds none."""
     if process_group_exists():

@@ -25,7 +25,7 @@ _LONGEST_RUN = timedelta(days=30)
 _gathered = count()
 
 
-def the_ranks() -> Ranks:
+def verifying_ranks() -> Ranks:
     """Return which of how many ranks this is that can tell each other what they do: of a process group, or torchrun's.
 
     Those of other launchers verify each for itself, as long as they have no process group.
@@ -35,7 +35,7 @@ def the_ranks() -> Ranks:
 
 def gather(value: Any) -> list[Any]:
     """Return what each rank has given, JSON data; every rank must call it."""
-    rank, size = the_ranks()
+    rank, size = verifying_ranks()
     if size == 1:
         return [value]
     if process_group_exists():
@@ -62,7 +62,7 @@ def finding(report: Report) -> list[Any]:
 
 def with_findings(report: Report, everyones: Sequence[Any]) -> Report:
     """Return a rank's report with the outcome of all of them, and where the first difference is if on another one."""
-    rank, size = the_ranks()
+    rank, size = verifying_ranks()
     outcome = max((one[0] for one in everyones), key=["same", "could not tell", "different"].index)
     earliest = min((key, other) for other, (one, key, _) in enumerate(everyones) if one == outcome)[1]
     if outcome == "same" or earliest == rank or size == 1:
@@ -82,7 +82,7 @@ def meeting() -> Mapping[str, str]:
 
     In a store that another repetition has used, or torchrun's, they would find what that has left, and fail.
     """
-    if the_ranks().world_size == 1 or "MASTER_ADDR" not in os.environ:
+    if verifying_ranks().world_size == 1 or "MASTER_ADDR" not in os.environ:
         return {}
     with socket.socket() as free:
         free.bind(("", 0))

@@ -13,7 +13,7 @@ from ..trace.comparing.verdict import Outcome, Verdict
 from ..values.distance import apart
 from . import kept
 from .progress import ProgressCallback
-from .ranks import finding, gather, the_ranks, with_findings
+from .ranks import finding, gather, verifying_ranks, with_findings
 from .remarks import (
     carried_over,
     done_once,
@@ -116,7 +116,7 @@ class Verification:
         noted = verdict.notes if verdict is not None and verdict.outcome == "same" else ()
         notes = notes_on([r.done for r in self._repetitions], _steps(verdict))
         varied = [f"{r.name} had other conditions: {r.done.varied}" for r in self._repetitions if r.done.varied]
-        rank, size = the_ranks()
+        rank, size = verifying_ranks()
         return Report(
             title=self.title if size == 1 else f"{self.title} on rank {rank}",
             outcome=outcome,
