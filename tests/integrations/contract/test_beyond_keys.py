@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import cv2
+import duckdb
 import numpy as np
+import polars
 import pytest
+import sentencepiece
 import tokenizers
 import torch
 from scipy.stats import qmc
@@ -78,7 +82,51 @@ def dropout(*, is_mended: bool) -> Callable[[], Any]:
     return lambda: model.encode("hello lowest general there " * 3).ids
 
 
-BEYOND = [cv2_kmeans, sobol, torch_sobol, running, made_for_each, dropout]
+def sampled_pieces(*, is_mended: bool) -> Callable[[], Any]:
+    model = io.BytesIO()
+    sentences = iter(["hello there, low, lower, lowest, general"] * 50)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences, model_writer=model, vocab_size=30, hard_vocab_limit=False, minloglevel=2
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+    def make() -> Any:
+        if is_mended:
+            sentencepiece.set_random_generator_seed(seed())
+        return processor.encode(
+            "hello lowest general there " * 3, out_type=int, enable_sampling=True, alpha=0.1, nbest_size=-1
+        )
+
+    return make
+
+
+def shuffled_column(*, is_mended: bool) -> Callable[[], Any]:
+    column = polars.Series(range(20))
+    return lambda: column.shuffle(seed=seed() if is_mended else None).to_list()
+
+
+def random_of_a_database(*, is_mended: bool) -> Callable[[], Any]:
+    database = duckdb.connect()
+
+    def make() -> Any:
+        if is_mended:
+            database.execute("SELECT setseed(?)", [sample_rng("numpy").random()])
+        return database.execute("SELECT random()").fetchall()
+
+    return make
+
+
+BEYOND = [
+    cv2_kmeans,
+    sobol,
+    torch_sobol,
+    running,
+    made_for_each,
+    dropout,
+    sampled_pieces,
+    shuffled_column,
+    random_of_a_database,
+]
 
 
 @pytest.mark.parametrize("make", BEYOND)
