@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
+from . import levels
 from .arguments import choice, count
-from .levels import LEVEL_NAMES as LEVEL_NAMES
-from .levels import LEVELS as LEVELS
 
 Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
+LEVELS, LEVEL_NAMES = cast("dict[Level, str]", levels.LEVELS), cast("dict[str, Level]", levels.LEVEL_NAMES)
 
 
 class Omitted(Enum):
