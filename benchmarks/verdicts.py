@@ -1,4 +1,7 @@
-"""What `deterministic verify` costs: processor time of all its processes, as a ratio to the script's own."""
+"""What `deterministic verify` costs: processor time of all its processes, as a ratio to the script's own.
+
+And how long three runs that are the same take with `--jobs 2`, as a ratio to `--jobs 1`, by the clock on the wall.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -72,6 +76,13 @@ def processor_seconds(command: Sequence[str], status: int) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def seconds_waited(command: Sequence[str]) -> float:
+    """Return how long a command takes that ends well."""
+    began = time.perf_counter()
+    processor_seconds(command, 0)
+    return time.perf_counter() - began
+
+
 def measure(rounds: int) -> dict[str, dict[str, float]]:
     """Measure, print the table, and return the ratios, medians over the rounds."""
     found: dict[str, dict[str, float]] = {}
@@ -89,6 +100,11 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
             found[name] = {place: median_ratio(seconds[place], seconds["alone"]) for place in places}
             print(f"{name}: {statistics.median(seconds['alone']):.1f} s alone")
             print("".join(f"  {place} {found[name][place]:.2f} (aim {bar})" for place, bar in BARS.items()), flush=True)
+            three = [*VERIFY[:-2], "--jobs", "{}", str(script), "-1", str(steps)]
+            jobs = {jobs: partial(seconds_waited, [part.format(jobs) for part in three]) for jobs in "12"}
+            waited = in_turn(jobs, rounds=rounds)
+            found[name]["two jobs"] = median_ratio(waited["2"], waited["1"])
+            print(f"  three runs, waited with two jobs: {found[name]['two jobs']:.2f} of one job", flush=True)
     return found
 
 

@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="vary things that must not change the result: hash seed, threads, memory, workers, garbage collection",
     )
     options.add_control(parser)
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        choices=(1, 2),
+        help="2: start the next run's interpreter while one is under way (default: where there is memory); 1: after it",
+    )
     parser.add_argument("--timeout", type=options.seconds_option, metavar="S", help="end a run after S seconds")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -76,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ._github import annotation
 
     runs, sizes = arguments.runs or 3, arguments.world_sizes
-    isolated = IsolatedRuns(task, stress=arguments.stress, timeout=arguments.timeout, show_output=arguments.show_output)
-    with _folder(arguments.keep_traces) as folder:
+    how = {name: getattr(arguments, name) for name in ("stress", "timeout", "show_output", "jobs")}
+    with IsolatedRuns(task, **how) as isolated, _folder(arguments.keep_traces) as folder:
         try:
             with progress(len(sizes or range(runs)), plain=arguments.show_output) as tell:
                 if sizes is not None:
@@ -99,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _require_only_sizes(arguments: argparse.Namespace) -> None:
     """Refuse what is about several runs on one number of ranks, and systems without sessions of processes."""
-    names = ("runs", "stress", "plot", "keep_traces", "show_output", "ignore_output")
+    names = ("runs", "stress", "plot", "keep_traces", "show_output", "ignore_output", "jobs")
     found = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) not in (None, False)]
     if found:
         raise options.UsageError(

@@ -15,26 +15,40 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing import process, spawn
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import DeterministicError, TraceError, explain
 from ..scope.request import Scope
 from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
-from .processes import HASH_SEED, RunFailedError, answer_in, ending, last_lines, started
+from .processes import HASH_SEED, RunFailedError, answer_in, ending, give, last_lines, started, waiting
 from .ranks import meeting
 from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask
 from .stress import Conditions
 
 _POLL = 0.05
+_STDERR = 2
+
+_ROOM = 2 * 2**30
+"""Bytes that are free before an interpreter is made ready beside a run: torch takes some 300 MB of them."""
 
 _NOT_SENT = ("name", "authkey", "start_method")
 """Of what `multiprocessing` prepares a process with: a repetition is no worker of its."""
 
 
+class _Ready(NamedTuple):
+    """An interpreter that imports torch, and waits for a job; what ends it, and what removes its folder, too."""
+
+    environment: Mapping[str, str]
+    folder: Path
+    child: subprocess.Popen[bytes]
+    running: ExitStack
+    opened: ExitStack
+
+
 class IsolatedRuns:
-    """Runs each repetition of a task in a fresh interpreter.
+    """Runs each repetition of a task in a fresh interpreter; a context manager, which ends the one that is ready.
 
     The function and its arguments are pickled now, so each repetition gets them as they are now.
 
@@ -44,13 +58,17 @@ class IsolatedRuns:
         timeout: Seconds after which a repetition is ended; None: never.
         show_output: Let what it prints through, to stderr, instead of into files beside the trace: with ".out", and
             with ".log" what it writes to stderr.
+        jobs: 2: while a repetition runs, the interpreter of the next one starts and imports torch, and then waits; 1:
+            it starts when the one before is over. None: 2 where there is a processor and the memory for it.
 
     Raises:
         TypeError: The function, or one of its arguments, cannot be made in another process.
         DeterministicError: The main module is being imported by such a process.
     """
 
-    def __init__(self, task: Task, *, stress: bool, timeout: float | None, show_output: bool = False) -> None:
+    def __init__(
+        self, task: Task, *, stress: bool, timeout: float | None, show_output: bool = False, jobs: int | None = None
+    ) -> None:
         self._preparation: Mapping[str, Any] = {}
         if isinstance(task, ScriptTask):
             self._task: ScriptTask | bytes = task
@@ -61,6 +79,16 @@ class IsolatedRuns:
         self._stress = stress
         self._timeout = timeout
         self._show_output = show_output
+        self._jobs = jobs
+        self._ready: _Ready | None = None
+
+    def __enter__(self) -> IsolatedRuns:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.opened.close()
 
     def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
         """Run a repetition to its end, and leave nothing running; see `Runner`.
@@ -71,13 +99,26 @@ class IsolatedRuns:
         job = self._job(repetition, plan)
         printed = [job.plan.path.with_suffix(suffix) for suffix in (".out", ".log")]
         done: Done
+        meets = meeting()
+        environment = {**_environment(job), **meets}
         with ExitStack() as opened:
-            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
             files = [opened.enter_context(open(path, "wb")) for path in printed]
             began = time.monotonic()
-            environment = {**_environment(job), **meeting()}
-            with started(job, folder, environment, *([2, 2] if self._show_output else files)) as child:
-                cut = self._wait(child, folder / STEPS, on_step)
+            ready, self._ready = self._ready, None
+            if ready is not None:
+                opened.enter_context(ready.opened)
+            if ready is not None and ready.environment == environment and ready.child.poll() is None:
+                folder, child, running = ready.folder, ready.child, ready.running
+                give(job, child, folder, () if self._show_output else printed)
+            else:
+                folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
+                running = opened.enter_context(ExitStack())
+                output = [_STDERR] * 2 if self._show_output else files
+                child = running.enter_context(started(job, folder, environment, *output))
+            if plan.more and not meets and (_has_room() if self._jobs is None else self._jobs > 1):
+                self._make_ready(_environment(self._job(repetition + 1, plan)))
+            cut = self._wait(child, folder / STEPS, on_step)
+            running.close()
             answer = answer_in(folder)
             if answer is not None:
                 done, error = answer
@@ -90,6 +131,14 @@ class IsolatedRuns:
                 _remove_unless_readable(plan.path)
         done.varied = "" if job.conditions is None else str(job.conditions)
         return done
+
+    def _make_ready(self, environment: Mapping[str, str]) -> None:
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
+            running = opened.enter_context(ExitStack())
+            output = _STDERR if self._show_output else subprocess.DEVNULL
+            child = running.enter_context(waiting(folder, environment, output))
+            self._ready = _Ready(environment, folder, child, running, opened.pop_all())
 
     def _job(self, repetition: int, plan: Plan) -> RepetitionJob:
         conditions = Conditions(repetition, _hash_seed()) if self._stress else None
@@ -135,6 +184,16 @@ def _environment(job: RepetitionJob) -> Mapping[str, str]:
         return {**os.environ, **job.conditions.environment()}
     # Under control; as it is, Python picks another hash seed for each process.
     return os.environ if job.control is None else {HASH_SEED: "0", **os.environ}
+
+
+def _has_room() -> bool:
+    """Return whether an interpreter can be made ready beside a run; not where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+        return free >= _ROOM and len(os.sched_getaffinity(0)) > 1
+    except (OSError, StopIteration):
+        return False
 
 
 def _hash_seed() -> int:

@@ -71,13 +71,35 @@ def started(
     job: Job, folder: Path, environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a fresh interpreter with a job in an empty folder, and leave nothing of it running, whatever comes."""
+    with _started(command_for(job, folder), environment, subprocess.DEVNULL, stdout, stderr) as child:
+        yield child
+
+
+@contextmanager
+def waiting(folder: Path, environment: Mapping[str, str], output: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a fresh interpreter that imports torch, and waits to be given its job by `give`; else as `started`."""
+    with _started(command_for(None, folder), environment, subprocess.PIPE, output, output) as child:
+        yield child
+
+
+def give(job: Job, child: subprocess.Popen[bytes], folder: Path, printed: Sequence[Path]) -> None:
+    """Give an interpreter that is waiting its job, and the files for its stdout and stderr; none: as they are."""
+    command_for(job, folder, printed)
+    if child.stdin is not None:
+        child.stdin.close()
+
+
+@contextmanager
+def _started(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+) -> Iterator[subprocess.Popen[bytes]]:
+    # A session of its own, so that its workers are ended with it.
     child = subprocess.Popen(
-        command_for(job, folder),
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        env=environment,
-        start_new_session=True,  # so that its workers are ended with it
+        command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True
     )
     try:
         yield child
@@ -85,9 +107,11 @@ def started(
         _end(child)
 
 
-def command_for(job: Job, folder: Path) -> list[str]:
-    """Put a job of this process's child into an empty folder, and return the command that does it."""
-    (folder / _JOB).write_bytes(pickle.dumps((os.getpid(), job)))
+def command_for(job: Job | None, folder: Path, printed: Sequence[Path] = ()) -> list[str]:
+    """Put a job of this process's child into a folder, None: it is to wait for one; return the command that does it."""
+    part = folder / f"{_JOB}.part"
+    part.write_bytes(pickle.dumps((os.getpid(), job, printed)))
+    os.replace(part, folder / _JOB)
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     library = str(Path(__file__).parents[2])
     return [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, library, str(folder)]
@@ -103,6 +127,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_GRACE)
         signal_group(child.pid, signal.SIGKILL)
+    if child.stdin is not None:
+        child.stdin.close()
     child.wait()
 
 
@@ -114,13 +140,37 @@ def signal_group(group: int, number: signal.Signals) -> None:
 
 def main(folder: str) -> None:
     """Do, in the fresh interpreter, the job that lies in a folder."""
-    parent, job = pickle.loads((Path(folder) / _JOB).read_bytes())
+    parent, job, _ = _read(folder)
     _end_with(parent)
+    if job is None:
+        job = _awaited(folder)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that a crash loses no line
     if not faulthandler.is_enabled():
         faulthandler.enable()
     job.do(Path(folder))
+
+
+def _read(folder: str) -> tuple[int, Any, Sequence[Path]]:
+    job: tuple[int, Any, Sequence[Path]] = pickle.loads((Path(folder) / _JOB).read_bytes())
+    return job
+
+
+def _awaited(folder: str) -> Job:
+    """Import what every repetition needs, wait for a job, and take the files that come with it."""
+    from . import performing  # noqa: F401
+
+    while os.read(0, 1):
+        pass  # its end says that the job is there, or that the parent is gone
+    _, job, printed = _read(folder)
+    if job is None:
+        os._exit(1)
+    for number, path in enumerate((Path(os.devnull), *printed)):
+        file = os.open(path, os.O_WRONLY if number else os.O_RDONLY)
+        os.dup2(file, number)
+        os.close(file)
+    found: Job = job
+    return found
 
 
 def _end_with(parent: int) -> None:

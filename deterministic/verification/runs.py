@@ -56,6 +56,7 @@ class Plan:
             file beside the trace: see `kept`.
         earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
             own nothing was left there by another run.
+        more: Another repetition will most likely follow, which can be made ready meanwhile.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Plan:
     ahead: bool = False
     keep: tuple[int, int] | None = None
     earlier: bool = False
+    more: bool = False
 
 
 @dataclass

@@ -113,9 +113,9 @@ class FreshTrials(Trials):
     _task: ScriptTask
 
     def verify(self, level: Level, runs: int, folder: Path) -> Report:
-        run = IsolatedRuns(self._task, stress=False, timeout=None)
         control = reproducible(deterministic=level)
-        return Verification(self.title, run, runs, folder, control, compares_output=True).report()
+        with IsolatedRuns(self._task, stress=False, timeout=None) as run:
+            return Verification(self.title, run, runs, folder, control, compares_output=True).report()
 
     def _measured(self, measure: Callable[[Callable[[], Any], Level], Any], level: Level) -> Any:
         with tempfile.TemporaryDirectory(prefix="deterministic-") as temporary:

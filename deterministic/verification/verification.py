@@ -156,7 +156,7 @@ class Verification:
     def _whole(self, number: int) -> _Repetition:
         path = self.folder / f"run{number + 1}.trace"
         what = f"run {number + 1} of {max(self.runs, number + 1)}"
-        plan = Plan(path, self.control)
+        plan = Plan(path, self.control, more=number + 1 < self.runs)
         if self.fresh is None and self._is_ahead:
             done = self._perform(what, number, replace(plan, level="ops+inputs", ahead=True))
             if number or not done.watched or isinstance(done.error, NotRunnableError):
@@ -231,7 +231,8 @@ class Verification:
         for run in runs:
             path = self.folder / f"run{run.number + 1}.{suffix}"
             what = f"{run.name} again, {f'step {segment}' if keep is None else 'one value'}"
-            plan = Plan(path, self.control, "ops+inputs", segment, keep=keep, earlier=self.fresh is not None)
+            how: dict[str, Any] = {"keep": keep, "earlier": self.fresh is not None, "more": run is runs[0]}
+            plan = Plan(path, self.control, "ops+inputs", segment, **how)
             replays.append(_Repetition(run.number, path, self._perform(what, run.number, plan)))
         return replays
 

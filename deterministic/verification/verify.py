@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,13 @@ def verify(
     task = FunctionTask(function, args, kwargs)
     run: Runner = in_this_process(task)
     fresh: str | None = "isolate=True"
-    if isolate or stress:
-        from .isolated import IsolatedRuns
+    with ExitStack() as opened:
+        if isolate or stress:
+            from .isolated import IsolatedRuns
 
-        run, fresh = IsolatedRuns(task, stress=stress, timeout=timeout), None
-    with tempfile.TemporaryDirectory(prefix="deterministic-") as folder, progress(runs) as tell:
+            run, fresh = opened.enter_context(IsolatedRuns(task, stress=stress, timeout=timeout)), None
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-"))
+        tell = opened.enter_context(progress(runs))
         report = Verification(task.title, run, runs, Path(folder), control, tell, fresh=fresh).report()
         kept = _KeptTraces(report.traces)
     return replace(report, traces=kept.paths, folder=kept)

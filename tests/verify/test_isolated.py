@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from deterministic.trace.comparing.diff import diff_files
 from deterministic.trace.file.store import TraceReader
+from deterministic.verification.isolated import IsolatedRuns
 from deterministic.verification.performing import perform
 from deterministic.verification.processes import RunFailedError
 from deterministic.verification.runs import Done, FunctionTask, Plan
@@ -110,6 +112,49 @@ time.sleep(600)
     with pytest.raises(KeyboardInterrupt):
         run_once(ScriptTask(str(script)), tmp_path / "run.trace", on_step=interrupt)
     assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.usefixtures("warm_pythons")
+def test_the_next_interpreter_is_ready_and_its_run_is_as_any_other(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ENDS.format(end="print(os.getpid(), repr(sys.stdin.read())); sys.stderr.write('told\\n')"))
+    plans = [Plan(tmp_path / f"run{number}.trace", True, more=number < 2) for number in range(3)]
+    made = []
+    with IsolatedRuns(ScriptTask(str(script)), stress=False, timeout=None, jobs=2) as run:
+        for number, plan in enumerate(plans):
+            ready = run._ready
+            assert run(number, plan, lambda steps: None).raised is None
+            pid = plan.path.with_suffix(".out").read_text().splitlines()[-1]
+            assert pid.endswith(" ''")
+            assert ready is None or str(ready.child.pid) == pid.split()[0]
+            made.append(ready is not None)
+    assert made == [False, True, True]
+    assert [plan.path.with_suffix(".log").read_text() for plan in plans] == ["told\n"] * 3
+    assert diff_files(plans[0].path, plans[2].path, ("0", "2")).outcome == "same"
+
+
+@pytest.mark.usefixtures("warm_pythons")
+@pytest.mark.parametrize("is_used", [False, True], ids=["not used", "other variables"])
+def test_an_interpreter_that_is_ready_for_nothing_is_ended(
+    is_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with IsolatedRuns(FunctionTask(time.sleep, (0,)), stress=False, timeout=None, jobs=2) as run:
+        run(0, Plan(tmp_path / "run1.trace", True, more=True), lambda steps: None)
+        ready = run._ready
+        assert ready is not None
+        assert ready.child.poll() is None
+        if is_used:
+            monkeypatch.setenv("NOTHING_READS_THIS", "0")
+            run(1, Plan(tmp_path / "run2.trace", False), lambda steps: None)
+            assert ready.child.poll() is not None
+    assert not is_running(ready.child.pid)
+    assert not ready.folder.exists()
+
+
+def test_one_job_makes_nothing_ready(tmp_path: Path) -> None:
+    with IsolatedRuns(FunctionTask(time.sleep, (0,)), stress=False, timeout=None, jobs=1) as run:
+        run(0, Plan(tmp_path / "run1.trace", True, more=True), lambda steps: None)
+        assert run._ready is None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone ends a process with its parent")
