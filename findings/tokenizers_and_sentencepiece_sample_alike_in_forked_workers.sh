@@ -7,7 +7,7 @@
 # the parent has encoded one text before (to look at it, to count tokens, to size an embedding), all workers begin with
 # the same state, and since the parent's does not move while they work, so do those of the next epoch. If it has not,
 # each worker seeds its own, and all differ. torch.manual_seed has no effect on either.
-# sentencepiece.set_random_generator_seed in worker_init_fn mends the one; tokenizers has no such function.
+# sentencepiece.set_random_generator_seed in worker_init_fn makes workers differ; tokenizers has no such function.
 #
 # What it prints, of 2 workers and 4 epochs with 4 texts a worker and epoch:
 #   tokenizers: 32 segmentations, epochs of workers that are alike: none; after one use in the parent: all 8
