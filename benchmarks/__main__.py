@@ -21,6 +21,7 @@ from . import (
     loaders,
     long_orders,
     memory,
+    reach,
     resume,
     scopes,
     sharded,
@@ -45,12 +46,14 @@ def main() -> None:
         "command-line",
         "world-sizes",
         "all",
+        "reach",
     )
     parser.add_argument("what", nargs="?", choices=what, default="scopes", help="what to run")
     parser.add_argument("--rounds", type=int, default=300, help="how often each function is timed (default: 300)")
     parser.add_argument("--epochs", type=int, default=20, help="how often each epoch is timed (default: 20)")
     parser.add_argument("--runs", type=int, default=15, help="fresh processes and resumes of each (default: 15)")
     parser.add_argument("--device", default="cpu", help="where the traced steps run (default: cpu)")
+    parser.add_argument("--only", nargs="+", default=(), metavar="ROW", help="reach: the rows to ask again")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     arguments = parser.parse_args()
 
@@ -83,6 +86,8 @@ def main() -> None:
     if arguments.what in ("world-sizes", "all"):
         figures["world_sizes"] = world_sizes.measure(rounds=arguments.runs)
         world_sizes.show(figures["world_sizes"])
+    if arguments.what == "reach":
+        figures["reach"] = reach.asked_again(arguments.only)
     if arguments.save:
         arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

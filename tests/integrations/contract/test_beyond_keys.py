@@ -90,14 +90,9 @@ def sampled_pieces(*, is_mended: bool) -> Callable[[], Any]:
     )
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
-    def make() -> Any:
-        if is_mended:
-            sentencepiece.set_random_generator_seed(seed())
-        return processor.encode(
-            "hello lowest general there " * 3, out_type=int, enable_sampling=True, alpha=0.1, nbest_size=-1
-        )
-
-    return make
+    # Its set_random_generator_seed() makes of a seed something else in each process: findings/sentencepiece_seed_*.
+    how = {"enable_sampling": not is_mended, "alpha": 0.1, "nbest_size": -1}
+    return lambda: processor.encode("hello lowest general there " * 3, out_type=int, **how)
 
 
 def shuffled_column(*, is_mended: bool) -> Callable[[], Any]:
