@@ -3,11 +3,12 @@
 The libraries are those of `benchmarks/reach-requirements.txt`, which nothing else needs:
 
     pip install -c constraints.txt -e '.[all]' -r benchmarks/reach-requirements.txt
+    pip install --no-deps imgaug==0.4.0 mlflow-skinny==3.17.2
     pip install --no-deps --target FOLDER torchvision==0.28.0 timm==1.0.31
     export REACH_TORCHVISION=FOLDER
 
-The last two are not with the others, as other libraries import a torchvision that is there, which fails where it was
-built for another torch.
+Two are in a folder of their own, as other libraries import a torchvision that is there, which fails where it was built
+for another torch. Linux and macOS only: the processes are forked.
 
 A row is a function in `benchmarks/reach_rows/`. Processes of its own run it: with plain seeds, in blocks, in loaders.
 It counts as random only if it can differ: between two calls, two processes or two seeds. One that is not there, or
@@ -162,7 +163,10 @@ def plainly(make: Callable[[], Callable[[], Any]]) -> dict[str, Any]:
         return fingerprint(make()())
 
     alone = [hashed(), hashed()]
-    seeded = [hashed(0), hashed(0)]
+    seeded, after = [], []
+    for _ in range(2):
+        seeded.append(hashed(0))
+        after.append(states())
     other = hashed(1)
     seed_all(0)
     before = states()
@@ -173,6 +177,7 @@ def plainly(make: Callable[[], Callable[[], Any]]) -> dict[str, Any]:
         "seeded": seeded,
         "other": other,
         "moved": [name for name, state in states().items() if state != before[name]],
+        "unsettled": [name for name, state in after[0].items() if state != after[1][name]],
         "entropy": bool(noted),
     }
 
@@ -210,7 +215,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def reason(error: BaseException) -> str:
     """Return one line without paths or addresses."""
-    text = str(error).strip().splitlines() or [""]
+    text = re.split(r"\n|(?<=[.!]) ", str(error).strip())
     line = re.sub(r"(?<![^\s'\"(])/\S+/|0x[0-9a-f]+", "", text[0]).replace("|", "/")
     return f"not run: {type(error).__name__}: {line}"[:160]
 
@@ -332,7 +337,11 @@ def drawn_from(observed: Sequence[Mapping[str, Any]], seeded: str) -> str:
     """Return where the numbers come from, as far as that is seen."""
     starts = {part["alone"][0] for part in observed}
     if seeded == NOTHING:
-        return "nothing, or a fixed seed of its own" if len(starts) == 1 else "the process, such as its hash seed"
+        return (
+            "nothing, or a fixed seed of its own"
+            if len(starts) == 1
+            else "the process, as by its hash seed or another salt"
+        )
     *others, last = observed[0]["moved"] or [""]
     moved = " and ".join(filter(None, [", ".join(others), last and f"{last} global generator"]))
     if seeded == "yes":
@@ -340,9 +349,11 @@ def drawn_from(observed: Sequence[Mapping[str, Any]], seeded: str) -> str:
     if any(part["entropy"] for part in observed):
         own = "a generator of its own, from the operating system's entropy"
     elif len(starts) == 1:
-        own = "state from before the call, in compiled code, the same at each start"
+        own = "state in compiled code, or made at import, that is the same at each start"
     else:
-        own = "state from before the call, in compiled code or made at import, another at each start"
+        own = "what Python does not show: compiled code, the clock, or a generator made at import"
+    if any(part["unsettled"] for part in observed):
+        return f"{own}; moves {moved}, each time to another place"
     return f"{own}; moves {moved}" if moved else own
 
 

@@ -49,18 +49,18 @@ ADVICE = (
         "One that is made anew for each sample is found by nobody: write `sample_rng()` in its place.",
     ),
     (
-        "State from before the call, in compiled code, the same at each start",
+        "State in compiled code, or made at import, that is the same at each start",
         "A program that always does the same things in the same order repeats, and one that is resumed does not.",
         "Workers are copies of their parent: they all draw the same numbers, in each epoch again.",
         "Seed it by the library's own function before each use.",
     ),
     (
-        "State from before the call, in compiled code or made at import, another at each start",
+        "What Python does not show: compiled code, the clock, or a generator made at import",
         "Use the library's own seed, if it has one that holds; else do it once, and save what came out.",
         "What is made at import and is an object of Python's can be passed as `generators=[...]`.",
     ),
     (
-        "The process, such as its hash seed",
+        "The process, as by its hash seed or another salt",
         "Sort before anything depends on the order, or start the script with `deterministic run`.",
     ),
     (
@@ -71,6 +71,7 @@ ADVICE = (
         "A global generator, by something that is no part of the training",
         "A *yes* has a price: a tracker that draws its run's name moves what your training draws after it.",
         "Give the run a name, or start it before seeding.",
+        "What moves it each time to another place, as by seeding it anew, belongs behind all that is to repeat.",
     ),
 )
 

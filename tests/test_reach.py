@@ -33,6 +33,14 @@ def held(seed: Seed) -> Callable[[], Any]:
     return lambda: own.random()
 
 
+def seeding_anew(seed: Seed) -> Callable[[], Any]:
+    def call() -> Any:
+        np.random.seed(None)
+        return np.random.rand()
+
+    return call
+
+
 def constant(seed: Seed) -> Callable[[], Any]:
     return lambda: 0.5
 
@@ -78,6 +86,8 @@ def test_what_is_seeded_is_told_from_what_the_system_gives_and_from_what_draws_n
     no = {"seeded": "no", "block": "no", "drawn from": system}
     assert asked(from_the_system, from_the_system) == yes | no | {"loader": "no"}
     assert asked(held, held) == yes | no
+    placed = f"{system}; moves numpy's global generator, each time to another place"
+    assert asked(seeding_anew, seeding_anew)["drawn from"] == placed
     assert asked(constant, constant) == dict.fromkeys(yes, NOTHING) | {
         "drawn from": "nothing, or a fixed seed of its own"
     }
@@ -86,16 +96,18 @@ def test_what_is_seeded_is_told_from_what_the_system_gives_and_from_what_draws_n
 
 @pytest.mark.usefixtures("at_ease")
 def test_state_that_nobody_sees_is_told_by_what_two_processes_begin_with() -> None:
-    before = "state from before the call, in compiled code"
     alike = asked(counting(itertools.count()), counting(itertools.count()))
-    assert (alike["seeded"], alike["drawn from"]) == ("no", f"{before}, the same at each start")
+    assert (alike["seeded"], alike["drawn from"]) == (
+        "no",
+        "state in compiled code, or made at import, that is the same at each start",
+    )
     assert alike["block"] == "yes"
     other = asked(counting(itertools.count()), counting(itertools.count(1000)))
     assert (other["seeded"], other["block"]) == ("no", "no")
-    assert other["drawn from"] == f"{before} or made at import, another at each start"
+    assert other["drawn from"] == "what Python does not show: compiled code, the clock, or a generator made at import"
     hashes = asked(lambda seed: lambda: 1, lambda seed: lambda: 2)
     assert (hashes["seeded"], hashes["block"]) == (NOTHING, "no")
-    assert hashes["drawn from"] == "the process, such as its hash seed"
+    assert hashes["drawn from"] == "the process, as by its hash seed or another salt"
 
 
 def test_the_page_of_reach_is_what_its_generator_writes() -> None:
