@@ -21,6 +21,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import platform
 import random
 import re
 import subprocess
@@ -56,7 +57,7 @@ class Row(NamedTuple):
 
     Attributes:
         kind: Where it stands on the page.
-        library: The name of its distribution.
+        library: The name of its distribution, or Python.
         uses: The module that `make` is given.
         called: What is called, as short code.
         make: Given the module and a `Seed`, makes what is called, which draws and returns what came out.
@@ -227,7 +228,7 @@ def child(name: str, part: str) -> dict[str, Any]:
         return {"version": ""}
     library = attempt(importlib.import_module, asked.uses)
     try:
-        version = importlib.metadata.version(asked.library)
+        version = platform.python_version() if asked.library == "Python" else importlib.metadata.version(asked.library)
     except importlib.metadata.PackageNotFoundError:
         return {"version": "", "error": "not run: not installed"}
     if isinstance(library, str):

@@ -177,6 +177,6 @@ def faker_name(lib: Any, seed: Seed) -> Any:
     return call
 
 
-@row(KIND, "numpy", "numpy", "iteration over a set of strings", remedy="`sorted(words)`", loader="sample")
+@row(KIND, "Python", "builtins", "iteration over a set of strings", remedy="`sorted(words)`", loader="sample")
 def set_order(lib: Any, seed: Seed) -> Any:
     return lambda: list(set(WORDS)) if seed() is None else sorted(set(WORDS))
