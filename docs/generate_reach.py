@@ -19,7 +19,8 @@ HEAD = """\
 
 # Does seeding reach it?
 
-What {libraries} libraries draw, and whether a seed decides it: {rows} calls, each made in fresh processes.
+What {libraries} libraries draw, and whether a seed decides it: {rows} calls.
+Each is made in processes of its own, copies of two Pythons that have loaded torch and numpy and nothing else.
 Asked on {date} with Python {python}, torch {torch} and numpy {numpy}, on {machine}.
 `python -m benchmarks reach` asks again; the docstring of `benchmarks/reach.py` says how the libraries are installed.
 
