@@ -15,6 +15,7 @@ from typing import Any
 from deterministic.sources.registry import versions
 
 from . import (
+    audits,
     checkpoints,
     command_line,
     fingerprints,
@@ -45,6 +46,7 @@ def main() -> None:
         "sharded",
         "command-line",
         "world-sizes",
+        "audits",
         "all",
         "reach",
     )
@@ -88,6 +90,9 @@ def main() -> None:
         world_sizes.show(figures["world_sizes"])
     if arguments.what == "reach":
         figures["reach"] = reach.asked_again(arguments.only)
+    if arguments.what in ("audits", "all"):
+        figures["audits"] = audits.measure(rounds=arguments.runs)
+        audits.show(figures["audits"])
     if arguments.save:
         arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

@@ -27,6 +27,7 @@ VERBS = {
     "record": "run a script, and record what it computes into a trace",
     "diff": "compare two traces, and say where they first differ and why",
     "info": "show what is in effect and what is not controlled, or what is inside a checkpoint",
+    "audit": "find in source what breaks reproducibility, without running it",
     "cost": "measure what each level of determinism costs a script, and what it gives",
     "demo": "train on scikit-learn's digits, and show which runs have the same bits",
 }

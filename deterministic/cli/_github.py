@@ -12,20 +12,29 @@ _LEVELS = {"same": "notice", "different": "error", "could not tell": "error"}
 
 
 def annotation(report: Report, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the workflow command for a report, at the user's line where that is a file of the repository.
-
-    Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands, and for the escapes
-    https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
-    """
+    """Return the workflow command for a report, at the user's line where that is a file of the repository."""
     properties = {}
     divergence = report.divergence
     moment = divergence.first or divergence.second if divergence is not None else None
     path, _, line = ("" if moment is None else moment.site.users_line.place).rpartition(":")
     if os.path.isfile(path):
-        properties = {"file": os.path.relpath(path, environment.get("GITHUB_WORKSPACE") or "."), "line": line}
-    properties["title"] = report.headline
+        properties = {"file": path, "line": line}
+    return command(_LEVELS[report.outcome], {**properties, "title": report.headline}, str(report), environment)
+
+
+def command(
+    level: str, properties: Mapping[str, str], message: str, environment: Mapping[str, str] = os.environ
+) -> str:
+    """Return a workflow command; a `file` among its properties becomes a path in the repository.
+
+    Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands, and for the escapes
+    https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
+    """
+    if "file" in properties:
+        file = os.path.relpath(properties["file"], environment.get("GITHUB_WORKSPACE") or ".")
+        properties = {**properties, "file": file}
     told = ",".join(f"{name}={_escaped(value, _IN_DATA + ':,')}" for name, value in properties.items())
-    return f"::{_LEVELS[report.outcome]} {told}::{_escaped(str(report), _IN_DATA)}\n"
+    return f"::{level} {told}::{_escaped(message, _IN_DATA)}\n"
 
 
 def _escaped(text: str, letters: str) -> str:

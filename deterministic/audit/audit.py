@@ -1,0 +1,102 @@
+"""One file after the other, read, parsed and held against the rules."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from .files import Code, UnreadableError, code_of
+from .loading import check_loading
+from .names import Source
+from .order import check_orders
+from .rules import RULES
+from .seeds import check_seeds
+from .settings import check_settings
+
+CHECKS = (check_seeds, check_orders, check_settings, check_loading)
+_IGNORE = re.compile(r"#\s*deterministic:\s*ignore(?:\[([^\]]*)\])?")
+
+
+class Finding(NamedTuple):
+    """A place that breaks a rule.
+
+    Attributes:
+        path: The file.
+        cell: Of a notebook, counted from 1; 0 in a file of source.
+        line: Counted from 1, in the cell if there is one.
+        column: Counted from 1.
+        rule: The id of the rule.
+        message: What was found there.
+    """
+
+    path: str
+    cell: int
+    line: int
+    column: int
+    rule: str
+    message: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, as its reader finds it."""
+        return (
+            f"{self.path} cell {self.cell} line {self.line}" if self.cell else f"{self.path}:{self.line}:{self.column}"
+        )
+
+
+def audit(path: str) -> list[Finding]:
+    """Return what is found in a file, in the order of its lines.
+
+    Raises:
+        UnreadableError: It cannot be read or parsed.
+    """
+    code = code_of(path)
+    source = Source(_parsed(code))
+    ignored = dict(_ignored(code.text)) if "deterministic:" in code.text else {}
+    found = {
+        (line, 0, "DET001"): f"there is no rule {rule}"
+        for line, rules in ignored.items()
+        for rule in sorted(rules - RULES.keys() - {""})
+    }
+    for check in CHECKS:
+        for node, rule, message in check(source):
+            if not any({"", rule} & ignored.get(line, set()) for line in _lines(source, node)):
+                found[node.lineno, node.col_offset, rule] = message  # type: ignore[attr-defined]
+    return [
+        Finding(path, *code.place(line), column + 1, rule, found[line, column, rule])
+        for line, column, rule in sorted(found)
+    ]
+
+
+def _parsed(code: Code) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python thinks of escapes and comparisons
+            return ast.parse(code.text)
+    except SyntaxError as error:
+        cell, line = code.place(error.lineno or 1)
+        where = f"cell {cell} line {line}" if cell else f"line {line}"
+        raise UnreadableError(f"it is not of this Python, {where}: {error.msg}") from error
+    except ValueError as error:
+        raise UnreadableError(f"it is no source: {error}") from error
+    except (RecursionError, MemoryError) as error:
+        raise UnreadableError("it is nested too deeply to be parsed") from error
+
+
+def _ignored(text: str) -> Iterator[tuple[int, set[str]]]:
+    """Yield the lines with a comment that ignores, and the rules that it names, the empty one for all."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and (match := _IGNORE.search(token.string)):
+            yield token.start[0], {rule.strip() for rule in (match[1] or "").split(",")}
+
+
+def _lines(source: Source, node: ast.AST) -> range:
+    """Return the lines of the statement that a node is in; of one with a body, those of its head."""
+    statement: Any = node if isinstance(node, ast.stmt) else source.around(node, ast.stmt)
+    body = getattr(statement, "body", None)
+    return range(statement.lineno, max(body[0].lineno, statement.lineno + 1) if body else statement.end_lineno + 1)

@@ -1,0 +1,76 @@
+"""Loaders: what their workers have copies of, and how they are seeded."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from .names import Source, name_of, words
+from .seeds import Found
+
+_MADE = words("numpy.random.default_rng numpy.random.RandomState random.Random torch.Generator")
+_SEEDED = words("random.seed numpy.random.seed torch.manual_seed torch.random.manual_seed")
+_PUT_BACK = ("seed", "manual_seed", "set_state", "setstate")
+
+
+def check_loading(source: Source) -> Found:
+    """Find DET401 and DET402."""
+    for class_ in source.nodes[ast.ClassDef]:
+        if any(ast.unparse(base).partition("[")[0].endswith("Dataset") for base in class_.bases):
+            yield from _held(source, class_)
+    for call in source.nodes[ast.Call]:
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        if "worker_init_fn" in given and "persistent_workers" not in given:
+            yield from _same_every_epoch(source, source.value(given["worker_init_fn"]))
+
+
+def _held(source: Source, class_: ast.ClassDef) -> Found:
+    """Find generators that `__init__` makes, that nothing sets anew, and that `__getitem__` comes to."""
+    methods = {node.name: node for node in class_.body if isinstance(node, ast.FunctionDef)}
+    if not {"__init__", "__getitem__"} <= methods.keys():
+        return
+    reached, left = set(), ["__getitem__"]
+    while left:
+        name = left.pop()
+        if name in methods and name not in reached:
+            reached.add(name)
+            left.extend(part.attr for part in _of_self(methods[name]))
+    own = [(name, part) for name, method in methods.items() for part in _of_self(method)]
+    for part in _of_self(methods["__init__"]):
+        assign = source.parents[part]
+        if not isinstance(assign, ast.Assign) or not any(
+            source.called(each) in _MADE for each in ast.walk(assign.value)
+        ):
+            continue
+        same = [(name, other) for name, other in own if other.attr == part.attr and name != "__init__"]
+        is_set_anew = any(
+            isinstance(other.ctx, ast.Store) or name_of(source.parents[other]) in _PUT_BACK for _, other in same
+        )
+        if any(name in reached for name, _ in same) and not is_set_anew:
+            yield assign, "DET401", f"self.{part.attr} is made once, and each worker of a loader draws from a copy"
+
+
+def _of_self(function: ast.AST) -> Iterator[ast.Attribute]:
+    for part in ast.walk(function):
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
+            yield part
+
+
+def _same_every_epoch(source: Source, function: ast.AST) -> Found:
+    if isinstance(function, (ast.FunctionDef, ast.Lambda)):
+        arguments = {argument.arg for argument in function.args.args}
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and source.called(call) in _SEEDED and call.args:
+                parts = ast.walk(call.args[0])
+                if all(_is_fixed(source, part, arguments) for part in parts):
+                    yield call, "DET402", "the workers of every epoch are seeded with the same number"
+
+
+def _is_fixed(source: Source, part: ast.AST, arguments: set[str]) -> bool:
+    """Whether a part of a seed is the same in every epoch: a number, the worker's, or a seed of the configuration."""
+    if isinstance(part, ast.Name):
+        is_plain = part.id in arguments or part.id in ("int", "self", "args", "cfg", "config")
+        return is_plain or isinstance(source.value(part), ast.Constant)
+    if isinstance(part, ast.Attribute):
+        return part.attr == "seed"
+    return isinstance(part, (ast.Constant, ast.BinOp, ast.operator, ast.expr_context, ast.Call))

@@ -1,0 +1,199 @@
+"""Orders that are none: of sets, directories and finished work, and whether anything takes them for one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from .names import Source, name_of, words
+from .seeds import Found
+
+_KEEP = words(
+    "list tuple enumerate iter reversed map filter zip tqdm.tqdm tqdm.auto.tqdm itertools.chain itertools.islice "
+    "numpy.array numpy.asarray torch.tensor random.choice random.sample random.shuffle pandas.DataFrame"
+)
+"""Calls that are given elements in an order and have it still; all others are taken not to."""
+_LISTING = words("os.listdir os.scandir os.walk glob.glob glob.iglob")
+_FINISHED = words("concurrent.futures.as_completed asyncio.as_completed")
+_ADDING = ("append", "extend", "insert", "appendleft")
+_OF_SETS = ("union", "intersection", "difference", "symmetric_difference", "copy")
+_WHAT = {"DET201": "a set", "DET202": "a directory", "DET203": "finished work"}
+_OF_PATHS = re.compile("path|dir|folder|root", re.IGNORECASE)
+_OF_NUMBERS = re.compile(
+    r"(?:.*_)?(?:ids?|idxs?|indices|index|dims?|axes|axis|shapes?|sizes?|lengths?|steps?|epochs?|ranks?|levels?"
+    r"|numbers|ints|positions|years|lines|layers)$",
+    re.IGNORECASE,
+)
+"""How names end whose elements are mostly numbers, which hash to themselves."""
+
+
+def check_orders(source: Source) -> Found:
+    """Find DET201 to DET203: where the order of such a thing begins to go on."""
+    use = _Use(source)
+    iterated = [node.iter for kind in (ast.For, ast.comprehension) for node in source.nodes[kind]]
+    given = [argument for call in source.nodes[ast.Call] for argument in call.args]
+    for node in (*iterated, *given, *(node.value for node in source.nodes[ast.Starred])):
+        if _is_set(source, node) and use.goes_on(node):
+            yield node, "DET201", f"the order of {_WHAT['DET201']} is used"
+    for call in source.nodes[ast.Call]:
+        if (rule := _unordered(source, call)) and use.goes_on(call):
+            yield call, rule, f"the order of {_WHAT[rule]} is used"
+
+
+def _unordered(source: Source, call: ast.Call) -> str:
+    full = source.called(call)
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if full in _FINISHED or method == "imap_unordered":
+        return "DET203"
+    # Objects of other libraries have a `glob` too, and some sort.
+    is_path = method in ("rglob", "iterdir") or (
+        method == "glob"
+        and (
+            source.called(source.value(call.func.value)).endswith("Path")  # type: ignore[attr-defined]
+            or _OF_PATHS.search(name_of(call.func.value))  # type: ignore[attr-defined]
+        )
+    )
+    return "DET202" if full in _LISTING or is_path else ""
+
+
+def _is_set(source: Source, node: Any, deepest: int = 4) -> bool:
+    """Whether a node is a set, and its elements may be other things than numbers."""
+    if not deepest:
+        return False
+    if isinstance(node, ast.Name):
+        found = source.bindings(node)
+        return bool(found) and all(isinstance(each, ast.AST) and _is_set(source, each, deepest - 1) for each in found)
+    if isinstance(node, (ast.Set, ast.SetComp)):
+        return not _are_numbers(source, node)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)):
+        sides = (node.left,) if isinstance(node.op, ast.Sub) else (node.left, node.right)
+        return any(_is_set(source, side, deepest - 1) for side in sides)
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_SETS:
+        return _is_set(source, node.func.value, deepest - 1)
+    is_made = source.called(node) in ("set", "frozenset") and bool(node.args)
+    return is_made and not _are_numbers(source, source.value(node.args[0])) and not _are_numbers(source, node.args[0])
+
+
+def _are_numbers(source: Source, node: Any) -> bool:
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        return all(map(_is_number, node.elts))
+    if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp)):
+        return _is_number(node.elt)
+    return source.called(node) in ("range", "numpy.unique") or bool(_OF_NUMBERS.match(name_of(node)))
+
+
+def _is_number(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in ("int", "len", "round")
+    if isinstance(node, ast.BinOp):
+        return _is_number(node.right)
+    return (isinstance(node, ast.Constant) and isinstance(node.value, (int, float))) or bool(
+        _OF_NUMBERS.match(name_of(node)) or (isinstance(node, ast.Name) and node.id in "ijkn")
+    )
+
+
+class _Use:
+    """Follows an order to whatever depends on it; what is not known to do so is taken not to."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.seen: set[ast.AST] = set()
+
+    def goes_on(self, node: ast.AST) -> bool:
+        """Whether anything depends on the order in which this has its elements."""
+        self.seen.clear()
+        return self._goes_on(node, is_first=True)
+
+    def _goes_on(self, node: ast.AST, is_first: bool = False) -> bool:
+        if node in self.seen:
+            return False
+        self.seen.add(node)
+        parent: Any = self.source.parents[node]
+        if isinstance(parent, ast.Call):
+            return node is not parent.func and self._by_call(node, parent)
+        if isinstance(parent, ast.comprehension):
+            whole = self.source.parents[parent]
+            is_numbered = isinstance(whole, ast.DictComp) and self.source.called(node) == "enumerate"
+            return is_numbered or (isinstance(whole, (ast.ListComp, ast.GeneratorExp)) and self._goes_on(whole))
+        if isinstance(parent, ast.For):
+            return node is parent.iter and self._by_loop(parent, self.source.called(node) == "enumerate")
+        if isinstance(parent, ast.Starred):
+            display = self.source.parents[parent]
+            return isinstance(display, (ast.List, ast.Tuple)) and self._goes_on(display)
+        if _is_set(self.source, node):
+            return False  # still a set
+        if isinstance(parent, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)):
+            targets = parent.targets if isinstance(parent, ast.Assign) else [parent.target]
+            return len(targets) == 1 and self._stored(targets[0], parent)
+        if isinstance(parent, (ast.Return, ast.YieldFrom)):
+            return self._returned(parent, is_first)
+        if isinstance(parent, ast.Subscript):
+            is_folder = name_of(self.source.parents[parent]) == "parent"
+            return node is parent.value and not is_folder and not self._is_counted(node)
+        return isinstance(parent, ast.Yield) or (
+            isinstance(parent, (ast.BinOp, ast.IfExp, ast.BoolOp)) and self._goes_on(parent)
+        )
+
+    def _by_call(self, node: ast.AST, call: ast.Call) -> bool:
+        full = self.source.called(call)
+        if full == "next":
+            return self.source.called(node) == "iter" and not self._is_counted(node)
+        if name_of(call.func) == "extend" and isinstance(call.func, ast.Attribute):
+            return self._stored(call.func.value, call)
+        return name_of(call.func) == "parametrize" or (full in _KEEP and self._goes_on(call))
+
+    def _by_loop(self, loop: ast.For, is_numbered: bool) -> bool:
+        body = [part for statement in loop.body for part in ast.walk(statement)]
+        if any(map(self._sorts, body)):
+            return False
+        if any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in body):
+            return True
+        if is_numbered and isinstance(loop.target, ast.Tuple):
+            number = name_of(loop.target.elts[0])
+            stores = (
+                part for part in body if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Subscript)
+            )
+            if any(name_of(part) == number for store in stores for part in ast.walk(store)):
+                return True
+        methods = [part.func for part in body if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)]
+        return any(method.attr in _ADDING and self._stored(method.value, loop) for method in methods)
+
+    def _stored(self, target: ast.AST, since: ast.AST) -> bool:
+        """Whether anything depends on the order of what a statement assigned to a target, or added to it."""
+        name = name_of(target)
+        if isinstance(target, ast.Attribute):
+            sorting = filter(self._sorts, self.source.nodes[ast.Call])
+            return not any(name_of(part) == name for call in sorting for part in ast.walk(call))
+        if not isinstance(target, ast.Name) or name == "__all__":
+            return False
+        home = self.source.home(target)
+        lines = [getattr(value, "end_lineno", 0) for value in self.source.bindings(target)]
+        first = getattr(since, "lineno", 0)
+        last = min((line for line in lines if line > getattr(since, "end_lineno", 0)), default=1 << 40)
+        reads = [read for read in self.source.reads(target) if first <= read.lineno <= last]
+        reads = [read for read in reads if name_of(self.source.parents[read]) not in _ADDING]
+        if home is self.source.module and not reads:
+            return True  # it is for other files
+        is_sorted = any(self._sorts(above) for read in reads for above, _ in [*self.source.above(read)][:2])
+        return not is_sorted and any(map(self._goes_on, reads))
+
+    def _returned(self, node: ast.AST, is_first: bool) -> bool:
+        """Whether any caller in the file depends on it; where there is none, whether an order was made of it here."""
+        function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+        name = getattr(function, "name", "")
+        calls = [call for call in self.source.nodes[ast.Call] if name and name_of(call.func) == name]
+        return any(map(self._goes_on, calls)) if calls else not is_first
+
+    def _sorts(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and (
+            name_of(node.func) in ("sorted", "natsorted", "sort", "sort_values", "natsort")
+        )
+
+    def _is_counted(self, node: ast.AST) -> bool:
+        """Whether the function looks how many there are: of one there is no order."""
+        function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)
+        compared = (part.left for part in ast.walk(function) if isinstance(part, ast.Compare))
+        return any(self.source.called(left) == "len" for left in compared)

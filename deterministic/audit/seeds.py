@@ -1,0 +1,159 @@
+"""Generators and seeds: which calls take one, and whether it is given and the same in every run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from .names import Source, name_of, words
+
+Found = Iterator[tuple[ast.AST, str, str]]
+"""Nodes, each with the rule that it breaks and what is said of it."""
+
+_NUMPY = "default_rng RandomState SeedSequence PCG64 PCG64DXSM MT19937 Philox SFC64"
+_SAMPLERS = "TPESampler RandomSampler CmaEsSampler NSGAIISampler NSGAIIISampler QMCSampler GPSampler"
+_NOWHERE = 99
+_ENTROPY: dict[str, tuple[str, str, int]] = {
+    **{f"numpy.random.{name}": ("DET101", "seed entropy", 0) for name in _NUMPY.split()},
+    "random.Random": ("DET101", "x", 0),
+    "random.seed": ("DET102", "a", 0),
+    "numpy.random.seed": ("DET102", "seed", 0),
+    **{f"torch.{name}": ("DET102", "", _NOWHERE) for name in ("seed", "random.seed", "cuda.seed", "cuda.seed_all")},
+    **{f"scipy.sparse.linalg.{name}": ("DET105", "v0 rng", 5) for name in ("eigs", "eigsh")},
+    "scipy.sparse.linalg.svds": ("DET105", "v0 rng random_state", 5),
+    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("LatinHypercube", "PoissonDisk")},
+    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed scramble", _NOWHERE) for name in ("Sobol", "Halton")},
+    **{f"optuna.samplers.{name}": ("DET105", "seed", _NOWHERE) for name in _SAMPLERS.split()},
+    "optuna.create_study": ("DET105", "sampler", 1),
+    "umap.UMAP": ("DET105", "random_state", _NOWHERE),
+    "albumentations.Compose": ("DET105", "seed", _NOWHERE),
+}
+"""What draws from the system's entropy: the rule, the arguments each of which prevents it, and the place of the first
+of them among those without a name."""
+_SEEDING = words(
+    "random.seed random.Random numpy.random.seed numpy.random.default_rng numpy.random.RandomState "
+    "numpy.random.SeedSequence tensorflow.random.set_seed transformers.set_seed accelerate.utils.set_seed "
+    "lightning.seed_everything pytorch_lightning.seed_everything deterministic.seed_everything"
+)
+_VARYING = words(
+    "time.time time.time_ns time.perf_counter time.perf_counter_ns time.monotonic time.monotonic_ns os.urandom "
+    "os.getpid uuid.uuid1 uuid.uuid4 secrets.randbits secrets.randbelow secrets.token_bytes datetime.datetime.now "
+    "datetime.datetime.utcnow"
+)
+
+
+def check_seeds(source: Source) -> Found:
+    """Find DET101 to DET105."""
+    for call in source.nodes[ast.Call]:
+        full = source.called(call)
+        if full in _ENTROPY and not _is_given(call, full) and not is_fallback(source, call):
+            rule, keywords, _ = _ENTROPY[full]
+            if rule != "DET101" or not _is_seeded_elsewhere(source, call):
+                named = " or ".join(f"{word}=" for word in keywords.split())
+                yield call, rule, f"{full}(...) without {named}" if rule == "DET105" else f"{full}() without a seed"
+        elif full == "torch.Generator" and _is_never_seeded(source, call):
+            yield call, "DET103", "torch.Generator() is never seeded"
+        seeds = [keyword.value for keyword in call.keywords if keyword.arg in ("seed", "random_state")]
+        if full in _SEEDING or name_of(call.func) in ("manual_seed", "manual_seed_all"):
+            seeds += call.args[:1]
+        yield from (found for seed in seeds for found in _varying(source, seed))
+    for node in (*source.nodes[ast.Assign], *source.nodes[ast.AnnAssign]):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if node.value is not None and any(map(_is_seed, targets)):
+            yield from _varying(source, node.value)
+    yield from _environments(source)
+
+
+def is_fallback(source: Source, node: ast.AST) -> bool:
+    """Whether a node is reached only without something else: `... if rng is None`, `rng or ...`, `if not args.seed`."""
+    for above, child in source.above(node):
+        if isinstance(above, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            break
+        if isinstance(above, ast.BoolOp) and child is not above.values[0]:
+            return True
+        if isinstance(above, (ast.If, ast.IfExp)) and child is not above.test:
+            for part in ast.walk(above.test):
+                word = name_of(part).lower()
+                if (isinstance(part, ast.Constant) and part.value is None) or "seed" in word or "determin" in word:
+                    return True
+    return False
+
+
+def _is_given(call: ast.Call, full: str) -> bool:
+    _, keywords, place = _ENTROPY[full]
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if None in given or any(isinstance(argument, ast.Starred) for argument in call.args):
+        return True
+    values = [*call.args[place : place + 1], *(given[word] for word in keywords.split() if word in given)]
+    return any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
+
+
+def _is_seeded_elsewhere(source: Source, call: ast.Call) -> bool:
+    """Whether what a generator is stored in is seeded in the file, or bound to one that is."""
+    assign = source.parents[call]
+    names = {name_of(target) for target in getattr(assign, "targets", [getattr(assign, "target", assign)])} - {""}
+    for other in source.nodes[ast.Call]:
+        owner = name_of(other.func.value) if isinstance(other.func, ast.Attribute) else ""
+        if (
+            owner in names
+            and name_of(other.func) in ("seed", "setstate", "set_state")
+            and (other.args or other.keywords)
+        ):
+            return True
+    return any(
+        node is not assign
+        and names & {name_of(target) for target in node.targets}
+        and source.called(node.value) in _SEEDING
+        and (node.value.args or node.value.keywords)
+        for node in source.nodes[ast.Assign]
+    )
+
+
+def _varying(source: Source, seed: ast.AST) -> Found:
+    """Find a seed that is made of what varies; of one with a name, that is told where it gets it."""
+    value = source.value(seed)
+    if (isinstance(seed, ast.Name) and value is not seed and _is_seed(seed)) or is_fallback(source, value):
+        return
+    for part in ast.walk(value):
+        full = source.called(part)
+        if full in _VARYING or (full == "hash" and isinstance(part, ast.Call) and any(map(_is_text, part.args))):
+            yield seed, "DET104", f"a seed from {full}()"
+            return
+
+
+def _is_text(node: ast.AST) -> bool:
+    if isinstance(node, (ast.Tuple, ast.BinOp)):
+        return any(map(_is_text, ast.iter_child_nodes(node)))
+    if isinstance(node, ast.Call):
+        return name_of(node.func) in ("str", "repr", "format")
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)))
+
+
+def _is_seed(target: ast.AST) -> bool:
+    name = name_of(target).lower()
+    return name.rpartition("_")[2] == "seed" or name == "random_state"
+
+
+def _is_never_seeded(source: Source, call: ast.Call) -> bool:
+    """Whether a torch.Generator is drawn from as it is made: by whom it is passed to, itself or by its only name."""
+    parent = source.parents[call]
+    if isinstance(parent, ast.Assign) and isinstance(target := parent.targets[0], ast.Name):
+        uses = [source.parents[read] for read in source.reads(target)]
+        return bool(uses) and len(source.bindings(target)) == 1 and all(map(_is_generator, uses))
+    return _is_generator(parent)
+
+
+def _is_generator(node: ast.AST) -> bool:
+    return isinstance(node, ast.keyword) and node.arg == "generator"
+
+
+def _environments(source: Source) -> Found:
+    """Find environments of gymnasium that are reset, and never with a seed."""
+    resets: dict[str, list[ast.Call]] = {}
+    for call in source.nodes[ast.Call]:
+        owner = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "reset" else None
+        if isinstance(owner, ast.Name) and source.called(source.value(owner)) == "gymnasium.make":
+            resets.setdefault(owner.id, []).append(call)
+    for calls in resets.values():
+        if not any(call.args or call.keywords for call in calls):
+            yield calls[-1], "DET105", "an environment of gymnasium is never reset with seed="
