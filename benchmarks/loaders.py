@@ -36,9 +36,9 @@ AIMS = {300: 1.05, 1000: 1.02}
 
 HELD: dict[str, Callable[[], Any]] = {
     "Generator (PCG64)": np.random.default_rng,
-    "Generator (SFC64)": lambda: np.random.Generator(np.random.SFC64()),
-    "Generator (Philox)": lambda: np.random.Generator(np.random.Philox()),
-    "Generator (MT19937)": lambda: np.random.Generator(np.random.MT19937()),
+    "Generator (SFC64)": lambda: np.random.Generator(np.random.SFC64(0)),
+    "Generator (Philox)": lambda: np.random.Generator(np.random.Philox(0)),
+    "Generator (MT19937)": lambda: np.random.Generator(np.random.MT19937(0)),
     "RandomState": np.random.RandomState,
     "torch.Generator": torch.Generator,
     "random.Random": random.Random,

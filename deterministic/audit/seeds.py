@@ -14,7 +14,7 @@ _NUMPY = "default_rng RandomState SeedSequence PCG64 PCG64DXSM MT19937 Philox SF
 _SAMPLERS = "TPESampler RandomSampler CmaEsSampler NSGAIISampler NSGAIIISampler QMCSampler GPSampler"
 _NOWHERE = 99
 _ENTROPY: dict[str, tuple[str, str, int]] = {
-    **{f"numpy.random.{name}": ("DET101", "seed entropy", 0) for name in _NUMPY.split()},
+    **{f"numpy.random.{name}": ("DET101", "seed entropy key", 0) for name in _NUMPY.split()},
     "random.Random": ("DET101", "x", 0),
     "random.seed": ("DET102", "a", 0),
     "numpy.random.seed": ("DET102", "seed", 0),
@@ -40,6 +40,9 @@ _VARYING = words(
     "os.getpid uuid.uuid1 uuid.uuid4 secrets.randbits secrets.randbelow secrets.token_bytes datetime.datetime.now "
     "datetime.datetime.utcnow"
 )
+
+
+_PUT_BACK = ("seed", "setstate", "set_state")
 
 
 def check_seeds(source: Source) -> Found:
@@ -89,24 +92,23 @@ def _is_given(call: ast.Call, full: str) -> bool:
 
 
 def _is_seeded_elsewhere(source: Source, call: ast.Call) -> bool:
-    """Whether what a generator is stored in is seeded in the file, or bound to one that is."""
+    """Whether a generator is seeded or given a state in the file, or its name bound to one that is."""
     assign = source.parents[call]
+    if name_of(assign) in _PUT_BACK:
+        return True
     names = {name_of(target) for target in getattr(assign, "targets", [getattr(assign, "target", assign)])} - {""}
     for other in source.nodes[ast.Call]:
         owner = name_of(other.func.value) if isinstance(other.func, ast.Attribute) else ""
-        if (
-            owner in names
-            and name_of(other.func) in ("seed", "setstate", "set_state")
-            and (other.args or other.keywords)
-        ):
+        if owner in names and name_of(other.func) in _PUT_BACK and other.args:
             return True
-    return any(
-        node is not assign
-        and names & {name_of(target) for target in node.targets}
-        and source.called(node.value) in _SEEDING
-        and (node.value.args or node.value.keywords)
-        for node in source.nodes[ast.Assign]
-    )
+    for other in source.nodes[ast.Assign]:
+        targets = {name_of(target) for target in other.targets}
+        is_made_again = other is not assign and source.called(other.value) in _SEEDING
+        if is_made_again and names & targets and (other.value.args or other.value.keywords):
+            return True
+        if "state" in targets and names & {name_of(getattr(target, "value", target)) for target in other.targets}:
+            return True
+    return False
 
 
 def _varying(source: Source, seed: ast.AST) -> Found:

@@ -93,7 +93,8 @@ class TrainerLoader(DataLoader[Any]):
                     "Pass what make_loader(...) returned, over a dataset that has indices.",
                 )
             )
-        own = torch.Generator()  # else each iteration draws from the global one
+        # Else each iteration draws from the global one; nothing comes of what is drawn here.
+        own = torch.Generator()  # deterministic: ignore[DET103]
         super().__init__(_Batches(loader), batch_sampler=_BatchNumbers(loader), collate_fn=itemgetter(0), generator=own)
 
     def set_epoch(self, epoch: int) -> None:

@@ -145,6 +145,9 @@ NOT_FOUND: dict[str, list[str]] = {
         "from mine import np as numpy_like\nclass random:\n    Random = dict\nx = random.Random()",
         "from .random import Random\nrng = Random()",
         "make = np.random.default_rng",
+        "bits = np.random.Philox(key=[1, 2])",
+        "bits = np.random.MT19937()\nbits.state = state",
+        "np.random.RandomState().seed(7)",
     ],
     "DET102": [
         "random.seed(0)",
