@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def measure(*, rounds: int) -> dict[str, Any]:
             raise RuntimeError(f"{command}: {done.returncode}")
         return time.perf_counter() - started
 
-    seconds = in_turn({name: lambda command=command: run(command) for name, command in COMMANDS.items()}, rounds=rounds)
+    seconds = in_turn({name: partial(run, command) for name, command in COMMANDS.items()}, rounds=rounds)
     return {
         "packages": PACKAGES,
         "lines": lines,

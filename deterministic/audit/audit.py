@@ -56,7 +56,13 @@ def audit(path: str) -> list[Finding]:
         UnreadableError: It cannot be read or parsed.
     """
     code = code_of(path)
-    source = Source(_parsed(code))
+    try:
+        return _findings(path, code, Source(_parsed(code)))
+    except (RecursionError, MemoryError) as error:
+        raise UnreadableError("it is nested too deeply to be looked at") from error
+
+
+def _findings(path: str, code: Code, source: Source) -> list[Finding]:
     ignored = dict(_ignored(code.text)) if "deterministic:" in code.text else {}
     found = {
         (line, 0, "DET001"): f"there is no rule {rule}"
@@ -84,8 +90,6 @@ def _parsed(code: Code) -> ast.Module:
         raise UnreadableError(f"it is not of this Python, {where}: {error.msg}") from error
     except ValueError as error:
         raise UnreadableError(f"it is no source: {error}") from error
-    except (RecursionError, MemoryError) as error:
-        raise UnreadableError("it is nested too deeply to be parsed") from error
 
 
 def _ignored(text: str) -> Iterator[tuple[int, set[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 
 from .names import Source, name_of, words
@@ -16,12 +17,16 @@ _PUT_BACK = ("seed", "manual_seed", "set_state", "setstate")
 def check_loading(source: Source) -> Found:
     """Find DET401 and DET402."""
     for class_ in source.nodes[ast.ClassDef]:
-        if any(ast.unparse(base).partition("[")[0].endswith("Dataset") for base in class_.bases):
+        bases = (base.value if isinstance(base, ast.Subscript) else base for base in class_.bases)
+        if any(name_of(base).endswith("Dataset") for base in bases):
             yield from _held(source, class_)
+    functions = set()
     for call in source.nodes[ast.Call]:
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         if "worker_init_fn" in given and "persistent_workers" not in given:
-            yield from _same_every_epoch(source, source.value(given["worker_init_fn"]))
+            functions.add(source.value(given["worker_init_fn"]))
+    for function in functions:
+        yield from _same_every_epoch(source, function)
 
 
 def _held(source: Source, class_: ast.ClassDef) -> Found:
@@ -35,14 +40,18 @@ def _held(source: Source, class_: ast.ClassDef) -> Found:
         if name in methods and name not in reached:
             reached.add(name)
             left.extend(part.attr for part in _of_self(methods[name]))
-    own = [(name, part) for name, method in methods.items() for part in _of_self(method)]
+    uses: defaultdict[str, list[tuple[str, ast.Attribute]]] = defaultdict(list)
+    for name, method in methods.items():
+        for part in _of_self(method):
+            if name != "__init__":
+                uses[part.attr].append((name, part))
     for part in _of_self(methods["__init__"]):
         assign = source.parents[part]
         if not isinstance(assign, ast.Assign) or not any(
             source.called(each) in _MADE for each in ast.walk(assign.value)
         ):
             continue
-        same = [(name, other) for name, other in own if other.attr == part.attr and name != "__init__"]
+        same = uses[part.attr]
         is_set_anew = any(
             isinstance(other.ctx, ast.Store) or name_of(source.parents[other]) in _PUT_BACK for _, other in same
         )

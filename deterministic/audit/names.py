@@ -28,6 +28,8 @@ class _Names:
         self.node, self.outer = node, outer
         self.bound: defaultdict[str, list[ast.AST | str]] = defaultdict(list)
         self.reads: defaultdict[str, list[ast.Name]] = defaultdict(list)
+        self.full: dict[str, str] = {}
+        self.is_set: dict[str, bool] = {}
 
 
 class Source:
@@ -42,7 +44,6 @@ class Source:
     def __init__(self, tree: ast.Module) -> None:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.nodes: defaultdict[type[ast.AST], list[Any]] = defaultdict(list)
-        self._called: dict[ast.AST, str] = {}
         self._scopes: dict[ast.AST, _Names] = {}
         self.module = _Names(tree, None)
         left: list[tuple[ast.AST, _Names]] = [(tree, self.module)]
@@ -85,8 +86,9 @@ class Source:
         elif isinstance(node, _DEFINITIONS):
             scope.bound[node.name].append(node)
         elif isinstance(node, _BOUND):
-            for name in {getattr(node, field, None) for field in ("arg", "name", "rest")} - {None}:
-                scope.bound[name].append(_OPAQUE)
+            for field in ("arg", "name", "rest"):
+                if name := getattr(node, field, None):
+                    scope.bound[name].append(_OPAQUE)
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
             for name in node.names:
                 scope.bound[name].append(_OPAQUE)
@@ -130,26 +132,26 @@ class Source:
             node = found[0]
         return node
 
-    def full(self, node: ast.AST, deepest: int = _DEEPEST) -> str:
+    def full(self, node: ast.AST) -> str:
         """Return what an expression is called in full, "numpy.random.default_rng"; empty if that cannot be told."""
         attributes: list[str] = []
         while isinstance(node, ast.Attribute):
             attributes.append(node.attr)
             node = node.value
-        if not isinstance(node, ast.Name) or not deepest:
+        if not isinstance(node, ast.Name):
             return ""
-        found = self.bindings(node)
-        names = {each if isinstance(each, str) else self.full(each, deepest - 1) for each in found} or {node.id}
-        first = names.pop()
-        return ".".join([first, *reversed(attributes)]) if first and not names else ""
+        home, first = self.home(node), node.id
+        if home is not None:
+            if first not in home.full:
+                home.full[first] = ""  # while it is looked for: `x = x.next` leads back to it
+                names = {each if isinstance(each, str) else self.full(each) for each in home.bound[first]}
+                home.full[first] = names.pop() if len(names) == 1 else ""
+            first = home.full[first]
+        return ".".join([first, *reversed(attributes)]) if first else ""
 
     def called(self, node: ast.AST) -> str:
         """Return the full name of what is called; empty if nothing is, or that cannot be told."""
-        if not isinstance(node, ast.Call):
-            return ""
-        if node not in self._called:
-            self._called[node] = self.full(node.func)
-        return self._called[node]
+        return self.full(node.func) if isinstance(node, ast.Call) else ""
 
 
 def words(text: str) -> frozenset[str]:

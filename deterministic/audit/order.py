@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from typing import Any
 
 from .names import Source, name_of, words
@@ -16,8 +17,11 @@ _KEEP = words(
 """Calls that are given elements in an order and have it still; all others are taken not to."""
 _LISTING = words("os.listdir os.scandir os.walk glob.glob glob.iglob")
 _FINISHED = words("concurrent.futures.as_completed asyncio.as_completed")
+_SORTING = ("sorted", "natsorted", "sort", "sort_values", "natsort")
 _ADDING = ("append", "extend", "insert", "appendleft")
 _OF_SETS = ("union", "intersection", "difference", "symmetric_difference", "copy")
+_MOST_STEPS = 1_000_000
+"""In one file: one that needs more was written by a program, or to keep this one busy."""
 _WHAT = {"DET201": "a set", "DET202": "a directory", "DET203": "finished work"}
 _OF_PATHS = re.compile("path|dir|folder|root", re.IGNORECASE)
 _OF_NUMBERS = re.compile(
@@ -57,22 +61,25 @@ def _unordered(source: Source, call: ast.Call) -> str:
     return "DET202" if full in _LISTING or is_path else ""
 
 
-def _is_set(source: Source, node: Any, deepest: int = 4) -> bool:
+def _is_set(source: Source, node: Any) -> bool:
     """Whether a node is a set, and its elements may be other things than numbers."""
-    if not deepest:
-        return False
     if isinstance(node, ast.Name):
-        found = source.bindings(node)
-        return bool(found) and all(isinstance(each, ast.AST) and _is_set(source, each, deepest - 1) for each in found)
+        home, name = source.home(node), node.id
+        if home is None:
+            return False
+        if name not in home.is_set:
+            home.is_set[name] = False  # while it is looked for
+            home.is_set[name] = all(isinstance(each, ast.AST) and _is_set(source, each) for each in home.bound[name])
+        return home.is_set[name]
     if isinstance(node, (ast.Set, ast.SetComp)):
         return not _are_numbers(source, node)
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)):
         sides = (node.left,) if isinstance(node.op, ast.Sub) else (node.left, node.right)
-        return any(_is_set(source, side, deepest - 1) for side in sides)
+        return any(_is_set(source, side) for side in sides)
     if not isinstance(node, ast.Call):
         return False
     if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_SETS:
-        return _is_set(source, node.func.value, deepest - 1)
+        return _is_set(source, node.func.value)
     is_made = source.called(node) in ("set", "frozenset") and bool(node.args)
     return is_made and not _are_numbers(source, source.value(node.args[0])) and not _are_numbers(source, node.args[0])
 
@@ -90,6 +97,10 @@ def _is_number(node: ast.AST) -> bool:
         return isinstance(node.func, ast.Name) and node.func.id in ("int", "len", "round")
     if isinstance(node, ast.BinOp):
         return _is_number(node.right)
+    if isinstance(node, ast.UnaryOp):
+        return _is_number(node.operand)
+    if isinstance(node, ast.Tuple):
+        return all(map(_is_number, node.elts))
     return (isinstance(node, ast.Constant) and isinstance(node.value, (int, float))) or bool(
         _OF_NUMBERS.match(name_of(node)) or (isinstance(node, ast.Name) and node.id in "ijkn")
     )
@@ -101,6 +112,15 @@ class _Use:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.seen: set[ast.AST] = set()
+        self.steps = 0
+        self.calls: defaultdict[str, list[ast.Call]] = defaultdict(list)
+        self.counted: dict[ast.AST, bool] = {}
+        for call in source.nodes[ast.Call]:
+            owner = name_of(call.func.value) if isinstance(call.func, ast.Attribute) else "self"
+            if owner in ("self", "cls"):
+                self.calls[name_of(call.func)].append(call)
+        sorting = filter(self._sorts, source.nodes[ast.Call])
+        self.sorted = {name_of(part) for call in sorting for part in ast.walk(call)}
 
     def goes_on(self, node: ast.AST) -> bool:
         """Whether anything depends on the order in which this has its elements."""
@@ -133,9 +153,10 @@ class _Use:
         if isinstance(parent, ast.Subscript):
             is_folder = name_of(self.source.parents[parent]) == "parent"
             return node is parent.value and not is_folder and not self._is_counted(node)
-        return isinstance(parent, ast.Yield) or (
-            isinstance(parent, (ast.BinOp, ast.IfExp, ast.BoolOp)) and self._goes_on(parent)
+        is_passed_on = isinstance(parent, (ast.BinOp, ast.BoolOp)) or (
+            isinstance(parent, ast.IfExp) and node is not parent.test
         )
+        return isinstance(parent, ast.Yield) or (is_passed_on and self._goes_on(parent))
 
     def _by_call(self, node: ast.AST, call: ast.Call) -> bool:
         full = self.source.called(call)
@@ -164,12 +185,12 @@ class _Use:
     def _stored(self, target: ast.AST, since: ast.AST) -> bool:
         """Whether anything depends on the order of what a statement assigned to a target, or added to it."""
         name = name_of(target)
-        if isinstance(target, ast.Attribute):
-            sorting = filter(self._sorts, self.source.nodes[ast.Call])
-            return not any(name_of(part) == name for call in sorting for part in ast.walk(call))
         if not isinstance(target, ast.Name) or name == "__all__":
-            return False
+            return isinstance(target, ast.Attribute) and name not in {"__all__", *self.sorted}
         home = self.source.home(target)
+        self.steps += len(self.source.reads(target)) + len(self.source.bindings(target))
+        if self.steps > _MOST_STEPS:
+            return False
         lines = [getattr(value, "end_lineno", 0) for value in self.source.bindings(target)]
         first = getattr(since, "lineno", 0)
         last = min((line for line in lines if line > getattr(since, "end_lineno", 0)), default=1 << 40)
@@ -184,16 +205,16 @@ class _Use:
         """Whether any caller in the file depends on it; where there is none, whether an order was made of it here."""
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
         name = getattr(function, "name", "")
-        calls = [call for call in self.source.nodes[ast.Call] if name and name_of(call.func) == name]
-        return any(map(self._goes_on, calls)) if calls else not is_first
+        calls = self.calls[name] if name else []
+        return any(map(self._goes_on, calls)) if calls else not is_first and name != "__dir__"  # `dir` sorts
 
     def _sorts(self, node: ast.AST) -> bool:
-        return isinstance(node, ast.Call) and (
-            name_of(node.func) in ("sorted", "natsorted", "sort", "sort_values", "natsort")
-        )
+        return isinstance(node, ast.Call) and name_of(node.func) in _SORTING
 
     def _is_counted(self, node: ast.AST) -> bool:
         """Whether the function looks how many there are: of one there is no order."""
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)
-        compared = (part.left for part in ast.walk(function) if isinstance(part, ast.Compare))
-        return any(self.source.called(left) == "len" for left in compared)
+        if function not in self.counted:
+            compared = (part.left for part in ast.walk(function) if isinstance(part, ast.Compare))
+            self.counted[function] = any(self.source.called(left) == "len" for left in compared)
+        return self.counted[function]

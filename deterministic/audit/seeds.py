@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 from .names import Source, name_of, words
 
@@ -47,11 +48,12 @@ _PUT_BACK = ("seed", "setstate", "set_state")
 
 def check_seeds(source: Source) -> Found:
     """Find DET101 to DET105."""
+    seeded = _seeded_names(source) | {*_PUT_BACK}
     for call in source.nodes[ast.Call]:
         full = source.called(call)
         if full in _ENTROPY and not _is_given(call, full) and not is_fallback(source, call):
             rule, keywords, _ = _ENTROPY[full]
-            if rule != "DET101" or not _is_seeded_elsewhere(source, call):
+            if rule != "DET101" or not seeded & _names_of_made(source, call):
                 named = " or ".join(f"{word}=" for word in keywords.split())
                 yield call, rule, f"{full}(...) without {named}" if rule == "DET105" else f"{full}() without a seed"
         elif full == "torch.Generator" and _is_never_seeded(source, call):
@@ -91,24 +93,24 @@ def _is_given(call: ast.Call, full: str) -> bool:
     return any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
 
 
-def _is_seeded_elsewhere(source: Source, call: ast.Call) -> bool:
-    """Whether a generator is seeded or given a state in the file, or its name bound to one that is."""
-    assign = source.parents[call]
-    if name_of(assign) in _PUT_BACK:
-        return True
-    names = {name_of(target) for target in getattr(assign, "targets", [getattr(assign, "target", assign)])} - {""}
-    for other in source.nodes[ast.Call]:
-        owner = name_of(other.func.value) if isinstance(other.func, ast.Attribute) else ""
-        if owner in names and name_of(other.func) in _PUT_BACK and other.args:
-            return True
-    for other in source.nodes[ast.Assign]:
-        targets = {name_of(target) for target in other.targets}
-        is_made_again = other is not assign and source.called(other.value) in _SEEDING
-        if is_made_again and names & targets and (other.value.args or other.value.keywords):
-            return True
-        if "state" in targets and names & {name_of(getattr(target, "value", target)) for target in other.targets}:
-            return True
-    return False
+def _seeded_names(source: Source) -> set[str]:
+    """Return the names of what is seeded in the file, given a state, or made with a seed."""
+    calls = (call for call in source.nodes[ast.Call] if name_of(call.func) in _PUT_BACK and call.args)
+    seeded = {name_of(call.func.value) for call in calls if isinstance(call.func, ast.Attribute)}
+    for assign in source.nodes[ast.Assign]:
+        for target in assign.targets:
+            if name_of(target) == "state" and isinstance(target, ast.Attribute):
+                seeded.add(name_of(target.value))
+            if (full := source.called(assign.value)) in _ENTROPY and _is_given(assign.value, full):
+                seeded.add(name_of(target))
+    return seeded - {""}
+
+
+def _names_of_made(source: Source, call: ast.Call) -> set[str]:
+    """Return the names under which a generator is kept, or what is done with it at once: `Random().seed`."""
+    above: Any = source.parents[call]
+    targets = above.targets if isinstance(above, ast.Assign) else [getattr(above, "target", above)]
+    return {name_of(target) for target in targets}
 
 
 def _varying(source: Source, seed: ast.AST) -> Found:

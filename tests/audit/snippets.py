@@ -205,6 +205,8 @@ NOT_FOUND: dict[str, list[str]] = {
         "missing = []\nfor w in set(words):\n    missing.append(w)\nif missing:\n    raise ValueError(str(missing))",
         "def f(words):\n    out = []\n    for w in set(words):\n        out.append(w)\n    return sorted(out)",
         "__all__ = list(set(names))",
+        "for pair in {(0, 1), (-2, 0)}:\n    out.append(pair)",
+        "class A:\n    def __dir__(self):\n        return list(set(names))",
     ],
     "DET202": [
         "files = sorted(os.listdir(root))\nx = np.array(files)",
@@ -215,6 +217,9 @@ NOT_FOUND: dict[str, list[str]] = {
         "count = len(glob.glob('*.png'))",
         "empty = not any(Path(root).iterdir())",
         "newest = max(glob.glob('*.pt'), key=os.path.getmtime)",
+        "def f():\n    found = glob.glob('*.pt')\n    return max(found) if found else ''",
+        "class A:\n    def glob(self, root):\n        yield from Path(root).glob('*')\n"
+        "for p in fs.glob('*'): out.append(p)",
         "def f(root):\n    return os.listdir(root)",
         "def names():\n    return [n for n in os.listdir('.')]\nfor n in sorted(names()):\n    out.append(n)",
         "class D(Dataset):\n    def __init__(self, root):\n        self.files = os.listdir(root)\n"
