@@ -188,8 +188,7 @@ class _Use:
         if not isinstance(target, ast.Name) or name == "__all__":
             return isinstance(target, ast.Attribute) and name not in {"__all__", *self.sorted}
         home = self.source.home(target)
-        self.steps += len(self.source.reads(target)) + len(self.source.bindings(target))
-        if self.steps > _MOST_STEPS:
+        if self._is_too_much(len(self.source.reads(target)) + len(self.source.bindings(target))):
             return False
         lines = [getattr(value, "end_lineno", 0) for value in self.source.bindings(target)]
         first = getattr(since, "lineno", 0)
@@ -206,7 +205,13 @@ class _Use:
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
         name = getattr(function, "name", "")
         calls = self.calls[name] if name else []
+        if self._is_too_much(len(calls)):
+            return False
         return any(map(self._goes_on, calls)) if calls else not is_first and name != "__dir__"  # `dir` sorts
+
+    def _is_too_much(self, steps: int) -> bool:
+        self.steps += steps
+        return self.steps > _MOST_STEPS
 
     def _sorts(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and name_of(node.func) in _SORTING

@@ -9,6 +9,7 @@ import pytest
 
 from deterministic.audit import audit as module
 from deterministic.audit.audit import audit
+from deterministic.audit.files import files_in
 from deterministic.audit.rules import RULES
 from deterministic.audit.seeds import Found
 
@@ -58,6 +59,11 @@ def test_an_alternative_that_is_found_says_where_and_what(tmp_path: Path) -> Non
     (finding,) = audit(str(path))
     assert finding == (str(path), 0, 4, 11, "DET101", "numpy.random.default_rng() without a seed")
     assert finding.place == f"{path}:4:11"
+
+
+def test_nothing_is_found_in_the_library_and_what_it_shows() -> None:
+    folders = [str(ROOT / name) for name in ("deterministic", "examples", "benchmarks", "docs", "findings")]
+    assert [finding.place for path in files_in(folders) for finding in audit(path)] == []
 
 
 def test_the_page_has_each_rule_with_its_why_and_fix() -> None:
