@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,10 @@ UNREADABLE: dict[str, tuple[str, bytes | str, str]] = {
     "deep": ("a.ipynb", "[" * 100_000, "no notebook"),
     "cell's syntax": ("a.ipynb", notebook(code("x = 1"), code("x = 1\ndef f(:")), "cell 2 line 2"),
 }
+
+
+if sys.version_info < (3, 11):  # which parses them, however long
+    del UNREADABLE["sum"], UNREADABLE["attributes"]
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
