@@ -51,10 +51,12 @@ def files_in(paths: list[str]) -> Iterator[str]:
         if not os.path.isdir(path):
             yield path
             continue
-        for folder, folders, files in os.walk(path):
+        unlisted: list[OSError] = []
+        for folder, folders, files in os.walk(path, onerror=unlisted.append):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _LEFT_OUT)
             names = (name for name in sorted(files) if name.endswith((".py", ".ipynb")))
             yield from (os.path.normpath(os.path.join(folder, name)) for name in names)
+        yield from (str(error.filename) for error in unlisted)  # to be told of as what cannot be read
 
 
 def code_of(path: str) -> Code:
@@ -65,7 +67,8 @@ def code_of(path: str) -> Code:
     """
     try:
         if not os.path.isfile(path):
-            raise UnreadableError("this is no plain file" if os.path.exists(path) else "there is no such file")
+            what = "this is a folder that cannot be listed" if os.path.isdir(path) else "this is no plain file"
+            raise UnreadableError(what if os.path.exists(path) else "there is no such file")
         if (size := os.path.getsize(path)) > LARGEST:
             raise UnreadableError(f"it has {size:,} bytes, and at most {LARGEST:,} are read")
         with open(path, "rb") as file:

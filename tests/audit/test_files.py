@@ -149,3 +149,20 @@ def test_a_link_to_a_folder_is_not_followed_round(tmp_path: Path) -> None:
         pytest.skip("this system lets nobody make a link")
     (tmp_path / "a.py").touch()
     assert len(list(files_in([str(tmp_path)]))) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.py").touch()
+    scandir = os.scandir
+
+    def denied(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    readable, locked = files_in([str(tmp_path)])
+    assert audit(readable) == []
+    with pytest.raises(UnreadableError, match="cannot be listed"):
+        audit(locked)
