@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .files import Code, UnreadableError, code_of
 from .loading import check_loading
-from .names import Source
+from .names import Parsed
 from .order import check_orders
 from .rules import RULES
 from .seeds import check_seeds
@@ -22,7 +22,7 @@ CHECKS = (check_seeds, check_orders, check_settings, check_loading)
 _IGNORE = re.compile(r"#\s*deterministic:\s*ignore(?:\[([^\]]*)\])?")
 
 
-class Finding(NamedTuple):
+class Fault(NamedTuple):
     """A place that breaks a rule.
 
     Attributes:
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
         )
 
 
-def audit(path: str) -> list[Finding]:
+def audit(path: str) -> list[Fault]:
     """Return what is found in a file, in the order of its lines.
 
     Raises:
@@ -57,12 +57,12 @@ def audit(path: str) -> list[Finding]:
     """
     code = code_of(path)
     try:
-        return _findings(path, code, Source(_parsed(code)))
+        return _findings(path, code, Parsed(_parsed(code)))
     except (RecursionError, MemoryError) as error:
         raise UnreadableError("it is nested too deeply to be looked at") from error
 
 
-def _findings(path: str, code: Code, source: Source) -> list[Finding]:
+def _findings(path: str, code: Code, source: Parsed) -> list[Fault]:
     ignored = dict(_ignored(code.text)) if "deterministic:" in code.text else {}
     found = {
         (line, 0, "DET001"): f"there is no rule {rule}"
@@ -74,7 +74,7 @@ def _findings(path: str, code: Code, source: Source) -> list[Finding]:
             if not any({"", rule} & ignored.get(line, set()) for line in _lines(source, node)):
                 found[node.lineno, node.col_offset, rule] = message  # type: ignore[attr-defined]
     return [
-        Finding(path, *code.place(line), column + 1, rule, found[line, column, rule])
+        Fault(path, *code.place(line), column + 1, rule, found[line, column, rule])
         for line, column, rule in sorted(found)
     ]
 
@@ -99,7 +99,7 @@ def _ignored(text: str) -> Iterator[tuple[int, set[str]]]:
             yield token.start[0], {rule.strip() for rule in (match[1] or "").split(",")}
 
 
-def _lines(source: Source, node: ast.AST) -> range:
+def _lines(source: Parsed, node: ast.AST) -> range:
     """Return the lines of the statement that a node is in; of one with a body, those of its head."""
     statement: Any = node if isinstance(node, ast.stmt) else source.around(node, ast.stmt)
     body = getattr(statement, "body", None)

@@ -6,7 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-from .names import Source, name_of, words
+from .names import Parsed, name_of, words
 from .seeds import Found
 
 _MADE = words("numpy.random.default_rng numpy.random.RandomState random.Random torch.Generator")
@@ -14,7 +14,7 @@ _SEEDED = words("random.seed numpy.random.seed torch.manual_seed torch.random.ma
 _PUT_BACK = ("seed", "manual_seed", "set_state", "setstate")
 
 
-def check_loading(source: Source) -> Found:
+def check_loading(source: Parsed) -> Found:
     """Find DET401 and DET402."""
     for class_ in source.nodes[ast.ClassDef]:
         bases = (base.value if isinstance(base, ast.Subscript) else base for base in class_.bases)
@@ -29,7 +29,7 @@ def check_loading(source: Source) -> Found:
         yield from _same_every_epoch(source, function)
 
 
-def _held(source: Source, class_: ast.ClassDef) -> Found:
+def _held(source: Parsed, class_: ast.ClassDef) -> Found:
     """Find generators that `__init__` makes, that nothing sets anew, and that `__getitem__` comes to."""
     methods = {node.name: node for node in class_.body if isinstance(node, ast.FunctionDef)}
     if not {"__init__", "__getitem__"} <= methods.keys():
@@ -65,7 +65,7 @@ def _of_self(function: ast.AST) -> Iterator[ast.Attribute]:
             yield part
 
 
-def _same_every_epoch(source: Source, function: ast.AST) -> Found:
+def _same_every_epoch(source: Parsed, function: ast.AST) -> Found:
     if isinstance(function, (ast.FunctionDef, ast.Lambda)):
         arguments = {argument.arg for argument in function.args.args}
         for call in ast.walk(function):
@@ -75,7 +75,7 @@ def _same_every_epoch(source: Source, function: ast.AST) -> Found:
                     yield call, "DET402", "the workers of every epoch are seeded with the same number"
 
 
-def _is_fixed(source: Source, part: ast.AST, arguments: set[str]) -> bool:
+def _is_fixed(source: Parsed, part: ast.AST, arguments: set[str]) -> bool:
     """Whether a part of a seed is the same in every epoch: a number, the worker's, or a seed of the configuration."""
     if isinstance(part, ast.Name):
         is_plain = part.id in arguments or part.id in ("int", "self", "args", "cfg", "config")

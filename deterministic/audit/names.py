@@ -28,11 +28,11 @@ class _Names:
         self.node, self.outer = node, outer
         self.bound: defaultdict[str, list[ast.AST | str]] = defaultdict(list)
         self.reads: defaultdict[str, list[ast.Name]] = defaultdict(list)
-        self.full: dict[str, str] = {}
+        self.full: dict[str, str] = {}  # of names, what was found out already; so is the next
         self.is_set: dict[str, bool] = {}
 
 
-class Source:
+class Parsed:
     """A parsed file, walked once and without recursion, however deep it is.
 
     Attributes:

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from .names import Source, name_of, words
+from .names import Parsed, name_of, words
 from .seeds import Found
 
 _KEEP = words(
@@ -32,7 +32,7 @@ _OF_NUMBERS = re.compile(
 """How names end whose elements are mostly numbers, which hash to themselves."""
 
 
-def check_orders(source: Source) -> Found:
+def check_orders(source: Parsed) -> Found:
     """Find DET201 to DET203: where the order of such a thing begins to go on."""
     use = _Use(source)
     iterated = [node.iter for kind in (ast.For, ast.comprehension) for node in source.nodes[kind]]
@@ -45,7 +45,7 @@ def check_orders(source: Source) -> Found:
             yield call, rule, f"the order of {_WHAT[rule]} is used"
 
 
-def _unordered(source: Source, call: ast.Call) -> str:
+def _unordered(source: Parsed, call: ast.Call) -> str:
     full = source.called(call)
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if full in _FINISHED or method == "imap_unordered":
@@ -61,7 +61,7 @@ def _unordered(source: Source, call: ast.Call) -> str:
     return "DET202" if full in _LISTING or is_path else ""
 
 
-def _is_set(source: Source, node: Any) -> bool:
+def _is_set(source: Parsed, node: Any) -> bool:
     """Whether a node is a set, and its elements may be other things than numbers."""
     if isinstance(node, ast.Name):
         home, name = source.home(node), node.id
@@ -84,7 +84,7 @@ def _is_set(source: Source, node: Any) -> bool:
     return is_made and not _are_numbers(source, source.value(node.args[0])) and not _are_numbers(source, node.args[0])
 
 
-def _are_numbers(source: Source, node: Any) -> bool:
+def _are_numbers(source: Parsed, node: Any) -> bool:
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
         return all(map(_is_number, node.elts))
     if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp)):
@@ -109,7 +109,7 @@ def _is_number(node: ast.AST) -> bool:
 class _Use:
     """Follows an order to whatever depends on it; what is not known to do so is taken not to."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Parsed) -> None:
         self.source = source
         self.seen: set[ast.AST] = set()
         self.steps = 0

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from .names import Source, name_of, words
+from .names import Parsed, name_of, words
 
 Found = Iterator[tuple[ast.AST, str, str]]
 """Nodes, each with the rule that it breaks and what is said of it."""
@@ -46,7 +46,7 @@ _VARYING = words(
 _PUT_BACK = ("seed", "setstate", "set_state")
 
 
-def check_seeds(source: Source) -> Found:
+def check_seeds(source: Parsed) -> Found:
     """Find DET101 to DET105."""
     seeded = _seeded_names(source) | {*_PUT_BACK}
     for call in source.nodes[ast.Call]:
@@ -69,7 +69,7 @@ def check_seeds(source: Source) -> Found:
     yield from _environments(source)
 
 
-def is_fallback(source: Source, node: ast.AST) -> bool:
+def is_fallback(source: Parsed, node: ast.AST) -> bool:
     """Whether a node is reached only without something else: `... if rng is None`, `rng or ...`, `if not args.seed`."""
     for above, child in source.above(node):
         if isinstance(above, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -93,7 +93,7 @@ def _is_given(call: ast.Call, full: str) -> bool:
     return any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
 
 
-def _seeded_names(source: Source) -> set[str]:
+def _seeded_names(source: Parsed) -> set[str]:
     """Return the names of what is seeded in the file, given a state, or made with a seed."""
     calls = (call for call in source.nodes[ast.Call] if name_of(call.func) in _PUT_BACK and call.args)
     seeded = {name_of(call.func.value) for call in calls if isinstance(call.func, ast.Attribute)}
@@ -106,14 +106,14 @@ def _seeded_names(source: Source) -> set[str]:
     return seeded - {""}
 
 
-def _names_of_made(source: Source, call: ast.Call) -> set[str]:
+def _names_of_made(source: Parsed, call: ast.Call) -> set[str]:
     """Return the names under which a generator is kept, or what is done with it at once: `Random().seed`."""
     above: Any = source.parents[call]
     targets = above.targets if isinstance(above, ast.Assign) else [getattr(above, "target", above)]
     return {name_of(target) for target in targets}
 
 
-def _varying(source: Source, seed: ast.AST) -> Found:
+def _varying(source: Parsed, seed: ast.AST) -> Found:
     """Find a seed that is made of what varies; of one with a name, that is told where it gets it."""
     value = source.value(seed)
     if (isinstance(seed, ast.Name) and value is not seed and _is_seed(seed)) or is_fallback(source, value):
@@ -138,7 +138,7 @@ def _is_seed(target: ast.AST) -> bool:
     return name.rpartition("_")[2] == "seed" or name == "random_state"
 
 
-def _is_never_seeded(source: Source, call: ast.Call) -> bool:
+def _is_never_seeded(source: Parsed, call: ast.Call) -> bool:
     """Whether a torch.Generator is drawn from as it is made: by whom it is passed to, itself or by its only name."""
     parent = source.parents[call]
     if isinstance(parent, ast.Assign) and isinstance(target := parent.targets[0], ast.Name):
@@ -151,7 +151,7 @@ def _is_generator(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and node.arg == "generator"
 
 
-def _environments(source: Source) -> Found:
+def _environments(source: Parsed) -> Found:
     """Find environments of gymnasium that are reset, and never with a seed."""
     resets: dict[str, list[ast.Call]] = {}
     for call in source.nodes[ast.Call]:

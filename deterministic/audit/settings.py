@@ -6,13 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 
-from .names import Source
+from .names import Parsed
 from .seeds import Found, is_fallback
 
 _WELL_FORMED = re.compile(r"(:\d+:\d+)+")
 
 
-def check_settings(source: Source) -> Found:
+def check_settings(source: Parsed) -> Found:
     """Find DET301 to DET304."""
     starts_again = any(source.called(call).startswith(("os.exec", "os.spawn")) for call in source.nodes[ast.Call])
     for node, variable, value in _variables(source):
@@ -33,7 +33,7 @@ def check_settings(source: Source) -> Found:
     yield from _left_on(source)
 
 
-def _variables(source: Source) -> Iterator[tuple[ast.AST, object, object]]:
+def _variables(source: Parsed) -> Iterator[tuple[ast.AST, object, object]]:
     """Yield where a variable of the environment is set, its name, and its value if that is written there."""
     for assign in source.nodes[ast.Assign]:
         for target in assign.targets:
@@ -56,7 +56,7 @@ def _constant(node: ast.AST | None) -> object:
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def _left_on(source: Source) -> Found:
+def _left_on(source: Parsed) -> Found:
     """Find tests in which the flag is switched on in a file that nowhere switches it off or sets it from a value."""
     calls = [call for call in source.nodes[ast.Call] if source.called(call) == "torch.use_deterministic_algorithms"]
     if all(call.args and _constant(call.args[0]) is True for call in calls):

@@ -16,7 +16,7 @@ from . import _options as options
 from ._look import write_verdict
 
 if TYPE_CHECKING:
-    from ..audit.audit import Finding
+    from ..audit.audit import Fault
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _headline(files: int, findings: list[Finding], unread: dict[str, str]) -> str:
+def _headline(files: int, findings: list[Fault], unread: dict[str, str]) -> str:
     places = f"{len(findings) or 'no'} place{'' if len(findings) == 1 else 's'}"
     rest = f"; {len(unread)} could not be read" if unread else ""
     return f"{places} in {files} file{'' if files == 1 else 's'} that can break reproducibility{rest}"
 
 
-def _told(findings: list[Finding]) -> list[str]:
+def _told(findings: list[Fault]) -> list[str]:
     """Return a line for each finding, and below them, for each rule that they break, why it matters and what to do."""
     from ..audit.rules import RULES
 
@@ -73,7 +73,7 @@ def _told(findings: list[Finding]) -> list[str]:
     return lines + [f"{rule.id}, {rule.what}: {rule.why}; {rule.fix}" for rule in broken]
 
 
-def _data(finding: Finding) -> dict[str, Any]:
+def _data(finding: Fault) -> dict[str, Any]:
     from ..audit.rules import RULES
 
     rule = RULES[finding.rule]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.audit.audit import Finding, audit
+from deterministic.audit.audit import Fault, audit
 from deterministic.audit.files import LARGEST, UnreadableError, files_in
 
 UNSEEDED = "import numpy\nrng = numpy.random.default_rng()\n"
 
 
-def audited(path: Path, data: bytes | str) -> list[Finding]:
+def audited(path: Path, data: bytes | str) -> list[Fault]:
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return audit(str(path))
 

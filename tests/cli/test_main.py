@@ -163,7 +163,7 @@ def test_the_module_is_the_command() -> None:
 ARGUMENTS = {
     "record": ("-o", "x", __file__),
     "diff": ("a", "b"),
-    **dict.fromkeys(("run", "verify", "cost"), (__file__,)),
+    **dict.fromkeys(("run", "verify", "cost", "audit"), (__file__,)),
 }
 
 
