@@ -127,7 +127,7 @@ class Parsed:
         """Return the expression or definition that a name was bound to, if it was once; any other node as it is."""
         for _ in range(_DEEPEST):
             found = self.bindings(node) if isinstance(node, ast.Name) else []
-            if len(found) != 1 or not isinstance(found[0], ast.AST):
+            if len(found) != 1 or not isinstance(found[0], ast.AST) or found[0] is _OPAQUE:
                 break
             node = found[0]
         return node

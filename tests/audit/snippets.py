@@ -271,6 +271,7 @@ NOT_FOUND: dict[str, list[str]] = {
         "def init(worker):\n    seed = torch.initial_seed() % 2**32\n    random.seed(seed)\n"
         "DataLoader(data, worker_init_fn=init)",
         "def init(worker):\n    np.random.seed(3 + epoch * 10 + worker)\nDataLoader(data, worker_init_fn=init)",
+        "for epoch in range(3):\n    DataLoader(data, worker_init_fn=lambda i: np.random.seed(epoch * 10 + i))",
         "DataLoader(data, worker_init_fn=lambda i: np.random.seed(i), persistent_workers=True)",
         "DataLoader(data, num_workers=4)",
         "DataLoader(data, num_workers=4, shuffle=True)",
