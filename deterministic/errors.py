@@ -15,6 +15,7 @@ from types import FrameType
 __all__ = [
     "CheckpointError",
     "DeterministicError",
+    "EntropyError",
     "NondeterminismWarning",
     "NotReproducibleError",
     "RepeatedDrawsWarning",
@@ -46,6 +47,10 @@ class SeedError(DeterministicError, ValueError):
 
 class ScopeConflictError(DeterministicError, RuntimeError):
     """Another thread or asyncio task has a scope open, or a scope cannot be entered here."""
+
+
+class EntropyError(DeterministicError, RuntimeError):
+    """Random numbers that no seed decides were about to be drawn, where `entropy="raise"` refuses them."""
 
 
 class NotReproducibleError(DeterministicError, AssertionError):

@@ -65,7 +65,7 @@ REASONS = (
     (
         "`numpy.random.default_rng()` without a seed, the engines of `scipy.stats.qmc`",
         "They take their seed from the operating system and follow no global generator.",
-        'give them one, `run.derive("name")`, or take `run.numpy("name")`.',
+        'give them one, `run.derive("name")`, or take `run.numpy("name")`; [`entropy=`](entropy.md) names or seeds them.',
     ),
     (
         "`secrets`, `uuid.uuid4`, `os.urandom`, `random.SystemRandom`, the clock, `id()`",
@@ -182,6 +182,8 @@ def _first(source: Source, levels: Mapping[Any, Any], threads: Mapping[str, Any]
         return "the seed"
     if threads:
         return "`num_threads=`"
+    if source.name == "entropy":
+        return "`entropy=`"
     return f"`{next(iter(levels))!r}`" if levels else "none"
 
 
@@ -190,6 +192,8 @@ def _section(source: Source, levels: Mapping[Any, Mapping[str, Any]], threads: M
     yield f"{(inspect.getdoc(type(source)) or '').splitlines()[0]}\n"
     if source.kind == "rng":
         yield "The seed seeds it at every level, on every device that there is; `seed=None` leaves it where it is.\n"
+    elif source.name == "entropy":
+        yield "No level sets it: `entropy=` does.\n"
     elif threads:
         yield f"No level sets it; `num_threads={THREADS}` sets {_assignments(threads)}.\n"
     elif levels:

@@ -127,7 +127,7 @@ class _Ensemble:
     def _command(self, seed: int, seeds_file: Path) -> list[str]:
         arguments = self._arguments
         options = ["--seed", str(seed), "--seeds-file", str(seeds_file)]
-        for name in ("deterministic", "config", "num_threads"):
+        for name in ("deterministic", "config", "entropy", "num_threads"):
             if getattr(arguments, name) is not None:
                 options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
         options += ["--portable"] * arguments.portable

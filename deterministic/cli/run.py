@@ -18,7 +18,7 @@ import sys
 
 from ..ground import launch as launching
 from ..ground.launch import Launch, default_seed
-from ..ground.levels import LEVEL_NAMES
+from ..ground.levels import ENTROPY, LEVEL_NAMES
 from ..verification.scripts import NotRunnableError, ScriptTask, leave_launcher_out, show
 from . import _environment
 from ._options import (
@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         help="YAML or JSON with seed, deterministic, deterministic_cudnn; what it leaves out is off; options here win",
+    )
+    parser.add_argument(
+        "--entropy",
+        choices=ENTROPY,
+        metavar="MODE",
+        help=f"numbers that no seed decides: {', '.join(ENTROPY)} (default: ignore), once PyTorch is imported",
     )
     parser.add_argument("--num-threads", type=at_least(1), metavar="N", help="threads for one CPU operation")
     parser.add_argument(
@@ -102,7 +108,7 @@ def _launch_of(arguments: argparse.Namespace) -> Launch:
         raise UsageError("--seed and --seeds: give one of them")
     if arguments.jobs is not None and arguments.seeds is None:
         raise UsageError("--jobs needs --seeds: one run is one job")
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {} if arguments.entropy is None else {"entropy": arguments.entropy}
     if arguments.seed is not None or arguments.seeds:
         asked["seed"] = arguments.seed if arguments.seeds is None else arguments.seeds[0]
     if arguments.deterministic is not None:
@@ -114,7 +120,10 @@ def _launch_of(arguments: argparse.Namespace) -> Launch:
     num_threads = arguments.num_threads
     if num_threads is None and arguments.portable:
         num_threads = 1
-    return Launch(asked["seed"], asked["deterministic"], num_threads, seeds_file=arguments.seeds_file)
+    entropy = asked.get("entropy")
+    if entropy == "seed" and asked["seed"] is None:
+        raise UsageError("--entropy seed has no seed to begin with", "found: no seed", "Give one: --seed 42.")
+    return Launch(asked["seed"], asked["deterministic"], num_threads, None, arguments.seeds_file, entropy)
 
 
 def _with_file(path: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -165,11 +174,13 @@ def _seed_numpy(numpy_random: Any, seed: int) -> None:
 def _apply(sources: Any, launch: Launch) -> None:
     from ..ground import snapshot
     from ..ground.config import Config
+    from ..trace.recording.seeding import watch
 
     # What was drawn before torch was imported stays drawn.
     torchs = [source for source in sources.SOURCES if source.name not in ("python.random", "numpy.random")]
-    config = Config(launch.seed, launch.deterministic, launch.num_threads)
+    config = Config(launch.seed, launch.deterministic, launch.num_threads, entropy=launch.entropy)
     snapshot.apply(snapshot.capture(torchs), config)
+    watch()  # which no scope does here, for the seeds of other calls
 
 
 def _at_end(launch: Launch, asked: str, process: int) -> None:

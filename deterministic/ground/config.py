@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 from . import levels
 from .arguments import choice, count
+from .entropy import EntropyMode
 
 Level: TypeAlias = Literal[False, "cudnn", True, "warn"]
 LEVELS, LEVEL_NAMES = cast("dict[Level, str]", levels.LEVELS), cast("dict[str, Level]", levels.LEVEL_NAMES)
@@ -34,6 +35,7 @@ class Config(NamedTuple):
         allow_nondeterministic: The scoped opt-out: deterministic algorithms off, everything else as it is.
         seed_of_all_ranks: With `per_rank`, the seed that this rank's own was derived from: what ranks must agree on
             (the order of a loader) comes from it. None: `seed` is the same on every rank.
+        entropy: What is done where numbers come that no seed decides; None leaves it as it is.
     """
 
     seed: int | None = None
@@ -41,6 +43,7 @@ class Config(NamedTuple):
     num_threads: int | None = None
     allow_nondeterministic: bool = False
     seed_of_all_ranks: int | None = None
+    entropy: EntropyMode | None = None
 
     @property
     def common_seed(self) -> int | None:

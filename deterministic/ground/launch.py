@@ -15,6 +15,7 @@ from ..errors import DeterministicError, explain
 TYPE_CHECKING = False  # importing typing would double what a script waits for here
 if TYPE_CHECKING:
     from .config import Level
+    from .entropy import EntropyMode
 
 DEFAULT_SEED = 42
 
@@ -44,6 +45,7 @@ class Launch:
         num_threads: How many threads torch uses for one CPU operation; None leaves the number alone.
         variables: The environment variables that it set, and to what: these are not the user's own.
         seeds_file: Where to tell which seeds were used in the end, for whoever runs several; None for nobody.
+        entropy: What is done where numbers come that no seed decides; None does nothing.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class Launch:
         num_threads: int | None = None,
         variables: Mapping[str, str] | None = None,
         seeds_file: str | None = None,
+        entropy: EntropyMode | None = None,
     ) -> None:
         self.seed, self.deterministic, self.num_threads = seed, deterministic, num_threads
-        self.variables, self.seeds_file = variables or {}, seeds_file
+        self.variables, self.seeds_file, self.entropy = variables or {}, seeds_file, entropy
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Launch) and vars(self) == vars(other)

@@ -27,11 +27,28 @@ class Limit(NamedTuple):
     remedy: str
 
 
+class Caught(NamedTuple):
+    """Entropy that was drawn while a scope was open, for the report.
+
+    Attributes:
+        place: The user's line, "train.py:12".
+        what: What drew it, for example "uuid.uuid4()".
+        by: The function of an installed package that the line calls; empty if it draws by itself.
+        seeded: Whether the run's seed decided it after all.
+    """
+
+    place: str
+    what: str
+    by: str
+    seeded: bool
+
+
 class Applied(NamedTuple):
-    """What `Source.apply` did: the values that it set, and what it could not."""
+    """What `Source.apply` did: the values that it set, what it could not; and what it has caught since, how often."""
 
     values: Mapping[str, JSON] = {}
     limits: tuple[Limit, ...] = ()
+    caught: Mapping[Caught, int] = {}
 
 
 NOTHING = Applied()

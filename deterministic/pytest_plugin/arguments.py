@@ -18,7 +18,7 @@ RUN_FIXTURE = "reproducible_run"
 ATTRIBUTE = "reproducible_check"
 """The attribute of a report with the outcome of a comparison and its text; plain, since it may come from a worker."""
 
-ARGUMENTS = ("seed", "deterministic", "num_threads", "enabled")
+ARGUMENTS = ("seed", "deterministic", "num_threads", "entropy", "enabled")
 """What the marker takes, as `reproducible` does."""
 
 

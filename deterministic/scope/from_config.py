@@ -65,6 +65,8 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     level = _level(values)
     if level is not None:
         options["deterministic"] = level
+    if isinstance(mapping.get("entropy"), str):  # a number is the weight of a loss, and somebody else's
+        options["entropy"] = mapping["entropy"]
     if not {"seed", "deterministic"} & {*options, *overrides}:
         options["enabled"] = False
     return {"seed": None, "deterministic": False, **options, **overrides}

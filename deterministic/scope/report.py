@@ -37,7 +37,7 @@ class ScopeReport(ShownByFirstLine):
         if entry is None:
             return cls({"enabled": False, "versions": versions()})
         sources = []
-        limits = []
+        limits, caught = [], []
         for (source, state), applied in zip(entry.before.items(), entry.applied, strict=True):
             before = source.describe(state)
             sources.append(
@@ -48,6 +48,7 @@ class ScopeReport(ShownByFirstLine):
                 }
             )
             limits += [limit._asdict() for limit in applied.limits]
+            caught += [{**one._asdict(), "times": times} for one, times in [*applied.caught.items()]]
         limits += [{"subject": f"a plain DataLoader, iterated at {place}", **_PLAIN} for place in entry.plain_loaders]
         return cls(
             {
@@ -61,6 +62,7 @@ class ScopeReport(ShownByFirstLine):
                 "loaders": _alike(loaders),
                 "opt_outs": [*entry.opt_outs],
                 "seeded": [note._asdict() for note in dict.fromkeys(entry.seeded)],
+                "entropy": caught,
                 "limits": limits,
                 "versions": versions(),
             }
@@ -113,6 +115,8 @@ class ScopeReport(ShownByFirstLine):
                 lines += [f"    {note}" for note in loader["notes"]]
         if self.data["seeded"]:
             lines += ["", "seeded by the code itself", *aligned(self._seeded())]
+        if self.data["entropy"]:
+            lines += ["", "drawn from the operating system, or seeded by the clock", *aligned(self._entropy())]
         if self.data["opt_outs"]:
             lines += [
                 "",
@@ -147,6 +151,7 @@ class ScopeReport(ShownByFirstLine):
             f"<b>set (before &rarr; inside)</b>{html_table(self._rows())}"
             + (f"<b>loaders</b>{html_table(loaders)}" if loaders else "")
             + (f"<b>seeded by the code itself</b>{html_table(self._seeded())}" if self.data["seeded"] else "")
+            + (f"<b>drawn from the operating system</b>{html_table(self._entropy())}" if self.data["entropy"] else "")
             + (f"<b>where nondeterministic operations were allowed</b>{html_table(opt_outs)}" if opt_outs else "")
             + (f"<b>not controlled</b>{html_table(limits)}" if limits else "")
             + f"<details><summary>versions</summary>{html_table(versions)}</details>"
@@ -154,6 +159,13 @@ class ScopeReport(ShownByFirstLine):
 
     def _seeded(self) -> list[tuple[str, str]]:
         return [(note["generator"], f"seed {note['seed']}, at {note['place']}") for note in self.data["seeded"]]
+
+    def _entropy(self) -> list[tuple[str, str]]:
+        rows = []
+        for one in self.data["entropy"]:
+            notes = f", in {one['by']}" * bool(one["by"]) + ", from the run's seed" * one["seeded"]
+            rows.append((one["place"], f"{one['what']}{notes}, {one['times']} times"))
+        return rows
 
     def _rows(self) -> list[tuple[str, str]]:
         rows = []

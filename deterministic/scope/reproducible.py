@@ -12,6 +12,7 @@ from ..errors import explain
 from ..ground import launch
 from ..ground.arguments import boolean
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
+from ..ground.entropy import EntropyMode
 from ..ground.imports import once_imported
 from ..ground.seeds import validate_seed
 from ..ground.synonyms import explained
@@ -60,6 +61,10 @@ class _Reproducible:
         num_threads: Threads that torch uses for one CPU operation inside; None leaves the number alone.
         per_rank: Derive a seed of its own for each rank (torch.distributed, else the variable RANK, else rank 0).
         on_conflict: "raise", or "wait" to queue behind another thread's scope.
+        entropy: What is done where numbers come that no seed decides (`numpy.random.default_rng()`, `uuid.uuid4()`, a
+            seed from the clock): "ignore"; "warn", once for each line; "raise", an EntropyError, before anything is
+            drawn; "seed", unseeded generators of NumPy and Python begin with seeds of the run. Omitted: as the
+            enclosing scope has it, else "ignore".
         enabled: False does nothing and costs nothing.
 
     Returns:
@@ -70,6 +75,7 @@ class _Reproducible:
         TypeError: Another argument is of the wrong type, or what is decorated cannot be.
         ValueError: Another argument has no meaning.
         ScopeConflictError: On entering: see above.
+        EntropyError: Inside, with entropy="raise".
 
     Example:
         >>> import torch
@@ -96,6 +102,7 @@ class _Reproducible:
         num_threads: int | None = None,
         per_rank: bool = False,
         on_conflict: stack.OnConflict = "raise",
+        entropy: EntropyMode | None = None,
         enabled: bool = True,
     ) -> Scope: ...
 
@@ -124,7 +131,7 @@ class _Reproducible:
     def from_config(
         self, config: Mapping[str, Any] | str | os.PathLike[str], *, key: str | None = None, **overrides: Any
     ) -> Scope:
-        """Make a scope from a configuration: the keys `seed`, `deterministic` and `deterministic_cudnn` of a mapping.
+        """Make a scope from a configuration: `seed`, `deterministic`, `deterministic_cudnn` and `entropy` of a mapping.
 
         Other keys are ignored. With neither a seed nor a level the scope does nothing and costs nothing; `seed: 0` is
         a seed. A config that gives a seed and no level means False; a level without a seed sets the flags alone.

@@ -13,6 +13,7 @@ from ..errors import DeterministicError, ScopeOrderWarning, explain, warn
 from ..ground import launch
 from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
+from ..ground.entropy import EntropyMode, validate_entropy
 from ..ground.ranks import current_rank
 from ..ground.seeds import DEFAULT_SEED, derive_seed, validate_seed
 from ..ground.synonyms import explained
@@ -50,17 +51,19 @@ class Scope:
         num_threads: int | None = None,
         per_rank: bool = False,
         on_conflict: stack.OnConflict = "raise",
+        entropy: EntropyMode | None = None,
         enabled: bool = True,
     ) -> None:
         self._seed = seed if seed is None or isinstance(seed, Omitted) else validate_seed(seed)
         self._deterministic = validate_level(deterministic)
         self._num_threads = validate_num_threads(num_threads)
         self._per_rank = boolean("per_rank", per_rank)
+        self._entropy = validate_entropy(entropy)
         self._enabled = boolean("enabled", enabled)
         self._on_conflict: stack.OnConflict = choice("on_conflict", on_conflict, _ON_CONFLICT)
         self._fixed_config: Config | None = None
         if not self._per_rank and not isinstance(self._seed, Omitted):
-            self._fixed_config = Config(self._seed, self._deterministic, self._num_threads)
+            self._fixed_config = Config(self._seed, self._deterministic, self._num_threads, entropy=self._entropy)
         self._own: tuple[Source, ...] = ()
         if not isinstance(generators, Iterable):
             raise TypeError(
@@ -198,10 +201,14 @@ class Scope:
             seed = enclosing.config.seed
         elif isinstance(seed, Omitted) and launch.remembered is not None:
             seed = launch.remembered
+        from ..sources import ENTROPY
+
+        policy = ENTROPY.capture()
         options = {
             "deterministic": self._deterministic,
             "num_threads": self._num_threads,
             "per_rank": self._per_rank,
+            "entropy": self._entropy or (policy and policy.mode),
         }
         return options if isinstance(seed, Omitted) else {"seed": seed, **options}
 
@@ -218,7 +225,7 @@ class Scope:
         if self._per_rank and seed is not None:
             common = seed if common is None else common
             seed = derive_seed(seed, "rank", current_rank())
-        return Config(seed, self._deterministic, self._num_threads, seed_of_all_ranks=common)
+        return Config(seed, self._deterministic, self._num_threads, seed_of_all_ranks=common, entropy=self._entropy)
 
 
 _CONTEXTLIB = contextlib.__file__

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
 from ..ground import snapshot
+from ..ground.arguments import count
 from ..ground.config import Config, Level
 from ..ground.seeds import derive_seed
 from ..trace.recording.seeding import ACTIVE
@@ -171,12 +172,14 @@ class Run:
         Raises:
             DeterministicError: The scope is closed.
         """
+        from ..sources import ENTROPY
         from ..sources.base import to_plain
 
         return {
             "version": _STATE_VERSION,
             "rng": {source.name: source.encode(source.capture()) for source in self._generators()},
             "torch_streams": [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
+            "entropy": ENTROPY.reached(),
             "numpy_streams": [[name, to_plain(made.bit_generator.state)] for name, made in self._numpy_streams.items()],
         }
 
@@ -194,11 +197,13 @@ class Run:
             DeterministicError: The scope is closed.
         """
         states, torch_streams, numpy_streams = decoded(self, state_dict)
+        from ..sources import ENTROPY
         from ..sources.own_generators import OwnGenerator
 
         streams: list[tuple[Any, Any]] = [(self.generator(*key), state) for key, state in torch_streams.items()]
         streams += [(self.numpy(name), state) for name, state in numpy_streams.items()]
         snapshot.move({**states, **{OwnGenerator(stream, 0): state for stream, state in streams}})
+        ENTROPY.go_on(state_dict.get("entropy", {}))
 
     def allow_nondeterministic(self) -> OptOut:
         """Switch deterministic algorithms off for a `with` block, for one operation (pytorch/pytorch#126164).
@@ -213,7 +218,21 @@ class Run:
             ...         torch.are_deterministic_algorithms_enabled()
             False
         """
-        return OptOut(self)
+        return OptOut(self, "ALGORITHMS", allow_nondeterministic=True)
+
+    def allow_entropy(self) -> OptOut:
+        """Watch for no entropy in a `with` block: where a number is meant to be another one each time, as a run's id.
+
+        Everything else stays as the scope set it. Closed in any order, it gives back what was.
+
+        Example:
+            >>> from deterministic import reproducible
+            >>> import uuid
+            >>> with reproducible(seed=0, entropy="raise") as run:
+            ...     with run.allow_entropy():
+            ...         name = uuid.uuid4()
+        """
+        return OptOut(self, "ENTROPY", entropy="ignore")
 
     def _generators(self) -> list[RngSource]:
         from ..ground.source import RngSource
@@ -230,22 +249,23 @@ class Run:
 
 
 class OptOut:
-    """`run.allow_nondeterministic()`: an entry of its own that covers the deterministic algorithms alone."""
+    """`run.allow_nondeterministic()` or `allow_entropy()`: an entry of its own that covers one source alone."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, source: str, **asked: Any) -> None:
+        self._run, self._source, self._asked = run, source, asked
         self._open: list[ScopeEntry] = []
 
     @indivisible
     def __enter__(self) -> Run:
-        from ..sources import ALGORITHMS
+        from .. import sources
 
         asked = Config() if self._run._entry is None else self._run._entry.config
-        config = asked._replace(allow_nondeterministic=True)
+        config = asked._replace(**self._asked)
         site = ScopeSite.of(sys._getframe(1))
-        if self._run._entry is not None:
+        if self._run._entry is not None and config.allow_nondeterministic:
             self._run._entry.opt_outs[str(site)] = None
-        self._open.append(stack.enter(self, config, site, only=(ALGORITHMS,), run=lambda entry: self._run))
+        only = (getattr(sources, self._source),)
+        self._open.append(stack.enter(self, config, site, only=only, run=lambda entry: self._run))
         return self._run
 
     @indivisible
@@ -272,6 +292,8 @@ def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], 
     states = snapshot.decode(state_dict.get("rng"), sources)
     fresh = Run(run._entry)  # one that did not exist when it was saved goes back to its beginning
     with snapshot.fitting():
+        for number in state_dict.get("entropy", {}).values():
+            count("entropy", number)
         torch_streams = {key: fresh.generator(*key).get_state() for key in run._torch_streams}
         for name, device, plain in state_dict["torch_streams"]:
             stream = fresh.generator(name, device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..ground.source import Source
 from . import settings
 from .accelerators import LazyAccelerator, Mps, PrivateUse1
+from .entropy import EntropyWatch
 from .environment import Environment
 from .fp32_precision import Fp32Precision
 from .inductor import Inductor
@@ -16,9 +17,10 @@ from .numpy_random import NumpyRandom
 from .python_random import PythonRandom
 from .torch_cpu import TorchCpu
 
-__all__ = ["ALGORITHMS", "SOURCES"]
+__all__ = ["ALGORITHMS", "ENTROPY", "SOURCES"]
 
 ALGORITHMS = settings.Algorithms()
+ENTROPY = EntropyWatch()
 
 SOURCES: list[Source] = [
     Environment(),
@@ -36,6 +38,7 @@ SOURCES: list[Source] = [
     settings.Autocast(),
     settings.FlushDenormal(),
     settings.NumpyBuffer(),
+    ENTROPY,
     PythonRandom(),
     NumpyRandom(),
     TorchCpu(),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import random
-import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import PurePath
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from ...errors import DeterministicError, SeedError, cut, explain
+from ...ground.entropy import current
 from ...ground.ranks import current_ranks
 from ...ground.seeds import derive_seed
 from .states import mix, seed_generators
@@ -124,24 +124,14 @@ def collate_key(batch: int) -> int:
     return mix(batch ^ _COLLATE)
 
 
-class _Current(threading.local):
-    """The sample (or batch) that is being made on this thread, and the generators that it has asked for, if any."""
-
-    key: int | None = None
-    made: dict[str, Any] | None = None
-
-
-_current = _Current()
-
-
 def begin(key: int | None, made: dict[str, Any] | None = None) -> None:
     """Say that the sample (or batch) with this key is being made now, with these generators; None: none is."""
-    _current.key, _current.made = key, made
+    current.key, current.made = key, made
 
 
 def under_way() -> tuple[int | None, dict[str, Any] | None]:
     """Return the sample that is being made, with its generators, for `begin` to go on with."""
-    return _current.key, _current.made
+    return current.key, current.made
 
 
 def begin_seeded(key: int) -> None:
@@ -195,7 +185,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
         raise ValueError(
             explain("sample_rng() knows no such library", (f"found: {cut(library)}", expected), "Pass one of them.")
         )
-    key = _current.key
+    key = current.key
     if key is None:
         raise DeterministicError(
             explain(
@@ -204,9 +194,9 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
                 'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
             )
         )
-    made = _current.made
+    made = current.made
     if made is None:
-        made = _current.made = {}
+        made = current.made = {}
     if library == "numpy" and library not in made:
         made[library] = np.random.Generator(np.random.Philox(key=[mix(key + 1), mix(key + 2)]))
     elif library == "torch" and library not in made:

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from ...sources import SOURCES
+from ...trace.recording.seeding import watch
 from .isolation import require_twister
 from .torch_internals import set_worker
 
@@ -82,3 +83,4 @@ def restore_settings(settings: dict[str, bytes]) -> None:
     for source in SOURCES:
         if source.name in settings:
             source.restore(pickle.loads(settings[source.name]))
+    watch()  # no scope is open here, but the watch over entropy may have come with the settings

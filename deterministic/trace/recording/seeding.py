@@ -13,6 +13,8 @@ from functools import wraps
 from types import MethodType
 from typing import Any, NamedTuple, Protocol
 
+from ...ground import entropy
+
 
 class Active(Protocol):
     """What scopes and loaders know of a recorder that is at work."""
@@ -66,7 +68,7 @@ def watch() -> None:
     since torch 2.14, so what stands there is a method of it, too; what dynamo then makes of the call is not noted.
     """
     global _calls, _is_watching
-    is_open = any(HOLDERS)
+    is_open = any(HOLDERS) or entropy.before_seeding is not None
     if is_open == _is_watching:
         return
     _is_watching = True  # after an interrupt from here on the last call finishes what there is
@@ -89,9 +91,16 @@ def _pair(path: str, name: str, generator: str) -> tuple[Callable[..., Any], Cal
 
     @wraps(function)
     def seed(*args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1)
+        is_ours = _is_ours(caller.f_globals.get("__name__"))
+        if entropy.before_seeding is not None and not is_ours:
+            given = next(iter([*args[is_method:], *kwargs.values()]), None)
+            instead = entropy.before_seeding(generator, given, caller)
+            if instead is not None:
+                args, kwargs = (*args[:is_method], instead), {}
         result = function(*args, **kwargs)
         holders = [holder for opened in HOLDERS for holder in opened if len(holder.seeded) < MOST]
-        if holders and not _is_ours(sys._getframe(1).f_globals.get("__name__")):
+        if holders and not is_ours:
             value = next(iter([*args[is_method:], *kwargs.values(), result]))
             note = Seeding(generator, str(value)[:_LONGEST_SEED], _users_line())
             for holder in holders:

@@ -1,0 +1,96 @@
+"""Real packages that take entropy behind an innocent call: the watch names the user's line and their function."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import datasets
+import gymnasium
+import networkx
+import numpy as np
+import pytest
+import scipy.sparse
+import scipy.stats
+import torch
+import webdataset
+from scipy.sparse.linalg import eigsh, svds
+from scipy.stats import qmc
+from torch_geometric.data import Data
+from torch_geometric.transforms import AddLaplacianEigenvectorPE
+
+from deterministic import reproducible
+from deterministic.errors import EntropyError
+
+MATRIX = scipy.sparse.diags([1.0, 2.0, 1.0], [-1, 0, 1], shape=(60, 60), format="csr")
+RING = networkx.cycle_graph(60)
+
+
+def frames(count: int = 20) -> Any:
+    return datasets.Dataset.from_dict({"x": list(range(count))}).to_iterable_dataset()
+
+
+def column(rows: Any) -> list[Any]:
+    return [row["x"] for row in rows]
+
+
+def laplacian() -> Any:
+    edges = torch.tensor(list(RING.edges)).T
+    data = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=60)
+    return AddLaplacianEigenvectorPE(3, is_undirected=True)(data).laplacian_eigenvector_pe.tolist()
+
+
+def space() -> Any:
+    return gymnasium.spaces.Discrete(10**6).sample()
+
+
+def cart_pole() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gymnasium.make("CartPole-v1").reset()[0].tolist()
+
+
+def mixed() -> Any:
+    return column(datasets.interleave_datasets([frames(), frames()], probabilities=[0.5, 0.5]))
+
+
+def shuffled_samples() -> Any:
+    return list(webdataset.shuffle(100)(iter(range(60))))
+
+
+CALLS: dict[str, tuple[Callable[[], Any], str, bool]] = {
+    "eigsh": (lambda: np.abs(eigsh(MATRIX, 3)[1]).tolist() and eigsh(MATRIX, 3)[1].tolist(), "eigsh", True),
+    "svds": (lambda: svds(MATRIX, 3)[0].tolist(), "svds", True),
+    "qmc.Sobol": (lambda: qmc.Sobol(2).random(2).tolist(), "", True),
+    "qmc.LatinHypercube": (lambda: qmc.LatinHypercube(2).random(2).tolist(), "", True),
+    "Normal().sample": (lambda: scipy.stats.Normal().sample(2).tolist(), "sample", True),
+    "eigenvector_centrality_numpy": (lambda: networkx.eigenvector_centrality_numpy(RING), "argmap", True),
+    "AddLaplacianEigenvectorPE": (laplacian, "__call__", True),
+    "IterableDataset.shuffle": (lambda: column(frames().shuffle(buffer_size=10)), "shuffle", True),
+    "interleave_datasets": (mixed, "interleave_datasets", True),
+    "spaces": (space, "sample", True),
+    "reset": (cart_pole, "reset", True),
+    "webdataset.shuffle": (shuffled_samples, "_shuffle", False),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_innocent_call_is_named_with_the_users_line(name: str) -> None:
+    call, function, _ = CALLS[name]
+    with reproducible(0, entropy="raise") as run, pytest.raises(EntropyError) as error:
+        call()
+    assert f"at: {__file__}:" in str(error.value)
+    (caught,) = run.report().data["entropy"]
+    assert function in caught["by"]
+
+
+@pytest.mark.filterwarnings("ignore::deterministic.errors.NondeterminismWarning")
+def test_with_seed_all_repeat_that_do_not_seed_themselves_by_the_clock() -> None:
+    for name, (call, _, repeats) in CALLS.items():
+        found = []
+        for _ in range(2):
+            with reproducible(0, entropy="seed"):
+                found.append(call())
+        if repeats:
+            assert found[0] == found[1], name

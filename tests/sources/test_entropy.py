@@ -1,0 +1,378 @@
+"""The watch over entropy: what it sees and where, what it lets pass, and that nothing of it is left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import multiprocessing
+import os
+import pickle
+import random
+import secrets
+import tempfile
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.random.bit_generator as numpy_bits
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from deterministic import current_run, reproducible, seed_everything
+from deterministic.errors import DeterministicError, EntropyError, NondeterminismWarning, ScopeOrderWarning, SeedError
+from deterministic.ground import snapshot
+from deterministic.sources import SOURCES, entropy
+
+PLACES = [(os, "urandom"), (random, "_urandom"), (random, "seed"), (random.Random, "seed"), (uuid, "uuid1")]
+PLACES += [(numpy_bits, "randbits"), (np.random, "seed"), (torch, "seed"), (torch.random, "seed"), (torch.cuda, "seed")]
+
+NUMPY, PYTHON, CLOCK = "a NumPy generator", "random.Random()", "a seed read from the clock"
+
+UNSEEDED: dict[str, tuple[str, Callable[[], Any]]] = {
+    "default_rng": (NUMPY, lambda: np.random.default_rng()),
+    "RandomState": (NUMPY, lambda: np.random.RandomState()),
+    "SeedSequence": (NUMPY, lambda: np.random.SeedSequence()),
+    "PCG64": (NUMPY, lambda: np.random.PCG64()),
+    "MT19937": (NUMPY, lambda: np.random.MT19937()),
+    "numpy.random.seed": ("numpy.random.seed() without a seed", lambda: np.random.seed()),
+    "Random": (PYTHON, lambda: random.Random()),
+    "a subclass": (PYTHON, lambda: Subclass()),
+    "random.seed": ("random.seed() without a seed", lambda: random.seed()),
+    "SystemRandom": ("random.SystemRandom", lambda: random.SystemRandom().random()),
+    "secrets": ("secrets.token_hex()", lambda: secrets.token_hex(4)),
+    "uuid1": ("uuid.uuid1()", lambda: uuid.uuid1()),
+    "uuid4": ("uuid.uuid4()", lambda: uuid.uuid4()),
+    "urandom": ("os.urandom()", lambda: os.urandom(4)),
+    "torch.seed": ("torch.seed()", lambda: torch.seed()),
+    "time, random.seed": (CLOCK, lambda: random.seed(time.time())),
+    "time, Random": (CLOCK, lambda: random.Random(time.time_ns())),
+    "time, numpy": (CLOCK, lambda: np.random.seed(int(time.time()))),
+    "time, torch": (CLOCK, lambda: torch.manual_seed(int(time.time() * 1000))),
+    "time and process": (CLOCK, lambda: random.Random(int((os.getpid() + time.time()) * 1e9))),
+}
+
+
+class Subclass(random.Random):
+    pass
+
+
+def seeded() -> list[Any]:
+    """Draw from what was given a seed, in each way that there is."""
+    random.seed(1)
+    np.random.seed(2)
+    torch.manual_seed(3)
+    own = [np.random.default_rng(4), np.random.RandomState(5), random.Random("6"), random.Random(7.5)]
+    own += [np.random.Generator(np.random.PCG64(np.random.SeedSequence(8).spawn(1)[0]))]
+    return [one.random() for one in own] + [random.random(), np.random.rand(), torch.rand(1).item(), random.Random(2**70)]
+
+
+def draws() -> list[float]:
+    made = [np.random.default_rng(), np.random.RandomState(), random.Random()]
+    return [one.random() for one in made]
+
+
+def standing() -> list[Any]:
+    return [vars(owner)[name] for owner, name in PLACES]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = standing()
+    yield
+    assert standing() == before
+
+
+def test_each_unseeded_source_is_refused_at_its_line_before_anything_is_drawn() -> None:
+    for name, (what, draw) in UNSEEDED.items():
+        with reproducible(0, entropy="raise") as run:
+            generators = [source for source in SOURCES if source.kind == "rng"]
+            before = [source.describe(source.capture()) for source in generators]
+            with pytest.raises(EntropyError) as error:
+                draw()
+            assert before == [source.describe(source.capture()) for source in generators], name
+        place = f"{__file__}:{inspect.getsourcelines(draw)[1]}"
+        lines = str(error.value).splitlines()
+        assert lines[1] == f"  at: {place}", name
+        assert lines[-2].startswith(f"  from: {what}"), (name, lines)
+        (caught,) = run.report().data["entropy"]
+        assert (caught["place"], caught["times"], caught["seeded"]) == (place, 1, False)
+        assert place in str(run.report())
+        assert place in run.report()._repr_html_()
+
+
+def test_seeded_generators_are_let_pass_and_draw_the_same() -> None:
+    expected = [repr(one) if isinstance(one, float) else one.random() for one in seeded()]
+    for mode in ("warn", "raise", "seed"):
+        with reproducible(0, entropy=mode) as run:  # type: ignore[arg-type]
+            assert [repr(one) if isinstance(one, float) else one.random() for one in seeded()] == expected
+        assert run.report().data["entropy"] == []
+
+
+def test_a_seed_is_the_clock_only_while_it_may_have_been_read_from_it() -> None:
+    now = time.time()
+    for seed in (now, int(now), int(now * 1e3), np.int64(now * 1e6), int((now - 50) * 1e9)):
+        assert entropy._is_clock(seed), seed
+    for seed in (42, 2**32 - 1, int(now) - 100, int(now * 1e3) % 2**32, 2**64, 1e300, "now", b"now", None, 10**400):
+        assert not entropy._is_clock(seed), seed
+
+
+def test_what_python_and_torch_ask_for_names_and_keys_is_let_pass() -> None:
+    with reproducible(0, entropy="raise") as run:
+        os.rmdir(tempfile.mkdtemp())
+        multiprocessing.Queue().close()
+        hashlib.blake2b(b"").digest()
+        list(DataLoader(list(range(4)), shuffle=True, num_workers=1))  # type: ignore[arg-type]
+        list(torch.utils.data.datapipes.iter.IterableWrapper(range(4)).shuffle())
+    assert run.report().data["entropy"] == []
+
+
+def test_a_line_is_warned_of_once_and_counted_each_time() -> None:
+    with warnings.catch_warnings(record=True) as caught, reproducible(0, entropy="warn") as run:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            draws()
+            with reproducible(1):
+                secrets.token_hex(2)
+    assert [(one.category, one.filename) for one in caught] == [(NondeterminismWarning, __file__)] * 4
+    assert sorted(one["times"] for one in run.report().data["entropy"]) == [3, 3, 3, 3]
+
+
+def test_a_report_stays_short_however_many_lines_draw() -> None:
+    lines = "\n".join(["secrets.token_hex(2)"] * 100)
+    with warnings.catch_warnings(), reproducible(0, entropy="warn") as run:
+        warnings.simplefilter("ignore")
+        exec(compile(lines, "<string>", "exec"), {"secrets": secrets})
+    rows = run.report().data["entropy"]
+    assert len(rows) == entropy._MOST + 1
+    assert rows[-1]["times"] == 100 - entropy._MOST
+
+
+def test_what_somebody_swallows_is_in_the_report() -> None:
+    with reproducible(0, entropy="raise") as run:
+        try:
+            uuid.uuid4()
+        except Exception:  # noqa: BLE001, S110 - as libraries do
+            pass
+    assert [one["what"] for one in run.report().data["entropy"]] == ["uuid.uuid4()"]
+
+
+def test_unseeded_generators_repeat_with_the_run_and_differ_within_it() -> None:
+    def run(seed: int, *, other_line: bool = False) -> list[Any]:
+        with reproducible(seed, entropy="seed") as run:
+            found = [draws()]
+            if other_line:
+                draws()
+            found += [[np.random.default_rng().random(), random.Random().random()], draws()]
+            assert all(one["seeded"] for one in run.report().data["entropy"])
+        return found
+
+    first = run(1)
+    assert run(1) == first
+    assert len({number for part in first for number in part}) == 8
+    assert not {*run(2)[0]} & {*first[0]}
+    assert run(1, other_line=True)[1] == first[1]  # the other line's draws are its own
+
+
+def test_a_line_keeps_its_numbers_when_its_function_moves_within_the_file() -> None:
+    def made(text: str) -> Any:
+        names: dict[str, Any] = {"np": np, "__name__": "training"}
+        exec(compile(text, "training.py", "exec"), names)
+        with reproducible(1, entropy="seed"):
+            return names["noise"]()
+
+    text = "def noise():\n    return np.random.default_rng().random()\n"
+    assert made(text) == made(f"\n\n# Another comment.\n{text}") != made(text.replace("\n", "\n\n", 1))
+
+
+def test_global_generators_that_are_reseeded_from_entropy_repeat_too() -> None:
+    def found() -> list[float]:
+        with reproducible(1, entropy="seed"):
+            random.seed()
+            np.random.seed()
+            return [random.random(), np.random.rand()]
+
+    first, plain = found(), reproducible(1)
+    assert found() == first
+    with plain:
+        assert [random.random(), np.random.rand()] != first
+
+
+@pytest.mark.filterwarnings("ignore::deterministic.errors.NondeterminismWarning")
+def test_what_is_secret_is_never_altered() -> None:
+    def found() -> list[Any]:
+        with reproducible(1, entropy="seed") as run:
+            secret = [secrets.token_hex(8), os.urandom(8), random.SystemRandom().random(), uuid.uuid4(), torch.seed()]
+        assert not any(one["seeded"] for one in run.report().data["entropy"])
+        return secret
+
+    assert not {*found()} & {*found()}
+
+
+def test_threads_that_draw_at_one_line_each_get_another_number() -> None:
+    found: list[float] = []
+
+    def draw() -> None:
+        found.extend(random.Random().random() for _ in range(200))
+
+    with reproducible(1, entropy="seed"):
+        threads = [threading.Thread(target=draw) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        again = [random.Random().random()]
+    assert len({*found, *again}) == 801
+
+
+def test_a_scope_inside_takes_over_what_it_does_not_say() -> None:
+    with reproducible(0, entropy="raise") as outer:
+        with reproducible(1) as inner, pytest.raises(EntropyError):
+            np.random.default_rng()
+        with reproducible(1, entropy="ignore"):
+            np.random.default_rng()
+        with reproducible(1, entropy="seed"):
+            first = draws()
+            with reproducible(1):
+                assert draws() != first  # the same seed, at another line
+            with reproducible(None):
+                draws()
+        seed_everything(3)
+        with pytest.raises(EntropyError):
+            np.random.default_rng()
+    assert len(inner.report().data["entropy"]) == 1
+    assert len(outer.report().data["entropy"]) == 1 + 3 * 3 + 1
+
+
+def test_a_decorated_function_repeats_at_each_call() -> None:
+    train = reproducible(7)(draws)
+    with reproducible(1, entropy="seed"):
+        assert train() == train() != draws()
+
+
+def test_entropy_is_let_pass_in_a_block_that_says_so() -> None:
+    with reproducible(0, entropy="raise") as run:
+        with run.allow_entropy():
+            uuid.uuid4()
+            with current_run().allow_entropy():
+                draws()
+            draws()
+            with reproducible(1, entropy="raise"), pytest.raises(EntropyError):
+                draws()
+        with pytest.raises(EntropyError):
+            draws()
+    with reproducible(0, enabled=False) as run, run.allow_entropy():
+        draws()
+
+
+def test_a_suspended_body_takes_its_watch_with_it() -> None:
+    @reproducible(1, entropy="raise")
+    def body() -> Iterator[None]:
+        yield
+        with pytest.raises(EntropyError):
+            draws()
+        yield
+
+    before = standing()
+    one, other = body(), body()
+    for generator in (one, other, one, other):
+        next(generator)
+        assert standing() == before
+        draws()
+    one.close()
+
+
+def test_scopes_left_in_another_order_leave_nothing_behind() -> None:
+    before = standing()
+    first, second = reproducible(1, entropy="raise"), reproducible(2, entropy="seed")
+    first.start()
+    second.start()
+    with pytest.warns(ScopeOrderWarning):
+        first.stop()
+    draws()
+    second.stop()
+    assert standing() == before
+
+
+def test_a_seed_is_needed_to_seed_and_nothing_is_touched_without() -> None:
+    before = standing()
+    with pytest.raises(SeedError, match="no seed to begin with"), reproducible(None, entropy="seed"):
+        pass
+    with pytest.raises(ValueError, match="'raise': an EntropyError"):
+        reproducible(1, entropy="strict")  # type: ignore[arg-type]
+    assert standing() == before
+
+
+def test_what_somebody_else_has_put_in_place_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def theirs(size: int) -> bytes:
+        return bytes(size)
+
+    with monkeypatch.context() as patched:
+        with reproducible(0, entropy="raise"):
+            ours = os.urandom
+            patched.setattr(os, "urandom", theirs)
+            assert uuid.uuid4().int  # not seen: theirs asks nobody
+        assert os.urandom is theirs
+        with reproducible(0, entropy="raise"), pytest.raises(EntropyError):
+            os.urandom(1)
+        assert os.urandom is theirs
+    assert os.urandom is ours  # monkeypatch puts back what it found, which does nothing by now
+    assert len(os.urandom(4)) == 4
+    with reproducible(0, entropy="raise"), pytest.raises(EntropyError):
+        os.urandom(1)
+    assert os.urandom is not ours
+
+
+def test_a_numpy_that_asks_elsewhere_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert entropy._numpy_asks()
+    other = SimpleNamespace(randbits=secrets.randbits, SeedSequence=lambda: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(entropy, "numpy_bits", other)
+        assert not entropy._numpy_asks.__wrapped__()
+    assert other.randbits == secrets.randbits
+    monkeypatch.setattr(entropy, "_numpy_asks", lambda: False)
+    with pytest.raises(DeterministicError, match="does not reach the generators of this NumPy"):
+        reproducible(0, entropy="seed").start()
+    with reproducible(0, entropy="warn") as run:
+        assert {"numpy.random", "torch.Generator"} <= {limit["subject"] for limit in run.report().data["limits"]}
+
+
+def test_a_run_that_is_resumed_goes_on_with_the_seeds_that_come_next() -> None:
+    with reproducible(1, entropy="seed") as run:
+        draws()
+        state = pickle.loads(pickle.dumps(run.state_dict()))
+        expected = draws()
+    with reproducible(1, entropy="seed") as run:
+        run.load_state_dict(state)
+        assert draws() == expected
+        with pytest.raises(DeterministicError):
+            run.load_state_dict({**state, "entropy": {"a line": "many"}})
+    with reproducible(1) as run:
+        run.load_state_dict({key: state[key] for key in state if key != "entropy"})
+
+
+def test_a_forked_child_goes_on_watching() -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    with reproducible(0, entropy="raise"):
+        child = os.fork()
+        if not child:
+            try:
+                draws()
+            except EntropyError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_nothing_is_replaced_where_nobody_asked() -> None:
+    before = standing()[0], random.Random.seed, numpy_bits.randbits
+    with reproducible(0) as run:
+        assert (os.urandom, random.Random.seed, numpy_bits.randbits) == before
+        assert run.report().data["entropy"] == []
+    assert snapshot.capture([entropy.EntropyWatch()]).popitem()[1] is None
