@@ -103,7 +103,7 @@ def measure_scopes(rounds: int, runs: int) -> dict[str, Any]:
     def measured(functions: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
         return interleaved({scopes.BASELINE: scopes.naive, **functions}, scopes.BASELINE, rounds=rounds)
 
-    entering = measured({"with reproducible(0): pass": scopes.scope})
+    entering = measured({"with reproducible(0): pass": scopes.scope, "the same, entropy='warn'": scopes.watching})
     sources = measured(scopes.by_source())
     beside = measured({**scopes.peers(), "with reproducible(0): pass, inductor imported": scopes.scope})
     first = fresh_processes({**startup.IMPORT, **startup.FIRST_ENTRY}, runs=runs)

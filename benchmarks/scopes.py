@@ -33,6 +33,12 @@ def scope() -> None:
         pass
 
 
+def watching() -> None:
+    """The same, with the watch over entropy."""
+    with reproducible(0, entropy="warn"):
+        pass
+
+
 def peers() -> dict[str, Callable[[], None]]:
     """Return what other libraries have for it, as far as they are installed.
 

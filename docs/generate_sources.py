@@ -65,7 +65,7 @@ REASONS = (
     (
         "`numpy.random.default_rng()` without a seed, the engines of `scipy.stats.qmc`",
         "They take their seed from the operating system and follow no global generator.",
-        'give them one, `run.derive("name")`, or take `run.numpy("name")`; [`entropy=`](entropy.md) names or seeds them.',
+        'give them one, `run.derive("name")`, or take `run.numpy("name")`; [`entropy=`](entropy.md) finds them.',
     ),
     (
         "`secrets`, `uuid.uuid4`, `os.urandom`, `random.SystemRandom`, the clock, `id()`",

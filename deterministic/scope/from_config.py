@@ -40,7 +40,7 @@ _IN_JSON = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])|(\d{4301,})', re.DOTA
 _SEED_OF_ANOTHER_NAME = re.compile(
     r"(?!n_|num_)(.*[_-]|random|manual|rng)?seed([_-]?value)?|seeds|seed_everything|random_state", re.I
 )
-_BOOL, _INTEGER, _MAP, _SEQUENCE = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "map", "seq"))
+_BOOL, _INTEGER, _MAP, _SEQUENCE, _TEXT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "map", "seq", "str"))
 
 _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What PyYAML raises, beside its own errors, of a value that its tag or its looks promise and that it is not."""
@@ -65,7 +65,8 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     level = _level(values)
     if level is not None:
         options["deterministic"] = level
-    if isinstance(mapping.get("entropy"), str):  # a number is the weight of a loss, and somebody else's
+    entropy = mapping.get("entropy")  # a number is the weight of a loss, and somebody else's
+    if isinstance(entropy, str) or getattr(entropy, "tag", None) == _TEXT:
         options["entropy"] = mapping["entropy"]
     if not {"seed", "deterministic"} & {*options, *overrides}:
         options["enabled"] = False
@@ -295,7 +296,7 @@ class _Nodes(dict[Any, Any]):
 def _pairs(root: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the keys and the values of a YAML mapping; a key that is no text stays the node that it is."""
     for key, value in root.value:
-        yield key.value if key.tag == "tag:yaml.org,2002:str" else key, value
+        yield key.value if key.tag == _TEXT else key, value
 
 
 def _numbers(node: Any) -> Iterator[str]:

@@ -12,38 +12,26 @@ import operator
 import os
 import random
 import sys
-import sysconfig
 import time
 import uuid
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial, wraps
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.random.bit_generator as numpy_bits
 import torch
 
-from ..errors import OURS, DeterministicError, EntropyError, NondeterminismWarning, SeedError, explain, place
+from ..errors import DeterministicError, EntropyError, NondeterminismWarning, SeedError, explain, place
 from ..ground import entropy as shared
+from ..ground.callers import Origin, origin_of
 from ..ground.config import Config
 from ..ground.entropy import EntropyMode, current
 from ..ground.seeds import derive_seed, numpy_seed
 from ..ground.source import NOTHING, Applied, Caught, JSON, Limit, SourceKind
-
-_HARMLESS = {
-    "names of files": "tempfile filelock fsspec joblib",
-    "keys and names of connections and locks": "multiprocessing asyncio ssl",
-    "boundaries in messages, and answers to a server's challenge": "email http requests urllib urllib3 xmlrpc",
-    "ids of runs and sessions": "mlflow transformers wandb",
-    "names of files and of compiled graphs; its datapipes seed a random.Random() before they draw": "torch",
-}
-"""What may be asked of Python unseen, and by whom; what a package asks NumPy for is never a name."""
-
-_HARMLESS_MODULES = frozenset(" ".join(_HARMLESS.values()).split())
-_PASSED = ("numpy", "random", "secrets", "uuid")
-"""Modules through which others ask."""
 
 _MOST = 64
 _CLOCK_SECONDS = 60
@@ -80,15 +68,6 @@ _NUMPY = _Asked(
 _GLOBALLY = _Asked("{}.seed() without a seed", "Pass one, or leave it out: the scope has seeded it.", True)
 _TORCH = _Asked("torch.seed()", "Leave it out, or call torch.manual_seed(seed): the scope has seeded torch.")
 _CLOCK = _Asked("a seed read from the clock", 'Pass one that can be passed again, for example run.derive("name").')
-
-
-class _Origin(NamedTuple):
-    """Who asks: the innermost function that is not Python's or NumPy's, the user's that led to it, and what between."""
-
-    caller: FrameType
-    user: FrameType
-    by: str
-    through: str
 
 
 class Ledger(dict[Caught, int]):
@@ -132,7 +111,7 @@ class Policy:
         ledgers = [self.ledger, *(ledger() for ledger in self.outer)]
         return min(ledger.note(caught) for ledger in ledgers if ledger is not None)  # which asks each of them
 
-    def next_seed(self, origin: _Origin) -> int:
+    def next_seed(self, origin: Origin) -> int:
         """Return the next seed, 0 <= seed < 2**64, of a line of a function, wherever that stands in its file.
 
         Within a sample it comes from the sample's key, and of who asks: what led there depends on the workers. In a
@@ -141,7 +120,9 @@ class Policy:
         is_sample = current.key is not None
         frame = origin.caller if is_sample else origin.user
         module = str(frame.f_globals.get("__name__")).replace("__mp_main__", "__main__")  # as a spawned worker has it
-        site = f"{module}:{frame.f_code.co_name}:{frame.f_lineno - frame.f_code.co_firstlineno}"
+        code = frame.f_code
+        first = 0 if code.co_name.startswith("<") else code.co_firstlineno  # lambdas have no name to tell them apart
+        site = f"{module}:{code.co_name}:{frame.f_lineno - first}"
         if is_sample:
             current.made = given = {} if current.made is None else current.made
             return derive_seed(current.key or 0, "entropy", site, next(given.setdefault(site, itertools.count())))
@@ -229,10 +210,12 @@ class _Hook:
 
     def install(self) -> None:
         found = vars(self._owner).get(self._name)
-        if found is None or found is self._instead:
+        if found is None:
             return
+        found = vars(found).get("_watched", found) if isinstance(found, (type, FunctionType)) else found  # one of ours
         if found is not self._original:
-            self._original, self._instead = found, wraps(found)(self._make(found))
+            self._original, self._instead = found, self._make(found)
+            self._instead._watched = found
         setattr(self._owner, self._name, self._instead)
 
     def remove(self) -> None:
@@ -249,6 +232,14 @@ def _hooks() -> tuple[_Hook, ...]:
         (uuid, "uuid1", partial(_noting, _Asked("uuid.uuid1()", _NAMED, may_name=True))),
         (random.Random, "seed", _python_seed),
         (numpy_bits, "randbits", _numpy_randbits),
+        # Both make an unseeded generator also where they are given a seed or a key, and only then take that.
+        *((owner, "RandomState", partial(_numpy_class, _is_unseeded)) for owner in (np.random, np.random.mtrand)),
+        (np.random, "Philox", partial(_numpy_class, _is_unseeded)),
+        (
+            np.random.mtrand,
+            "_MT19937",
+            partial(_numpy_class, None),
+        ),  # what any RandomState makes, also one bound before
         (torch.random, "seed", partial(_noting, _TORCH)),
         *((owner, name, partial(_noting, _TORCH)) for owner in (torch, torch.cuda) for name in ("seed", "seed_all")),
     ]
@@ -256,6 +247,7 @@ def _hooks() -> tuple[_Hook, ...]:
 
 
 def _noting(asked: _Asked, original: Any) -> Any:
+    @wraps(original)
     def noting(*args: Any, **kwargs: Any) -> Any:
         _meet(asked, sys._getframe(1))
         return original(*args, **kwargs)
@@ -264,6 +256,7 @@ def _noting(asked: _Asked, original: Any) -> Any:
 
 
 def _python_seed(original: Any) -> Any:
+    @wraps(original)
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         if a is None:
             a = _meet(_PYTHON, sys._getframe(1))
@@ -272,6 +265,36 @@ def _python_seed(original: Any) -> Any:
         original(self, a, version)
 
     return seed
+
+
+def _is_unseeded(seed: Any = None, counter: Any = None, key: Any = None) -> bool:
+    return seed is None and key is None
+
+
+def _numpy_class(is_unseeded: Callable[..., bool] | None, genuine: Any) -> Any:
+    """Return a class that makes instances of the genuine one, and has all of them; None: nobody knows if seeded."""
+
+    class Watching(type):
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            if cls is not watching:  # a class of the user's
+                return super().__call__(*args, **kwargs)
+            seed = None
+            if is_unseeded is None and _policy is not None and _policy.mode == "seed":
+                origin = origin_of(sys._getframe(1))
+                seed = None if origin is None else _policy.next_seed(origin)
+            elif is_unseeded is not None and is_unseeded(*args, **kwargs):
+                seed = _meet(_NUMPY, sys._getframe(1))
+            return genuine(*args, **kwargs) if seed is None else genuine(numpy_seed(seed))
+
+        def __instancecheck__(cls, one: Any) -> bool:
+            return isinstance(one, genuine) if cls is watching else super().__instancecheck__(one)
+
+        def __subclasscheck__(cls, one: Any) -> bool:
+            return issubclass(one, genuine) if cls is watching else super().__subclasscheck__(one)
+
+    names = {"__module__": genuine.__module__, "__doc__": genuine.__doc__}
+    watching: Any = Watching(genuine.__name__, (genuine,), names)
+    return watching
 
 
 def _numpy_randbits(original: Any) -> Any:
@@ -312,7 +335,7 @@ def _is_clock(seed: Any) -> bool:
 def _meet(asked: _Asked, frame: FrameType) -> int | None:
     """Note who asks for entropy, and do what the policy says; return the seed to take instead, if any."""
     policy = _policy
-    origin = None if policy is None else _origin(asked, frame)
+    origin = None if policy is None else origin_of(frame, may_name=asked.may_name)
     if policy is None or origin is None:
         return None
     what, file, line = origin.through or asked.what, origin.user.f_code.co_filename, origin.user.f_lineno
@@ -331,42 +354,6 @@ def _meet(asked: _Asked, frame: FrameType) -> int | None:
         registry = names.setdefault("__warningregistry__", {})
         warnings.warn_explicit(text, NondeterminismWarning, file, line, names.get("__name__"), registry)
     return None
-
-
-def _origin(asked: _Asked, frame: FrameType | None) -> _Origin | None:
-    """Return who asks, from this frame outwards; None: it is harmless, this library, or a hook that has told of it."""
-    caller, by, through = None, "", ""
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__"))
-        top, whose, function = module.partition(".")[0], _whose(frame.f_code.co_filename), frame.f_code.co_name
-        if whose == "user's":
-            return _Origin(caller or frame, frame, by, through)
-        if caller is None:
-            is_pythons_or_names = whose == "Python's" or (whose == "installed" and asked.may_name)
-            if whose == "ours" or (is_pythons_or_names and top in _HARMLESS_MODULES):
-                return None
-            if whose == "Python's" and top in ("secrets", "uuid"):
-                through = f"{module}.{function}()"
-        if whose == "installed" and top not in _PASSED:
-            caller, by = caller or frame, f"{module}.{function}"
-        frame = frame.f_back
-    return None if caller is None else _Origin(caller, caller, by, through)
-
-
-_INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
-_PYTHONS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
-
-
-@cache
-def _whose(filename: str) -> str:
-    """Return whose code a file has: "ours", "user's", "installed", "Python's", or "nobody's" where it was generated."""
-    if filename.startswith(OURS):
-        return "ours"
-    if filename.startswith("<"):
-        return "user's" if filename.startswith(("<ipython-input", "<stdin>", "<string>")) else "nobody's"
-    if filename.startswith(_INSTALLED) or {"site-packages", "dist-packages"} & {*filename.split(os.sep)}:
-        return "installed"
-    return "Python's" if filename.startswith(_PYTHONS) else "user's"
 
 
 @cache

@@ -288,3 +288,21 @@ def test_under_torchrun_ranks_and_exit_codes_stay(tmp_path: Path) -> None:
     assert done.err.count("deterministic run: seed 3") == 1
     assert done.status == 1
     assert "exitcode  : 7" in done.err
+
+
+def test_entropy_is_watched_from_the_import_of_torch_on(script: Path) -> None:
+    (script / "draw.py").write_text(
+        "import torch, random, time\nprint(random.Random().random())\nrandom.seed(time.time())\n"
+    )
+    first, again = (run("--entropy", "seed", "draw.py", cwd=script, PYTHONWARNINGS="ignore") for _ in range(2))
+    assert first.out == again.out
+    refused = run("--entropy", "raise", "draw.py", cwd=script)
+    assert refused.status == 1
+    assert "draw.py:2\n  from: random.Random() without a seed" in refused.err
+    (script / "config.yaml").write_text("deterministic: true\n")
+    without = run("--config", "config.yaml", "--entropy", "seed", "draw.py", cwd=script)
+    assert without.status == 2
+    assert "no seed to begin with" in without.err
+    warned = run("--entropy", "warn", "draw.py", cwd=script)
+    assert "NondeterminismWarning" in warned.err
+    assert "draw.py:3\n  from: a seed read from the clock" in warned.err

@@ -1,0 +1,71 @@
+"""Whose code asks Python or NumPy for entropy: the user's, a package's, or somebody's where no number comes of it."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from functools import cache
+from types import FrameType
+from typing import NamedTuple
+
+from ..errors import OURS
+
+_HARMLESS = {
+    "names of files": "tempfile filelock fsspec joblib",
+    "keys and names of connections and locks": "multiprocessing asyncio ssl",
+    "boundaries in messages, and answers to a server's challenge": "email http requests urllib urllib3 xmlrpc",
+    "nothing: what is copied is given its state afterwards": "copy",
+    "ids of runs and sessions": "mlflow transformers wandb",
+    "names of files and of compiled graphs; its datapipes seed a random.Random() before they draw": "torch",
+}
+"""What may be asked of Python unseen, and by whom; what a package asks NumPy for is never a name."""
+
+_HARMLESS_MODULES = frozenset(" ".join(_HARMLESS.values()).split())
+_PASSED = ("numpy", "random", "secrets", "uuid")
+"""Modules through which others ask."""
+
+
+class Origin(NamedTuple):
+    """Who asks: the innermost function that is not Python's or NumPy's, the user's that led to it, and what between."""
+
+    caller: FrameType
+    user: FrameType
+    by: str
+    through: str
+
+
+def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | None:
+    """Return who asks, from this frame outwards; None: it is harmless, this library, or a hook that has told of it."""
+    caller, by, through = None, "", ""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        top, whose, function = module.partition(".")[0], _whose(frame.f_code.co_filename), frame.f_code.co_name
+        if whose == "user's":
+            return Origin(caller or frame, frame, by, through)
+        if caller is None:
+            is_pythons_or_names = whose == "Python's" or (whose == "installed" and may_name)
+            is_unpickled = module == "numpy.random._pickle"
+            if whose == "ours" or is_unpickled or (is_pythons_or_names and top in _HARMLESS_MODULES):
+                return None
+            if whose == "Python's" and top in ("secrets", "uuid"):
+                through = f"{module}.{function}()"
+        if whose == "installed" and top not in _PASSED:
+            caller, by = caller or frame, f"{module}.{function}"
+        frame = frame.f_back
+    return None if caller is None else Origin(caller, caller, by, through)
+
+
+_INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
+_PYTHONS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
+
+
+@cache
+def _whose(filename: str) -> str:
+    """Return whose code a file has: "ours", "user's", "installed", "Python's", or "nobody's" where it was generated."""
+    if filename.startswith(OURS):
+        return "ours"
+    if filename.startswith("<"):
+        return "user's" if filename.startswith(("<ipython-input", "<stdin>", "<string>")) else "nobody's"
+    if filename.startswith(_INSTALLED) or {"site-packages", "dist-packages"} & {*filename.split(os.sep)}:
+        return "installed"
+    return "Python's" if filename.startswith(_PYTHONS) else "user's"
