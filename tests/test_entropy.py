@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_a_suspended_body_takes_its_watch_with_it() -> None:
         next(generator)
         assert standing() == before
         draws()
-    one.close()
+    del one
 
 
 def test_scopes_left_in_another_order_leave_nothing_behind() -> None:
@@ -116,7 +117,7 @@ def test_a_seed_is_needed_to_seed_and_nothing_is_touched_without() -> None:
     with pytest.raises(SeedError, match="no seed to begin with"), reproducible(None, entropy="seed"):
         pass
     with pytest.raises(ValueError, match="'raise': an EntropyError"):
-        reproducible(1, entropy="strict")  # type: ignore[arg-type]
+        reproducible(1, entropy="strict")  # type: ignore[call-overload]
     assert standing() == before
 
 
@@ -150,11 +151,13 @@ def test_a_forked_child_goes_on_watching() -> None:
 
 def test_a_configuration_asks_for_it_by_text_and_a_number_is_somebody_elses(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 1\nentropy: raise\n")
-    for config in ({"seed": 1, "entropy": "raise"}, tmp_path / "config.yaml"):
+    configs: list[Any] = [{"seed": 1, "entropy": "raise"}, tmp_path / "config.yaml"]
+    for config in configs:
         with reproducible.from_config(config), pytest.raises(EntropyError):
             draws()
     (tmp_path / "config.yaml").write_text("seed: 1\nentropy: 0.01\n")
-    for config in ({"seed": 1, "entropy": 0.01}, {"seed": 1, "entropy": None}, tmp_path / "config.yaml"):
+    configs = [{"seed": 1, "entropy": 0.01}, {"seed": 1, "entropy": None}, tmp_path / "config.yaml"]
+    for config in configs:
         with reproducible.from_config(config):
             draws()
     with pytest.raises(ValueError, match="entropy= is not one of its choices"):

@@ -23,6 +23,8 @@ _HARMLESS = {
 _HARMLESS_MODULES = frozenset(" ".join(_HARMLESS.values()).split())
 _PASSED = ("numpy", "random", "secrets", "uuid")
 """Modules through which others ask."""
+_WRAPPERS = ("decorated", "func", "inner", "wrapped", "wrapper")
+"""What decorators call the function that they make, which says nothing to the reader."""
 
 
 class Origin(NamedTuple):
@@ -50,7 +52,8 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
             if whose == "Python's" and top in ("secrets", "uuid"):
                 through = f"{module}.{function}()"
         if whose == "installed" and top not in _PASSED:
-            caller, by = caller or frame, f"{module}.{function}"
+            caller = caller or frame
+            by = by if by and function in _WRAPPERS else f"{module}.{function}"
         frame = frame.f_back
     return None if caller is None else Origin(caller, caller, by, through)
 

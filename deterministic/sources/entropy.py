@@ -1,7 +1,7 @@
 """Who draws numbers from the operating system, or a seed from the clock: numbers that no seed decides.
 
 The policy is a setting like any other one: captured, applied and restored, so nesting, suspension and exits in any
-order need nothing of their own. While there is one, what `_hooks` lists stands in the place of the functions through
+order need nothing of their own. While there is one, what `_places` lists stands in the place of the functions through
 which Python, NumPy and PyTorch ask for entropy; while there is none, nothing is replaced.
 """
 
@@ -18,7 +18,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial, wraps
-from types import FrameType, FunctionType
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,41 +190,39 @@ class EntropyWatch:
 def _put(policy: Policy | None) -> None:
     global _policy, _is_installed
     if policy is None and _is_installed:
-        for hook in _hooks():
-            hook.remove()
+        for place in _places():
+            if place.names.get(place.name) is place.instead:  # else somebody has put another one there since
+                place.put(place.name, place.original)
     elif policy is not None and not _is_installed:
         _is_installed = True  # first, so that after an interrupt all that is there is taken away
-        for hook in _hooks():
-            hook.install()
+        for place in _places():
+            if place.names.get(place.name) is not place.original:
+                place.found(place.names.get(place.name))
+            place.put(place.name, place.instead)
     _is_installed = policy is not None
     shared.before_seeding, _policy = None if policy is None else _before_seeding, policy
 
 
-class _Hook:
-    """A function of others and what stands in its place, which is left to whoever has put another one there since."""
+class _Place:
+    """Where a function of others stands, and what stands there instead of it."""
+
+    __slots__ = ("instead", "make", "name", "names", "original", "put")
 
     def __init__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        self._owner, self._name, self._make = owner, name, make
-        self._original: Any = None
-        self._instead: Any = None
+        self.names: Any = vars(owner)  # of a module to be written, too; that of a class cannot be
+        self.put: Any = partial(setattr, owner) if isinstance(owner, type) else self.names.__setitem__
+        self.name, self.make = name, make
+        self.found(self.names[name])
 
-    def install(self) -> None:
-        found = vars(self._owner).get(self._name)
-        if found is None:
-            return
-        found = vars(found).get("_watched", found) if isinstance(found, (type, FunctionType)) else found  # one of ours
-        if found is not self._original:
-            self._original, self._instead = found, self._make(found)
-            self._instead._watched = found
-        setattr(self._owner, self._name, self._instead)
-
-    def remove(self) -> None:
-        if self._instead is not None and vars(self._owner).get(self._name) is self._instead:
-            setattr(self._owner, self._name, self._original)
+    def found(self, original: Any) -> None:
+        """Take what stands there for the original, or what that stands for, where it is one of ours."""
+        self.original = getattr(original, "__dict__", {}).get("_watched", original)
+        self.instead = self.make(self.original)
+        self.instead._watched = self.original
 
 
 @cache
-def _hooks() -> tuple[_Hook, ...]:
+def _places() -> tuple[_Place, ...]:
     rows: list[tuple[Any, str, Callable[[Any], Any]]] = [
         (os, "urandom", partial(_noting, _Asked("os.urandom()", _NAMED, may_name=True))),
         # A name of its own for the same, which SystemRandom and secrets draw from.
@@ -235,15 +233,11 @@ def _hooks() -> tuple[_Hook, ...]:
         # Both make an unseeded generator also where they are given a seed or a key, and only then take that.
         *((owner, "RandomState", partial(_numpy_class, _is_unseeded)) for owner in (np.random, np.random.mtrand)),
         (np.random, "Philox", partial(_numpy_class, _is_unseeded)),
-        (
-            np.random.mtrand,
-            "_MT19937",
-            partial(_numpy_class, None),
-        ),  # what any RandomState makes, also one bound before
-        (torch.random, "seed", partial(_noting, _TORCH)),
+        (np.random.mtrand, "_MT19937", partial(_numpy_class, None)),  # for any RandomState, bound before or not
         *((owner, name, partial(_noting, _TORCH)) for owner in (torch, torch.cuda) for name in ("seed", "seed_all")),
+        (torch.random, "seed", partial(_noting, _TORCH)),
     ]
-    return tuple(_Hook(*row) for row in rows)
+    return tuple(_Place(*row) for row in rows if row[1] in vars(row[0]))
 
 
 def _noting(asked: _Asked, original: Any) -> Any:

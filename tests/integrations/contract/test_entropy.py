@@ -17,14 +17,17 @@ import torch
 import webdataset
 from scipy.sparse.linalg import eigsh, svds
 from scipy.stats import qmc
-from torch_geometric.data import Data
-from torch_geometric.transforms import AddLaplacianEigenvectorPE
 
 from deterministic import reproducible
 from deterministic.errors import EntropyError
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.script, which it calls when it is imported
+    from torch_geometric.data import Data
+    from torch_geometric.transforms import AddLaplacianEigenvectorPE
+
 MATRIX = scipy.sparse.diags([1.0, 2.0, 1.0], [-1, 0, 1], shape=(60, 60), format="csr")
-RING = networkx.cycle_graph(60)
+RING = networkx.cycle_graph(120)
 
 
 def frames(count: int = 20) -> Any:
@@ -37,7 +40,7 @@ def column(rows: Any) -> list[Any]:
 
 def laplacian() -> Any:
     edges = torch.tensor(list(RING.edges)).T
-    data = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=60)
+    data = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=120)
     return AddLaplacianEigenvectorPE(3, is_undirected=True)(data).laplacian_eigenvector_pe.tolist()
 
 
@@ -65,7 +68,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str, bool]] = {
     "qmc.Sobol": (lambda: qmc.Sobol(2).random(2).tolist(), "", True),
     "qmc.LatinHypercube": (lambda: qmc.LatinHypercube(2).random(2).tolist(), "", True),
     "Normal().sample": (lambda: scipy.stats.Normal().sample(2).tolist(), "sample", True),
-    "eigenvector_centrality_numpy": (lambda: networkx.eigenvector_centrality_numpy(RING), "argmap", True),
+    "eigenvector_centrality_numpy": (lambda: networkx.eigenvector_centrality_numpy(RING), "networkx", True),
     "AddLaplacianEigenvectorPE": (laplacian, "__call__", True),
     "IterableDataset.shuffle": (lambda: column(frames().shuffle(buffer_size=10)), "shuffle", True),
     "interleave_datasets": (mixed, "interleave_datasets", True),
