@@ -75,13 +75,13 @@ def conditions() -> dict[str, Any]:
     """Return the versions, hardware, settings, ranks and the seed that are in effect now, as JSON."""
     entry, now = stack.innermost(), in_effect()
     settings = {**now["settings"]}
-    watched = settings.pop("entropy")  # to look on changes no bit
+    watched = settings.pop("entropy", {})  # to look on changes no bit
     return {
         "seed": None if entry is None else entry.config.common_seed,  # each rank may have one of its own
         "deterministic": None if entry is None else entry.config.deterministic,
         "world_size": current_ranks().world_size,
         "versions": {name: value for name, value in now["versions"].items() if name not in _NO_MATTER},
-        "settings": settings if watched["mode"] != "seed" else {**settings, "entropy": {"mode": "seed"}},
+        "settings": settings if watched.get("mode") != "seed" else {**settings, "entropy": {"mode": "seed"}},
     }
 
 

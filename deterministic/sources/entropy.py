@@ -190,39 +190,45 @@ class EntropyWatch:
 def _put(policy: Policy | None) -> None:
     global _policy, _is_installed
     if policy is None and _is_installed:
-        for place in _places():
-            if place.names.get(place.name) is place.instead:  # else somebody has put another one there since
-                place.put(place.name, place.original)
+        for names, name, original, instead, _ in _places():
+            if names.get(name) is instead:  # else somebody has put another one there since
+                names[name] = original
     elif policy is not None and not _is_installed:
         _is_installed = True  # first, so that after an interrupt all that is there is taken away
         for place in _places():
-            if place.names.get(place.name) is not place.original:
-                place.found(place.names.get(place.name))
-            place.put(place.name, place.instead)
+            names, name, original, instead, make = place
+            if names.get(name) is not original:
+                place[:] = _place(names, name, make)
+                instead = place[3]
+            names[name] = instead
     _is_installed = policy is not None
     shared.before_seeding, _policy = None if policy is None else _before_seeding, policy
 
 
-class _Place:
-    """Where a function of others stands, and what stands there instead of it."""
+class _OfClass:
+    """The names of a class as those of a module are: to be read and written."""
 
-    __slots__ = ("instead", "make", "name", "names", "original", "put")
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
 
-    def __init__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        self.names: Any = vars(owner)  # of a module to be written, too; that of a class cannot be
-        self.put: Any = partial(setattr, owner) if isinstance(owner, type) else self.names.__setitem__
-        self.name, self.make = name, make
-        self.found(self.names[name])
+    def get(self, name: str) -> Any:
+        return vars(self._owner).get(name)
 
-    def found(self, original: Any) -> None:
-        """Take what stands there for the original, or what that stands for, where it is one of ours."""
-        self.original = getattr(original, "__dict__", {}).get("_watched", original)
-        self.instead = self.make(self.original)
-        self.instead._watched = self.original
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self._owner, name, value)
+
+
+def _place(names: Any, name: str, make: Callable[[Any], Any]) -> list[Any]:
+    """Return what stands under a name, or what that stands for where it is one of ours, and what is to stand there."""
+    found = names.get(name)
+    original = getattr(found, "__dict__", {}).get("_watched", found)
+    instead = make(original)
+    instead._watched = original
+    return [names, name, original, instead, make]
 
 
 @cache
-def _places() -> tuple[_Place, ...]:
+def _places() -> tuple[list[Any], ...]:
     rows: list[tuple[Any, str, Callable[[Any], Any]]] = [
         (os, "urandom", partial(_noting, _Asked("os.urandom()", _NAMED, may_name=True))),
         # A name of its own for the same, which SystemRandom and secrets draw from.
@@ -237,7 +243,8 @@ def _places() -> tuple[_Place, ...]:
         *((owner, name, partial(_noting, _TORCH)) for owner in (torch, torch.cuda) for name in ("seed", "seed_all")),
         (torch.random, "seed", partial(_noting, _TORCH)),
     ]
-    return tuple(_Place(*row) for row in rows if row[1] in vars(row[0]))
+    known = [(_OfClass(owner) if isinstance(owner, type) else vars(owner), name, make) for owner, name, make in rows]
+    return tuple(_place(*row) for row in known if row[0].get(row[1]) is not None)
 
 
 def _noting(asked: _Asked, original: Any) -> Any:
