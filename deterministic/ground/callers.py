@@ -24,7 +24,7 @@ _HARMLESS_MODULES = frozenset(" ".join(_HARMLESS.values()).split())
 _PASSED = ("numpy", "random", "secrets", "uuid")
 """Modules through which others ask."""
 _WRAPPERS = ("decorated", "func", "inner", "wrapped", "wrapper")
-"""What decorators call the function that they make, which says nothing to the reader."""
+"""What decorators call the function that they make, which says nothing to the reader; nor does a private name."""
 
 
 class Origin(NamedTuple):
@@ -53,7 +53,8 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
                 through = f"{module}.{function}()"
         if whose == "installed" and top not in _PASSED:
             caller = caller or frame
-            by = by if by and function in _WRAPPERS else f"{module}.{function}"
+            is_inner = function in _WRAPPERS or function.startswith("_") > function.startswith("__")
+            by = by if by and is_inner else f"{module}.{function}"
         frame = frame.f_back
     return None if caller is None else Origin(caller, caller, by, through)
 

@@ -35,7 +35,7 @@ from ..ground.source import NOTHING, Applied, Caught, JSON, Limit, SourceKind
 
 _MOST = 64
 _CLOCK_SECONDS = 60
-"""How old a time may be to be known as one: one in 70 million seeds below 2**32 looks like one by chance."""
+"""How old a time may be to be known as one: one in 35 million seeds below 2**32 looks like one by chance."""
 
 _UNSEEN = Limit(
     "torch.Generator",

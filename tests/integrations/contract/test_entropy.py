@@ -68,7 +68,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str, bool]] = {
     "qmc.Sobol": (lambda: qmc.Sobol(2).random(2).tolist(), "", True),
     "qmc.LatinHypercube": (lambda: qmc.LatinHypercube(2).random(2).tolist(), "", True),
     "Normal().sample": (lambda: scipy.stats.Normal().sample(2).tolist(), "sample", True),
-    "eigenvector_centrality_numpy": (lambda: networkx.eigenvector_centrality_numpy(RING), "networkx", True),
+    "eigenvector_centrality_numpy": (
+        lambda: networkx.eigenvector_centrality_numpy(RING),
+        "eigenvector_centrality_numpy",
+        True,
+    ),
     "AddLaplacianEigenvectorPE": (laplacian, "__call__", True),
     "IterableDataset.shuffle": (lambda: column(frames().shuffle(buffer_size=10)), "shuffle", True),
     "interleave_datasets": (mixed, "interleave_datasets", True),
