@@ -31,6 +31,8 @@ class Reseeding(Unseeded):
         return torch.tensor(index)
 
 
+pytestmark = pytest.mark.forks
+
 WORKERS: list[dict[str, Any]] = [
     {},
     {"num_workers": 2, "multiprocessing_context": "fork"},
