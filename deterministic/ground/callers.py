@@ -59,8 +59,10 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
     return None if caller is None else Origin(caller, caller, by, through)
 
 
-_INSTALLED = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
-_PYTHONS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
+_INSTALLED = tuple({os.path.normcase(sysconfig.get_path(name) + os.sep) for name in ("purelib", "platlib")})
+_PYTHONS = tuple(
+    {os.path.normcase(path + os.sep) for path in (sysconfig.get_path("stdlib"), os.path.dirname(os.__file__))}
+)
 
 
 @cache
@@ -70,6 +72,7 @@ def _whose(filename: str) -> str:
         return "ours"
     if filename.startswith("<"):
         return "user's" if filename.startswith(("<ipython-input", "<stdin>", "<string>")) else "nobody's"
+    filename = os.path.normcase(filename)
     if filename.startswith(_INSTALLED) or {"site-packages", "dist-packages"} & {*filename.split(os.sep)}:
         return "installed"
     return "Python's" if filename.startswith(_PYTHONS) else "user's"
