@@ -49,11 +49,14 @@ class Programs(RuleBasedStateMachine):
         level=st.sampled_from(list(LEVELS)),
         own=st.sets(st.sampled_from(["own torch", "own numpy", "own python"])),
         num_threads=st.sampled_from([None, 1, 2]),
+        entropy=st.sampled_from([None, "ignore", "raise"]),
     )
-    def request(self, seed: Any, level: Any, own: set[str], num_threads: int | None) -> None:
+    def request(self, seed: Any, level: Any, own: set[str], num_threads: int | None, entropy: Any) -> None:
         generators = [self.player.own[name] for name in sorted(own)]
-        scope = reproducible(seed, deterministic=level, generators=generators, num_threads=num_threads)
-        self.requests.append(Request(scope, seed, own, level is not False or num_threads is not None))
+        options = {"generators": generators, "num_threads": num_threads, "entropy": entropy}
+        scope = reproducible(seed, deterministic=level, **options)
+        sets_flags = level is not False or num_threads is not None or entropy is not None
+        self.requests.append(Request(scope, seed, own, sets_flags))
 
     @rule(inside=INSIDE, what=CHANGE)
     def change(self, inside: Sequence[int], what: str) -> None:
