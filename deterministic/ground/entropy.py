@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from .arguments import choice
 from .levels import ENTROPY
@@ -30,4 +30,4 @@ current = _Current()
 
 def validate_entropy(entropy: object) -> EntropyMode | None:
     """Return what is to be done about entropy, None to leave it as it is; a ValueError names the choices."""
-    return None if entropy is None else choice("entropy", entropy, ENTROPY)
+    return None if entropy is None else choice("entropy", entropy, cast("dict[EntropyMode, str]", ENTROPY))
