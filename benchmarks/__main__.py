@@ -21,6 +21,7 @@ from . import (
     fingerprints,
     loaders,
     long_orders,
+    manifests,
     memory,
     reach,
     resume,
@@ -47,6 +48,7 @@ def main() -> None:
         "command-line",
         "world-sizes",
         "audits",
+        "manifests",
         "all",
         "reach",
     )
@@ -93,6 +95,9 @@ def main() -> None:
     if arguments.what in ("audits", "all"):
         figures["audits"] = audits.measure(rounds=arguments.runs)
         audits.show(figures["audits"])
+    if arguments.what in ("manifests", "all"):
+        figures["manifests"] = manifests.measure(runs=arguments.runs)
+        manifests.show(figures["manifests"])
     if arguments.save:
         arguments.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

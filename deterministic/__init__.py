@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .data.samples.worker import seed_worker as seed_worker
     from .ground.seeds import derive_seed as derive_seed
     from .ground.seeds import spawn_seeds as spawn_seeds
+    from .provenance.manifest import Manifest as Manifest
+    from .provenance.manifest import manifest as manifest
     from .scope.reproducible import reproducible as reproducible
     from .scope.reproducible import seed_everything as seed_everything
     from .scope.run import Run as Run
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
+    "Manifest",
     "Run",
     "assert_reproducible",
     "compare_levels",
@@ -45,6 +48,7 @@ __all__ = [
     "fingerprint",
     "load_checkpoint",
     "make_loader",
+    "manifest",
     "record",
     "register_source",
     "reproducible",
@@ -58,6 +62,7 @@ __all__ = [
 
 _HOMES = {
     "Checkpoint": ".checkpoint",
+    "Manifest": ".provenance.manifest",
     "Run": ".scope.run",
     "assert_reproducible": ".verification.verify",
     "compare_levels": ".verification.levels",
@@ -68,6 +73,7 @@ _HOMES = {
     "fingerprint": ".values.fingerprint",
     "load_checkpoint": ".checkpoint",
     "make_loader": ".data.loader",
+    "manifest": ".provenance.manifest",
     "record": ".trace.recording.record",
     "register_source": ".sources.registry",
     "reproducible": ".scope.reproducible",

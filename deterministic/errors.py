@@ -16,6 +16,7 @@ __all__ = [
     "CheckpointError",
     "DeterministicError",
     "EntropyError",
+    "ManifestError",
     "NondeterminismWarning",
     "NotReproducibleError",
     "RepeatedDrawsWarning",
@@ -63,6 +64,10 @@ class ResumeMismatchError(DeterministicError, ValueError):
 
 class CheckpointError(DeterministicError, ValueError):
     """A checkpoint cannot be read or written, or a value cannot be stored in one."""
+
+
+class ManifestError(DeterministicError, ValueError):
+    """A manifest cannot be read or written, or is none."""
 
 
 class TraceError(DeterministicError, ValueError):

@@ -16,6 +16,7 @@ LEVELS: dict[str, int] = {
     "audit": 1,
     "values": 2,
     "sources": 2,
+    "provenance": 3,
     "trace.file": 3,
     "trace.recording": 4,
     "trace.comparing": 5,

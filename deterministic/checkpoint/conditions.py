@@ -5,13 +5,14 @@ Conditions (versions, hardware, settings, ranks, the seed) are never overwritten
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
 from ..ground import snapshot
 from ..ground.ranks import current_ranks
-from ..ground.source import RngSource
+from ..ground.source import RngSource, flat
+from ..provenance.difference import differences
 from ..scope import stack
 from ..scope.run import Run, decoded
 from ..sources import SOURCES
@@ -93,7 +94,7 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str, own: Seque
     Raises:
         ResumeMismatchError: Something differs, and `on_mismatch` is "raise".
     """
-    before, now = dict(_flat(saved)), dict(_flat(conditions()))
+    before, now = flat(saved), flat(conditions())
     count, here = before.get("world_size"), now["world_size"]
     if count != here and (own is not None or count == 1):
         before["world_size"] = here
@@ -108,16 +109,12 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str, own: Seque
                 "Resume on as many ranks. For any number leave out per_rank=True, and let all ranks have the same. "
                 'To go on with what rank 0 had: on_mismatch="warn".',
             )
-    differences = tuple(
-        f"{name}: saved {before.get(name)!r}, here {now.get(name)!r}"
-        for name in dict.fromkeys([*before, *now])
-        if before.get(name) != now.get(name)
-    )
-    if differences:
+    found = [one for one in differences(before, now) if one.a != one.b]
+    if found:
         complain(
             on_mismatch,
             f"{path} was saved under other conditions, under which the bits may differ",
-            differences,
+            tuple(f"{one.field}: saved {one.a!r}, here {one.b!r} ({one.why})" for one in found),
             "Resume under the same ones: versions, hardware, number of threads, flags. To go on all the same, though "
             'not bit for bit: on_mismatch="warn".',
         )
@@ -129,11 +126,3 @@ def complain(on_mismatch: str, differs: str, values: tuple[str, ...], remedy: st
     if on_mismatch == "raise":
         raise ResumeMismatchError(text)
     warn(NondeterminismWarning, text)
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..ground.synonyms import explained
+from ..provenance.manifest import kept_manifest
 from . import container
 from .conditions import conditions, generator_states, innermost_run
 from .directory import delete_replaced, file_of_rank, main_file, prune
@@ -57,7 +58,7 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
         _write_all(main, state, {}, {})
     else:  # of this rank alone: it may be the only one that calls
         values = {"generators": state.generators, "objects": state.objects}
-        container.write(main, {"conditions": state.conditions}, values)
+        container.write(main, {"conditions": state.conditions, "manifest": kept_manifest()}, values)
 
 
 class TrainingState(NamedTuple):
@@ -115,7 +116,7 @@ def _write_all(
     def save_main() -> None:
         if rank == 0:
             content = {"generators": state.generators, "objects": objects, **values}
-            more = {"ranks": checksums, "own": names, "conditions": state.conditions}
+            more = {"ranks": checksums, "own": names, "conditions": state.conditions, "manifest": kept_manifest()}
             container.write(main, {**head, **more}, content)
             delete_replaced(main, checksums)
             then()

@@ -3,7 +3,8 @@
 With a CHECKPOINT, show what is inside of it instead, without loading its tensors, and check all of it against its
 checksum. It is a file that save_checkpoint or Checkpoint wrote, or the directory of a Checkpoint: then it is the last
 one that is shown. Exits with 0 if it is whole, with 1 if it is damaged or there is none, and with 2 if it cannot be
-read.
+read. With --manifest, write into a file what can alter bits here, or when the checkpoint was saved; `deterministic
+diff` compares two of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..errors import CheckpointError
 from ..ground.tables import wrapped
 from ._environment import misspelt
 from ._look import write_table
-from ._options import FAILED, OK, UsageError, refuse
+from ._options import FAILED, OK, UsageError, refuse, require_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="a file, or the directory of a Checkpoint"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="write the manifest into a file; show nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show what is in effect, or what is inside a checkpoint: 0 whole, 1 damaged or none, 2 it cannot be read."""
+    if arguments.manifest is not None:
+        require_writable(arguments.manifest)
+    if arguments.checkpoint is None and arguments.manifest is not None:
+        from ..provenance.manifest import Manifest, kept_manifest
+
+        Manifest(kept_manifest()).write(arguments.manifest)
+        return OK
     if arguments.checkpoint is None:
         in_effect = _in_effect()
         if arguments.json:
@@ -47,7 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
     except CheckpointError as error:
         refuse("info", error)
         return FAILED
+    if arguments.manifest is not None:
+        return _extract(checkpoint, arguments)
     sys.stdout.write(f"{json.dumps(checkpoint, indent=2) if arguments.json else shown(checkpoint)}\n")
+    return OK
+
+
+def _extract(checkpoint: dict[str, Any], arguments: argparse.Namespace) -> int:
+    """Write the manifest that is in a checkpoint."""
+    from ..provenance.manifest import Manifest
+
+    if not isinstance(checkpoint.get("manifest"), dict):
+        raise UsageError("this checkpoint has no manifest: an earlier version of this library has saved it")
+    Manifest(checkpoint["manifest"]).write(arguments.manifest)
     return OK
 
 

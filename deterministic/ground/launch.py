@@ -14,6 +14,9 @@ from ..errors import DeterministicError, explain
 
 TYPE_CHECKING = False  # importing typing would double what a script waits for here
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from .config import Level
     from .entropy import EntropyMode
 
@@ -31,9 +34,12 @@ is_quiet = False
 remembered: int | None = None
 """The seed that `seed_everything` gave to all of this process; None where it did not."""
 
-
 times_seeded = 0
 """How often `seed_everything` was called: what is drawn again after it is drawn again on purpose."""
+
+
+innermost_entry: Callable[[], Any] = lambda: None  # noqa: E731
+"""Return the innermost entry into a scope, None without one: the stack of scopes puts its own here, for those below."""
 
 
 class Launch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -11,6 +12,16 @@ JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON
 
 
 SourceKind: TypeAlias = Literal["rng", "setting"]
+
+
+def flat(data: Any, above: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, by dotted names that begin with `above`; a float that is not finite as text."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return {above: str(data)}  # JSON has none, but 1e999 is read as one
+    if not isinstance(data, Mapping):
+        return {above: data}
+    parts = [flat(value, f"{above}.{name}" if above else name) for name, value in data.items()]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 class Limit(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..ground.snapshot import Snapshot
     from ..ground.source import RngSource
+    from ..provenance.manifest import Manifest
     from .report import ScopeReport
 
 _STATE_VERSION = 1
@@ -132,6 +133,47 @@ class Run:
             facts["notes"] = [*facts["notes"], *([] if loader in self._made_here else [_MADE_OUTSIDE])]
             loaders.append(facts)
         return ScopeReport.of(self._entry, loaders)
+
+    def manifest(self, *, packages: bool = True, code: bool = True, data: Mapping[str, Any] | None = None) -> Manifest:
+        """Return what this run is, or was once closed: `deterministic.manifest`, with what this scope asked for.
+
+        Beside that it has what the level set ("requested."), the workers of the loaders, and digests of the generators:
+        before the scope seeded them ("before."), and now ("generators."). Once closed, the settings are those with
+        which it began, and the generators are not known: call it at the end of the block to have what they came to.
+
+        Args:
+            packages: Whether to list the imported packages with their versions, which takes about 100 ms.
+            code: Whether to tell the commit, and the digest of the script.
+            data: Data sets by name, to be read sample by sample for a digest each.
+
+        Raises:
+            DeterministicError: A data set cannot be read, or a sample has no digest.
+        """
+        from ..provenance.manifest import of_scope
+
+        facts: dict[str, Any] = {}
+        settings: dict[str, Any] | None = None
+        if (entry := self._entry) is not None:
+            facts, settings, unknown = {"before": {}, "requested": {}, "generators": None}, {}, {}
+            for (source, state), applied in zip(entry.before.items(), entry.applied, strict=True):
+                described = dict(source.describe(state))
+                if source.kind == "rng":
+                    facts["before"][source.name] = described
+                    continue
+                facts["requested"][source.name] = applied.values
+                settings[source.name] = {**described, **applied.values}
+                if not applied.values.keys() <= described.keys():
+                    settings[source.name] = None
+                    unknown[source.name] = "the scope is closed: set when it was imported, if it was"
+            if entry.is_open:
+                settings = None  # they may have been set again since
+                facts["generators"] = {one.name: one.describe(one.capture()) for one in self._generators()}
+            else:
+                facts["reason.settings"] = unknown
+        workers = {loader.describe()["num_workers"] for loader in self._loaders}
+        facts["num_workers"] = sorted(workers) or None
+        config = Config() if entry is None else entry.config
+        return of_scope(config, facts, settings, packages=packages, code=code, data=data)
 
     def observe(self, name: str, value: Any) -> None:
         """Have a value compared by `verify` and recorded by `record`: a loss, a prediction, an accuracy.

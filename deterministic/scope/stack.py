@@ -22,7 +22,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import ScopeOrderWarning, explain, warn
-from ..ground import snapshot
+from ..ground import launch, snapshot
 from . import interrupt
 from .entry import DECORATED, STARTED, ScopeEntry, ScopeSite, SuspendedPart, SuspendedParts
 from .ownership import Owner, Standing, conflict, current_owner, standing
@@ -51,6 +51,9 @@ def entries() -> list[ScopeEntry]:
 def innermost() -> ScopeEntry | None:
     """Return the entry on top of the stack."""
     return _entries[-1] if _entries else None
+
+
+launch.innermost_entry = innermost
 
 
 def is_inside() -> bool:

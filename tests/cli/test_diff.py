@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deterministic import record
+from deterministic import Manifest, record
 from deterministic.cli import main
 
 
@@ -44,3 +44,22 @@ def test_what_is_no_trace_is_refused_without_a_traceback(other: str, capsys: pyt
     assert shown.out == ""
     assert other in shown.err.splitlines()[0]
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.usefixtures("traces")
+def test_manifests_are_compared_by_what_can_alter_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = {"schema": 1, "seed": 1, "os.release": "5"}
+    for name, changed in (("a", {}), ("seed", {"seed": 2}), ("system", {"os.release": "6"})):
+        Manifest({**base, **changed}).write(f"{name}.trace.json")  # what it is, the content says
+    assert main(["diff", "a.trace.json", "system.trace.json"]) == 0
+    assert "nothing differs that is known to alter bits" in capsys.readouterr().out
+    assert main(["diff", "a.trace.json", "seed.trace.json"]) == 1
+    assert capsys.readouterr().out.startswith("1 difference can alter bits\n  1  seed  1 -> 2\n")
+    assert main(["diff", "--json", "a.trace.json", "seed.trace.json"]) == 1
+    assert json.loads(capsys.readouterr().out)["differences"][0]["tier"] == 1
+    (tmp_path / "newer.json").write_text('\n {"schema": 2}')
+    for other, says in (("newer.json", "schema 2, where this version reads 1"), ("a.trace", "cannot be compared")):
+        assert main(["diff", "a.trace.json", other]) == 2
+        assert says in capsys.readouterr().err
+    assert main(["diff", "a.trace", "a.trace.json"]) == 2
+    assert "a.trace: no manifest; a.trace.json: a manifest" in capsys.readouterr().err

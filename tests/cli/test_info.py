@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic import reproducible, save_checkpoint
+from deterministic import Manifest, reproducible, save_checkpoint
+from deterministic.checkpoint import container
 from deterministic.cli import main
 
 from ..checkpoint.trainings import trained
@@ -90,3 +91,25 @@ def test_where_there_is_none_that_is_told(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "text").write_text("not a checkpoint at all, but longer than a header")
     assert main(["info", str(tmp_path / "text")]) == 1
     assert "is not a checkpoint" in capsys.readouterr().err
+
+
+def test_a_manifest_is_written_of_here_and_of_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here, saved, checkpoint = (tmp_path / name for name in ("here.json", "saved.json", "a.safetensors"))
+    with reproducible(seed=9):
+        save_checkpoint(checkpoint, weight=torch.zeros(5))
+    assert main(["info", "--manifest", str(here)]) == 0
+    assert main(["info", "--manifest", str(saved), str(checkpoint)]) == 0
+    assert capsys.readouterr().out == ""
+    assert Manifest.read(here).data["seed"] is None
+    assert Manifest.read(saved).data["seed"] == 9
+    assert main(["diff", str(here), str(saved)]) == 1
+    assert "seed" in capsys.readouterr().out.splitlines()[1]
+    assert main(["info", "--manifest", str(tmp_path)]) == 2
+    assert "this is a directory" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_before_has_no_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    container.write(tmp_path / "a", {"conditions": {}}, {"generators": {"process": {}}, "objects": {}})
+    assert main(["info", str(tmp_path / "a")]) == 0
+    assert main(["info", "--manifest", str(tmp_path / "b.json"), str(tmp_path / "a")]) == 2
+    assert "this checkpoint has no manifest" in capsys.readouterr().err

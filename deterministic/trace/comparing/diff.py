@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...errors import TraceError, explain
+from ...ground.source import flat
 from ...ground.synonyms import explained
 from ...ground.tables import ShownByFirstLine
 from ..file.chunks import StrPath
@@ -154,19 +154,10 @@ def environment_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str
     ranks = (one.get("world_size", 1), other.get("world_size", 1))
     apart: dict[str, tuple[Any, Any]] = {RANKS: ranks} if ranks[0] != ranks[1] else {}
     for part in ("versions", "settings"):
-        before, after = (_flat(header.get(part, {})) for header in (one, other))
+        before, after = (flat(header.get(part, {})) for header in (one, other))
         pairs = {name: (before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())}
         apart.update({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
     return apart
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(data, float) and not math.isfinite(data):
-        return {prefix: str(data)}  # JSON has none, but 1e999 is read as one
-    if not isinstance(data, Mapping):
-        return {prefix: data}
-    parts = [_flat(value, f"{prefix}.{name}" if prefix else name) for name, value in data.items()]
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def _notes(name: str, footer: Mapping[str, Any] | None) -> list[str]:

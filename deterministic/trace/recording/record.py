@@ -13,6 +13,7 @@ from ...errors import DeterministicError, TraceError, explain
 from ...ground.arguments import choice
 from ...ground.ranks import Ranks, current_ranks
 from ...ground.synonyms import explained
+from ...provenance.manifest import kept_manifest
 from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
 from ..file.chunks import StrPath
@@ -40,12 +41,14 @@ class Recording:
         level: TraceLevel,
         *,
         said: Mapping[str, Any] | None = None,
+        has_manifest: bool = False,
         by_rank: bool = True,
         **how: Any,
     ) -> None:
         self.path = Path(path)
         self._level = level
         self._said = said or {}
+        self._has_manifest = has_manifest
         self._by_rank = by_rank
         self._how = how
         self._writer: TraceWriter | None = None
@@ -93,6 +96,7 @@ class Recording:
             "world_size": ranks.world_size,
             **in_effect(),
             "generators": global_states(),
+            **({"manifest": kept_manifest()} if self._has_manifest else {}),
             **self._said,
         }
         with ExitStack() as undo:
@@ -192,7 +196,7 @@ def record(path: StrPath, level: TraceLevel = "ops", *, absolute_paths: bool = F
         >>> folder.cleanup()
     """
     choice("level", level, TRACE_LEVELS, what="not a level of a trace")
-    return Recording(path, level, absolute_paths=absolute_paths, source=source)
+    return Recording(path, level, has_manifest=True, absolute_paths=absolute_paths, source=source)
 
 
 def path_of_rank(path: Path, rank: int) -> Path:

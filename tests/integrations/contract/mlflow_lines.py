@@ -30,5 +30,6 @@ def test_the_lines_for_mlflow_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyP
     report, checkpoint = (
         mlflow.artifacts.load_dict(f"{runs[0]}/{name}") for name in ("reproducible.json", "checkpoint-1.json")
     )
+    assert mlflow.artifacts.load_dict(f"{runs[0]}/manifest.json")["seed.torch"] == 7
     assert report == logged["report"].data | {"open": True}
     assert checkpoint == {"steps": 1, "epoch": 0, "model": logged["model"]}

@@ -26,6 +26,8 @@ def test_the_lines_for_tensorboard_arrive(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()
     (report,), (checkpoint,) = (events.Tensors(f"{tag}/text_summary") for tag in ("reproducible", "checkpoint"))
+    (manifest,) = events.Tensors("manifest/text_summary")
+    assert b"    manifest: " in manifest.tensor_proto.string_val[0]
     text = report.tensor_proto.string_val[0].decode()
     assert text.startswith("    reproducible: seed 7, deterministic=True")
     assert all(line.startswith("    ") for line in text.splitlines() if line)
@@ -50,3 +52,22 @@ def test_the_lines_for_wandb_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data = kept.read_bytes()
     for fact in ({"seed": 7, "deterministic": True}, {"steps": 1, "epoch": 0, "model": logged["model"]}):
         assert json.dumps(fact, separators=(",", ":"))[1:-1].encode() in data
+    assert b'"seed.torch":7' in data
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # its own
+def test_the_line_for_lightning_arrives(tmp_path: Path) -> None:
+    from pytorch_lightning import Trainer  # here: the suite looks for examples in every module
+    from pytorch_lightning.loggers import CSVLogger
+
+    logger = CSVLogger(str(tmp_path), name="logs")
+
+    @contextmanager
+    def training() -> Iterator[Mapping[str, Any]]:
+        yield {"trainer": Trainer(logger=logger, accelerator="cpu", enable_progress_bar=False)}
+
+    track("Lightning", tmp_path, training())
+    logger.save()
+    (kept,) = tmp_path.glob("logs/*/hparams.yaml")
+    assert "\nseed.torch: 7\n" in kept.read_text(encoding="utf-8")

@@ -1,0 +1,149 @@
+"""The difference of two manifests: ranked by how likely it alters bits, each with why and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..errors import clipped, cut
+from ..ground.tables import ShownByFirstLine, aligned
+from .tiers import LAST_THAT_ALTERS, TABLE, tier_of
+
+REASON = "reason."
+"""What the name of a field begins with that says why another is null."""
+
+_NO_FIELDS = ("schema", "created")
+_MOST_SHOWN = 30
+
+
+class FieldDifference(NamedTuple):
+    """One field in which two manifests differ.
+
+    Attributes:
+        field: Its name.
+        a: What the first has; None where it has none.
+        b: What the second has.
+        tier: 1, the likeliest to alter bits, to 8.
+        is_known: Whether both know it. Where one could not find out, nothing is said of bits.
+        why: How it alters bits, or why not; where it is not known, why it is not.
+        remedy: What to do about it.
+    """
+
+    field: str
+    a: Any
+    b: Any
+    tier: int
+    is_known: bool
+    why: str
+    remedy: str
+
+    @property
+    def can_alter_bits(self) -> bool:
+        """Whether it is known to differ, and of a tier that alters bits."""
+        return self.is_known and self.tier <= LAST_THAT_ALTERS
+
+
+@dataclass(frozen=True, repr=False)
+class ManifestDiff(ShownByFirstLine):
+    """What `Manifest.diff` found; true if something differs that can alter bits.
+
+    Attributes:
+        differences: Ranked, the likeliest to alter bits first.
+    """
+
+    differences: Sequence[FieldDifference]
+
+    @property
+    def can_alter_bits(self) -> bool:
+        """Whether one of the differences can."""
+        return any(one.can_alter_bits for one in self.differences)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a difference can alter bits, else 0."""
+        return int(self.can_alter_bits)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same as JSON."""
+        found = [{**one._asdict(), "can_alter_bits": one.can_alter_bits} for one in self.differences]
+        return {"can_alter_bits": self.can_alter_bits, "differences": found}
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return it as JSON text.
+
+        Args:
+            kwargs: For `json.dumps`.
+        """
+        return json.dumps(self.data, **kwargs)
+
+    def __bool__(self) -> bool:
+        return self.can_alter_bits
+
+    def __str__(self) -> str:
+        altering = [one for one in self.differences if one.can_alter_bits]
+        unknown = [one for one in self.differences if not one.is_known]
+        others = [one for one in self.differences if one.is_known and not one.can_alter_bits]
+        if not self.differences:
+            return "the manifests agree in every field"
+        heads = (
+            f"{_count(altering)} can alter bits" if altering else "nothing differs that is known to alter bits",
+            f"{_count(others)} less likely to alter bits",
+            f"{_count(unknown)} that cannot be told, since one manifest does not know it",
+        )
+        lines: list[str] = []
+        for head, some in zip(heads, (altering, others, unknown), strict=True):
+            if some or head is heads[0]:
+                lines += [head, *_table(some), ""]
+        return "\n".join(lines).rstrip()
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[FieldDifference]:
+    """Return what two flat mappings differ in, ranked; no value and None are the same."""
+    found = []
+    for field in dict.fromkeys([*a, *b]):
+        one, other = a.get(field), b.get(field)
+        if field in _NO_FIELDS or field.startswith(REASON) or (type(one) is type(other) and one == other):
+            continue
+        row = tier_of(field)
+        reason = _reason(a, field) or _reason(b, field)
+        found.append(FieldDifference(field, one, other, row.number, not reason, reason or row.why, row.remedy))
+    return sorted(found, key=lambda one: (one.tier, TABLE.index(tier_of(one.field))))
+
+
+def _reason(side: Mapping[str, Any], field: str) -> str:
+    """Return why a side does not know a field, or all of which it is a part; empty if it knows it."""
+    parts = field.split(".")
+    names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return "" if side.get(field) is not None else next((str(side[REASON + n]) for n in names if REASON + n in side), "")
+
+
+def shown(value: Any) -> str:
+    """Return a value of somebody else's as a cell: short, printable, in one line."""
+    return "-" if value is None else clipped(cut(value), 40)
+
+
+def _table(some: Sequence[FieldDifference]) -> list[str]:
+    """Return the rows of a table, and after those that have the same in common what there is to know of them."""
+    if not some:
+        return []
+    few = some[:_MOST_SHOWN]
+    rows = [(f"{one.tier}", clipped(cut(one.field)[1:-1]), f"{shown(one.a)} -> {shown(one.b)}") for one in few]
+    lines = []
+    for one, after, row in zip(few, [*few[1:], None], aligned(rows), strict=True):
+        lines.append(row)
+        if after is None or _advice(after) != _advice(one):
+            lines.append(f"       {_advice(one)}")
+    return lines + [f"  and {len(some) - _MOST_SHOWN:,} more, all of which its JSON has"] * (len(some) > _MOST_SHOWN)
+
+
+def _advice(one: FieldDifference) -> str:
+    if not one.is_known:
+        return clipped(cut(one.why)[1:-1], 100)
+    return one.why if one.tier > LAST_THAT_ALTERS else f"{one.why}. {one.remedy}"
+
+
+def _count(some: Sequence[FieldDifference]) -> str:
+    return f"{len(some):,} difference{'' if len(some) == 1 else 's'}"

@@ -1,0 +1,144 @@
+"""On what a program runs: the build of PyTorch, processor, GPU, operating system, threads. Initialises no device."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import platform
+import re
+import sys
+from typing import Any
+
+import numpy
+import torch
+
+from ..errors import DeterministicError
+from ..ground.ranks import current_ranks
+
+_OF_CONFIG = {
+    "torch.mkl": r"Math Kernel Library Version (\S+)",
+    "torch.onednn": r"MKL-DNN v(\S+)",
+    "torch.blas": r"BLAS_INFO=(\w+)",
+    "torch.lapack": r"LAPACK_INFO=(\w+)",
+    "torch.compiler": r"- (GCC \S+|clang \S+|MSVC \S+)",
+}
+_CPU = "/proc/cpuinfo"
+_DRIVER = "/proc/driver/nvidia/version"
+
+
+def build() -> dict[str, Any]:
+    """Return how PyTorch and NumPy were built, and what they compute with on a processor."""
+    config = torch.__config__.show()
+    found = {name: match[1] if (match := re.search(text, config)) else None for name, text in _OF_CONFIG.items()}
+    version: Any = torch.version
+    built = {"torch.git": version.git_version, "torch.debug": bool(version.debug), "torch.hip": version.hip, **found}
+    built["torch.xpu"] = getattr(version, "xpu", None)
+    try:
+        numpys: Any = numpy.show_config(mode="dicts")
+        blas, simd = numpys["Build Dependencies"]["blas"], numpys["SIMD Extensions"]
+        built |= {"numpy.blas": f"{blas['name']} {blas['version']}", "cpu.numpy": [*simd["baseline"], *simd["found"]]}
+    except (KeyError, TypeError):
+        built |= dict.fromkeys(("numpy.blas", "cpu.numpy"))
+        built |= dict.fromkeys(("reason.numpy.blas", "reason.cpu.numpy"), "this version of NumPy does not tell")
+    return built
+
+
+def processor() -> dict[str, Any]:
+    """Return which processor it is, and which of its instructions libraries say that they use."""
+    said = _cpuinfo()
+    vendor = said.get("vendor_id") or said.get("CPU implementer")
+    model = said.get("model name") or said.get("CPU part") or platform.processor() or None
+    facts: dict[str, Any] = {
+        "cpu.vendor": vendor,
+        "cpu.model": model,
+        "cpu.family": " ".join(filter(None, map(said.get, ("cpu family", "model", "stepping")))) or None,
+        "cpu.machine": platform.machine(),
+        "cpu.torch": torch.backends.cpu.get_cpu_capability(),
+        "cpu.onednn": None,
+        "reason.cpu.onednn": "oneDNN tells it only in what ONEDNN_VERBOSE=1 prints",
+        "cpu.mkl": None,
+        "reason.cpu.mkl": "MKL tells it only in what MKL_VERBOSE=1 prints",
+    }
+    for name in ("cpu.vendor", "cpu.model", "cpu.family"):
+        if facts[name] is None:
+            facts[f"reason.{name}"] = f"the system does not tell: {_CPU} is not there, or says nothing of it"
+    return facts
+
+
+def system() -> dict[str, Any]:
+    """Return the operating system, its C library and the kind of Python."""
+    libc = " ".join(filter(None, platform.libc_ver())) or None
+    facts = {
+        "os.system": platform.system(),
+        "os.release": platform.release(),
+        "os.libc": libc,
+        "python.implementation": platform.python_implementation(),
+        "python.compiler": platform.python_compiler(),
+    }
+    return facts if libc else {**facts, "reason.os.libc": "the system does not tell"}
+
+
+def pools() -> dict[str, Any]:
+    """Return the libraries with threads of their own, as threadpoolctl finds them."""
+    try:
+        found = importlib.import_module("threadpoolctl").threadpool_info()
+        keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
+        said = {" ".join(str(pool[key]) for key in keys if pool.get(key) is not None) for pool in found}
+        return {"threads.pools": sorted(said)}
+    except ImportError:
+        reason = "threadpoolctl is not installed"
+    except Exception as error:  # noqa: BLE001 - a package of others must not keep a run from being told of
+        reason = f"threadpoolctl failed: {type(error).__name__}"
+    return {"threads.pools": None, "reason.threads.pools": reason}
+
+
+def devices() -> dict[str, Any]:
+    """Return the GPUs, where CUDA is initialised already; the driver where the system tells it."""
+    facts: dict[str, Any] = dict.fromkeys(("gpu.names", "gpu.capabilities", "gpu.count", "gpu.driver"))
+    if torch.cuda.is_initialized():
+        every = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        facts["gpu.names"] = [one.name for one in every]
+        facts["gpu.capabilities"] = [f"{one.major}.{one.minor}" for one in every]
+        facts["gpu.count"] = len(every)
+    elif torch.version.cuda or torch.version.hip:
+        names = ("gpu.names", "gpu.capabilities", "gpu.count", "versions.cudnn")
+        facts |= {f"reason.{name}": "CUDA is not initialised" for name in names}
+    else:
+        facts |= {"gpu.names": [], "gpu.capabilities": [], "gpu.count": 0}
+    try:
+        with open(_DRIVER, encoding="utf-8", errors="replace") as file:
+            match = re.search(r"\s(\d+\.\d[\d.]*)\s", file.read(4096))
+        facts["gpu.driver"] = match[1] if match else None
+    except OSError:
+        pass
+    if facts["gpu.driver"] is None:
+        facts["reason.gpu.driver"] = f"the system does not tell: {_DRIVER} is not there, or says nothing of it"
+    return facts
+
+
+def process() -> dict[str, Any]:
+    """Return how this process stands beside others, and how many threads it has for what."""
+    facts: dict[str, Any] = {
+        "threads.interop": torch.get_num_interop_threads(),
+        "cpu.count": os.cpu_count(),
+        "start_method": multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0],
+        "python.hash_randomization": bool(sys.flags.hash_randomization),
+    }
+    try:
+        facts["rank"], facts["world_size"] = current_ranks()
+    except DeterministicError as error:
+        why = str(error).splitlines()[0]
+        facts |= {"rank": None, "world_size": None, "reason.rank": why, "reason.world_size": why}
+    return facts
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first processor."""
+    try:
+        with open(_CPU, encoding="utf-8", errors="replace") as file:
+            lines = file.read(2**14).partition("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
