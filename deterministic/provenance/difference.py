@@ -105,7 +105,11 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[FieldDiffere
     found = []
     for field in dict.fromkeys([*a, *b]):
         one, other = a.get(field), b.get(field)
-        if field in _NO_FIELDS or field.startswith(REASON) or (type(one) is type(other) and one == other):
+        if (
+            field in _NO_FIELDS
+            or field.startswith(REASON)
+            or (one == other and isinstance(one, bool) is isinstance(other, bool))
+        ):
             continue
         row = tier_of(field)
         reason = _reason(a, field) or _reason(b, field)

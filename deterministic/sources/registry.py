@@ -78,7 +78,7 @@ def versions() -> dict[str, JSON]:
     return {
         "deterministic": own,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": numpy.__version__,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.cuda.is_initialized() else None,
