@@ -13,6 +13,7 @@ from torch.utils.data import ChainDataset, DataLoader, Dataset, RandomSampler, T
 
 from deterministic import (
     Checkpoint,
+    Manifest,
     Run,
     assert_reproducible,
     compare_levels,
@@ -23,6 +24,7 @@ from deterministic import (
     fingerprint,
     load_checkpoint,
     make_loader,
+    manifest,
     record,
     register_source,
     reproducible,
@@ -36,6 +38,7 @@ from deterministic import (
 from deterministic.errors import (
     CheckpointError,
     DeterministicError,
+    ManifestError,
     NondeterminismWarning,
     NotReproducibleError,
     RepeatedDrawsWarning,
@@ -213,8 +216,17 @@ def own_data(dataset: TensorDataset) -> list[str]:
     return check_sampler(lambda: RandomSampler(dataset)) + check_stream(lambda: ChainDataset([]), batch_size=1)
 
 
+def provenance(path: Path, dataset: TensorDataset) -> str:
+    found: Manifest = manifest(packages=False, data={"train": dataset})
+    found.write(path)
+    difference = found.diff(Manifest.read(path))
+    ranked = [one.field for one in difference.differences if one.can_alter_bits]
+    return difference.to_json(indent=difference.exit_code) + str(ranked)
+
+
 def errors() -> str:
     raised: list[type[DeterministicError]] = [
+        ManifestError,
         SeedError,
         ScopeConflictError,
         NotReproducibleError,

@@ -26,6 +26,7 @@ VERBS = {
     "verify": "run a script several times, and say whether it is bit-exact, or where it first differs and why",
     "record": "run a script, and record what it computes into a trace",
     "diff": "compare two traces, and say where they first differ and why; or two manifests",
+    "replay": "run again what a manifest tells of, and say what differs here",
     "info": "show what is in effect and what is not controlled, or what is inside a checkpoint",
     "audit": "find in source what breaks reproducibility, without running it",
     "cost": "measure what each level of determinism costs a script, and what it gives",

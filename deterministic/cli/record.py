@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from ..trace.file.model import TRACE_LEVELS
 from ._options import FAILED, OK, add_control, add_script, control_of, refuse, require_writable, task_of, tell_misplaced
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         help=f"{', '.join(TRACE_LEVELS)} (default: ops)",
     )
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="write what `replay` needs to run it again")
     parser.add_argument("--absolute-paths", action="store_true", help="write absolute paths of source files")
     parser.add_argument("--no-source", action="store_true", help="do not keep the text of the lines that it names")
     add_control(parser)
@@ -33,10 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Record a script, and return 0, or 1 if it raised; its SystemExit goes on."""
     task, control = task_of(arguments), control_of(arguments)
-    require_writable(arguments.output)
+    for path in filter(None, (arguments.output, arguments.manifest)):
+        require_writable(path)
     tell_misplaced(arguments)
 
     from ..errors import TraceError
+    from ..provenance import code
     from ..scope.refusals import explain_refusal
     from ..trace.recording.record import record
     from ..verification.scripts import NotRunnableError, leave_launcher_out, show
@@ -45,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.output, arguments.level, absolute_paths=arguments.absolute_paths, source=not arguments.no_source
     )
     leave_launcher_out()
+    code.to_run = ((task.target, *task.argv), task.is_module)
     try:
         with contextlib.ExitStack() as stack:
             if not isinstance(control, bool):
@@ -53,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
                 stack.enter_context(recording)
             except TraceError as error:
                 return refuse("record", error)
+            code.to_run = None
             try:
                 task.run()
             except RuntimeError as error:
@@ -63,4 +69,20 @@ def run(arguments: argparse.Namespace) -> int:
     except Exception as error:  # noqa: BLE001 - shown as Python shows what a script raises
         show(error)
         return FAILED
+    finally:
+        code.to_run = None
+    if arguments.manifest is not None:
+        _write_manifest(arguments, recording.header["manifest"])
     return OK
+
+
+def _write_manifest(arguments: argparse.Namespace, data: dict[str, Any]) -> None:
+    """Write the manifest of a run with what it computed: a digest of its trace, which is finished."""
+    from hashlib import blake2b
+
+    from ..provenance.manifest import Manifest
+    from ..trace.file.store import TraceReader
+
+    with TraceReader(arguments.output) as reader:
+        digest = blake2b(b"".join(segment.digest for segment in reader.steps()), digest_size=16)
+    Manifest({**data, "trace.level": arguments.level, "trace.digest": digest.hexdigest()}).write(arguments.manifest)

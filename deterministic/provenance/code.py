@@ -36,15 +36,22 @@ _ENVIRONMENT = {
 }
 
 
+to_run: tuple[Sequence[str], bool] | None = None
+"""The arguments, with the script or module, of what a command of this library is to run, and whether it is a module."""
+
+
 class GitError(Exception):
     """What git could not tell, and why."""
 
 
 def program() -> dict[str, Any]:
     """Return which program this process runs: its arguments without secrets, its module or script."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if to_run is not None:
+        argv, is_module = to_run
+        return {"argv": redacted(argv), "program.module": argv[0] if is_module else None}
+    name = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", None)
     argv = redacted(map(str, getattr(sys, "argv", [])))
-    return {"argv": argv, "program.module": getattr(spec, "name", None)}
+    return {"argv": argv, "program.module": name and name.removesuffix(".__main__")}
 
 
 def script() -> dict[str, Any]:
@@ -82,7 +89,9 @@ def commit() -> dict[str, Any]:
 
 
 def _script_path() -> str | None:
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    path: Any = getattr(sys.modules.get("__main__"), "__file__", None)
+    if to_run is not None:
+        path = None if to_run[1] else to_run[0][0]
     return path if isinstance(path, str) and os.path.isfile(path) else None
 
 

@@ -67,7 +67,7 @@ def test_a_script_without_a_verb_is_told_how_to_run_it(
         main(words.split())
     assert exit_.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    verbs = "the verbs are run, verify, record, diff, info, audit, cost, demo"
+    verbs = "the verbs are run, verify, record, diff, replay, info, audit, cost, demo"
     expected = f"did you mean `deterministic {meant}`?" if meant else verbs
     assert last == f"deterministic: error: there is no verb {words.split()[0]}; {expected}"
 

@@ -58,7 +58,7 @@ def test_each_field_has_its_tier(field: str, tier: int) -> None:
 
 def test_every_row_of_the_table_says_why_and_what_to_do() -> None:
     assert all(row.why and row.remedy and 1 <= row.number <= 8 for row in TABLE)
-    names = [name for row in TABLE for name in row.names]
+    names = [name for row in TABLE for name in row.names.split()]
     assert len(names) == len({*names})
 
 
