@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     task, control = task_of(arguments), control_of(arguments)
     for path in filter(None, (arguments.output, arguments.manifest)):
         require_writable(path)
+    trace, manifest = arguments.output.absolute(), arguments.manifest and arguments.manifest.absolute()
     tell_misplaced(arguments)
 
     from ..errors import TraceError
@@ -71,18 +73,19 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     finally:
         code.to_run = None
-    if arguments.manifest is not None:
-        _write_manifest(arguments, recording.header["manifest"])
+    if manifest is not None:  # the script may have gone to another directory
+        _write_manifest(manifest, trace, recording.header)
     return OK
 
 
-def _write_manifest(arguments: argparse.Namespace, data: dict[str, Any]) -> None:
+def _write_manifest(path: Path, trace: Path, header: Mapping[str, Any]) -> None:
     """Write the manifest of a run with what it computed: a digest of its trace, which is finished."""
     from hashlib import blake2b
 
     from ..provenance.manifest import Manifest
     from ..trace.file.store import TraceReader
 
-    with TraceReader(arguments.output) as reader:
+    with TraceReader(trace) as reader:
         digest = blake2b(b"".join(segment.digest for segment in reader.steps()), digest_size=16)
-    Manifest({**data, "trace.level": arguments.level, "trace.digest": digest.hexdigest()}).write(arguments.manifest)
+    computed = {"trace.level": header["level"], "trace.digest": digest.hexdigest()}
+    Manifest({**header["manifest"], **computed}).write(path)

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         return subprocess.run(_command(data, script), env=environment).returncode
     with tempfile.TemporaryDirectory() as folder:
         trace, again = (os.path.join(folder, name) for name in ("a.trace", "a.json"))
-        words = ["record", "-o", trace, "--manifest", again, "--level", str(data["trace.level"])]
+        words = ["record", "-o", trace, "--manifest", again, "--level", str(data.get("trace.level"))]
         command = command_with([*words, *(_control(data) or ["--as-is"]), *script])
         status = subprocess.run(command, env=environment).returncode
         if not os.path.exists(again):
@@ -79,6 +79,8 @@ def _argv_of(data: Mapping[str, Any]) -> list[str]:
     argv = data.get("argv")
     if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
         raise UsageError("this manifest does not say what ran", f"found: argv {argv!r}"[:200], "Run it yourself.")
+    if any("\0" in word for word in (*argv, *_variables(data).values())):
+        raise UsageError("no program can be given these arguments", "found: a null character", "Run it yourself.")
     hidden = [word for word in [*argv, *_variables(data).values()] if REDACTED in word]
     if hidden:
         remedy = "Run it yourself with what was left out: `deterministic run`."
@@ -94,11 +96,11 @@ def _argv_of(data: Mapping[str, Any]) -> list[str]:
 def _differing(manifest: Any, argv: list[str], *, is_module: bool) -> list[FieldDifference]:
     """Return what differs here, of what this command does not set and a script does not bring about."""
     from ..provenance import code
-    from ..provenance.manifest import Manifest, kept_manifest
+    from ..provenance.manifest import Manifest, collected, slow_facts
 
     code.to_run = (argv, is_module)
     try:
-        found = manifest.diff(Manifest(kept_manifest())).differences
+        found = manifest.diff(Manifest(collected(None, slow_facts(with_packages=False)))).differences
     finally:
         code.to_run = None
     left_out = (*_SET_HERE, *_LATER)
@@ -135,7 +137,7 @@ def _control(data: Mapping[str, Any], above: str = "") -> list[str]:
     """Return the options that give a seed and a level; none if there was no seed."""
     seed, level = data.get(f"{above}seed"), data.get(f"{above}deterministic", False)
     names = {value: name for name, value in LEVEL_NAMES.items()}
-    if type(seed) is not int or level not in names:
+    if type(seed) is not int or not isinstance(level, (bool, str)) or level not in names:
         return []
     return ["--seed", str(seed), "--deterministic", names[level]]
 

@@ -192,24 +192,17 @@ _slow_once = lru_cache(maxsize=1)(slow_facts)
 
 def _seeds(asked: Config | None) -> dict[str, Any]:
     """Return the seed that all ranks share, what each library got of this rank's, and the level."""
-    outer = launch.launched()
-    facts: dict[str, Any] = {} if outer is None else _launched(outer)
-    if asked is None:
-        seed = common = launch.given_seed()
-        facts["deterministic"] = None
-    else:
-        seed, common = asked.seed, asked.common_seed
-        facts["deterministic"] = asked.deterministic
-    facts = {"seed": common, "seed.rank": seed, **facts}
-    if seed is None:
-        return facts
-    return {**facts, "seed.python": seed, "seed.numpy": numpy_seed(seed), "seed.torch": torch_seed(seed)}
-
-
-def _launched(outer: launch.Launch) -> dict[str, Any]:
-    variables = [f"{name}={redacted_text(value)}" for name, value in sorted(outer.variables.items())]
-    asked = {"seed": outer.seed, "deterministic": outer.deterministic, "num_threads": outer.num_threads}
-    return flat({**asked, "variables": variables}, "launch")
+    seed = launch.given_seed() if asked is None else asked.seed
+    facts: dict[str, Any] = {"seed": seed, "deterministic": None, "seed.rank": seed}
+    if asked is not None:
+        facts |= {"seed": asked.common_seed, "deterministic": asked.deterministic}
+    if seed is not None:
+        facts |= {"seed.python": seed, "seed.numpy": numpy_seed(seed), "seed.torch": torch_seed(seed)}
+    if (outer := launch.launched()) is not None:
+        variables = [f"{name}={redacted_text(value)}" for name, value in sorted(outer.variables.items())]
+        facts["launch"] = {name: getattr(outer, name) for name in ("seed", "deterministic", "num_threads")}
+        facts["launch.variables"] = variables
+    return flat(facts)
 
 
 def _clean(facts: Mapping[str, Any]) -> dict[str, Any]:
