@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 from ..errors import clipped, cut
 from ..ground.tables import ShownByFirstLine, aligned
-from .tiers import LAST_THAT_ALTERS, TABLE, tier_of
+from .tiers import LAST_THAT_ALTERS, PLACES, tier_of
 
 REASON = "reason."
 """What the name of a field begins with that says why another is null."""
 
 _NO_FIELDS = ("schema", "created")
 _MOST_SHOWN = 30
+_DEEPEST = 6
+"""Parts of a name that are looked at: in a file of others it may have millions."""
 
 
 class FieldDifference(NamedTuple):
@@ -105,23 +107,21 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[FieldDiffere
     found = []
     for field in dict.fromkeys([*a, *b]):
         one, other = a.get(field), b.get(field)
-        if (
-            field in _NO_FIELDS
-            or field.startswith(REASON)
-            or (one == other and isinstance(one, bool) is isinstance(other, bool))
-        ):
-            continue
-        row = tier_of(field)
-        reason = _reason(a, field) or _reason(b, field)
-        found.append(FieldDifference(field, one, other, row.number, not reason, reason or row.why, row.remedy))
-    return sorted(found, key=lambda one: (one.tier, TABLE.index(tier_of(one.field))))
+        is_same = one == other and isinstance(one, bool) is isinstance(other, bool)
+        if not (is_same or field in _NO_FIELDS or field.startswith(REASON)):
+            row, reason = tier_of(field), _reason(a, field) or _reason(b, field)
+            why = reason or row.why
+            found.append((row, FieldDifference(field, one, other, row.number, not reason, why, row.remedy)))
+    return [difference for _, difference in sorted(found, key=lambda pair: PLACES[pair[0]])]
 
 
 def _reason(side: Mapping[str, Any], field: str) -> str:
     """Return why a side does not know a field, or all of which it is a part; empty if it knows it."""
-    parts = field.split(".")
-    names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return "" if side.get(field) is not None else next((str(side[REASON + n]) for n in names if REASON + n in side), "")
+    if side.get(field) is not None:
+        return ""
+    parts = field.split(".", _DEEPEST)[:_DEEPEST]
+    names = [field, *(".".join(parts[:end]) for end in range(1, len(parts)))]
+    return next((str(side[REASON + name]) for name in names if REASON + name in side), "")
 
 
 def shown(value: Any) -> str:

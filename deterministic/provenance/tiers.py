@@ -78,10 +78,14 @@ TABLE: tuple[Tier, ...] = (
     Tier(8, "*", "nothing that computes is known to depend on it"),
 )
 
+PLACES = {row: place for place, row in enumerate(TABLE)}
+"""Where in the table a row stands."""
+
 _ROWS = {name: row for row in TABLE for name in row.names.split()}
+_MOST_PARTS = max(name.count(".") + 1 for name in _ROWS)
 
 
 def tier_of(field: str) -> Tier:
     """Return the row of the table that has a field, or else the longest beginning of its name, up to a dot."""
-    parts = field.split(".")
+    parts = field.split(".", _MOST_PARTS)[:_MOST_PARTS]
     return next((row for end in range(len(parts), 0, -1) if (row := _ROWS.get(".".join(parts[:end])))), _ROWS["*"])

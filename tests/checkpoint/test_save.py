@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from deterministic import Run, load_checkpoint, reproducible, save_checkpoint
-from deterministic.checkpoint import save
+from deterministic.checkpoint import container, save
 from deterministic.checkpoint.conditions import generator_states
 from deterministic.errors import CheckpointError, NondeterminismWarning, ResumeMismatchError
 
@@ -175,6 +175,22 @@ def test_other_conditions_are_named_and_nothing_is_touched(
     with pytest.warns(NondeterminismWarning, match="was saved under other conditions") as warned:
         load_checkpoint(tmp_path / "a", model=model, on_mismatch="warn")
     assert found in str(warned[0].message)
+
+
+@pytest.mark.usefixtures("generators", "settings")
+def test_other_conditions_are_ranked_by_how_likely_they_alter_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path / "a", model=Plain(5))
+    for change in (set_threads, set_version, set_dtype):
+        change(monkeypatch)
+    with pytest.raises(ResumeMismatchError) as caught:
+        load_checkpoint(tmp_path / "a", model=Plain())
+    _, *lines, _ = str(caught.value).splitlines()
+    names = ["settings.torch.default_dtype.dtype", "versions.torch", "settings.torch.threads.num_threads"]
+    assert [line.split(":")[0].strip() for line in lines] == names
+    assert lines[0].endswith("(tensors have another precision)")
+    assert container.read(tmp_path / "a", with_values=False).head["manifest"]["schema"] == 1
     assert warned[0].filename == __file__
     assert model.value == 5
     assert torch.rand(3, dtype=torch.float32).tolist() == drawn

@@ -57,7 +57,9 @@ def test_each_field_has_its_tier(field: str, tier: int) -> None:
 
 
 def test_every_row_of_the_table_says_why_and_what_to_do() -> None:
-    assert all(row.why and row.remedy and 1 <= row.number <= 8 for row in TABLE)
+    assert all(row.why and row.remedy for row in TABLE)
+    assert [row.number for row in TABLE] == sorted(row.number for row in TABLE)
+    assert {row.number for row in TABLE} == {*range(1, 9)}
     names = [name for row in TABLE for name in row.names.split()]
     assert len(names) == len({*names})
 
@@ -88,7 +90,7 @@ def test_what_one_side_does_not_know_is_no_difference_that_alters() -> None:
         assert [(one.field, one.is_known) for one in found.differences] == [
             ("git.commit", False),
             ("generators.torch.cpu.digest", False),
-        ] or {one.is_known for one in found.differences} == {False}
+        ]
         assert "2 differences that cannot be told" in str(found)
     assert Manifest({**BASE, "git.commit": None}).diff(Manifest(known)).exit_code == 1, "unless there is no reason"
 
@@ -98,10 +100,10 @@ def test_true_is_not_one() -> None:
 
 
 def test_what_is_foreign_is_shown_bounded_and_printable() -> None:
-    hostile = {"\x1b[31m" + "n" * 10_000: "\x1b[2J\n" * 10_000, "\ud800": ["x" * 1000] * 1000}
+    hostile = {"a." * 10**6: 1, "\x1b[31m" + "n" * 10_000: "\x1b[2J\n" * 10_000, "\ud800": ["x" * 1000] * 1000}
     many = {f"packages.p{number}": "1" for number in range(10_000)}
     text = str(Manifest({"schema": 1}).diff(Manifest({"schema": 1, **hostile, **many})))
     assert len(text) < 10_000
     assert text.replace("\n", "").isprintable()
-    assert "9,972 more" in text
+    assert "9,973 more" in text
     str(Manifest({"schema": 1, **hostile})).encode("utf-8")

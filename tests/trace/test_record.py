@@ -15,7 +15,7 @@ from deterministic import current_run, record, reproducible
 from deterministic.errors import DeterministicError, TraceError
 from deterministic.trace.file import chunks
 from deterministic.trace.file.store import TraceReader
-from deterministic.trace.recording.record import path_of_rank
+from deterministic.trace.recording.record import Recording, path_of_rank
 from deterministic.trace.recording.seeding import ACTIVE
 
 from .models import MODELS, train
@@ -46,6 +46,16 @@ def test_a_block_is_recorded_with_its_steps(tmp_path: Path) -> None:
         assert reader.header["level"] == "ops"
         assert {site.kind for site in reader.sites} >= {"operation", "parameter", "gradient", "observed"}
     assert nothing_is_left()
+
+
+def test_a_trace_carries_a_manifest_and_one_of_verify_none(tmp_path: Path) -> None:
+    with reproducible(7), record(tmp_path / "a.trace") as trace:
+        trace.observe("it", 1.5)
+    with TraceReader(tmp_path / "a.trace") as reader:
+        assert reader.header["manifest"]["seed"] == 7
+        assert reader.header["manifest"]["versions.torch"] == torch.__version__
+    with Recording(tmp_path / "b.trace", "ops"), TraceReader(tmp_path / "b.trace") as reader:
+        assert "manifest" not in reader.header
 
 
 def test_a_function_is_recorded_with_what_it_returns(tmp_path: Path) -> None:
