@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from .tracked import track
+from deterministic import reproducible
+
+from .tracked import PAGE, track
 
 
 def test_the_lines_for_tensorboard_arrive(tmp_path: Path) -> None:
@@ -62,12 +65,11 @@ def test_the_line_for_lightning_arrives(tmp_path: Path) -> None:
     from pytorch_lightning.loggers import CSVLogger
 
     logger = CSVLogger(str(tmp_path), name="logs")
-
-    @contextmanager
-    def training() -> Iterator[Mapping[str, Any]]:
-        yield {"trainer": Trainer(logger=logger, accelerator="cpu", enable_progress_bar=False)}
-
-    track("Lightning", tmp_path, training())
+    trainer = Trainer(logger=logger, accelerator="cpu", enable_progress_bar=False)
+    found = re.search(r"^\| Lightning \| `(.*)` \|$", (PAGE.parent / "manifests.md").read_text(encoding="utf-8"), re.M)
+    assert found is not None
+    with reproducible(7) as run:
+        exec(found[1], {"trainer": trainer, "run": run})
     logger.save()
     (kept,) = tmp_path.glob("logs/*/hparams.yaml")
     assert "\nseed.torch: 7\n" in kept.read_text(encoding="utf-8")
