@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from .reasons import told
 from .redact import redacted
 
 SECONDS = 5.0
@@ -58,14 +59,14 @@ def script() -> dict[str, Any]:
     """Return the digest of the file that this process runs."""
     path = _script_path()
     if path is None:
-        return {"script.sha256": None, "reason.script.sha256": "the program is no file: a notebook, a prompt or -c"}
+        return told({"script.sha256": None}, "the program is no file: a module, a notebook, a prompt or -c")
     try:
         digest = hashlib.sha256()
         with open(path, "rb") as file:
             while len(part := file.read(2**20)) and file.tell() <= _LONGEST:
                 digest.update(part)
     except OSError as error:
-        return {"script.sha256": None, "reason.script.sha256": f"it cannot be read: {error.strerror}"}
+        return told({"script.sha256": None}, f"it cannot be read: {error.strerror}")
     return {"script.sha256": digest.hexdigest()}
 
 
@@ -85,7 +86,7 @@ def commit() -> dict[str, Any]:
             why = why or str(error)
         else:
             return dict(zip(names, (head.decode("ascii", "replace"), bool(begins), digest), strict=True))
-    return {**dict.fromkeys(names), **{f"reason.{name}": why for name in names}}
+    return told(dict.fromkeys(names), why)
 
 
 def _script_path() -> str | None:

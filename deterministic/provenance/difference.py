@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 
 from ..errors import clipped, cut
 from ..ground.tables import ShownByFirstLine, aligned
+from .reasons import REASON
 from .tiers import LAST_THAT_ALTERS, PLACES, tier_of
-
-REASON = "reason."
-"""What the name of a field begins with that says why another is null."""
 
 _NO_FIELDS = ("schema", "created")
 _MOST_SHOWN = 30

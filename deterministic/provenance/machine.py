@@ -8,6 +8,8 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy
@@ -15,6 +17,7 @@ import torch
 
 from ..errors import DeterministicError
 from ..ground.ranks import current_ranks
+from .reasons import told
 
 _OF_CONFIG = {
     "torch.mkl": r"Math Kernel Library Version (\S+)",
@@ -34,49 +37,41 @@ def build() -> dict[str, Any]:
     version: Any = torch.version
     built = {"torch.git": version.git_version, "torch.debug": bool(version.debug), "torch.hip": version.hip, **found}
     built["torch.xpu"] = getattr(version, "xpu", None)
-    try:
+    arithmetic: dict[str, Any] = {"numpy.blas": None, "cpu.numpy": None}
+    with suppress(KeyError, TypeError):
         numpys: Any = numpy.show_config(mode="dicts")
         blas, simd = numpys["Build Dependencies"]["blas"], numpys["SIMD Extensions"]
-        built |= {"numpy.blas": f"{blas['name']} {blas['version']}", "cpu.numpy": [*simd["baseline"], *simd["found"]]}
-    except (KeyError, TypeError):
-        built |= dict.fromkeys(("numpy.blas", "cpu.numpy"))
-        built |= dict.fromkeys(("reason.numpy.blas", "reason.cpu.numpy"), "this version of NumPy does not tell")
-    return built
+        arithmetic = {"numpy.blas": f"{blas['name']} {blas['version']}", "cpu.numpy": simd["baseline"] + simd["found"]}
+    return {**built, **told(arithmetic, "this version of NumPy does not tell")}
 
 
 def processor() -> dict[str, Any]:
     """Return which processor it is, and which of its instructions libraries say that they use."""
     said = _cpuinfo()
-    vendor = said.get("vendor_id") or said.get("CPU implementer")
-    model = said.get("model name") or said.get("CPU part") or platform.processor() or None
-    facts: dict[str, Any] = {
-        "cpu.vendor": vendor,
-        "cpu.model": model,
+    itself = {
+        "cpu.vendor": said.get("vendor_id") or said.get("CPU implementer"),
+        "cpu.model": said.get("model name") or said.get("CPU part") or platform.processor() or None,
         "cpu.family": " ".join(filter(None, map(said.get, ("cpu family", "model", "stepping")))) or None,
         "cpu.machine": platform.machine(),
         "cpu.torch": torch.backends.cpu.get_cpu_capability(),
-        "cpu.onednn": None,
-        "reason.cpu.onednn": "oneDNN tells it only in what ONEDNN_VERBOSE=1 prints",
-        "cpu.mkl": None,
-        "reason.cpu.mkl": "MKL tells it only in what MKL_VERBOSE=1 prints",
     }
-    for name in ("cpu.vendor", "cpu.model", "cpu.family"):
-        if facts[name] is None:
-            facts[f"reason.{name}"] = f"the system does not tell: {_CPU} is not there, or says nothing of it"
-    return facts
+    return {
+        **told(itself, f"{_CPU} is not there, or says nothing of it"),
+        **told({"cpu.onednn": None}, "oneDNN tells it only in what ONEDNN_VERBOSE=1 prints"),
+        **told({"cpu.mkl": None}, "MKL tells it only in what MKL_VERBOSE=1 prints"),
+    }
 
 
 def system() -> dict[str, Any]:
     """Return the operating system, its C library and the kind of Python."""
-    libc = " ".join(filter(None, platform.libc_ver())) or None
     facts = {
         "os.system": platform.system(),
         "os.release": platform.release(),
-        "os.libc": libc,
+        "os.libc": " ".join(filter(None, platform.libc_ver())) or None,
         "python.implementation": platform.python_implementation(),
         "python.compiler": platform.python_compiler(),
     }
-    return facts if libc else {**facts, "reason.os.libc": "the system does not tell"}
+    return told(facts, "the system does not tell")
 
 
 def pools() -> dict[str, Any]:
@@ -86,51 +81,47 @@ def pools() -> dict[str, Any]:
         keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
         said = {" ".join(str(pool[key]) for key in keys if pool.get(key) is not None) for pool in found}
         return {"threads.pools": sorted(said)}
-    except ImportError:
-        reason = "threadpoolctl is not installed"
     except Exception as error:  # noqa: BLE001 - a package of others must not keep a run from being told of
-        reason = f"threadpoolctl failed: {type(error).__name__}"
-    return {"threads.pools": None, "reason.threads.pools": reason}
+        is_missing = isinstance(error, ImportError)
+        why = "threadpoolctl is not installed" if is_missing else f"threadpoolctl failed: {type(error).__name__}"
+        return told({"threads.pools": None}, why)
 
 
 def devices() -> dict[str, Any]:
     """Return the GPUs, where CUDA is initialised already; the driver where the system tells it."""
-    facts: dict[str, Any] = dict.fromkeys(("gpu.names", "gpu.capabilities", "gpu.count", "gpu.driver"))
+    facts: dict[str, Any] = {"gpu.names": [], "gpu.capabilities": [], "gpu.count": 0}
     if torch.cuda.is_initialized():
         every = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
         facts["gpu.names"] = [one.name for one in every]
         facts["gpu.capabilities"] = [f"{one.major}.{one.minor}" for one in every]
         facts["gpu.count"] = len(every)
     elif torch.version.cuda or torch.version.hip:
-        names = ("gpu.names", "gpu.capabilities", "gpu.count", "versions.cudnn")
-        facts |= {f"reason.{name}": "CUDA is not initialised" for name in names}
-    else:
-        facts |= {"gpu.names": [], "gpu.capabilities": [], "gpu.count": 0}
-    try:
-        with open(_DRIVER, encoding="utf-8", errors="replace") as file:
-            match = re.search(r"\s(\d+\.\d[\d.]*)\s", file.read(4096))
-        facts["gpu.driver"] = match[1] if match else None
-    except OSError:
-        pass
-    if facts["gpu.driver"] is None:
-        facts["reason.gpu.driver"] = f"the system does not tell: {_DRIVER} is not there, or says nothing of it"
-    return facts
+        facts = told({**dict.fromkeys(facts), "versions.cudnn": None}, "CUDA is not initialised")
+    driver = None
+    with suppress(OSError), open(_DRIVER, encoding="utf-8", errors="replace") as file:
+        match = re.search(r"\s(\d+\.\d[\d.]*)\s", file.read(4096))
+        driver = match[1] if match else None
+    return facts | told(
+        {"gpu.driver": driver}, f"the system does not tell: {_DRIVER} is not there, or says nothing of it"
+    )
 
 
 def process() -> dict[str, Any]:
     """Return how this process stands beside others, and how many threads it has for what."""
-    facts: dict[str, Any] = {
-        "threads.interop": torch.get_num_interop_threads(),
-        "cpu.count": os.cpu_count(),
-        "start_method": multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0],
-        "python.hash_randomization": bool(sys.flags.hash_randomization),
-    }
+    why = ""
+    ranks: Sequence[int | None] = (None, None)
     try:
-        facts["rank"], facts["world_size"] = current_ranks()
+        ranks = current_ranks()
     except DeterministicError as error:
         why = str(error).splitlines()[0]
-        facts |= {"rank": None, "world_size": None, "reason.rank": why, "reason.world_size": why}
-    return facts
+    methods = multiprocessing.get_all_start_methods()
+    return {
+        "threads.interop": torch.get_num_interop_threads(),
+        "cpu.count": os.cpu_count(),
+        "start_method": multiprocessing.get_start_method(allow_none=True) or methods[0],
+        "python.hash_randomization": bool(sys.flags.hash_randomization),
+        **told(dict(zip(("rank", "world_size"), ranks, strict=True)), why),
+    }
 
 
 def _cpuinfo() -> dict[str, str]:

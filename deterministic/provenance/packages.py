@@ -6,6 +6,8 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from .reasons import told
+
 KERNELS = (
     *("triton", "pytorch-triton", "pytorch-triton-rocm", "nvidia-cutlass", "nvidia-cutlass-dsl", "opt_einsum"),
     *("flash-attn", "xformers", "apex", "transformer-engine", "liger-kernel", "bitsandbytes", "mamba-ssm"),
@@ -25,7 +27,7 @@ def kernels() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
         except Exception as error:  # noqa: BLE001 - what is in others' metadata can raise anything
-            found |= {f"kernels.{name}": None, f"reason.kernels.{name}": _broken(error)}
+            found |= told({f"kernels.{name}": None}, _broken(error))
     return found
 
 
@@ -47,7 +49,7 @@ def imported() -> dict[str, Any]:
         if name is None or not isinstance(version, str):
             where = getattr(getattr(distribution, "_path", None), "name", "")  # tells which; without it, nothing does
             if where:
-                found |= {f"packages.{where}": None, f"reason.packages.{where}": version or "no name and version"}
+                found |= told({f"packages.{where}": None}, version or "its metadata has no name, or no version")
             continue
         found.setdefault(f"packages.{name.lower().replace('_', '-')}", version)  # the first is the one imported from
     ours = {f"packages.{name.replace('_', '-')}" for name in KERNELS}  # which are told of as kernels
