@@ -164,6 +164,7 @@ ARGUMENTS = {
     "record": ("-o", "x", __file__),
     "diff": ("a", "b"),
     **dict.fromkeys(("run", "verify", "cost", "audit"), (__file__,)),
+    "replay": ["a.json"],
 }
 
 

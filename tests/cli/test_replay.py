@@ -33,7 +33,7 @@ def git(*arguments: str) -> None:
 
 
 @pytest.fixture
-def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None) -> Path:
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None) -> tuple[Path, str]:
     monkeypatch.setenv("PYTHONHASHSEED", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
@@ -43,30 +43,34 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None
     git("add", "train.py")
     git("commit", "-q", "-m", "one")
     words = ["record", "--seed", "7", "-o", "a.trace", "--manifest", "a.json", "train.py", "--lr", "0.1"]
-    subprocess.run([sys.executable, "-m", "deterministic", *words], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "deterministic", *words], check=True, stdout=subprocess.PIPE, text=True
+    )
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    return tmp_path / "a.json"
+    return tmp_path / "a.json", done.stdout
 
 
-def test_what_was_recorded_is_run_again_and_compared(recorded: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    data = json.loads(recorded.read_text())
+def test_what_was_recorded_is_run_again_and_compared(
+    recorded: tuple[Path, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, first = recorded
+    data = json.loads(path.read_text())
     assert (data["argv"], data["seed"], data["trace.level"]) == (["train.py", "--lr", "0.1"], 7, "ops")
-    first, _ = capfd.readouterr()
     assert first.startswith("['--lr', '0.1'] 7 0 ")
-    assert main(["replay", "--verify", str(recorded)]) == 0
+    assert main(["replay", "--verify", str(path)]) == 0
     shown = capfd.readouterr()
     assert shown.out == f"{first}the same: {data['trace.digest']}\n"
     assert "can alter bits" not in shown.err
-    assert main(["replay", str(recorded)]) == 0
+    assert main(["replay", str(path)]) == 0
     assert capfd.readouterr().out == first
 
     Path("train.py").write_text(SCRIPT.replace("torch.rand(3", "torch.ones(3"))
-    assert main(["replay", "--verify", str(recorded)]) == 2
+    assert main(["replay", "--verify", str(path)]) == 2
     shown = capfd.readouterr()
     assert shown.out == ""
     assert "git.dirty: False then, True here" in shown.err
     assert "script.sha256" in shown.err
-    assert main(["replay", "--verify", "--anyway", str(recorded)]) == 1
+    assert main(["replay", "--verify", "--anyway", str(path)]) == 1
     shown = capfd.readouterr()
     assert "\ndifferent: " in shown.out
     assert "differences can alter bits" in shown.err
