@@ -63,15 +63,14 @@ class Manifest(ShownByFirstLine):
             path: The file.
 
         Raises:
-            ManifestError: The operating system refuses.
+            ManifestError: The operating system refuses, or a value is not JSON.
         """
-        text = json.dumps({**self.data}, indent=1, allow_nan=False)
         try:
+            text = json.dumps({**self.data}, indent=1, allow_nan=False)
             Path(path).write_text(f"{text}\n", encoding="ascii")
-        except OSError as error:
-            value = f"found: {error}"
+        except (OSError, ValueError) as error:  # the second of what JSON does not have
             remedy = "Name a file that can be written."
-            raise ManifestError(explain("the manifest cannot be written", (value,), remedy)) from error
+            raise ManifestError(explain("the manifest cannot be written", (f"found: {error}",), remedy)) from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Manifest:

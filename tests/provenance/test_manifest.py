@@ -267,3 +267,6 @@ def test_what_is_no_file_is_refused(path: Callable[[Path], Any], tmp_path: Path)
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot be written"):
         Manifest({"schema": 1}).write(tmp_path)
+    with pytest.raises(ManifestError, match="cannot be written"):
+        Manifest({"schema": 1, "x": float("nan")}).write(tmp_path / "a.json")
+    assert not (tmp_path / "a.json").exists()
