@@ -51,8 +51,9 @@ def _digest(name: str, dataset: Any) -> str:
     digest = blake2b(digest_size=16)
     with _apart(), _counter(name, len(dataset)) as count:
         for index in range(len(dataset)):
+            sample = dataset[index]
             try:
-                digest.update(fingerprint(dataset[index]).encode())
+                digest.update(fingerprint(sample).encode())
             except (TypeError, ValueError) as error:
                 values = (f"found: {cut(str(error).splitlines()[0])}", f"index: {index}")
                 remedy = "Pass a data set whose samples are tensors, arrays, numbers, texts and containers of these."

@@ -111,7 +111,7 @@ def manifest(*, packages: bool = True, code: bool = True, data: Mapping[str, Any
     packages that it uses. Of the environment the variables alone that affect numerics or seeds. What looks like a
     secret is taken out of arguments and variables; remotes of a repository are not looked at.
 
-    Reads only; initialises no device, and asks no network. Calls git, twice, for at most 5 s each. The states of the
+    Reads only; initialises no device, and asks no network. Calls git, each time for at most 5 s. The states of the
     generators are those of this moment. Thread-safe.
 
     Args:

@@ -69,7 +69,6 @@ def test_nothing_that_the_repository_names_is_run(repository: Path) -> None:
 
 def test_without_a_repository_or_git_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "_script_path", lambda: None)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     found = code.commit()
     assert found["git.commit"] is None
