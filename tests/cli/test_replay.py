@@ -47,6 +47,8 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pythons: None
         [sys.executable, "-m", "deterministic", *words], check=True, stdout=subprocess.PIPE, text=True
     )
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    # As if this process was `deterministic replay`; it is pytest.
+    monkeypatch.setattr(replay, "command_with", lambda words: [sys.executable, "-m", "deterministic", *words])
     return tmp_path / "a.json", done.stdout
 
 
