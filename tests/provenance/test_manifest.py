@@ -200,6 +200,11 @@ def test_a_data_set_that_takes_long_is_counted_on_a_terminal(
     assert shown.endswith(f"\r{' ' * len('train: 5 of 5 samples (100%)')}\r")
 
 
+class Functions(Noisy):
+    def __getitem__(self, index: int) -> Any:
+        return lambda: index
+
+
 class Endless(IterableDataset[Any]):
     def __iter__(self) -> Any:
         return iter(int, 1)
@@ -210,6 +215,8 @@ def test_a_data_set_that_cannot_be_read_is_refused() -> None:
         manifest(data={"train": Endless()})
     before = describe()
     with pytest.raises(DeterministicError, match=r"a sample of data\['train'\] has no digest[\s\S]*index: 0"):
+        manifest(data={"train": Functions()})
+    with pytest.raises(TypeError, match="unsupported operand"):  # its own
         manifest(data={"train": Noisy(lambda: 0)})  # type: ignore[arg-type]
     assert describe() == before
 
