@@ -143,6 +143,12 @@ CHARTS = (
         "milliseconds",
         lambda d: _medians(d["command_line"]["seconds_of_an_empty_script"], 1000),
     ),
+    Chart(
+        "manifests",
+        "manifests-cpu",
+        "milliseconds",
+        lambda d: _medians({**d["manifests"]["calls"], **d["manifests"]["commands"]}, 1000),
+    ),
     Chart("world_sizes", "world-sizes-cpu", "x DistributedDataParallel", _world_sizes, True),
     Chart("portable", "command-line-cpu", "x without", lambda d: d["command_line"]["portable"], True),
 )
