@@ -61,14 +61,14 @@ def test_the_lines_for_wandb_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # its own
 def test_the_line_for_lightning_arrives(tmp_path: Path) -> None:
-    from pytorch_lightning import Trainer  # here: the suite looks for examples in every module
-    from pytorch_lightning.loggers import CSVLogger
-
-    logger = CSVLogger(str(tmp_path), name="logs")
     found = re.search(r"^\| Lightning \| `(.*)` \|$", (PAGE.parent / "manifests.md").read_text(encoding="utf-8"), re.M)
     assert found is not None
-    with reproducible(7) as run:
-        trainer = Trainer(logger=logger, accelerator="cpu", enable_progress_bar=False)  # draws from random
+    with reproducible(7) as run:  # which gives back what Lightning draws from random
+        from pytorch_lightning import Trainer  # here: the suite looks for examples in every module
+        from pytorch_lightning.loggers import CSVLogger
+
+        logger = CSVLogger(str(tmp_path), name="logs")
+        trainer = Trainer(logger=logger, accelerator="cpu", enable_progress_bar=False)
         exec(found[1], {"trainer": trainer, "run": run})
     logger.save()
     (kept,) = tmp_path.glob("logs/*/hparams.yaml")
