@@ -100,7 +100,7 @@ def test_what_cannot_be_run_again_is_refused_before_anything_runs(
 
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text("")
-    monkeypatch.setattr(replay.subprocess, "run", refuse)
+    monkeypatch.setattr("subprocess.run", refuse)
     for changed, says in REFUSED:
         Manifest({"schema": 1, "argv": ["train.py"], **changed}).write("a.json")
         assert main(["replay", "a.json"]) == 2, changed
