@@ -120,7 +120,7 @@ def test_where_it_is_needed_the_level_sets_the_workspace(older_torch: Environmen
     state = older_torch.capture()
     applied = older_torch.apply(Config(None, level))
     assert os.environ[WORKSPACE] == ":4096:8"
-    assert applied == ({WORKSPACE: ":4096:8"}, ())
+    assert (applied.values, applied.limits) == ({WORKSPACE: ":4096:8"}, ())
     older_torch.restore(state)
     assert WORKSPACE not in os.environ
 

@@ -91,7 +91,7 @@ def sampled_pieces(*, is_mended: bool) -> Callable[[], Any]:
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
     # Its set_random_generator_seed() makes of a seed something else in each process: findings/sentencepiece_seed_*.
-    how = {"enable_sampling": not is_mended, "alpha": 0.1, "nbest_size": -1}
+    how: dict[str, Any] = {"enable_sampling": not is_mended, "alpha": 0.1, "nbest_size": -1}
     return lambda: processor.encode("hello lowest general there " * 3, out_type=int, **how)
 
 
