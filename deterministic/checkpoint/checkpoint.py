@@ -18,7 +18,7 @@ from .load import resume
 from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
 from .save import TrainingState, save_state
-from .stateful import require_stateful, states_of, warn_of_parameters
+from .stateful import names_of_parameters, require_stateful, states_of, warn_of_parameters
 from .telling import tell
 
 _SECONDS = 600
@@ -258,6 +258,7 @@ class Checkpoint:
         self._loops.leave()
         generators, objects = generator_states(self._run), states_of(self._stateful)
         state = TrainingState(conditions(), generators, objects, self.values, self.steps, self.epoch, loaders)
+        state = state._replace(parameters=names_of_parameters(self._stateful))
         save_state(self.directory, state, keep=self._keep, keep_every=self._keep_every)
         self._is_due = False
         self._saved_at, self._saved_step, self._look_at = time.monotonic(), self.steps, 0

@@ -61,7 +61,7 @@ def load_checkpoint(
     run = innermost_run()
     are_together = are_sharded(stateful)
     sharing, on_all = (the_ranks(), together) if are_together else (Ranks(), lambda work: work())
-    saved = on_all(lambda: _of_ranks(container.read(path), Path(path), sharing))
+    saved = on_all(lambda: of_ranks(container.read(path), Path(path), sharing))
     saved = on_all(lambda: put_together(saved, stateful))
     on_all(lambda: _require_fit(path, saved, stateful, run, on_mismatch))
     on_all(lambda: _load_objects(path, saved.objects, stateful, on_mismatch))
@@ -139,12 +139,12 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
                 "Take one that Checkpoint wrote, under the name that it gave it.",
             )
         )
-    state = _of_ranks(content, path, the_ranks())
+    state = of_ranks(content, path, the_ranks())
     where = {name: head[name] for name in ("steps", "epoch", "loaders")}
     return state._replace(values=content.values["values"], **where)
 
 
-def _of_ranks(content: container.Content, path: Path, sharing: Ranks) -> TrainingState:
+def of_ranks(content: container.Content, path: Path, sharing: Ranks) -> TrainingState:
     """Return what a main file contains, with what was this rank's own if as many have saved it.
 
     The files that have parts of sharded tensors are shared out to be checked: each is read by one of these ranks.
@@ -269,7 +269,7 @@ def inside(path: Path) -> dict[str, Any]:
         path = main_file(path, last)
     content = container.read(path, with_values=False)
     sizes: dict[str, int] = {}
-    for name, size in [*content.sizes.items(), *_sizes_of_ranks(Path(os.path.realpath(path)), content.head)]:
+    for name, size in [*content.sizes.items(), *_sizesof_ranks(Path(os.path.realpath(path)), content.head)]:
         first, *rest = name.split(".")
         owner = rest[0] if first == "objects" and rest else first
         sizes[owner] = sizes.get(owner, 0) + size
@@ -277,7 +277,7 @@ def inside(path: Path) -> dict[str, Any]:
     return {**about, **content.head, "bytes": sizes, "other_checkpoints": others}
 
 
-def _sizes_of_ranks(main: Path, head: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _sizesof_ranks(main: Path, head: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return the name and the size of each part in the ranks' files; of those of before, which named none, nothing."""
     named = enumerate(head["ranks"] if isinstance(head.get("own"), list) else ())
     files = [file_of_rank(main, rank, checksum) for rank, checksum in named if checksum]

@@ -15,7 +15,7 @@ from .conditions import conditions, generator_states, innermost_run
 from .directory import delete_replaced, file_of_rank, main_file, prune
 from .ranks import gather, own_parts, the_ranks, together
 from .sharded import holds_sharded, share_out
-from .stateful import states_of
+from .stateful import names_of_parameters, states_of
 
 
 @explained("save_checkpoint(path, model=model, optimizer=optimizer)")
@@ -53,11 +53,12 @@ def save_checkpoint(path: str | os.PathLike[str], /, **stateful: Any) -> None:
         {'step': 3}
     """
     main = Path(os.path.realpath(path))
-    state = TrainingState(conditions(), generator_states(innermost_run()), states_of(stateful))
+    states, names = states_of(stateful), names_of_parameters(stateful)
+    state = TrainingState(conditions(), generator_states(innermost_run()), states, parameters=names)
     if holds_sharded(state.objects):
         _write_all(main, state, {}, {})
     else:  # of this rank alone: it may be the only one that calls
-        values = {"generators": state.generators, "objects": state.objects}
+        values = {"generators": state.generators, "objects": state.objects, "parameters": state.parameters}
         container.write(main, {"conditions": state.conditions, "manifest": kept_manifest()}, values)
 
 
@@ -66,7 +67,8 @@ class TrainingState(NamedTuple):
 
     Between two epochs it names no loaders, and the epoch that comes next; else the one that is under way, and the
     loaders that it goes over. One that was read says where the ranks' files with parts of sharded tensors are, and what
-    each rank had of its own, by name, None if the file does not say it.
+    each rank had of its own, by name, None if the file does not say it. One that is saved says what the parameters of
+    each optimizer are called in its module, for `to_dcp`.
     """
 
     conditions: Mapping[str, Any]
@@ -78,6 +80,7 @@ class TrainingState(NamedTuple):
     loaders: Sequence[str] = ()
     files: Mapping[int, Path] = {}
     own: Sequence[str] | None = None
+    parameters: Mapping[str, Sequence[str]] = {}
 
 
 def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_every: int | None) -> None:
@@ -115,7 +118,7 @@ def _write_all(
 
     def save_main() -> None:
         if rank == 0:
-            content = {"generators": state.generators, "objects": objects, **values}
+            content = {"generators": state.generators, "objects": objects, "parameters": state.parameters, **values}
             more = {"ranks": checksums, "own": names, "conditions": state.conditions, "manifest": kept_manifest()}
             container.write(main, {**head, **more}, content)
             delete_replaced(main, checksums)

@@ -143,8 +143,7 @@ def load(value: Any, saved: Mapping[str, Any]) -> None:
 
 def trained(stateful: Mapping[str, Any]) -> dict[str, int]:
     """Return how many parameters of each optimizer belong to the modules beside it."""
-    modules = [value for value in stateful.values() if isinstance(value, nn.Module)]
-    own = {id(parameter) for module in modules for parameter in module.parameters()}
+    own = {id(parameter) for module in modules_in(stateful).values() for parameter in module.parameters()}
     return {
         name: sum(id(parameter) in own for parameter in parameters_of(value))
         for name, value in stateful.items()
@@ -189,6 +188,31 @@ def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> N
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """Return the parameters of all groups, in order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def owners_of(stateful: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Return for each optimizer, by its name, the first module beside it that has all of its parameters."""
+    found: dict[str, nn.Module] = {}
+    for module in [*modules_in(stateful).values()][::-1]:
+        own = {id(parameter) for parameter in module.parameters()}
+        for name, value in stateful.items():
+            if isinstance(value, torch.optim.Optimizer) and own.issuperset(map(id, parameters_of(value))):
+                found[name] = module
+    return found
+
+
+def names_of_parameters(stateful: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what the parameters of each optimizer are called, in their order, in the module that has them."""
+    names: dict[str, list[str]] = {}
+    for optimizer, module in owners_of(stateful).items():
+        called = {id(parameter): name for name, parameter in module.named_parameters()}
+        names[optimizer] = [called[id(parameter)] for parameter in parameters_of(stateful[optimizer])]
+    return names
+
+
+def modules_in(stateful: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Return the modules among objects, by name."""
+    return {name: value for name, value in stateful.items() if isinstance(value, nn.Module)}
 
 
 def first_difference(saved: Any, current: Any, path: str = "") -> str | None:
