@@ -17,11 +17,11 @@ from ..errors import DeterministicError, explain
 from ..values.fingerprint import fingerprint
 from .agreement import Agreement
 from .reduction import tree_sum
-from .shards import Batch, merged
+from .shards import Batch, SameForAll, merged
 
 
 class ForwardPerShard:
-    """Stands in for a module's forward: in training each shard of a batch goes through the module by itself.
+    """Stands in for a module's forward: in train mode each shard of a batch goes through the module by itself.
 
     Shard s of a global batch draws from generators that are put where (a number, s) says; the number is drawn from
     torch's default generator, once a call, so that it is saved and resumed with that. How the gradients of the shards
@@ -48,15 +48,14 @@ class ForwardPerShard:
         self.shards = shards
         self._module, self._forward, self._shared = module, forward, shared
         self._ranks, self._named = ranks, named or forward
+        self._same_for_all = SameForAll()
         self._settled: list[tuple[Tensor, Tensor]] = []
         self._written: list[str] | None = None  # the buffers that all ranks have agreed to write
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return self._forward(*args, **kwargs)
         if not self._module.training:
-            return self._in_eval(args, kwargs)
+            return (self._in_eval if torch.is_grad_enabled() else self._as_whole)(args, kwargs)
         count = self.shards // self._ranks.count
         batch, number, require_alike = self._begin(count, args, kwargs)
         buffers = dict(self._module.named_buffers())
@@ -75,10 +74,17 @@ class ForwardPerShard:
             changed.append({name: tensors[name] for name in _differing(buffers, tensors)})
 
         with Isolated(), _accelerators_kept(self._module):
-            self._run_all(count, run)
+            if torch.is_grad_enabled():
+                self._run_all(count, run)
+            else:
+                for _ in range(count):
+                    run({})
         require_alike()
         self._settle(buffers, changed)
-        return merged(self._joined(outputs, batch), batch.rows // count)
+        return merged(self._joined(outputs, batch) if torch.is_grad_enabled() else outputs, batch.rows // count)
+
+    def _as_whole(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        return self._forward(*args, **kwargs)
 
     def _in_eval(self, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call a module that is in eval mode, so that no gradient comes to its parameters."""
@@ -95,6 +101,10 @@ class ForwardPerShard:
     def _obstacle(self) -> DeterministicError | None:
         """Return why the module cannot be called now."""
         return None
+
+    def _needs_all_ranks(self) -> bool:
+        """Return whether a call without gradients does, too; else one rank may look at what its model returns."""
+        return next(self._module.buffers(), None) is not None
 
     def _with(self, module: nn.Module, tensors: dict[str, Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call the module's own forward with other tensors in place of its own; what it puts there is put in."""
@@ -113,18 +123,26 @@ class ForwardPerShard:
     def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int, Callable[[], None]]:
         """Return the batch, the number of which its draws come, and what raises unless all ranks have alike ones.
 
-        The ranks tell each other while the shards are run, which moves nothing.
+        The ranks tell each other while the shards are run, which moves nothing; not of a call in which a rank may be
+        alone.
         """
         batch, error, rows = None, self._obstacle() or _half_precision(self._module), 0
         try:
             batch = Batch(self._named, self._shared, args, kwargs)
             rows = batch.rows
+            if error is None and self._shared is None:
+                error = self._same_for_all.problem(batch)
             if error is None and (rows % count or not rows):
                 error = self._uneven(rows, count)
         except DeterministicError as refused:
             error = refused
+        may_be_alone = not torch.is_grad_enabled() and not self._needs_all_ranks()
+        if may_be_alone and error is not None:
+            raise error
         state = torch.default_generator.get_state()
         number = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+        if may_be_alone:
+            return cast(Batch, batch), number, lambda: None
         text = zlib.crc32(str(error).encode()) if error else -1
         told = self._ranks.numbers(rows, number, text)
 
@@ -148,7 +166,7 @@ class ForwardPerShard:
                     f"expected: a multiple of {self.shards}",
                 ),
                 "Choose another batch size or shards=; drop an uneven last batch: make_loader(..., drop_last=True); "
-                "evaluate in torch.no_grad().",
+                "evaluate after model.eval().",
             )
         )
 

@@ -92,6 +92,9 @@ class FullyShardedForward(ForwardPerShard):
             for leaves, spec in flat
         ]
 
+    def _needs_all_ranks(self) -> bool:
+        return True  # they gather parameters
+
     def _obstacle(self) -> DeterministicError | None:
         if all(group.reduce_grads for part in sharded_parts(self._module) for group in groups_of(part)):
             return None

@@ -12,7 +12,11 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..errors import DeterministicError, cut, explain
+from ..values.fingerprint import fingerprint_if_any
 from .reduction import tree_sum
+
+
+_BATCHES = 8
 
 
 class Batch:
@@ -24,6 +28,8 @@ class Batch:
 
     Attributes:
         rows: Samples in the batch of this rank.
+        first: The tensor that says how many they are.
+        others: The other tensors with as many rows, by the names of their arguments and their places.
         cut: Tensors that need gradients, each with the one that the shards get in its place.
 
     Raises:
@@ -53,6 +59,8 @@ class Batch:
         first, _, batch = tensors[0]
         self.rows = len(batch)
         self._places = {place for place, _, leaf in tensors if len(leaf) == self.rows}
+        self.first = batch
+        self.others = {(name, place): leaf for place, name, leaf in tensors[1:] if place in self._places}
         for name, value in zip(names, [*args, *kwargs.values()], strict=True):
             if name not in (shared or ()) and any(len(one) == self.rows > 1 for one in _plain_lists(value)):
                 found = f"{name}: a list of {self.rows}, which is as many as there are samples"
@@ -88,6 +96,42 @@ class Batch:
         ]
         args, kwargs = tree_unflatten(leaves, self._spec)
         return args, kwargs
+
+
+class SameForAll:
+    """Notices an argument that is cut into shards and is the same for every batch: it has as many rows by accident.
+
+    So are the numbers of the positions in a sequence. The calls of one step may have the same labels, so it is asked
+    for only after `_BATCHES` batches; its fingerprint is taken until then, or until it has changed.
+    """
+
+    def __init__(self) -> None:
+        self._first: str | None = None
+        self._seen: dict[tuple[str, int], tuple[str | None, int]] = {}
+        self._known: set[tuple[str, int]] = set()
+
+    def problem(self, batch: Batch) -> DeterministicError | None:
+        """Return the error where an argument of this batch is such a one."""
+        asked = {key: leaf for key, leaf in batch.others.items() if key not in self._known}
+        if not asked:
+            return None
+        was, self._first = self._first, fingerprint_if_any(batch.first[:2])
+        for key, leaf in asked.items():
+            before, batches = self._seen.get(key, (None, 0))
+            digest, batches = fingerprint_if_any(leaf), batches + (self._first != was)
+            self._seen[key] = digest, batches
+            if digest != before is not None or batches == _BATCHES:
+                self._known.add(key)
+            if digest == before and batches == _BATCHES and not bool((leaf == leaf[:1]).all()):
+                return DeterministicError(
+                    explain(
+                        "an argument has as many rows as the batch, and is the same for every batch",
+                        (f"found: {key[0]}: {[*leaf.shape]}, for {batch.rows} samples, in {_BATCHES} batches",),
+                        f"Say what it is: world_invariant(..., shared=[{key[0]!r}]) if it belongs to all samples, "
+                        "shared=[] if it has a row for each.",
+                    )
+                )
+        return None
 
 
 def merged(outputs: Sequence[Any], rows: int) -> Any:

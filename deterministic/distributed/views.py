@@ -102,6 +102,14 @@ class ShardedForward(ForwardPerShard):
                         "Pass use_reentrant=False.",
                     )
                 )
+            if "MatrixExp" in node.name():
+                raise DeterministicError(
+                    explain(
+                        "a layer's gradient is not exactly twice as large for a loss that is, and the ranks scale it",
+                        ("found: matrix_exp, as in torch.nn.utils.parametrizations.orthogonal",),
+                        'Pass orthogonal_map="cayley", or "householder".',
+                    )
+                )
             if name := names.get(node) or of_tensors.get(id(getattr(node, "variable", None))):
                 _refuse_other_way(name)
             for one, _ in node.next_functions:  # in one order, so that all ranks find the same

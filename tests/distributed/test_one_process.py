@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import orthogonal
 from torch.utils.checkpoint import checkpoint
 
 from deterministic import reproducible
@@ -332,6 +333,28 @@ def test_a_penalty_that_the_module_returns_and_one_that_is_added_afterwards_are_
     out, penalty = model(torch.randn(4, 3))
     (out.mean() + penalty).backward()
     model.weight.square().sum().backward()
+
+
+def test_without_gradients_a_module_in_train_mode_goes_shard_by_shard_too() -> None:
+    module, rows = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)), torch.randn(8, 3)
+    model = world_invariant(module, shards=2)
+    twin, state = copy.deepcopy(model), torch.get_rng_state()
+    expected = twin(rows).detach()
+    torch.set_rng_state(state)
+    with torch.no_grad():
+        assert torch.equal(model(rows), expected)
+        assert torch.equal(model[1].running_var, twin[1].running_var)
+        before = torch.get_rng_state()
+        with pytest.raises(DeterministicError, match="7 samples on 1 ranks"):
+            model(rows[:7])
+        assert torch.equal(torch.get_rng_state(), before)
+    model(rows).sum().backward()  # and leaves nothing behind in a training
+
+
+def test_a_layer_whose_gradient_does_not_scale_is_refused() -> None:
+    with pytest.raises(DeterministicError, match=r"found: matrix_exp"):
+        world_invariant(orthogonal(nn.Linear(4, 4), orthogonal_map="matrix_exp"), shards=2)(torch.randn(4, 4))
+    world_invariant(orthogonal(nn.Linear(4, 4), orthogonal_map="cayley"), shards=2)(torch.randn(4, 4)).sum().backward()
 
 
 def test_float16_is_refused_under_autocast_too() -> None:

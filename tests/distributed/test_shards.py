@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from deterministic.distributed.reduction import tree_sum
-from deterministic.distributed.shards import Batch, merged
+from deterministic.distributed.shards import Batch, SameForAll, merged
 from deterministic.errors import DeterministicError
 
 
@@ -70,6 +71,29 @@ def test_what_cannot_be_cut_is_refused_by_name(args: Any, found: str) -> None:
 def test_a_list_that_is_named_as_shared_or_has_another_length_is_passed_on() -> None:
     assert Batch(forward, ["mask"], (torch.zeros(2, 2), [5, 3]), {}).shard(0, 2)[0][1] == [5, 3]
     assert Batch(forward, None, (torch.zeros(2, 2), [5, 3, 1]), {}).shard(0, 2)[0][1] == [5, 3, 1]
+
+
+def test_an_argument_that_is_the_same_for_every_batch_is_asked_for_and_labels_are_not() -> None:
+    positions, ones = torch.arange(4), torch.ones(4)
+
+    def problems(calls: Callable[[int], list[tuple[Any, ...]]], steps: int = 12) -> list[Any]:
+        seen = SameForAll()
+        return [seen.problem(Batch(forward, None, args, {})) for step in range(steps) for args in calls(step)]
+
+    def rows(number: int) -> Tensor:
+        return torch.full((4, 2), float(number))
+
+    first, *later = [one for one in problems(lambda step: [(rows(step), positions)]) if one]
+    assert "found: mask: [4], for 4 samples, in 8 batches" in str(first)
+    assert not later
+    assert problems(lambda step: [(rows(step), positions)], 7) == [None] * 7
+    fine: list[Callable[[int], list[tuple[Any, ...]]]] = [
+        lambda step: [(rows(step), ones)],
+        lambda step: [(rows(0), positions)],  # one batch, learned by heart
+        lambda step: [(rows(10 * step + call), positions + step) for call in range(5)],
+        lambda step: [(rows(step), torch.arange(5))],
+    ]
+    assert not any(any(problems(calls)) for calls in fine)
 
 
 class Output(NamedTuple):
