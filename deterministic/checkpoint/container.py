@@ -29,7 +29,7 @@ from xxhash import xxh3_128
 from ..errors import CheckpointError, explain
 from ..values.bits import feed, undispatched
 from .directory import refusal, replacing
-from .tensors import LoadedTensors, StoredTensors, part_of
+from .tensors import LoadedTensors, StoredTensors, memory_of, part_of
 from .values import ValueEncoder, decode
 
 FORMAT = "deterministic checkpoint 1"
@@ -47,12 +47,16 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Content(NamedTuple):
-    """What a file contains; no values if only the head was read, and how many bytes each of its parts has."""
+    """What a file contains; no values if only the head was read, and how many bytes each of its parts has.
+
+    If shards are asked for, the bytes of every part, too.
+    """
 
     head: Mapping[str, Any]
     values: Mapping[str, Any]
     checksum: str
     sizes: Mapping[str, int]
+    parts: Mapping[str, Tensor] = {}
 
 
 def write(
@@ -120,10 +124,11 @@ def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> s
     return hashing.hexdigest()
 
 
-def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
+def read(path: str | os.PathLike[str], *, with_values: bool = True, with_shards: bool = False) -> Content:
     """Read a file in one pass; nothing is made of it before its checksum is found right.
 
-    Without values no tensor is made, and `PIECE` bytes of memory suffice.
+    Without values no tensor is made, and `PIECE` bytes of memory suffice. Shards are looked over if they are not asked
+    for, and `places` tells where they are.
 
     Raises:
         CheckpointError: It cannot be read, is no checkpoint, is damaged, or a newer version wrote it.
@@ -132,8 +137,9 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
         # A pipe is opened without waiting for somebody to write into it, and then refused.
         no_wait = getattr(os, "O_NONBLOCK", 0)
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file, undispatched():
-            texts, sizes, data, checksum = _read(file, path, with_values)
-        return Content(*_decoded(path, texts, data if with_values else None), checksum, sizes)
+            texts, sizes, data, checksum = _read(file, path, with_values, with_shards)
+        values = _decoded(path, texts, data if with_values else None)
+        return Content(*values, checksum, sizes, data if with_shards else {})
     except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's for a lack of memory
         raise refusal(
             f"the checkpoint {os.fspath(path)} cannot be read",
@@ -172,7 +178,7 @@ def _decoded(
 
 
 def _read(
-    file: BinaryIO, path: Any, with_data: bool
+    file: BinaryIO, path: Any, with_data: bool, with_shards: bool
 ) -> tuple[Mapping[str, str], Mapping[str, int], Mapping[str, Tensor], str]:
     """Return a file's texts, the size of each part, its bytes if they are asked for, and the checksum, found right."""
     size = os.fstat(file.fileno()).st_size
@@ -190,10 +196,10 @@ def _read(
         raise _damaged(path, f"a header that is wrong: {error}") from error
     data = {}
     wanted = _of_values(texts) if with_data else ()
-    scratch = torch.empty(min(PIECE, max(sizes.values(), default=0)), dtype=torch.uint8, device="cpu")
+    scratch = memory_of(min(PIECE, max(sizes.values(), default=0)))
     for name, nbytes in sizes.items():
-        if name in wanted:
-            data[name] = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
+        if with_shards or name in wanted:
+            data[name] = memory_of(nbytes)
         _fill(file, data.get(name, scratch), nbytes, hashing, path)
     if hashing.hexdigest().encode("ascii") != text[_CHECKSUM]:
         raise _damaged(path, f"bytes with the checksum {hashing.hexdigest()}, and {text[_CHECKSUM]!r} in the header")

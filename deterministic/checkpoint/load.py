@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import CheckpointError, ResumeMismatchError, cut, explain
 from ..ground.arguments import choice
 from ..ground.ranks import Ranks
@@ -166,21 +168,24 @@ def of_ranks(content: container.Content, path: Path, sharing: Ranks) -> Training
     main = Path(os.path.realpath(path))
     files = {rank: file_of_rank(main, rank, checksums[rank]) for rank in needed}
     me = the_ranks()
-    mine = me.rank if 0 < me.rank < len(checksums) == me.world_size else None
-    for rank in sorted({*files, *([] if mine is None else [mine])}):
+    mine = me.rank if len(checksums) == me.world_size > 1 else None
+    parts: dict[int, Mapping[str, Tensor]] = {}
+    for rank in sorted({*files, *([mine] if mine else [])}):
         if rank == mine or rank % sharing.world_size == sharing.rank:
-            of_rank = _read_of_rank(main, rank, checksums[rank])
-            if rank == mine:
+            # What others read of this rank's part is less than it needs itself: memory for it is needed anyway.
+            of_rank = _read_of_rank(main, rank, checksums[rank], with_shards=rank == mine)
+            parts |= {rank: of_rank.parts} if rank == mine else {}
+            if rank == mine and rank:  # of rank 0 the main file has it
                 objects = with_own_parts(state.objects, of_rank.values["own"])
                 state = state._replace(generators=of_rank.values["generators"], objects=objects)
-    return state._replace(files=files, own=own)
+    return state._replace(files=files, parts=parts, own=own)
 
 
-def _read_of_rank(main: Path, rank: int, checksum: str) -> container.Content:
+def _read_of_rank(main: Path, rank: int, checksum: str, *, with_shards: bool) -> container.Content:
     """Read a rank's file, which is to be the one that the main file names."""
     file, unmarked = (file_of_rank(main, rank, one) for one in (checksum, ""))
     # Version 0.1.0 had no checksum in the name; where neither is there, the one that is missing has.
-    content = container.read(unmarked if unmarked.exists() and not file.exists() else file)
+    content = container.read(unmarked if unmarked.exists() and not file.exists() else file, with_shards=with_shards)
     if content.checksum != checksum:
         raise CheckpointError(
             explain(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch.distributed
+from torch.utils._pytree import tree_map
 
 from ..distributed.reduction import is_ordered
 from ..errors import CheckpointError, NondeterminismWarning, explain, warn
@@ -96,7 +97,8 @@ def own_parts(objects: Mapping[str, Any], generators: Any) -> tuple[list[Any], l
         for part, value in parts.items():
             has_names = isinstance(value, dict) and value and all(isinstance(key, str) for key in value)
             flat.update({(name, part, key): item for key, item in (value if has_names else {None: value}).items()})
-    told = {**flat, ("generators", "", None): generators}
+    words = tree_map(lambda one: one.tolist() if hasattr(one, "tolist") else one, generators)
+    told = {**flat, ("generators", "", None): repr(words)}  # a walk through a thousand words takes longer
     everyones = gather({key: fingerprint_if_any(item) or repr(item) for key, item in told.items()})
     every = dict.fromkeys(key for digests in everyones for key in digests)
     own = [key for key in every if any(digests.get(key) != everyones[0].get(key) for digests in everyones)]

@@ -20,7 +20,7 @@ from .directory import refusal
 from .save import TrainingState
 from .sharded import are_sharded, box_of, mapped, sharded_in
 from .stateful import parameters_of, state_of
-from .tensors import device_named, home_of
+from .tensors import device_named, home_of, memory_of
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -44,13 +44,15 @@ def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingSt
     Raises:
         CheckpointError: A file does not have what it should.
     """
-    parts, states = _Parts(saved.files), saved.objects
+    parts, states = _Parts(saved.files, saved.parts), saved.objects
 
     def fit(value: Any, _: str, place: Any) -> Any:
         is_whole = isinstance(value, Tensor) and value.layout is torch.strided
         if not is_whole and not isinstance(value, Sharded):
             return value
         with undispatched(), torch.no_grad():
+            if not is_whole and (made := parts.as_held(value, place)) is not None:
+                return made
             if (target := _empty(value, place)) is not None:
                 box, mine = box_of(target), target.to_local()
                 if is_whole:
@@ -108,18 +110,35 @@ def _places(value: Any, saved: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Parts:
-    """The parts that are in the files of ranks; a file is opened when something in it is needed."""
+    """The parts that are in the files of ranks; a file that is not held is opened when something in it is needed."""
 
-    def __init__(self, files: Mapping[int, Path]) -> None:
-        self._files = files
+    def __init__(self, files: Mapping[int, Path], held: Mapping[int, Mapping[str, Tensor]]) -> None:
+        self._files, self._held = files, held
         self._places: dict[int, Mapping[str, tuple[int, int]]] = {}
+
+    def as_held(self, sharded: Sharded, place: Any) -> DTensor | None:
+        """Return a tensor that is spread as the one in its place, in the memory that a file was read into; else None.
+
+        So it is on as many ranks as saved it, on CPUs, where this rank has written what it needs.
+        """
+        of = place.parameter if isinstance(place, _Like) else place
+        if not is_sharded(of) or tuple(of.shape) != sharded.shape or of.device.type != "cpu":
+            return None
+        box = box_of(of)
+        held = [rank for rank, part in sharded.parts if part == box and rank in self._held]
+        if not held or not of.to_local().is_contiguous():
+            return None
+        self._find(sharded, held[0], box)
+        local = self._held[held[0]][sharded.name].view(sharded.dtype).view(box.shape)
+        how: dict[str, Any] = {"run_check": False, "shape": of.shape, "stride": of.stride()}
+        return of.from_local(local, of.device_mesh, of.placements, **how)
 
     def read(self, sharded: Sharded, box: Box, into: Tensor | None = None) -> Tensor:
         """Return what is in a box, in a tensor of its shape that is given or a new one; only that is read."""
         unit = _UNITS[sharded.dtype.itemsize]
         held = [(common, part, self._find(sharded, rank, part)) for rank, part in sharded.parts
                 if (common := part.overlap(box))]  # fmt: skip
-        whole = torch.empty(box.shape, dtype=sharded.dtype) if into is None else into  # no larger than what was found
+        whole = memory_of(prod(box.shape) * unit.itemsize).view(sharded.dtype).view(box.shape) if into is None else into
         values: Any = whole.view(unit).numpy()
         for common, part, (path, start) in held:
             if box.shape and common.shape[1:] == part.shape[1:] == box.shape[1:]:

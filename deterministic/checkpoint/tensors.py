@@ -279,6 +279,12 @@ def _quantized(described: Mapping[str, Any], part: Callable[[str], Tensor]) -> T
     return made
 
 
+def memory_of(nbytes: int) -> Tensor:
+    """Return so many bytes on the CPU: of `torch.empty` deterministic algorithms would fill them first."""
+    storage = torch.UntypedStorage(nbytes, device="cpu")
+    return torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage, 0, (nbytes,), (1,))
+
+
 def device_named(text: Any) -> torch.device:
     """Return the device that a file names; torch takes a number, too, from 2.14 on without an accelerator."""
     if type(text) is not str:

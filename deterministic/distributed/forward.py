@@ -24,7 +24,8 @@ class ForwardPerShard:
     """Stands in for a module's forward: in train mode each shard of a batch goes through the module by itself.
 
     Shard s of a global batch draws from generators that are put where (a number, s) says; the number is drawn from
-    torch's default generator, once a call, so that it is saved and resumed with that. How the gradients of the shards
+    torch's default generator, once a call, so that it is saved and resumed with that. A call without gradients takes a
+    number that follows from the next one, and leaves the generator where it is. How the gradients of the shards
     come together, its kinds say.
 
     Args:
@@ -49,6 +50,7 @@ class ForwardPerShard:
         self._module, self._forward, self._shared = module, forward, shared
         self._ranks, self._named = ranks, named or forward
         self._same_for_all = SameForAll()
+        self._looks = 0  # calls without gradients since the last one with
         self._settled: list[tuple[Tensor, Tensor]] = []
         self._written: list[str] | None = None  # the buffers that all ranks have agreed to write
 
@@ -141,6 +143,10 @@ class ForwardPerShard:
             raise error
         state = torch.default_generator.get_state()
         number = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+        self._looks = 0 if torch.is_grad_enabled() else self._looks + 1
+        if self._looks:  # moves no generator: the others may make no such call
+            torch.default_generator.set_state(state)
+            number = mix(number + self._looks) >> 1
         if may_be_alone:
             return cast(Batch, batch), number, lambda: None
         text = zlib.crc32(str(error).encode()) if error else -1

@@ -31,10 +31,11 @@ def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] |
     with the same parameters, buffers and optimizer states; the loop, the names and `state_dict()` stay as they are.
     Give every rank its part of the same global batches: `make_loader(..., global_batch_size=, drop_last=True)`.
 
-    In training (`model.training`, with gradients) each shard goes through the module by itself: batch norm sees a
-    shard, and its running statistics are the mean over all shards. What the module draws (dropout) depends on a number
-    that is drawn from torch's generator in each call, and on the shard; so all ranks are seeded alike. The loss over
-    what a rank's samples return has to be a plain mean (cross-entropy, MSE, Huber); wrap any other one in `invariant`.
+    In train mode (`model.training`, also without gradients) each shard goes through the module by itself: batch norm
+    sees a shard, and its running statistics are the mean over all shards. What the module draws (dropout) depends on a
+    number that is drawn from torch's generator in each call with gradients, and on the shard; so all ranks are seeded
+    alike. The loss over what a rank's samples return has to be a plain mean (cross-entropy, MSE, Huber); wrap any other
+    one in `invariant`.
 
     Every rank calls it at the same place, before the first step. Not thread-safe.
 

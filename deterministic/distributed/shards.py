@@ -15,7 +15,6 @@ from ..errors import DeterministicError, cut, explain
 from ..values.fingerprint import fingerprint_if_any
 from .reduction import tree_sum
 
-
 _BATCHES = 8
 
 

@@ -335,20 +335,26 @@ def test_a_penalty_that_the_module_returns_and_one_that_is_added_afterwards_are_
     model.weight.square().sum().backward()
 
 
-def test_without_gradients_a_module_in_train_mode_goes_shard_by_shard_too() -> None:
-    module, rows = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)), torch.randn(8, 3)
+def test_without_gradients_a_module_in_train_mode_goes_shard_by_shard_too_and_moves_no_generator() -> None:
+    module, rows = nn.Sequential(nn.Linear(3, 400), nn.BatchNorm1d(400), nn.Dropout(0.5)), torch.randn(8, 3)
     model = world_invariant(module, shards=2)
-    twin, state = copy.deepcopy(model), torch.get_rng_state()
-    expected = twin(rows).detach()
-    torch.set_rng_state(state)
+    normed = [module[1](module[0](part)) for part in copy.deepcopy(rows).chunk(2)]
+    module[1].reset_running_stats()
+    before = torch.get_rng_state()
     with torch.no_grad():
-        assert torch.equal(model(rows), expected)
-        assert torch.equal(model[1].running_var, twin[1].running_var)
-        before = torch.get_rng_state()
+        one, two = model(rows), model(rows)
         with pytest.raises(DeterministicError, match="7 samples on 1 ranks"):
             model(rows[:7])
-        assert torch.equal(torch.get_rng_state(), before)
-    model(rows).sum().backward()  # and leaves nothing behind in a training
+    assert torch.equal(torch.get_rng_state(), before)
+    kept = (one != 0) & (two != 0)
+    assert kept.any()
+    assert torch.equal(one[kept], 2 * torch.cat(normed)[kept])
+    assert not torch.equal(one != 0, two != 0)
+    assert not torch.equal(one[:4] != 0, one[4:] != 0)
+    assert module[1].num_batches_tracked == 2
+    three = model(rows)
+    assert not torch.equal(three != 0, one != 0)
+    three.sum().backward()
 
 
 def test_a_layer_whose_gradient_does_not_scale_is_refused() -> None:

@@ -86,7 +86,9 @@ def test_a_file_of_just_that_name_is_meant_whatever_ranks_there_are(tmp_path: Pa
 def test_the_files_of_ranks_are_named_where_the_other_trace_has_none(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.trace", STEPS), write_ranks(tmp_path, "b", STEPS, STEPS)
     for pair in ((a, b), (b, a)):
-        with pytest.raises(TraceError, match=r"found: b\.rank0\.trace, b\.rank1\.trace\n.* one rank: .*/b\.rank0\.trace"):
+        with pytest.raises(
+            TraceError, match=r"found: b\.rank0\.trace, b\.rank1\.trace\n.* one rank: .*/b\.rank0\.trace"
+        ):
             diff(*pair)
     assert diff(a, tmp_path / "b.rank0.trace").outcome == "same"
     with pytest.raises(TraceError, match="nothing"):

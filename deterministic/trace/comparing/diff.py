@@ -296,7 +296,9 @@ def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
     for missing in (b, a) if a.exists() or b.exists() else ():
         if not missing.exists() and (files := _files_of_ranks(missing)):
             names = (f"found: {', '.join(file.name for file in files.values())}",)
-            remedy = f"Name the file of one rank: {files[0]}. Runs of other numbers of ranks are compared at their steps."
+            remedy = (
+                f"Name the file of one rank: {files[0]}. Runs of other numbers of ranks are compared at their steps."
+            )
             raise TraceError(explain(f"{missing} was written by several ranks, a file each", names, remedy))
     if a.exists() or b.exists():
         return [(a, b)]
