@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -37,6 +39,9 @@ _SAFETENSORS = {
 
 MOST_DIMENSIONS = 64
 """As many as torch's and numpy's operations take; the product of a million lengths would take hours."""
+
+_MANY_BYTES = 1 << 22
+"""Of which there are large pages."""
 
 _INDICES = {
     "sparse_coo": ("indices",),
@@ -280,7 +285,16 @@ def _quantized(described: Mapping[str, Any], part: Callable[[str], Tensor]) -> T
 
 
 def memory_of(nbytes: int) -> Tensor:
-    """Return so many bytes on the CPU: of `torch.empty` deterministic algorithms would fill them first."""
+    """Return so many bytes on the CPU, to be written: of `torch.empty` deterministic algorithms would fill them first.
+
+    Where it has large pages, Linux makes these for many bytes: small ones take longer to come than what is read into
+    them.
+    """
+    if nbytes >= _MANY_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        return torch.frombuffer(memory, dtype=torch.uint8)
     storage = torch.UntypedStorage(nbytes, device="cpu")
     return torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage, 0, (nbytes,), (1,))
 
