@@ -17,6 +17,7 @@ import torch
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlan
 
 from .directory import refusal
 from .tensors import DTYPES
@@ -65,7 +66,27 @@ class DataReader(FileSystemReader):
 
 
 class DataPlanner(DefaultLoadPlanner):
-    """Takes values beside tensors if they are data."""
+    """Takes values beside tensors if they are data, and all that there is of an object."""
+
+    def create_local_plan(self) -> LoadPlan:
+        """Return what is read; torch would leave the rest, as the state of an optimizer that has gradients and none.
+
+        Raises:
+            CheckpointError: Something of an object is not read.
+        """
+        plan = super().create_local_plan()
+        names = self.metadata.state_dict_metadata if self.metadata else ()
+        left = [
+            name for name in names if name.split(".")[0] in self.original_state_dict and name not in self.state_dict
+        ]
+        if left:
+            raise refusal(
+                "the directory has more of an object than was passed",
+                f"{len(left)} names, the first {left[0]}",
+                "Make it as it was saved. An optimizer without a state gets one if no parameter has a gradient: "
+                "call zero_grad().",
+            )
+        return plan
 
     def load_bytes(self, read_item: Any, value: io.BytesIO) -> None:
         """Put a value where it belongs: torch would unpickle whatever it is, so it gets what was made of it here.

@@ -57,7 +57,7 @@ class ForwardPerShard:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._module.training:
-            return (self._in_eval if torch.is_grad_enabled() else self._as_whole)(args, kwargs)
+            return self._in_eval(args, kwargs) if torch.is_grad_enabled() else self._forward(*args, **kwargs)
         count = self.shards // self._ranks.count
         batch, number, require_alike = self._begin(count, args, kwargs)
         buffers = dict(self._module.named_buffers())
@@ -84,9 +84,6 @@ class ForwardPerShard:
         require_alike()
         self._settle(buffers, changed)
         return merged(self._joined(outputs, batch) if torch.is_grad_enabled() else outputs, batch.rows // count)
-
-    def _as_whole(self, args: Any, kwargs: dict[str, Any]) -> Any:
-        return self._forward(*args, **kwargs)
 
     def _in_eval(self, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call a module that is in eval mode, so that no gradient comes to its parameters."""

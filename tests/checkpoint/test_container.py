@@ -249,7 +249,7 @@ def test_a_long_file_is_checked_piece_by_piece(tmp_path: Path, monkeypatch: pyte
     write(tmp_path / "a", {"a": 1}, {"x": tensor, "y": tensor[:0].clone(), "z": tensor[:9].clone()})
     found = container.read(tmp_path / "a")
     assert torch.equal(found.values["x"], tensor)
-    assert container.read(tmp_path / "a", with_values=False)[::2] == ({"a": 1}, found.checksum)
+    assert container.read(tmp_path / "a", with_values=False)[:3] == ({"a": 1}, {}, found.checksum)
     changed = bytearray((tmp_path / "a").read_bytes())
     changed[-100] ^= 1
     assert_refused(tmp_path / "a", changed)
