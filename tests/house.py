@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import inspect
 import re
 import sys
@@ -105,6 +106,20 @@ def upward_imports(module: str, text: str, known: Iterable[str]) -> list[str]:
         if imported.split(".")[0] == "deterministic" and (level is None or level > own):
             broken.append(f"{module} (level {own}) imports {imported} (level {level})")
     return broken
+
+
+def circle(modules: Mapping[str, str]) -> list[str]:
+    """Return modules that import each other in a circle, the first one again as the last; none if there is none.
+
+    Imports in functions and for type checkers count. An import of a package, for its `__init__`, is none of what is in
+    it.
+    """
+    imported = {name: {*imports(name, text, modules)} & modules.keys() - {name} for name, text in modules.items()}
+    try:
+        graphlib.TopologicalSorter(imported).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def sibling_imports(module: str, text: str, known: Iterable[str]) -> list[str]:

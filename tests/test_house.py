@@ -44,6 +44,10 @@ def test_imports_point_downwards() -> None:
     assert in_every(LIBRARY, house.upward_imports, LIBRARY) == []
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert house.circle(LIBRARY) == []
+
+
 def test_every_level_belongs_to_a_module() -> None:
     assert house.LEVELS.keys() == {house.top_of(module) for module in LIBRARY}
 
@@ -159,6 +163,11 @@ def test_an_upward_import_is_noticed(module: str, text: str) -> None:
 )
 def test_a_downward_import_is_none(module: str, text: str) -> None:
     assert house.upward_imports(module, text, LIBRARY) == []
+
+
+def test_a_circle_is_noticed() -> None:
+    closing = "if TYPE_CHECKING:\n    from .ground.config import Config\n"
+    assert house.circle({**LIBRARY, "deterministic.errors": closing})
 
 
 @pytest.mark.parametrize(

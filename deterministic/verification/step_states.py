@@ -23,7 +23,7 @@ from torch.optim import optimizer as torch_optimizer
 from ..values.distance import elements_of
 from ..values.fingerprint import fingerprint_if_any
 from .processes import answer_in, leave_answer
-from .world_sizes import LINES, UNREAD
+from .step_lines import LINES, UNREAD
 
 Buffer: TypeAlias = tuple[str, Callable[[], nn.Module | None], str]
 """What it is called, the module that has it, which is kept by nothing here, and its name there."""

@@ -5,9 +5,8 @@ Importing it does not import torch.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -22,12 +21,7 @@ from .progress import ProgressCallback
 from .report import Report
 from .runs import Control
 from .scripts import ScriptTask
-
-LINES = "steps"
-"""The name of the file in which `StepStates` tells what a rank has: a line of JSON for each step."""
-
-UNREAD = "?" * 32
-"""Stands there for the fingerprint of what has none."""
+from .step_lines import LINES, UNREAD, lines_of
 
 _REMEDY = (
     "For the same on any number of ranks: deterministic.distributed.world_invariant(model), "
@@ -37,30 +31,6 @@ _BEGINNING = "They begin with other values: give all ranks one seed, without per
 _OTHERS = "The optimizer does not hold as many values there, as those inside of ZeroRedundancyOptimizer: use another."
 _NOT_REPRODUCIBLE = "It differs from run to run: begin with `deterministic verify` on one number of ranks."
 _BY_HAND = "Updates without an optimizer that derives from torch.optim.Optimizer are not seen."
-
-
-class StepLine(NamedTuple):
-    """What a rank had after a step of an optimizer, from 0 on, or before its first, -1; digests have 32 letters."""
-
-    optimizer: str
-    step: int
-    names: Sequence[str]
-    digests: Sequence[str]
-
-    @property
-    def moment(self) -> str:
-        return f"after step {self.step} of {self.optimizer}" if self.step >= 0 else f"before {self.optimizer} begins"
-
-
-def lines_of(path: Path) -> Iterator[StepLine]:
-    """Yield the lines of a file; names stand there where they are others than before."""
-    names: dict[str, list[str]] = {}
-    with open(path, encoding="utf-8") as file:
-        for read in map(json.loads, file):
-            names.update({read["optimizer"]: read["names"]} if "names" in read else {})
-            digests = read["digests"]
-            each = [digests[start : start + 32] for start in range(0, len(digests), 32)]
-            yield StepLine(read["optimizer"], read["step"], names[read["optimizer"]], each)
 
 
 class Difference(NamedTuple):

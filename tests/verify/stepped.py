@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from deterministic import reproducible
+from deterministic.verification.step_lines import LINES
 from deterministic.verification.step_states import StepStates
-from deterministic.verification.world_sizes import LINES
 
 
 class Wrapper(nn.Module):

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from deterministic.verification.step_lines import LINES, lines_of
 from deterministic.verification.step_states import StepStates
-from deterministic.verification.world_sizes import LINES, lines_of
 
 from .stepped import Wrapper, train
 

@@ -16,7 +16,8 @@ from deterministic.verification import world_sizes
 from deterministic.verification.launches import LaunchJob
 from deterministic.verification.processes import leave_answer
 from deterministic.verification.scripts import ScriptTask
-from deterministic.verification.world_sizes import WorldSizes, first_difference, lines_of
+from deterministic.verification.step_lines import lines_of
+from deterministic.verification.world_sizes import WorldSizes, first_difference
 
 from .stepped import train
 
