@@ -32,7 +32,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,51 +41,14 @@ from torch.utils.data import Dataset
 from deterministic import current_run, fingerprint, make_loader, reproducible, sample_rng
 from deterministic.errors import DeterministicError
 
+from .reach_rows.row import ROWS, Seed
+
 ROOT = Path(__file__).parent.parent
 SAVED = Path(__file__).with_name("results") / "reach.json"
 SAMPLES = 6
 PARTS = {"plain": 180, "block": 180, "loader": 60}
 """Parts of the questions, each in a process of its own, and the seconds that it may take."""
 NOTHING = "the same with every seed"
-
-Seed: TypeAlias = Callable[[], Any]
-"""Gives None, as if nobody had passed a seed; or, where the remedy is tried, a seed of the run or of the sample."""
-
-
-class Row(NamedTuple):
-    """One thing that people call.
-
-    Attributes:
-        kind: Where it stands on the page.
-        library: The name of its distribution, or Python.
-        uses: The module that `make` is given.
-        called: What is called, as short code.
-        make: Given the module and a `Seed`, makes what is called, which draws and returns what came out.
-        remedy: What to write where seeds do not reach it; `make` does it when its `Seed` gives one.
-        loader: "sample" if what is called belongs into a dataset, "stream" if it makes one; else "".
-    """
-
-    kind: str
-    library: str
-    uses: str
-    called: str
-    make: Callable[[Any, Seed], Callable[[], Any]]
-    remedy: str
-    loader: str
-
-
-ROWS: dict[str, Row] = {}
-"""By the name of the function; filled by `benchmarks.reach_rows`."""
-
-
-def row(kind: str, library: str, uses: str, called: str, *, remedy: str = "", loader: str = "") -> Callable[[Any], Any]:
-    """Put the function below into the table."""
-
-    def put(make: Any) -> Any:
-        ROWS[make.__name__] = Row(kind, library, uses, called, make, remedy, loader)
-        return make
-
-    return put
 
 
 def unseeded() -> None:
@@ -382,7 +345,6 @@ def measure(names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def asked_again(names: Sequence[str]) -> dict[str, Any]:
     """Return the figures: of the rows that are named, or of all, as they are now; of others as they were saved."""
-    importlib.import_module("benchmarks.reach_rows")
     found = measure(names or list(ROWS))
     if names and SAVED.exists():
         found = {**json.loads(SAVED.read_text(encoding="utf-8"))["reach"]["rows"], **found}

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.reach import NOTHING, SAVED, Seed, answers, attempt, derived, in_blocks, in_loaders, plainly, unseeded
+from benchmarks.reach import NOTHING, SAVED, answers, attempt, derived, in_blocks, in_loaders, plainly, unseeded
+from benchmarks.reach_rows.row import Seed
 from deterministic import reproducible
 
 from .processes import ROOT

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Classical machine learning"
 POINTS = np.random.RandomState(0).rand(120, 4).astype(np.float32)

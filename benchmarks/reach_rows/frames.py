@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Data frames"
 

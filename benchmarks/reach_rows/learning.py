@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Reinforcement learning"
 GRAPHS = "Graphs"

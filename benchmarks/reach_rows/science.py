@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Scientific computing"
 DENSE = np.random.RandomState(0).rand(200, 200)

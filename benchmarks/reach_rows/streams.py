@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Streams and data sets"
 

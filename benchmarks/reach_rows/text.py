@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Text"
 TEXT = "the cat sat on the mat while a lower general hello lowest newer wider quick brown fox jumps over lazy dogs"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.reach import Seed, row
+from .row import Seed, row
 
 KIND = "Training"
 TRACKERS = "Trackers"
