@@ -12,10 +12,11 @@ from ..errors import OURS
 
 _HARMLESS = {
     "names of files": "tempfile filelock fsspec joblib",
-    "keys and names of connections and locks": "multiprocessing asyncio ssl",
+    "keys and names of connections and locks": "multiprocessing multiprocess asyncio ssl",
     "boundaries in messages, and answers to a server's challenge": "email http requests urllib urllib3 xmlrpc",
     "nothing: what is copied is given its state afterwards": "copy",
-    "ids of runs and sessions": "mlflow transformers wandb",
+    "ids of runs and sessions": "mlflow opentelemetry sklearn transformers wandb",
+    "ids of parts of a picture, and of what a notebook shows": "matplotlib IPython comm ipykernel jupyter_client",
     "names of files and of compiled graphs; its datapipes seed a random.Random() before they draw": "torch",
 }
 """What may be asked of Python unseen, and by whom; what a package asks NumPy for is never a name."""
@@ -51,6 +52,9 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
                 return None
             if whose == "Python's" and top in ("secrets", "uuid"):
                 through = f"{module}.{function}()"
+        # A package that is imported makes keys, and generators that one of a program's first lines would have made.
+        if may_name and whose == "installed" and function == "<module>" and module != "__main__":
+            return None
         if whose == "installed" and top not in _PASSED:
             caller = caller or frame
             is_inner = function in _WRAPPERS or function.startswith("_") > function.startswith("__")

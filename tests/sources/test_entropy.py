@@ -139,6 +139,52 @@ def test_what_python_and_torch_ask_for_names_and_keys_is_let_pass() -> None:
     assert run.report().data["entropy"] == []
 
 
+INSTALLED = """
+import os, random, uuid
+import numpy as np
+
+keys = random.Random(), os.urandom(4), uuid.uuid4()
+
+
+def names():
+    return uuid.uuid4(), random.Random()
+
+
+def numbers():
+    return np.random.default_rng()
+"""
+
+
+def installed(module: str, source: str = INSTALLED) -> dict[str, Any]:
+    """Return what is in a module after its import, as if it were one of an installed package."""
+    names: dict[str, Any] = {"__name__": module}
+    exec(compile(source, f"/lib/site-packages/{module.replace('.', '/')}.py", "exec"), names)
+    return names
+
+
+def test_a_package_may_be_imported_and_is_seen_when_it_is_called() -> None:
+    with reproducible(0, entropy="raise") as run:
+        package = installed("package.inner")
+    assert run.report().data["entropy"] == []
+    with reproducible(0, entropy="raise"):
+        for draw in ("names", "numbers"):
+            with pytest.raises(EntropyError):
+                package[draw]()
+        with pytest.raises(EntropyError):
+            installed("package.inner", "import numpy as np; np.random.default_rng()")
+        with pytest.raises(EntropyError):
+            installed("__main__")
+
+
+@pytest.mark.parametrize("top", ["sklearn", "matplotlib", "comm", "multiprocess"])
+def test_packages_that_ask_for_names_are_seen_where_they_ask_for_numbers(top: str) -> None:
+    package = installed(f"{top}.inner")
+    with reproducible(0, entropy="raise"):
+        package["names"]()
+        with pytest.raises(EntropyError):
+            package["numbers"]()
+
+
 def test_a_line_is_warned_of_once_and_counted_each_time() -> None:
     with warnings.catch_warnings(record=True) as caught, reproducible(0, entropy="warn") as run:
         warnings.simplefilter("always")
