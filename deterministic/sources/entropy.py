@@ -237,7 +237,8 @@ def _places() -> tuple[list[Any], ...]:
         (random.Random, "seed", _python_seed),
         (numpy_bits, "randbits", _numpy_randbits),
         # Both make an unseeded generator also where they are given a seed or a key, and only then take that.
-        *((owner, "RandomState", partial(_numpy_class, _is_unseeded)) for owner in (np.random, np.random.mtrand)),
+        # In the modules that define them they stay, where pickle looks for them.
+        (np.random, "RandomState", partial(_numpy_class, _is_unseeded)),
         (np.random, "Philox", partial(_numpy_class, _is_unseeded)),
         (np.random.mtrand, "_MT19937", partial(_numpy_class, None)),  # for any RandomState, bound before or not
         *((owner, name, partial(_noting, _TORCH)) for owner in (torch, torch.cuda) for name in ("seed", "seed_all")),
@@ -281,7 +282,10 @@ def _numpy_class(is_unseeded: Callable[..., bool] | None, genuine: Any) -> Any:
                 return super().__call__(*args, **kwargs)
             seed = None
             if is_unseeded is None and _policy is not None and _policy.mode == "seed":
-                origin = origin_of(sys._getframe(1))
+                frame = sys._getframe(1)
+                while frame.f_code is Watching.__call__.__code__ and frame.f_back is not None:
+                    frame = frame.f_back  # of a class that was derived from one of these
+                origin = origin_of(frame)
                 seed = None if origin is None else _policy.next_seed(origin)
             elif is_unseeded is not None and is_unseeded(*args, **kwargs):
                 seed = _meet(_NUMPY, sys._getframe(1))
@@ -293,7 +297,7 @@ def _numpy_class(is_unseeded: Callable[..., bool] | None, genuine: Any) -> Any:
         def __subclasscheck__(cls, one: Any) -> bool:
             return issubclass(one, genuine) if cls is watching else super().__subclasscheck__(one)
 
-    names = {"__module__": genuine.__module__, "__doc__": genuine.__doc__}
+    names = {"__module__": "numpy.random", "__doc__": genuine.__doc__}  # where it stands
     watching: Any = Watching(genuine.__name__, (genuine,), names)
     return watching
 
