@@ -14,9 +14,11 @@ REDACTED = "<redacted>"
 _SECRET = re.compile(
     r"""(?x) (?:^|_) (?: secrets? | passw(?:or)?d | pass(?:phrase|code)? | pwd | pw | auth | authorization | bearer
     | jwt | credentials? | creds | cookies? | signature | sig | sas | pat | dsn | webhook
-    | (?:api|access|private|secret|auth|ssh|encryption|signing|license|account|service|master)_?keys? ) (?:_|$)"""
+    | (?:api|access|private|secret|auth|ssh|encryption|signing|license|account|service|master|storage|subscription
+       |wandb|comet|neptune|kaggle|openai|anthropic|hf|gh|github|aws|azure|gcp)_?keys? ) (?:_|$)
+    | passw(?:or)?d | passphrase | (?:api|secret)_?key | (?:user|db|my)_?pass(?:_|$)"""
 )
-_TOKEN = re.compile(r"(?:^|_)token(?:_|$)")
+_TOKEN = re.compile(r"(?:^|_)(?:hf|hub|gh|git|api|auth|access|user|bot|my)?token(?:_|$)")
 _OF_TEXT = re.compile(  # beside these words a token is a piece of a text
     r"""(?x) (?:^|_) (?: pad | mask | [bes]os | unk | cls | sep | class | special | image | audio | max | min | num | n
     | per | new | prompt | stop | start | end | dim | type | drop | dropout | len | length | size | position | loss
@@ -24,9 +26,14 @@ _OF_TEXT = re.compile(  # beside these words a token is a piece of a text
 )
 _COMMIT = re.compile(r"(?:^|_)(?:rev|revision|commit|sha|sha1|sha256|md5|hash|digest|checksum)$")
 
-_NAMED = re.compile(r"""([A-Za-z][\w.-]*)(["']?\s*(?:=|:(?!//))\s*)("[^"]*"|'[^']*'|[^\s&"'}]+)""")
+# Each begins where a word does and looks no further than its end, so that a long argument is read once.
+_NAMED = re.compile(r"""(?<![\w.-])([\w.-]+)["']?\s*(?:=|:(?!//))\s*""")
+_VALUE = re.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\[{].*|[^\s&"'}]+""")
 _OPTION = re.compile(r"-*([A-Za-z][\w.-]*)=")
-_USER = re.compile(r"([A-Za-z][\w+.-]*://)[^/\s?#]*@")
+_USER = re.compile(
+    r"""(?x) (?<![\w+.-]) ([\w+.-]+://) [^/\s?\#]*@
+    | (?<![\w/.-]) [\w.-]+ : [^/\s?\#@:]+ @ (?=[\w.-]+:\d+(?:/|$))  # of a proxy"""
+)
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+\S+")
 _SHAPE = re.compile(
     r"""(?x) (?<![A-Za-z0-9]) (?:
@@ -34,7 +41,7 @@ _SHAPE = re.compile(
           | ya29\. | SG\. ) [\w.=-]{8,}
       | eyJ [\w=-]{8,} (?:\.[\w=-]*)*
       | [0-9a-fA-F]{32,}
-      | (?=[A-Za-z+=]*[0-9]) (?=[0-9A-Z+=]*[a-z]) (?=[0-9a-z+=]*[A-Z]) [A-Za-z0-9+=]{24,}
+      | (?=[A-Za-z+=]{0,99}[0-9]) (?=[0-9A-Z+=]{0,99}[a-z]) (?=[0-9a-z+=]{0,99}[A-Z]) [A-Za-z0-9+=]{24,}
     ) (?![A-Za-z0-9])"""
 )
 
@@ -55,17 +62,24 @@ def redacted(words: Iterable[str]) -> list[str]:
 
 def redacted_text(text: str) -> str:
     """Return a text without what looks like a secret."""
-
-    def value(found: re.Match[str]) -> str:
-        return f"{found[1]}{found[2]}{REDACTED}" if is_secret(found[1]) else found[0]
-
     whole = _OPTION.match(text)
     if whole and is_secret(whole[1]):
         return f"{whole[0]}{REDACTED}"
-    text = _BEARER.sub(rf"\1 {REDACTED}", _USER.sub(rf"\1{REDACTED}@", text))
-    text = _NAMED.sub(value, text)
+    text = _BEARER.sub(rf"\1 {REDACTED}", _USER.sub(rf"\g<1>{REDACTED}@", text))
+    text = _without_named(text)
     name, is_given, _ = text.partition("=")
     return text if is_given and _COMMIT.search(_plain(name)) else _SHAPE.sub(REDACTED, text)
+
+
+def _without_named(text: str) -> str:
+    """Return a text without the values of names that have a secret, also where those stand in another's value."""
+    parts, done, at = [], 0, 0
+    while found := _NAMED.search(text, at):
+        at = found.end()
+        if is_secret(found[1]) and (value := _VALUE.match(text, at)):
+            parts += [text[done:at], REDACTED]
+            done = at = value.end()
+    return "".join([*parts, text[done:]])
 
 
 def is_secret(name: str) -> bool:
