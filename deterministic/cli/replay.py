@@ -126,11 +126,17 @@ def _variables(data: Mapping[str, Any]) -> dict[str, str]:
 
 def _environment_of(data: Mapping[str, Any]) -> dict[str, str]:
     """Return the environment of this process, with the variables that affect numerics or seeds as they were."""
+    import torch
+
     from ..sources.environment import VARIABLES
 
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     # Others than these are not set, whatever a file says: PATH, or LD_PRELOAD.
-    return kept | {name: value for name, value in _variables(data).items() if name in VARIABLES}
+    kept |= {name: value for name, value in _variables(data).items() if name in VARIABLES}
+    threads = data.get("settings.torch.threads.num_threads")
+    if type(threads) is int and 0 < threads != torch.get_num_threads():
+        kept.setdefault("OMP_NUM_THREADS", str(threads))  # a machine with other processors would have as many as those
+    return kept
 
 
 def _control(data: Mapping[str, Any], above: str = "") -> list[str]:
@@ -143,8 +149,11 @@ def _control(data: Mapping[str, Any], above: str = "") -> list[str]:
 
 
 def _command(data: Mapping[str, Any], script: list[str]) -> list[str]:
-    """Return the command: `deterministic run` as it was given, or one with the seed and no level; else plain Python."""
-    control = _control(data, "launch.") or _control({"seed": data.get("seed")})
+    """Return the command: `deterministic run` as it was given, or one with the seed; else plain Python.
+
+    The level of a scope is the script's to set again, that of `record` is not.
+    """
+    control = _control(data, "launch.") or _control(data if "trace.digest" in data else {"seed": data.get("seed")})
     if not control:
         return [sys.executable, *script]
     threads = data.get("settings.torch.threads.num_threads")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from deterministic import Manifest
 from deterministic.cli import main, replay
@@ -118,6 +119,8 @@ def test_the_command_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None
     assert replay._command(plain, ["a.py"]) == [
         *("run", "-q", "--seed", "3", "--deterministic", "false", "--num-threads", "2", "a.py")
     ]
+    recorded = replay._command({**plain, "trace.digest": "0"}, ["a.py"])
+    assert recorded[2:6] == ["--seed", "3", "--deterministic", "true"], "no scope of the script sets that level"
     launched = {**plain, **{f"launch.{name}": value for name, value in vars(Launch(5, "warn")).items()}}
     assert replay._command(launched, ["-m", "a"])[2:6] == ["--seed", "5", "--deterministic", "warn"]
     assert replay._command({"seed": None}, ["a.py"]) == [sys.executable, "a.py"]
@@ -130,3 +133,13 @@ def test_no_variable_that_is_not_on_the_list_is_set(monkeypatch: pytest.MonkeyPa
     found = replay._environment_of({f"{start}LD_PRELOAD": "x", f"{start}MKL_CBWR": "COMPATIBLE"})
     assert (found.get("LD_PRELOAD"), found["MKL_CBWR"]) == (None, "COMPATIBLE")
     assert "OMP_NUM_THREADS" not in found, "it was not set then"
+
+
+def test_a_recording_is_repeated_with_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    name, variable = "settings.torch.threads.num_threads", "settings.environment.OMP_NUM_THREADS"
+    other = torch.get_num_threads() + 1
+    assert replay._environment_of({name: other})["OMP_NUM_THREADS"] == str(other)
+    assert replay._environment_of({name: other, variable: "7"})["OMP_NUM_THREADS"] == "7"
+    for same in (other - 1, None, 0, True, "2"):
+        assert "OMP_NUM_THREADS" not in replay._environment_of({name: same})
