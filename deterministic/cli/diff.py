@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare two traces or two manifests: 0 the same, 1 different, 2 could not tell.
 
     Raises:
-        UsageError: One is a trace, the other a manifest.
+        UsageError: One is a manifest, and the other is none.
     """
     a, b = arguments.a, arguments.b
     manifests = [_is_manifest(path) for path in (a, b)]
@@ -34,7 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
         from ..provenance.manifest import Manifest
 
         return write_report(Manifest.read(a).diff(Manifest.read(b)), as_json=arguments.json)
-    if any(manifests) and a.is_file() and b.is_file():
+    other = b if manifests[0] else a
+    if any(manifests) and not other.is_file():
+        found = "it is no file" if other.exists() else "there is no such file"
+        raise UsageError(f"{other} cannot be compared with a manifest", f"found: {found}", "Name another manifest.")
+    if any(manifests):
         words = (f"{path}: {'a' if found else 'no'} manifest" for path, found in zip((a, b), manifests, strict=True))
         raise UsageError("these cannot be compared", "; ".join(words), "Name two traces, or two manifests.")
     from ..trace.comparing.diff import diff

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.checkpoint is None and arguments.manifest is not None:
         from ..provenance.manifest import Manifest, kept_manifest
 
-        Manifest(kept_manifest()).write(arguments.manifest)
+        Manifest(_of_no_run(kept_manifest())).write(arguments.manifest)
         return OK
     if arguments.checkpoint is None:
         in_effect = _in_effect()
@@ -60,6 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _extract(checkpoint, arguments)
     sys.stdout.write(f"{json.dumps(checkpoint, indent=2) if arguments.json else shown(checkpoint)}\n")
     return OK
+
+
+def _of_no_run(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of this process without those of a run: its program is this command, and its draws nobody's."""
+    from ..provenance.reasons import REASON, told
+
+    nobodys = ("argv", "program", "script", "generators", "before")
+    kept = {name: value for name, value in facts.items() if name.removeprefix(REASON).split(".")[0] not in nobodys}
+    return {**kept, **told(dict.fromkeys(("argv", "program.module", "script.sha256", "generators")), "nothing was run")}
 
 
 def _extract(checkpoint: dict[str, Any], arguments: argparse.Namespace) -> int:

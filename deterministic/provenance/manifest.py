@@ -223,7 +223,7 @@ def _content(path: _Path) -> str:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise _refusal(path, f"it has more than {LARGEST:,} bytes")
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise _refusal(path, f"{error.strerror}") from error
     except UnicodeDecodeError as error:

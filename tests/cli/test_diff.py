@@ -63,3 +63,8 @@ def test_manifests_are_compared_by_what_can_alter_bits(tmp_path: Path, capsys: p
         assert says in capsys.readouterr().err
     assert main(["diff", "a.trace", "a.trace.json"]) == 2
     assert "a.trace: no manifest; a.trace.json: a manifest" in capsys.readouterr().err
+    for words in (["a.trace.json", "nowhere.json"], ["nowhere.json", "a.trace.json"]):
+        assert main(["diff", *words]) == 2
+        assert "nowhere.json cannot be compared with a manifest" in capsys.readouterr().err
+    (tmp_path / "marked.json").write_text('\ufeff{"schema": 1}')
+    assert main(["diff", "marked.json", "marked.json"]) == 0

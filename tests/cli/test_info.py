@@ -101,6 +101,8 @@ def test_a_manifest_is_written_of_here_and_of_a_checkpoint(tmp_path: Path, capsy
     assert main(["info", "--manifest", str(saved), str(checkpoint)]) == 0
     assert capsys.readouterr().out == ""
     assert Manifest.read(here).data["seed"] is None
+    assert {Manifest.read(here).data[name] for name in ("argv", "program.module", "script.sha256")} == {None}
+    assert not any(name.startswith("generators.") for name in Manifest.read(here).data)
     assert Manifest.read(saved).data["seed"] == 9
     assert main(["diff", str(here), str(saved)]) == 1
     assert "seed" in capsys.readouterr().out.splitlines()[1]
