@@ -63,9 +63,9 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
     return None if caller is None else Origin(caller, caller, by, through)
 
 
-_INSTALLED = tuple({os.path.normcase(sysconfig.get_path(name) + os.sep) for name in ("purelib", "platlib")})
+_INSTALLED = tuple(os.path.normcase(sysconfig.get_path(name) + os.sep) for name in ("purelib", "platlib"))
 _PYTHONS = tuple(
-    {os.path.normcase(path + os.sep) for path in (sysconfig.get_path("stdlib"), os.path.dirname(os.__file__))}
+    os.path.normcase(path + os.sep) for path in (sysconfig.get_path("stdlib"), os.path.dirname(os.__file__))
 )
 
 
