@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import sys
 import tokenize
 import warnings
 from collections.abc import Iterator
@@ -87,7 +88,9 @@ def _parsed(code: Code) -> ast.Module:
     except SyntaxError as error:
         cell, line = code.place(error.lineno or 1)
         where = f"cell {cell} line {line}" if cell else f"line {line}"
-        raise UnreadableError(f"it is not of this Python, {where}: {error.msg}") from error
+        raise UnreadableError(
+            f"Python {sys.version_info[0]}.{sys.version_info[1]} cannot parse it: {where}: {error.msg}"
+        ) from error
     except ValueError as error:
         raise UnreadableError(f"it is no source: {error}") from error
 

@@ -41,7 +41,7 @@ _ALL = (
     Rule(
         "DET103",
         "a torch.Generator that is never seeded",
-        "it starts from the same fixed number each time, whatever the seed of the run: it never varies with the seed",
+        "it starts from the same fixed number each time, whatever the seed of the run",
         "call .manual_seed(...) on it, or take run.generator(name)",
     ),
     Rule(

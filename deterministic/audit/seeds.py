@@ -23,7 +23,7 @@ _ENTROPY: dict[str, tuple[str, str, int]] = {
     **{f"scipy.sparse.linalg.{name}": ("DET105", "v0 rng", 5) for name in ("eigs", "eigsh")},
     "scipy.sparse.linalg.svds": ("DET105", "v0 rng random_state", 5),
     **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("LatinHypercube", "PoissonDisk")},
-    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed scramble", _NOWHERE) for name in ("Sobol", "Halton")},
+    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("Sobol", "Halton")},
     **{f"optuna.samplers.{name}": ("DET105", "seed", _NOWHERE) for name in _SAMPLERS.split()},
     "optuna.create_study": ("DET105", "sampler", 1),
     "umap.UMAP": ("DET105", "random_state", _NOWHERE),
@@ -43,6 +43,7 @@ _VARYING = words(
 )
 
 
+_DEFAULT = ("torch.default_generator", "torch.random.default_generator")
 _PUT_BACK = ("seed", "setstate", "set_state")
 
 
@@ -58,6 +59,8 @@ def check_seeds(source: Parsed) -> Found:
                 yield call, rule, f"{full}(...) without {named}" if rule == "DET105" else f"{full}() without a seed"
         elif full == "torch.Generator" and _is_never_seeded(source, call):
             yield call, "DET103", "torch.Generator() is never seeded"
+        elif _seeds_a_generator_anew(source, call):
+            yield call, "DET102", "seed() of a torch.Generator takes no seed"
         seeds = [keyword.value for keyword in call.keywords if keyword.arg in ("seed", "random_state")]
         if full in _SEEDING or name_of(call.func) in ("manual_seed", "manual_seed_all"):
             seeds += call.args[:1]
@@ -87,6 +90,9 @@ def is_fallback(source: Parsed, node: ast.AST) -> bool:
 def _is_given(call: ast.Call, full: str) -> bool:
     _, keywords, place = _ENTROPY[full]
     given = {keyword.arg: keyword.value for keyword in call.keywords}
+    scrambled = given.get("scramble")  # without it Sobol and Halton draw nothing
+    if scrambled is not None and not (isinstance(scrambled, ast.Constant) and scrambled.value is True):
+        return True
     if None in given or any(isinstance(argument, ast.Starred) for argument in call.args):
         return True
     values = [*call.args[place : place + 1], *(given[word] for word in keywords.split() if word in given)]
@@ -96,21 +102,28 @@ def _is_given(call: ast.Call, full: str) -> bool:
 def _seeded_names(source: Parsed) -> set[str]:
     """Return the names of what is seeded in the file, given a state, or made with a seed."""
     calls = (call for call in source.nodes[ast.Call] if name_of(call.func) in _PUT_BACK and call.args)
-    seeded = {name_of(call.func.value) for call in calls if isinstance(call.func, ast.Attribute)}
+    seeded = {_kept_as(call.func.value) for call in calls if isinstance(call.func, ast.Attribute)}
     for assign in source.nodes[ast.Assign]:
         for target in assign.targets:
             if name_of(target) == "state" and isinstance(target, ast.Attribute):
-                seeded.add(name_of(target.value))
+                seeded.add(_kept_as(target.value))
             if (full := source.called(assign.value)) in _ENTROPY and _is_given(assign.value, full):
-                seeded.add(name_of(target))
+                seeded.add(_kept_as(target))
     return seeded - {""}
+
+
+def _kept_as(node: ast.AST) -> str:
+    """Return the last name of what is kept: "rng", or ".rng" of any object, which is another one."""
+    return f".{name_of(node)}" if isinstance(node, ast.Attribute) else name_of(node)
 
 
 def _names_of_made(source: Parsed, call: ast.Call) -> set[str]:
     """Return the names under which a generator is kept, or what is done with it at once: `Random().seed`."""
     above: Any = source.parents[call]
+    if isinstance(above, ast.Attribute):
+        return {above.attr}
     targets = above.targets if isinstance(above, ast.Assign) else [getattr(above, "target", above)]
-    return {name_of(target) for target in targets}
+    return {_kept_as(target) for target in targets}
 
 
 def _varying(source: Parsed, seed: ast.AST) -> Found:
@@ -136,6 +149,14 @@ def _is_text(node: ast.AST) -> bool:
 def _is_seed(target: ast.AST) -> bool:
     name = name_of(target).lower()
     return name.rpartition("_")[2] == "seed" or name == "random_state"
+
+
+def _seeds_a_generator_anew(source: Parsed, call: ast.Call) -> bool:
+    """Whether it is `generator.seed()` of torch, which takes the system's entropy."""
+    if not isinstance(call.func, ast.Attribute) or call.func.attr != "seed" or call.args or call.keywords:
+        return False
+    owner = call.func.value
+    return source.full(owner) in _DEFAULT or source.called(source.value(owner)) == "torch.Generator"
 
 
 def _is_never_seeded(source: Parsed, call: ast.Call) -> bool:

@@ -12,6 +12,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..ground.tables import wrapped
 from . import _options as options
 from ._look import write_verdict
 
@@ -70,7 +71,9 @@ def _told(findings: list[Fault]) -> list[str]:
 
     broken = [RULES[name] for name in sorted({finding.rule for finding in findings})]
     lines = [f"  {finding.place}: {finding.rule} {finding.message}" for finding in findings]
-    return lines + [f"{rule.id}, {rule.what}: {rule.why}; {rule.fix}" for rule in broken]
+    for rule in broken:
+        lines += ["", *wrapped(f"{rule.id}, {rule.what}: {rule.why}; {rule.fix}", "")]
+    return lines
 
 
 def _data(finding: Fault) -> dict[str, Any]:

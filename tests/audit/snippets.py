@@ -25,6 +25,7 @@ FOUND: dict[str, list[str]] = {
         "make = np.random.default_rng\nrng = make()",
         "class A:\n    def __init__(self):\n        self.rng = np.random.RandomState()",
         "def f(rng=np.random.default_rng()):\n    return rng.random()",
+        "rng = np.random.default_rng()\nclass A:\n    def __init__(self):\n        self.rng = np.random.default_rng(0)",
         "try:\n    import numpy.random as r\nexcept ImportError:\n    import numpy.random as r\nr.default_rng()",
     ],
     "DET102": [
@@ -32,6 +33,9 @@ FOUND: dict[str, list[str]] = {
         "np.random.seed(None)",
         "torch.seed()",
         "torch.cuda.seed_all()",
+        "torch.Generator().seed()",
+        "g = torch.Generator()\ng.seed()",
+        "torch.default_generator.seed()",
     ],
     "DET103": [
         "g = torch.Generator()\nx = torch.rand(3, generator=g)",
@@ -53,6 +57,7 @@ FOUND: dict[str, list[str]] = {
         "from scipy.sparse.linalg import eigsh\nvalues, vectors = eigsh(matrix, k=3)",
         "import scipy.sparse.linalg as sla\nu, s, v = sla.svds(matrix)",
         "from scipy.stats import qmc\nsampler = qmc.Sobol(d=2)",
+        "from scipy.stats import qmc\nsampler = qmc.Sobol(2, scramble=True)",
         "from scipy.stats.qmc import LatinHypercube\nsampler = LatinHypercube(2)",
         "import optuna\nstudy = optuna.create_study(direction='maximize')",
         "import optuna\nstudy = optuna.create_study(sampler=optuna.samplers.TPESampler())",
