@@ -88,9 +88,8 @@ def _parsed(code: Code) -> ast.Module:
     except SyntaxError as error:
         cell, line = code.place(error.lineno or 1)
         where = f"cell {cell} line {line}" if cell else f"line {line}"
-        raise UnreadableError(
-            f"Python {sys.version_info[0]}.{sys.version_info[1]} cannot parse it: {where}: {error.msg}"
-        ) from error
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise UnreadableError(f"Python {version} cannot parse it: {where}: {error.msg}") from error
     except ValueError as error:
         raise UnreadableError(f"it is no source: {error}") from error
 
