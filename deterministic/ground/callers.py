@@ -15,13 +15,16 @@ _HARMLESS = {
     "keys and names of connections and locks": "multiprocessing multiprocess asyncio ssl",
     "boundaries in messages, and answers to a server's challenge": "email http requests urllib urllib3 xmlrpc",
     "nothing: what is copied is given its state afterwards": "copy",
-    "ids of runs and sessions": "mlflow opentelemetry sklearn transformers wandb",
+    "ids of runs and sessions": "mlflow opentelemetry optuna sklearn transformers wandb",
     "ids of parts of a picture, and of what a notebook shows": "matplotlib IPython comm ipykernel jupyter_client",
     "names of files and of compiled graphs; its datapipes seed a random.Random() before they draw": "torch",
 }
 """What may be asked of Python unseen, and by whom; what a package asks NumPy for is never a name."""
 
 _HARMLESS_MODULES = frozenset(" ".join(_HARMLESS.values()).split())
+_SEEDED_AFTERWARDS = {("numpy.random._pickle", ""), ("optuna.samplers._lazy_random_state", "__init__")}
+"""Modules, and their functions, none for all, that make a generator without a seed and give it one, or a state."""
+
 _PASSED = ("numpy", "random", "secrets", "uuid")
 """Modules through which others ask."""
 _WRAPPERS = ("decorated", "func", "inner", "wrapped", "wrapper")
@@ -47,11 +50,12 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
             return Origin(caller or frame, frame, by, through)
         if caller is None:
             is_pythons_or_names = whose == "Python's" or (whose == "installed" and may_name)
-            is_unpickled = module == "numpy.random._pickle"
-            if whose == "ours" or is_unpickled or (is_pythons_or_names and top in _HARMLESS_MODULES):
+            if whose == "ours" or (is_pythons_or_names and top in _HARMLESS_MODULES):
                 return None
             if whose == "Python's" and top in ("secrets", "uuid"):
                 through = f"{module}.{function}()"
+        if {(module, ""), (module, function)} & _SEEDED_AFTERWARDS:
+            return None
         # A package that is imported makes keys, and generators that one of a program's first lines would have made.
         if may_name and whose == "installed" and function == "<module>" and module != "__main__":
             return None
