@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .data.samples.worker import seed_worker as seed_worker
     from .ground.seeds import derive_seed as derive_seed
     from .ground.seeds import spawn_seeds as spawn_seeds
+    from .provenance.collecting import manifest as manifest
     from .provenance.manifest import Manifest as Manifest
-    from .provenance.manifest import manifest as manifest
     from .scope.reproducible import reproducible as reproducible
     from .scope.reproducible import seed_everything as seed_everything
     from .scope.run import Run as Run
@@ -73,7 +73,7 @@ _HOMES = {
     "fingerprint": ".values.fingerprint",
     "load_checkpoint": ".checkpoint",
     "make_loader": ".data.loader",
-    "manifest": ".provenance.manifest",
+    "manifest": ".provenance.collecting",
     "record": ".trace.recording.record",
     "register_source": ".sources.registry",
     "reproducible": ".scope.reproducible",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..ground.synonyms import explained
-from ..provenance.manifest import kept_manifest
+from ..provenance.collecting import kept_manifest
 from . import container
 from .conditions import conditions, generator_states, innermost_run
 from .directory import delete_replaced, file_of_rank, main_file, prune

@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.manifest is not None:
         require_writable(arguments.manifest)
     if arguments.checkpoint is None and arguments.manifest is not None:
-        from ..provenance.manifest import Manifest, kept_manifest
+        from ..provenance.collecting import kept_manifest
+        from ..provenance.manifest import Manifest
 
         Manifest(_of_no_run(kept_manifest())).write(arguments.manifest)
         return OK

@@ -96,7 +96,8 @@ def _argv_of(data: Mapping[str, Any]) -> list[str]:
 def _differing(manifest: Any, argv: list[str], *, is_module: bool) -> list[FieldDifference]:
     """Return what differs here, of what this command does not set and a script does not bring about."""
     from ..provenance import code
-    from ..provenance.manifest import Manifest, collected, slow_facts
+    from ..provenance.collecting import collected, slow_facts
+    from ..provenance.manifest import Manifest
 
     code.to_run = (argv, is_module)
     try:

@@ -149,7 +149,7 @@ class Run:
         Raises:
             DeterministicError: A data set cannot be read, or a sample has no digest.
         """
-        from ..provenance.manifest import of_scope
+        from ..provenance.collecting import of_scope
 
         facts: dict[str, Any] = {}
         settings: dict[str, Any] | None = None

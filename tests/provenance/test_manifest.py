@@ -20,7 +20,8 @@ import deterministic
 from deterministic import Manifest, make_loader, manifest, reproducible
 from deterministic.errors import DeterministicError, ManifestError
 from deterministic.provenance import code, data, machine, packages
-from deterministic.provenance.manifest import LARGEST, kept_manifest
+from deterministic.provenance.collecting import kept_manifest
+from deterministic.provenance.manifest import LARGEST
 from deterministic.provenance.tiers import tier_of
 from deterministic.sources.registry import describe
 

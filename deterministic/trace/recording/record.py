@@ -13,7 +13,7 @@ from ...errors import DeterministicError, TraceError, explain
 from ...ground.arguments import choice
 from ...ground.ranks import Ranks, current_ranks
 from ...ground.synonyms import explained
-from ...provenance.manifest import kept_manifest
+from ...provenance.collecting import kept_manifest
 from ...sources.registry import in_effect
 from ...values.hashes import DEVICE, HOST
 from ..file.chunks import StrPath
