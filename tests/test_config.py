@@ -36,6 +36,7 @@ def test_by_default_a_config_asks_for_nothing() -> None:
         "num_threads": None,
         "allow_nondeterministic": False,
         "seed_of_all_ranks": None,
+        "entropy": None,
     }
 
 

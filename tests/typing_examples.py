@@ -38,6 +38,7 @@ from deterministic import (
 from deterministic.errors import (
     CheckpointError,
     DeterministicError,
+    EntropyError,
     ManifestError,
     NondeterminismWarning,
     NotReproducibleError,
@@ -226,6 +227,7 @@ def provenance(path: Path, dataset: TensorDataset) -> str:
 
 def errors() -> str:
     raised: list[type[DeterministicError]] = [
+        EntropyError,
         ManifestError,
         SeedError,
         ScopeConflictError,

@@ -146,6 +146,7 @@ def test_the_enclosing_scope_is_known_to_the_other_process() -> None:
         "deterministic": "warn",
         "num_threads": 2,
         "per_rank": False,
+        "entropy": None,
     }
     assert "seed" not in (control_for_job(True) or {})
     with reproducible(3, deterministic=False):
