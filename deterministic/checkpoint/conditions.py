@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from ..errors import NondeterminismWarning, ResumeMismatchError, explain, warn
+from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
 from ..ground import snapshot
 from ..ground.ranks import current_ranks
 from ..ground.source import RngSource, flat
@@ -114,7 +114,7 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str, own: Seque
         complain(
             on_mismatch,
             f"{path} was saved under other conditions, under which the bits may differ",
-            tuple(f"{one.field}: saved {one.a!r}, here {one.b!r} ({one.why})" for one in found),
+            tuple(f"{one.field}: saved {cut(one.a)}, here {cut(one.b)} ({one.why})" for one in found),
             "Resume under the same ones: versions, hardware, number of threads, flags. To go on all the same, though "
             'not bit for bit: on_mismatch="warn".',
         )

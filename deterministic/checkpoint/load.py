@@ -274,7 +274,7 @@ def inside(path: Path) -> dict[str, Any]:
         path = main_file(path, last)
     content = container.read(path, with_values=False)
     sizes: dict[str, int] = {}
-    for name, size in [*content.sizes.items(), *_sizesof_ranks(Path(os.path.realpath(path)), content.head)]:
+    for name, size in [*content.sizes.items(), *_sizes_of_ranks(Path(os.path.realpath(path)), content.head)]:
         first, *rest = name.split(".")
         owner = rest[0] if first == "objects" and rest else first
         sizes[owner] = sizes.get(owner, 0) + size
@@ -282,7 +282,7 @@ def inside(path: Path) -> dict[str, Any]:
     return {**about, **content.head, "bytes": sizes, "other_checkpoints": others}
 
 
-def _sizesof_ranks(main: Path, head: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _sizes_of_ranks(main: Path, head: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return the name and the size of each part in the ranks' files; of those of before, which named none, nothing."""
     named = enumerate(head["ranks"] if isinstance(head.get("own"), list) else ())
     files = [file_of_rank(main, rank, checksum) for rank, checksum in named if checksum]

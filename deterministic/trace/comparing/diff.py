@@ -291,16 +291,12 @@ def _short_names(a: Path, b: Path) -> tuple[str, str]:
 
 def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
     """Return the files to compare: a pair for each rank where `record` was given these paths by several."""
-    if a.exists() and b.exists():
-        return [(a, b)]
-    for missing in (b, a) if a.exists() or b.exists() else ():
-        if not missing.exists() and (files := _files_of_ranks(missing)):
-            names = (f"found: {', '.join(file.name for file in files.values())}",)
-            remedy = (
-                f"Name the file of one rank: {files[0]}. Runs of other numbers of ranks are compared at their steps."
-            )
-            raise TraceError(explain(f"{missing} was written by several ranks, a file each", names, remedy))
-    if a.exists() or b.exists():
+    missing = [path for path in (a, b) if not path.exists()]
+    if len(missing) == 1 and (files := _files_of_ranks(missing[0])):
+        names = (f"found: {', '.join(file.name for file in files.values())}",)
+        remedy = f"Name the file of one rank: {files[0]}. Runs of other numbers of ranks are compared at their steps."
+        raise TraceError(explain(f"{missing[0]} was written by several ranks, a file each", names, remedy))
+    if len(missing) < 2:
         return [(a, b)]
     one, other = _files_of_ranks(a), _files_of_ranks(b)
     if not (one and other):
