@@ -24,7 +24,7 @@ from .properties import examples
 from .scope_model import CHANGES
 from .scope_player import ENDINGS, Opened, Player, Request
 
-SETTINGS = settings(max_examples=examples(20), stateful_step_count=20, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=examples(8), stateful_step_count=20, suppress_health_check=list(HealthCheck))
 PICK = st.integers(0, 5)
 INSIDE = st.lists(PICK, max_size=2)
 CHANGE = st.sampled_from(sorted(CHANGES))

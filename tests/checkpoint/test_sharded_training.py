@@ -11,6 +11,7 @@ import torch
 
 from deterministic.checkpoint.directory import saved_steps
 
+from ..properties import on_demand
 from ..ranks import launch
 
 pytestmark = [
@@ -25,7 +26,7 @@ def run(folder: Path, ranks: int, how: str, *jobs: str, survives: bool = True) -
     return [json.loads(result.read_text()) for result in results] if survives else []
 
 
-@pytest.mark.parametrize("end", ["between", "writing", "main"])
+@pytest.mark.parametrize("end", ["writing", *on_demand(["between", "main"])])
 def test_of_four_ranks_one_was_killed_and_two_go_on_from_the_last_whole_checkpoint(tmp_path: Path, end: str) -> None:
     run(tmp_path, 4, "plain", end, survives=False)
     assert saved_steps(tmp_path / "cut") == [2]

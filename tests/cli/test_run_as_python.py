@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ..properties import on_demand
 from .programs import RUN, ended, python, run
 
 COMMAND = Path(sys.executable).parent / "deterministic"
@@ -262,11 +263,11 @@ def test_options_of_python_itself_are_kept(flag: str, tmp_path: Path) -> None:
     assert by_run == by_python
 
 
-NEIGHBOURS = ["random", "signal", "json", "atexit", "argparse", "difflib", "hashlib", "numpy", "torch"]
+NEIGHBOURS = ["random", "atexit", "torch", "signal", "json", "argparse", "difflib", "hashlib", "numpy"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NEIGHBOURS)
+@pytest.mark.parametrize("name", [*NEIGHBOURS[:3], *on_demand(NEIGHBOURS[3:])])
 def test_a_file_beside_the_script_is_what_it_is_under_python(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.py").write_text("NAME = 'the neighbour'\n")
     (tmp_path / "train.py").write_text(

@@ -13,6 +13,8 @@ from torch.utils.data import IterableDataset
 from deterministic import make_loader
 from deterministic.errors import DeterministicError, NondeterminismWarning, ReplayWarning, ResumeMismatchError
 
+from ..properties import on_demand
+
 LENGTH = 5
 
 
@@ -158,7 +160,7 @@ def id_of(value: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", WORKERS, ids=id_of)
+@pytest.mark.parametrize("arguments", [WORKERS[0], WORKERS[4], *on_demand(WORKERS[1:4])], ids=id_of)
 @pytest.mark.parametrize("stream", EXACT, ids=id_of)
 def test_a_stream_goes_on_as_if_it_had_not_been_interrupted(stream: type, arguments: dict[str, Any]) -> None:
     for sizes in SIZES[: 1 if arguments["num_workers"] == 2 else 3]:

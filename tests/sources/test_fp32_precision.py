@@ -25,6 +25,8 @@ from deterministic.ground.source import NOTHING
 from deterministic.sources.fp32_precision import Fp32Precision
 from deterministic.sources.registry import check_source
 
+from ..properties import examples
+
 # torch 2.9.0 says so when this file itself calls what is legacy.
 pytestmark = pytest.mark.filterwarnings("ignore:Please use the new API settings:UserWarning")
 
@@ -56,7 +58,7 @@ def call_some(rng: random.Random) -> None:
 
 
 def forks(count: int) -> Callable[[Callable[[random.Random], None]], Callable[[], None]]:
-    """Run a test in `count` forks, each with its own random numbers."""
+    """Run a test in so many forks, each with its own random numbers."""
 
     def decorate(test: Callable[[random.Random], None]) -> Callable[[], None]:
         @pytest.mark.skipif(not (HAS_SLOTS and hasattr(os, "fork")), reason="needs torch >= 2.9 and fork")
@@ -167,7 +169,7 @@ def test_no_config_changes_anything_and_the_contract_is_kept() -> None:
     check_source(source)
 
 
-@forks(300)
+@forks(examples(1.2))
 def test_a_round_trip_is_exact_from_the_initial_state_on(rng: random.Random) -> None:
     check_exact(Fp32Precision(), rng, trips=8)
 
@@ -182,7 +184,7 @@ def test_writing_back_what_is_read_fails_the_same_check(rng: random.Random) -> N
         check_exact(SimpleNamespace(capture=readings, restore=restore), rng, trips=50)
 
 
-@forks(100)
+@forks(examples(0.5))
 def test_next_to_other_threads_saving_writes_nothing_and_what_is_read_round_trips(rng: random.Random) -> None:
     for _ in range(8):
         call_some(rng)
