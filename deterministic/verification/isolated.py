@@ -15,13 +15,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing import process, spawn
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ..errors import DeterministicError, TraceError, explain
 from ..scope.request import Scope
 from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
-from .processes import HASH_SEED, RunFailedError, answer_in, ending, give, last_lines, started, waiting
+from .processes import HASH_SEED, Job, RunFailedError, answer_in, command_for, ending, last_lines, started
 from .ranks import meeting
 from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask
@@ -37,14 +37,22 @@ _NOT_SENT = ("name", "authkey", "start_method")
 """Of what `multiprocessing` prepares a process with: a repetition is no worker of its."""
 
 
-class _Ready(NamedTuple):
-    """An interpreter that imports torch, and waits for a job; what ends it, and what removes its folder, too."""
+class _Started(NamedTuple):
+    """An interpreter with its folder; what ends it, and what removes its folder, too."""
 
     environment: Mapping[str, str]
     folder: Path
     child: subprocess.Popen[bytes]
     running: ExitStack
     opened: ExitStack
+
+
+def _start(job: Job | None, environment: Mapping[str, str], *output: int | IO[bytes]) -> _Started:
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
+        running = opened.enter_context(ExitStack())
+        child = running.enter_context(started(job, folder, environment, *output))
+        return _Started(environment, folder, child, running, opened.pop_all())
 
 
 class IsolatedRuns:
@@ -80,7 +88,7 @@ class IsolatedRuns:
         self._timeout = timeout
         self._show_output = show_output
         self._jobs = jobs
-        self._ready: _Ready | None = None
+        self._ready: _Started | None = None
 
     def __enter__(self) -> IsolatedRuns:
         return self
@@ -104,21 +112,22 @@ class IsolatedRuns:
         with ExitStack() as opened:
             files = [opened.enter_context(open(path, "wb")) for path in printed]
             began = time.monotonic()
-            ready, self._ready = self._ready, None
-            if ready is not None:
-                opened.enter_context(ready.opened)
-            if ready is not None and ready.environment == environment and ready.child.poll() is None:
-                folder, child, running = ready.folder, ready.child, ready.running
-                give(job, child, folder, () if self._show_output else printed)
+            run, self._ready = self._ready, None
+            if run is not None:
+                opened.enter_context(run.opened)
+            if run is not None and run.environment == environment and run.child.poll() is None:
+                command_for(job.do, run.folder, () if self._show_output else printed)
+                if run.child.stdin is not None:
+                    run.child.stdin.close()
             else:
-                folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
-                running = opened.enter_context(ExitStack())
-                output = [_STDERR] * 2 if self._show_output else files
-                child = running.enter_context(started(job, folder, environment, *output))
+                run = _start(job.do, environment, *([_STDERR] * 2 if self._show_output else files))
+                opened.enter_context(run.opened)
+            folder, child = run.folder, run.child
             if plan.more and not meets and (_has_room() if self._jobs is None else self._jobs > 1):
-                self._make_ready(_environment(self._job(repetition + 1, plan)))
+                output = _STDERR if self._show_output else subprocess.DEVNULL
+                self._ready = _start(None, _environment(self._job(repetition + 1, plan)), output, output)
             cut = self._wait(child, folder / STEPS, on_step)
-            running.close()
+            run.running.close()
             answer = answer_in(folder)
             if answer is not None:
                 done, error = answer
@@ -131,14 +140,6 @@ class IsolatedRuns:
                 _remove_unless_readable(plan.path)
         done.varied = "" if job.conditions is None else str(job.conditions)
         return done
-
-    def _make_ready(self, environment: Mapping[str, str]) -> None:
-        with ExitStack() as opened:
-            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="deterministic-")))
-            running = opened.enter_context(ExitStack())
-            output = _STDERR if self._show_output else subprocess.DEVNULL
-            child = running.enter_context(waiting(folder, environment, output))
-            self._ready = _Ready(environment, folder, child, running, opened.pop_all())
 
     def _job(self, repetition: int, plan: Plan) -> RepetitionJob:
         conditions = Conditions(repetition, _hash_seed()) if self._stress else None

@@ -21,21 +21,16 @@ _RANKS, _LOGS, _FAILED, _REFUSED = "ranks", "logs", "failed", "refused"
 
 
 @dataclass(frozen=True)
-class RankJob:
-    """One rank of a script: what its optimizers leave is written beside what the other ranks leave.
+class LaunchJob:
+    """A script on so many ranks, with the arguments of its scope, None: as it is; `keep`: see `StepStates`."""
 
-    Attributes:
-        task: The script.
-        control: The arguments of its scope; None: as it is.
-        keep: See `StepStates`.
-    """
-
+    ranks: int
     task: ScriptTask
     control: Mapping[str, Any] | None
     keep: tuple[int, int] | None
 
-    def do(self, folder: Path) -> None:
-        """Run it, and end as Python would."""
+    def as_rank(self, folder: Path) -> None:
+        """Be a rank: what its optimizers leave is written beside what the others leave; and end as Python would."""
         from ..ground.repetition import checkpoints_in
         from ..scope.refusals import explain_refusal
         from .step_states import StepStates
@@ -56,15 +51,7 @@ class RankJob:
             show(error)
             raise SystemExit(1) from None
 
-
-@dataclass(frozen=True)
-class LaunchJob:
-    """Be torchrun for so many ranks."""
-
-    ranks: int
-    job: RankJob
-
-    def do(self, folder: Path) -> None:
+    def as_torchrun(self, folder: Path) -> None:
         """Start the ranks, and leave the exit statuses of those that failed."""
         import torch.distributed
 
@@ -78,7 +65,7 @@ class LaunchJob:
         options += ["--redirects=3", f"--log-dir={folder / _LOGS}", "--no-python"]
         failures = {}
         try:
-            run.main([*options, *command_for(self.job, folder / _RANKS)])
+            run.main([*options, *command_for(self.as_rank, folder / _RANKS)])
         except ChildFailedError as error:
             failures = {rank: failure.exitcode for rank, failure in error.failures.items()}
         leave_answer(folder, failures)
@@ -95,9 +82,9 @@ def launched(job: LaunchJob, folder: Path, timeout: float | None) -> tuple[Path,
         NotRunnableError: There is no such script.
     """
     # Where nobody says how many threads, torchrun says one, but not to a rank that is alone; others have other bits.
-    environment = {"OMP_NUM_THREADS": "1", **({} if job.job.control is None else {HASH_SEED: "0"}), **os.environ}
+    environment = {"OMP_NUM_THREADS": "1", **({} if job.control is None else {HASH_SEED: "0"}), **os.environ}
     log, ranks, why = folder / "log", folder / _RANKS, ""
-    with open(log, "wb") as file, started(job, folder, environment, file, file) as child:
+    with open(log, "wb") as file, started(job.as_torchrun, folder, environment, file, file) as child:
         try:
             child.wait(timeout)
         except subprocess.TimeoutExpired:

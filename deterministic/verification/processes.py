@@ -13,11 +13,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import spawn
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, TypeAlias
 
 from ..errors import DeterministicError
 
@@ -59,44 +59,22 @@ class RunFailedError(DeterministicError, RuntimeError):
     """A run failed in its own process, so there is nothing to measure or to compare with."""
 
 
-class Job(Protocol):
-    """What a fresh interpreter is to do; unpickling it imports nothing of the user's."""
+Job: TypeAlias = Callable[[Path], object]
+"""What a fresh interpreter is to do: called with its folder, it leaves its answer there.
 
-    def do(self, folder: Path) -> None:
-        """Do it, and leave an answer in the folder: see `leave_answer`."""
+Unpickling it imports nothing of the user's."""
 
 
 @contextmanager
 def started(
-    job: Job, folder: Path, environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
+    job: Job | None, folder: Path, environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a fresh interpreter with a job in an empty folder, and leave nothing of it running, whatever comes."""
-    with _started(command_for(job, folder), environment, subprocess.DEVNULL, stdout, stderr) as child:
-        yield child
+    """Start a fresh interpreter with a job in an empty folder, and leave nothing of it running, whatever comes.
 
-
-@contextmanager
-def waiting(folder: Path, environment: Mapping[str, str], output: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a fresh interpreter that imports torch, and waits to be given its job by `give`; else as `started`."""
-    with _started(command_for(None, folder), environment, subprocess.PIPE, output, output) as child:
-        yield child
-
-
-def give(job: Job, child: subprocess.Popen[bytes], folder: Path, printed: Sequence[Path]) -> None:
-    """Give an interpreter that is waiting its job, and the files for its stdout and stderr; none: as they are."""
-    command_for(job, folder, printed)
-    if child.stdin is not None:
-        child.stdin.close()
-
-
-@contextmanager
-def _started(
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    stdin: int,
-    stdout: int | IO[bytes],
-    stderr: int | IO[bytes],
-) -> Iterator[subprocess.Popen[bytes]]:
+    With None it imports torch, and waits for a job that `command_for` puts into the folder, and the end of its stdin.
+    """
+    stdin = subprocess.PIPE if job is None else subprocess.DEVNULL
+    command = command_for(job, folder)
     # A session of its own, so that its workers are ended with it.
     child = subprocess.Popen(
         command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, start_new_session=True
@@ -108,10 +86,11 @@ def _started(
 
 
 def command_for(job: Job | None, folder: Path, printed: Sequence[Path] = ()) -> list[str]:
-    """Put a job of this process's child into a folder, None: it is to wait for one; return the command that does it."""
-    part = folder / f"{_JOB}.part"
-    part.write_bytes(pickle.dumps((os.getpid(), job, printed)))
-    os.replace(part, folder / _JOB)
+    """Put a job of this process's child into a folder, None: it is to wait for one; return the command that does it.
+
+    With one that is waited for come the files for its stdout and stderr; none: as they are.
+    """
+    _write_whole(folder / _JOB, (os.getpid(), job, printed))
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     library = str(Path(__file__).parents[2])
     return [os.fsdecode(spawn.get_executable()), *flags, "-c", _START, library, str(folder)]
@@ -123,16 +102,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.kill()
     else:
         if child.poll() is None:
-            signal_group(child.pid, signal.SIGTERM)
+            _signal_group(child.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_GRACE)
-        signal_group(child.pid, signal.SIGKILL)
+        _signal_group(child.pid, signal.SIGKILL)
     if child.stdin is not None:
         child.stdin.close()
     child.wait()
 
 
-def signal_group(group: int, number: signal.Signals) -> None:
+def _signal_group(group: int, number: signal.Signals) -> None:
     """Send a signal to a process that leads a session, and to all in it, if there are any."""
     with suppress(ProcessLookupError, PermissionError):  # macOS refuses where all of them are zombies
         os.killpg(group, number)
@@ -148,11 +127,11 @@ def main(folder: str) -> None:
         sys.stdout.reconfigure(line_buffering=True)  # so that a crash loses no line
     if not faulthandler.is_enabled():
         faulthandler.enable()
-    job.do(Path(folder))
+    job(Path(folder))
 
 
-def _read(folder: str) -> tuple[int, Any, Sequence[Path]]:
-    job: tuple[int, Any, Sequence[Path]] = pickle.loads((Path(folder) / _JOB).read_bytes())
+def _read(folder: str) -> tuple[int, Job | None, Sequence[Path]]:
+    job: tuple[int, Job | None, Sequence[Path]] = pickle.loads((Path(folder) / _JOB).read_bytes())
     return job
 
 
@@ -169,8 +148,7 @@ def _awaited(folder: str) -> Job:
         file = os.open(path, os.O_WRONLY if number else os.O_RDONLY)
         os.dup2(file, number)
         os.close(file)
-    found: Job = job
-    return found
+    return job
 
 
 def _end_with(parent: int) -> None:
@@ -184,11 +162,16 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
+def _write_whole(path: Path, value: Any) -> None:
+    """Write a file that is there whole if it is there at all."""
+    part = path.with_suffix(".part")
+    part.write_bytes(pickle.dumps(value))
+    os.replace(part, path)
+
+
 def leave_answer(folder: Path, answer: Any) -> None:
     """Write what came of a job, all of it or nothing."""
-    part = folder / f"{_ANSWER}.part"
-    part.write_bytes(pickle.dumps(answer))
-    os.replace(part, folder / _ANSWER)
+    _write_whole(folder / _ANSWER, answer)
 
 
 def answer_in(folder: Path) -> Any:

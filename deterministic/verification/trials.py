@@ -14,9 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
@@ -39,6 +39,9 @@ except ImportError:  # Windows does not tell
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = "5"
+
+_Measure: TypeAlias = Callable[[Callable[[], Any], Level], Any]
+"""`seconds_of`, or one like it."""
 
 RESIDENT = "the peak of the process's resident set, above where it stood as the run began"
 HIGHEST = "how far the run raised the highest resident set that the process ever had: nothing if an earlier one did"
@@ -102,7 +105,7 @@ class Trials:
         run = in_this_process(self._task)
         return Verification(self.title, run, runs, folder, reproducible(deterministic=level), fresh="").report()
 
-    def _measured(self, measure: Callable[[Callable[[], Any], Level], Any], level: Level) -> Any:
+    def _measured(self, measure: _Measure, level: Level) -> Any:
         return measure(self._task.run, level)
 
 
@@ -117,11 +120,11 @@ class FreshTrials(Trials):
         with IsolatedRuns(self._task, stress=False, timeout=None) as run:
             return Verification(self.title, run, runs, folder, control, compares_output=True).report()
 
-    def _measured(self, measure: Callable[[Callable[[], Any], Level], Any], level: Level) -> Any:
+    def _measured(self, measure: _Measure, level: Level) -> Any:
         with tempfile.TemporaryDirectory(prefix="deterministic-") as temporary:
             folder = Path(temporary)
             with open(folder / "log", "wb") as log:
-                job = MeasuringJob(self._task, measure, level)
+                job = partial(_leave_measured, self._task, measure, level)
                 with started(job, folder, {HASH_SEED: "0", **os.environ}, log, log) as child:
                     child.wait()
             unknown = f"it ended with status {child.returncode} before it could be measured"
@@ -134,34 +137,20 @@ class FreshTrials(Trials):
         return value
 
 
-@dataclass(frozen=True)
-class MeasuringJob:
-    """One measurement of a script in a fresh interpreter.
-
-    Attributes:
-        task: The script.
-        measure: `seconds_of` or one like it.
-        level: At which.
-    """
-
-    task: ScriptTask
-    measure: Callable[[Callable[[], Any], Level], Any]
-    level: Level
-
-    def do(self, folder: Path) -> None:
-        """Measure it, and leave what was measured and what was raised, of which one is None."""
-        own_process = os.getpid()
-        value: Any = None
-        raised: str | NotRunnableError | None = None
-        try:
-            value = self.measure(self.task.run, self.level)
-        except NotRunnableError as error:
-            raised = error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent tells of it, whatever it is
-            raised = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            show(error)
-        if os.getpid() == own_process:  # else the script forked, and this is the copy
-            leave_answer(folder, (value, raised))
+def _leave_measured(task: ScriptTask, measure: _Measure, level: Level, folder: Path) -> None:
+    """Measure a script in this interpreter, and leave what was measured and what was raised, of which one is None."""
+    own_process = os.getpid()
+    value: Any = None
+    raised: str | NotRunnableError | None = None
+    try:
+        value = measure(task.run, level)
+    except NotRunnableError as error:
+        raised = error
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent tells of it, whatever it is
+        raised = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        show(error)
+    if os.getpid() == own_process:  # else the script forked, and this is the copy
+        leave_answer(folder, (value, raised))
 
 
 def seconds_of(run: Callable[[], Any], level: Level) -> float:

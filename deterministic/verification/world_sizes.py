@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..trace.comparing.verdict import Outcome
 from ..values.distance import Elements, apart
 from .isolated import control_for_job
-from .launches import LaunchJob, RankJob, launched
+from .launches import LaunchJob, launched
 from .processes import answer_in
 from .progress import ProgressCallback
 from .report import Report
@@ -149,8 +149,7 @@ class WorldSizes:
         self.progress(what, 0)
         folder = self.folder / f"{size}{'-again' if keep else ''}"
         folder.mkdir()
-        job = RankJob(self.task, control_for_job(self.control), keep)
-        return launched(LaunchJob(size, job), folder, self.timeout)
+        return launched(LaunchJob(size, self.task, control_for_job(self.control), keep), folder, self.timeout)
 
     def _closer(self, difference: Difference, pair: Mapping[int, Path]) -> list[str]:
         """Run both once more, up to where they differ, to tell how far apart they are; return what is to be noted."""

@@ -104,10 +104,10 @@ def test_a_difference_is_run_again_for_how_far_apart_it_is(tmp_path: Path, monke
     asked = []
 
     def launched(job: LaunchJob, folder: Path, timeout: float | None) -> tuple[Path, list[str]]:
-        asked.append((job.ranks, job.job.keep))
+        asked.append((job.ranks, job.keep))
         path = train(folder, change=nudged(1 if job.ranks > 1 else 9))
-        if job.job.keep is not None:
-            digests = [*lines_of(path)][job.job.keep[0]].digests
+        if job.keep is not None:
+            digests = [*lines_of(path)][job.keep[0]].digests
             leave_answer(folder, (digests, elements_of(torch.tensor([1.0, 1.0 + 2.0**-23 * (job.ranks - 1)]))))
         return folder, []
 
@@ -133,7 +133,7 @@ def test_what_differs_from_run_to_run_is_not_blamed_on_the_ranks(
 ) -> None:
     def launched(job: LaunchJob, folder: Path, timeout: float | None) -> tuple[Path, list[str]]:
         train(folder, change=nudged(1 if job.ranks > 1 else 9))
-        if job.job.keep is not None and job.ranks == 2:
+        if job.keep is not None and job.ranks == 2:
             return folder, ["was ended after 3 seconds, the timeout"]
         leave_answer(folder, (["0" * 32], None))
         return folder, []
