@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Collection, Sequence
+from typing import Any
 
 _CELL = "text-align:left;vertical-align:top"
 _HIGHLIGHT = "background:#fff8c5;color:#1f2328"
@@ -16,6 +18,22 @@ class ShownByFirstLine:
     def __repr__(self) -> str:
         first, _, rest = str(self).partition("\n")
         return f"<{first}{'; print it to see the rest' if rest else ''}>"
+
+
+class Finding(ShownByFirstLine):
+    """What was found: many lines, and the same as data."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        raise NotImplementedError
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return it as JSON text.
+
+        Args:
+            kwargs: For `json.dumps`.
+        """
+        return json.dumps(self.as_data(), **kwargs)
 
 
 _LEAST = 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import DeterministicError, cut, explain
 from ..ground.arguments import count
 from ..ground.config import LEVELS, Level
-from ..ground.tables import ShownByFirstLine, aligned, details, html_table, paragraph
+from ..ground.tables import Finding, aligned, details, html_table, paragraph
 from ..trace.comparing.verdict import Outcome
 from .report import Report
 from .runs import FunctionTask
@@ -235,7 +234,7 @@ class LevelResult:
 
 
 @dataclass(frozen=True, repr=False)
-class LevelComparison(ShownByFirstLine):
+class LevelComparison(Finding):
     """What each level costs, and gives.
 
     Attributes:
@@ -255,14 +254,6 @@ class LevelComparison(ShownByFirstLine):
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""
         return {**vars(self), "results": [result.as_data() for result in self.results]}
-
-    def to_json(self, **kwargs: Any) -> str:
-        """Return it as JSON text.
-
-        Args:
-            kwargs: For `json.dumps`.
-        """
-        return json.dumps(self.as_data(), **kwargs)
 
     @property
     def headline(self) -> str:

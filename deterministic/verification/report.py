@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..ground.tables import ShownByFirstLine, details, html_table, paragraph, wrapped
+from ..ground.tables import details, html_table, paragraph, wrapped
 from ..trace.comparing.divergence import Divergence
-from ..trace.comparing.verdict import EXIT_CODES, Outcome, Verdict, when
+from ..trace.comparing.verdict import Judgement, Outcome, Verdict, when
 from .curves import Curves, curves_of
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _LONGEST = 100_000
 
 
 @dataclass(frozen=True, repr=False)
-class Report(ShownByFirstLine):
+class Report(Judgement):
     """What `verify` found; true if the runs were bit-exact.
 
     Attributes:
@@ -60,11 +59,6 @@ class Report(ShownByFirstLine):
         return {**vars(self), "curves": self.curves, "folder": None}  # the traces stay with this process
 
     @property
-    def exit_code(self) -> int:
-        """0 bit-exact, 1 different, 2 could not tell."""
-        return EXIT_CODES[self.outcome]
-
-    @property
     def divergence(self) -> Divergence | None:
         """Where the first two runs that differ do; None if none do."""
         comparison = self.verdict.comparison if self.verdict is not None else None
@@ -89,14 +83,6 @@ class Report(ShownByFirstLine):
             "differs": self.differs,
             "numbers": [curve.as_data() for curve in self.curves.numbers],
         }
-
-    def to_json(self, **kwargs: Any) -> str:
-        """Return the report as JSON text.
-
-        Args:
-            kwargs: For `json.dumps`.
-        """
-        return json.dumps(self.as_data(), **kwargs)
 
     @property
     def headline(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,13 @@ from typing import Any, TypeAlias
 from ...errors import TraceError, explain
 from ...ground.source import flat
 from ...ground.synonyms import explained
-from ...ground.tables import ShownByFirstLine
 from ..file.chunks import StrPath
 from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
 from .compare import compare
 from .divergence import Comparison, Divergence, and_more, corresponding, differing_values, plural
 from .reasons import ORDERED, RANKS, Cause, Reason, cause_of
-from .verdict import EXIT_CODES, Outcome, Verdict, when
+from .verdict import Judgement, Outcome, Verdict, when
 
 Ends = tuple[Mapping[str, Any], Mapping[str, Any]]
 """The headers of two traces, or the footers, empty where a trace was not finished."""
@@ -41,7 +39,7 @@ _SEED_THERE = "Give it a fixed seed there, or leave that out, so that the seed o
 
 
 @dataclass(frozen=True, repr=False)
-class Diff(ShownByFirstLine):
+class Diff(Judgement):
     """What `diff` found; true if there is a difference, or if it could not tell.
 
     Attributes:
@@ -55,25 +53,15 @@ class Diff(ShownByFirstLine):
         """The worst of any rank's: "different", else "could not tell", else "same"."""
         return max((verdict.outcome for verdict in self.verdicts), key=["same", "could not tell", "different"].index)
 
-    @property
-    def exit_code(self) -> int:
-        """0 the same, 1 different, 2 could not tell."""
-        return EXIT_CODES[self.outcome]
-
     def __bool__(self) -> bool:
         return self.outcome != "same"
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.verdicts))
 
-    def to_json(self, **kwargs: Any) -> str:
-        """Return what was found as JSON text.
-
-        Args:
-            kwargs: For `json.dumps`.
-        """
-        data = {"outcome": self.outcome, "verdicts": [verdict.as_data() for verdict in self.verdicts]}
-        return json.dumps(data, **kwargs)
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"outcome": self.outcome, "verdicts": [verdict.as_data() for verdict in self.verdicts]}
 
 
 @explained('diff("a.trace", "b.trace")')

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import clipped
-from ...ground.tables import ShownByFirstLine, columns, wrapped
+from ...ground.tables import Finding, columns, wrapped
 from ..file.model import NO_OPTIMIZER, Line, Site, Step, TraceLevel
 from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
 from .reasons import Cause
 
 Outcome = Literal["same", "different", "could not tell"]
 
-EXIT_CODES: Mapping[Outcome, int] = {"same": 0, "different": 1, "could not tell": 2}
+_EXIT_CODES: Mapping[Outcome, int] = {"same": 0, "different": 1, "could not tell": 2}
 
 _NAME_WIDTH = 19
 _WIDTH = 160
@@ -28,8 +27,22 @@ _MOST_TOLD = 3
 _LONGEST_ENVIRONMENT = 12
 
 
+class Judgement(Finding):
+    """What was found, with an outcome."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def outcome(self) -> Outcome: ...
+
+    @property
+    def exit_code(self) -> int:
+        """0 the same, 1 different, 2 could not tell."""
+        return _EXIT_CODES[self.outcome]
+
+
 @dataclass(frozen=True, repr=False)
-class Verdict(ShownByFirstLine):
+class Verdict(Judgement):
     """What comparing two runs found.
 
     Attributes:
@@ -50,11 +63,6 @@ class Verdict(ShownByFirstLine):
     notes: Sequence[str] = ()
     distance: str = ""
 
-    @property
-    def exit_code(self) -> int:
-        """0 the same, 1 different, 2 could not tell."""
-        return EXIT_CODES[self.outcome]
-
     def as_data(self) -> dict[str, Any]:
         """Return the verdict as JSON data."""
         compared = self.comparison
@@ -74,14 +82,6 @@ class Verdict(ShownByFirstLine):
             "environment": {name: list(pair) for name, pair in self.environment.items()},
             "notes": list(self.notes),
         }
-
-    def to_json(self, **kwargs: Any) -> str:
-        """Return the verdict as JSON text.
-
-        Args:
-            kwargs: For `json.dumps`.
-        """
-        return json.dumps(self.as_data(), **kwargs)
 
     def __str__(self) -> str:
         return "\n".join([self._headline(), *(line for name, text in self.rows() for line in _lines(name, text))])
