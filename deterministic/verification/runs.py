@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import CodeType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from ..scope.request import Scope
 from ..trace.file.model import TraceLevel
@@ -105,11 +105,10 @@ class Done:
     varied: str = ""
 
 
-class Runner(Protocol):
-    """Runs one repetition, in this process or in one of its own."""
+Runner: TypeAlias = Callable[[int, Plan, Callable[[int], None]], Done]
+"""Runs one repetition, in this process or in one of its own, and tells how many steps it has made.
 
-    def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
-        """Run a repetition, counted from 0: one number, one set of conditions; tell how many steps it has made."""
+Repetitions are counted from 0: one number, one set of conditions."""
 
 
 # What is run again and again: a function with its arguments; a script is in `scripts`.

@@ -68,10 +68,10 @@ class Storages:
         if known is None:
             if key is None:
                 return SEEN, None, ""
-            self._mark(key, tensor, SEEN)
+            self.mark(tensor, SEEN, key=key)
             return OUTSIDE, None, ""
         if known.origin in (THREAD, EARLIER) or (known.origin == COLLECTIVE and _is_whole(tensor)):
-            self._mark(key, tensor, SEEN)
+            self.mark(tensor, SEEN, key=key)
         return known[1:]
 
     def is_there(self, tensor: torch.Tensor) -> bool:
@@ -84,16 +84,14 @@ class Storages:
         known = self._known.get(storage_key(tensor))
         return "" if known is None else known.name
 
-    def made(self, tensor: torch.Tensor) -> str:
+    def made(self, tensor: torch.Tensor, key: Any = None) -> str:
         """Note that an operation returned a tensor of its own making, and return what it is called."""
-        return self._made(storage_key(tensor), tensor)
-
-    def _made(self, key: Any, tensor: torch.Tensor) -> str:
         # The key is asked for once an operation and tensor: making torch's object of a storage is most of the time.
+        key = storage_key(tensor) if key is None else key
         self._unread.setdefault(key, []).append(self._record())
         known = self._known.get(key)
         if known is None or known.origin:
-            self._mark(key, tensor, SEEN)
+            self.mark(tensor, SEEN, key=key)
         return "" if known is None else known.name
 
     def wrote(self, tensor: torch.Tensor, *, wholly: bool) -> str | None:
@@ -111,7 +109,7 @@ class Storages:
             return known.name if wholly else None
         if is_whole:
             self._overwritten += self._unread.pop(key, ())
-        return self._made(key, tensor)
+        return self.made(tensor, key)
 
     def forget_overwritten(self, start: int) -> None:
         """Leave out of what was written over what the records from this number on had written."""
@@ -123,13 +121,11 @@ class Storages:
         taken, self._overwritten = sorted({*self._overwritten}), []
         return taken
 
-    def mark(self, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None) -> None:
-        """Note where the content of a tensor's storage came from, and what it is called if that is new."""
-        self._mark(storage_key(tensor), tensor, origin, spot, name)
-
-    def _mark(
-        self, key: Any, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None
+    def mark(
+        self, tensor: torch.Tensor, origin: str, spot: Spot | None = None, name: str | None = None, key: Any = None
     ) -> None:
+        """Note where the content of a tensor's storage came from, and what it is called if that is new."""
+        key = storage_key(tensor) if key is None else key
         if key is None:
             return
         known = self._known.get(key)
