@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from deterministic.errors import TraceError
-from deterministic.trace.file.export import export, number_of
+from deterministic.trace.export import export, number_of
 from deterministic.trace.file.model import Line, Segment, Site, Step, Value
 
 from .traces import SETTINGS, SITES, SMALL, A, B, Write, any_writes, digest_only, read_trace, write_trace
