@@ -232,32 +232,17 @@ def _pickled(task: FunctionTask, preparation: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError: It cannot be imported, or an argument cannot be pickled.
     """
-    why = ""
+    differs, remedy = "a fresh interpreter cannot import this function", "Define it in a file, at its top level"
     try:
         function = pickle.dumps(task.function)
-        has_main = any(name.startswith("init_main_from") for name in preparation)
-        if not has_main and b"__main__" in function:
-            why = "it is defined in a main module that has no file"
-    except Exception as error:  # noqa: BLE001 - pickling calls the objects' own methods, which may raise anything
-        why = f"{type(error).__name__}: {error}"
-    if why:
-        raise TypeError(
-            explain(
-                "a fresh interpreter cannot import this function",
-                (f"function: {task.title}", f"found: {why}"),
-                "Define it in a file, at its top level, or leave isolate and stress out.",
-            )
-        )
-    try:
+        if b"__main__" in function and not any(name.startswith("init_main_from") for name in preparation):
+            raise pickle.PicklingError("it is defined in a main module that has no file")
+        differs = "an argument cannot be sent to a fresh interpreter"
+        remedy = "Pass what can be pickled, make it inside the function"
         return pickle.dumps(task)
-    except Exception as error:
-        raise TypeError(
-            explain(
-                "an argument cannot be sent to a fresh interpreter",
-                (f"function: {task.title}", f"found: {type(error).__name__}: {error}"),
-                "Pass what can be pickled, make it inside the function, or leave isolate and stress out.",
-            )
-        ) from error
+    except Exception as error:  # pickling calls the objects' own methods, which may raise anything
+        values = (f"function: {task.title}", f"found: {type(error).__name__}: {error}")
+        raise TypeError(explain(differs, values, f"{remedy}, or leave isolate and stress out.")) from error
 
 
 def _preparation() -> dict[str, Any]:
