@@ -29,19 +29,12 @@ class _Terminated(KeyboardInterrupt):
 
 
 class SeedOutcome(NamedTuple):
-    """How the run of one seed ended.
-
-    Attributes:
-        seed: Its seed.
-        status: The exit status, below 0 the signal that ended it; None if it never began.
-        seconds: How long it took.
-        used: The seeds that were used in the end: those of scopes, else torch's; None if that is not known.
-    """
+    """How the run of one seed ended, and how long it took."""
 
     seed: int
-    status: int | None
+    status: int | None  # below 0 the signal that ended it; None if it never began
     seconds: float = 0.0
-    used: tuple[Any, ...] | None = None
+    used: tuple[Any, ...] | None = None  # in the end: "scopes" and their seeds, else "torch" and its; None if not known
 
     @property
     def ending(self) -> str:

@@ -110,11 +110,7 @@ def add_seed_and_level(parser: argparse.ArgumentParser) -> None:
 
 
 def task_of(arguments: argparse.Namespace) -> ScriptTask:
-    """Return the script that was named.
-
-    Raises:
-        UsageError: None was, or there is none at this path.
-    """
+    """Return the script that was named; a UsageError says that none was, or that there is none at this path."""
     command = list(arguments.command)
     if command[:1] == ["--"]:
         del command[0]
@@ -163,11 +159,7 @@ def _require_script(target: str) -> None:
 
 
 def control_of(arguments: argparse.Namespace) -> Scope | bool:
-    """Return the scope that was asked for, as `verify(control=)` takes it.
-
-    Raises:
-        UsageError: `--as-is` and options of a scope.
-    """
+    """Return the scope that was asked for, as `verify(control=)` takes it."""
     options = {name: getattr(arguments, name) for name in ("seed", "deterministic")}
     chosen = {name: value for name, value in options.items() if value is not None}
     if arguments.as_is:

@@ -32,14 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure a script: progress on stderr, what was found on stdout.
-
-    Args:
-        arguments: What `add_arguments` declares.
-
-    Returns:
-        0 measured, 2 if it could not be.
-    """
+    """Measure a script, progress on stderr, what was found on stdout: 0 measured, 2 if it could not be."""
     task = task_of(arguments)
     tell_misplaced(arguments)
 

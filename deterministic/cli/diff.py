@@ -23,11 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare two traces or two manifests: 0 the same, 1 different, 2 could not tell.
-
-    Raises:
-        UsageError: One is a manifest, and the other is none.
-    """
+    """Compare two traces or two manifests: 0 the same, 1 different, 2 could not tell."""
     a, b = arguments.a, arguments.b
     manifests = [_is_manifest(path) for path in (a, b)]
     if all(manifests):

@@ -40,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run what a manifest tells of again, and return its exit status; with --verify 0 the same bits, 1 others.
-
-    Raises:
-        UsageError: It cannot be run again here, or is another program.
-    """
+    """Run what a manifest tells of again, and return its exit status; with --verify 0 the same bits, 1 others."""
     from ..provenance.manifest import Manifest
 
     manifest = Manifest.read(arguments.manifest)

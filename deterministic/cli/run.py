@@ -73,11 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a script, once or for several seeds, and return its exit status, 2 if nothing was run.
-
-    Raises:
-        SystemExit: The script's own.
-    """
+    """Run a script, once or for several seeds, and return its exit status, 2 if nothing was run."""
     task, launch = task_of(arguments), _launch_of(arguments)
     plan = _environment.plan(launch, portable=arguments.portable)
     if arguments.seeds is not None:
@@ -99,11 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _launch_of(arguments: argparse.Namespace) -> Launch:
-    """Return what was asked for: by the command line, else by the file, else by default.
-
-    Raises:
-        UsageError: Options that do not go together, or a file that cannot be used.
-    """
+    """Return what was asked for: by the command line, else by the file, else by default."""
     if arguments.seeds is not None and arguments.seed is not None:
         raise UsageError("--seed and --seeds: give one of them")
     if arguments.jobs is not None and arguments.seeds is None:

@@ -20,8 +20,8 @@ class ShownByFirstLine:
         return f"<{first}{'; print it to see the rest' if rest else ''}>"
 
 
-class Finding(ShownByFirstLine):
-    """What was found: many lines, and the same as data."""
+class Answer(ShownByFirstLine):
+    """What somebody asked for: many lines, and the same as data."""
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""

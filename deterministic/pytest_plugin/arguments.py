@@ -118,11 +118,7 @@ def arguments_of(node: pytest.Item | pytest.Collector, options: PluginOptions) -
 
 
 def validate_markers(item: pytest.Item) -> None:
-    """Refuse what is wrong with any marker of a test, also with one that a closer one hides.
-
-    Raises:
-        pytest.UsageError: An argument has no meaning.
-    """
+    """Refuse, by a UsageError, what is wrong with any marker of a test, also with one that a closer one hides."""
     for node, mark in item.iter_markers_with_node(MARKER):
         _arguments(mark, item.nodeid if node is item else f"{item.nodeid}, from {node.nodeid}")
 

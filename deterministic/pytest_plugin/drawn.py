@@ -25,11 +25,6 @@ def has_only_drawn(source: Source, before: Any, now: Any) -> bool:
     The twisters of Python and numpy are followed: from where they were, they are drawn from until they are where they
     are now. torch's generators keep the seed that they were given; seeded with the same one again they look drawn
     from. Of a source of the user's it is not known, and taken to be so.
-
-    Args:
-        source: A generator.
-        before: What it captured.
-        now: What it captured later.
     """
     if source.name == "python.random":
         (_, one, _), (_, other, _) = (cast("RngSource", source).encode(state) for state in (before, now))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import DeterministicError, cut, explain
 from ..ground.arguments import count
 from ..ground.config import LEVELS, Level
-from ..ground.tables import Finding, aligned, details, html_table, paragraph
+from ..ground.tables import Answer, aligned, details, html_table, paragraph
 from ..trace.comparing.verdict import Outcome
 from .report import Report
 from .runs import FunctionTask
@@ -183,12 +183,7 @@ def _costlier(own: Mapping[str, float], baseline: Mapping[str, float]) -> list[C
 
 
 class Costlier(NamedTuple):
-    """An operation that took longer than at the baseline.
-
-    Attributes:
-        name: Of the operation.
-        seconds: How much longer, without what it called.
-    """
+    """An operation that took longer than at the baseline, and how much, without what it called."""
 
     name: str
     seconds: float
@@ -234,7 +229,7 @@ class LevelResult:
 
 
 @dataclass(frozen=True, repr=False)
-class LevelComparison(Finding):
+class LevelComparison(Answer):
     """What each level costs, and gives.
 
     Attributes:

@@ -66,12 +66,6 @@ def draw(curves: Curves, title: str, *, differs: bool, divergence: Divergence | 
     In place of losses there are the numbers that the runs observed or returned, if there are no losses, or if these are
     the same and those are not. Where the curves lie too close to each other to be seen apart, how far each is from the
     first is drawn.
-
-    Args:
-        curves: What to draw.
-        title: What stands above.
-        differs: Whether the runs do.
-        divergence: Where they first do, if that is known.
     """
     drawn = _drawn(curves.numbers)
     cells, first = _merged(curves.cells, _first_of(curves, divergence) if differs else None)

@@ -63,24 +63,14 @@ class Peak(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """What the operations of a run took.
-
-    Attributes:
-        device: "cpu" or "cuda".
-        seconds: By operation, without what it called.
-    """
+    """What the operations of a run took on a device, "cpu" or "cuda", each without what it called."""
 
     device: str
     seconds: Mapping[str, float]
 
 
 class Trials:
-    """Runs a task at a level, from its beginning each time. What the task raises comes out of each of its methods.
-
-    Attributes:
-        title: What is run.
-        where: In which processes.
-    """
+    """Runs a task at a level, from its beginning each time. What the task raises comes out of each of its methods."""
 
     where = "in this process"
 

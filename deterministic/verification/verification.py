@@ -48,12 +48,8 @@ class Verification:
     """One verification: its repetitions, and what they showed.
 
     Attributes:
-        title: What is run.
-        run: Runs a repetition.
-        runs: How many there are to be, 2 or more.
+        runs: How many repetitions there are to be, 2 or more.
         folder: Where the traces go.
-        control: See `runs.Control`.
-        progress: Told how far it is.
         compares_output: Compare what the runs printed, which lies beside their traces.
         fresh: What the caller can pass to have each run in a process of its own; empty if nothing does that; None if
             each has one.
@@ -177,7 +173,8 @@ class Verification:
             return self._carried(self._as_in_first_pass(finer, verdict, (one, other), segment), one, other)
         for attempt in range(REPLAYS):
             pair = self._replayed((one, other), segment, attempt)
-            if cut := [f"{r.name}, replayed, {': '.join(_ends(r.done.cut))}" for r in pair if r.done.cut]:
+            ended = [(run.name, run.done.cut) for run in pair if run.done.cut]
+            if cut := [f"{name}, replayed, {': '.join([*why[:1], *why[1:][-1:]])}" for name, why in ended]:
                 remedy = "Fix what ended the replay early, and verify again."
                 return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
             finer = self._compare(*pair)
@@ -271,10 +268,6 @@ class Verification:
         if verdict is not None and verdict.outcome == "could not tell":
             reasons += verdict.notes or ["The traces could not be compared to their end."]
         return [*reasons, *unseen_work([r.done for r in self._repetitions], _steps(verdict))]
-
-
-def _ends(lines: Sequence[str]) -> Sequence[str]:
-    return lines if len(lines) == 1 else (lines[0], lines[-1])
 
 
 def _cut(name: str, cut: Sequence[str]) -> list[str]:

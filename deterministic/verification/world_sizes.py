@@ -100,12 +100,9 @@ class WorldSizes:
     """A script that is run on several numbers of ranks, one after the other, until one differs from the first.
 
     Attributes:
-        task: The script.
         sizes: The numbers of ranks, two or more, each once.
         folder: Where the ranks leave what they have.
-        control: See `runs.Control`.
         timeout: Seconds after which it is ended on any number of ranks; None: never.
-        progress: Told how far it is.
     """
 
     task: ScriptTask

@@ -28,13 +28,9 @@ _FARTHEST_STEP = 1024
 
 
 def compare(a: TraceReader, b: TraceReader, level: TraceLevel = "ops+inputs", start: int = 0) -> Comparison:
-    """Compare two traces, holding one segment of each in memory at a time.
+    """Compare two traces at a level, or the highest that both have; the first `start` steps are passed as the same.
 
-    Args:
-        a: One.
-        b: The other.
-        level: At which, or at the highest that both have.
-        start: How many steps at the beginning are passed as the same.
+    One segment of each is in memory at a time.
     """
     level = TRACE_LEVELS[min(map(TRACE_LEVELS.index, (a.level, b.level, level)))]
     comparison = _Comparer(a, b, level).run(start)

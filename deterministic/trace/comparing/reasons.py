@@ -97,13 +97,7 @@ _FIND_DRAW = (
 
 
 def cause_of(divergence: Divergence, environment: Mapping[str, tuple[Any, Any]], settings: Any = None) -> Cause:
-    """Return why two traces differ.
-
-    Args:
-        divergence: Where they do.
-        environment: The differences between the headers, by name.
-        settings: What the header of the first says of them, by source.
-    """
+    """Return why two traces differ, with the differences of their headers and what the first says of the settings."""
     if RANKS in environment:
         one, other = environment[RANKS]
         because = f"the runs had {one} and {other} ranks: each has another share of a batch, a sum or a parameter"

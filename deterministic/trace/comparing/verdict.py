@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import clipped
-from ...ground.tables import Finding, columns, wrapped
+from ...ground.tables import Answer, columns, wrapped
 from ..file.model import NO_OPTIMIZER, Line, Site, Step, TraceLevel
 from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
 from .reasons import Cause
@@ -27,8 +27,8 @@ _MOST_TOLD = 3
 _LONGEST_ENVIRONMENT = 12
 
 
-class Judgement(Finding):
-    """What was found, with an outcome."""
+class Judgement(Answer):
+    """An answer with an outcome."""
 
     if TYPE_CHECKING:
 

@@ -50,16 +50,7 @@ _DIGEST = struct.Struct("16s")
 
 
 class Recorded(NamedTuple):
-    """A segment whose records and hashes stand elsewhere.
-
-    Attributes:
-        step: As of `Segment`.
-        digest: As of `Segment`.
-        values_digest: As of `Segment`.
-        records: Where in the file the chunk with its records begins.
-        repeats: Where in the file the chunk with the repeats of its hashes begins.
-        length: The number of its distinct hashes.
-    """
+    """A `Segment`, but where in the file its records and the repeats of its hashes are, and how many are distinct."""
 
     step: Step
     digest: bytes
@@ -232,11 +223,7 @@ def without_repeats(hashes: Sequence[int]) -> tuple[array[int], array[int]]:
 
 
 def with_repeats(distinct: array[int], repeats: array[int]) -> array[int]:
-    """Return the hashes.
-
-    Raises:
-        ValueError: The two do not belong together.
-    """
+    """Return the hashes; a ValueError says that the two do not belong together."""
     if not len(repeats) and not len(distinct):
         return array("Q")
     back = np.frombuffer(repeats, np.uint32).astype(np.int64)
@@ -251,13 +238,5 @@ def with_repeats(distinct: array[int], repeats: array[int]) -> array[int]:
 
 
 def count_of_values(records: array[int], counts: array[int]) -> int:
-    """Return how many hashes records have.
-
-    Args:
-        records: The site of each.
-        counts: How many values each site has.
-
-    Raises:
-        IndexError: There is no such site.
-    """
+    """Return how many hashes records have, given how many values each site has; an IndexError: no such site."""
     return int(np.frombuffer(counts, np.uint32)[np.frombuffer(records, np.uint32)].sum()) if len(records) else 0

@@ -71,37 +71,23 @@ class TraceWriter:
     def write(self, segment: Segment, new_sites: Sequence[Site] = ()) -> None:
         """Append a segment, and before it the sites that no earlier one had.
 
-        Args:
-            segment: Its records are indexes of sites, counted from 0 in the order in which they were written.
-            new_sites: Those that follow the ones written so far.
-
-        Raises:
-            TraceError: It is no segment, the operating system refuses, or it did before.
+        Its records are indexes of sites, counted from 0 in the order in which they were written. A TraceError says that
+        it is no segment, or that the operating system refuses, or did before.
         """
         if self._is_ours():
             with self._closing_on_failure():
-                self._write_sites(new_sites)
+                for first in range(0, len(new_sites), _SITES_AT_ONCE):
+                    some = new_sites[first : first + _SITES_AT_ONCE]
+                    self._append((payloads.SITES, payloads.pack_sites(some)))
+                    self._value_counts.extend(len(site.values) for site in some)
                 self._write_segment(segment)
 
     def close(self, footer: Mapping[str, JSON]) -> None:
-        """Write the footer, without which a trace is not finished.
-
-        Args:
-            footer: What the reader shall know last: JSON.
-
-        Raises:
-            TraceError: The footer is none, the operating system refuses, or it did before.
-        """
+        """Write what the reader shall know last, JSON, without which a trace is not finished; raises as `write`."""
         if self._is_ours():
             with self._closing_on_failure():
                 self._append((payloads.END, payloads.pack_json(dict(footer))))
         self._file.close()
-
-    def _write_sites(self, sites: Sequence[Site]) -> None:
-        for first in range(0, len(sites), _SITES_AT_ONCE):
-            some = sites[first : first + _SITES_AT_ONCE]
-            self._append((payloads.SITES, payloads.pack_sites(some)))
-            self._value_counts.extend(len(site.values) for site in some)
 
     def _write_segment(self, segment: Segment) -> None:
         payloads.check_segment(segment)
@@ -170,11 +156,7 @@ class TraceWriter:
 class Entry(NamedTuple):
     """A segment without its records, as `TraceReader.steps` finds it.
 
-    Attributes:
-        step: Which.
-        digest: 16 bytes over all of its records, and their sites.
-        values_digest: 16 bytes over those records alone that the level "values" has.
-        offset: Where in the file it is, for `TraceReader.segment_at`.
+    Its fields are those of `Segment`, and where in the file it is, for `TraceReader.segment_at`.
     """
 
     step: Step
@@ -252,14 +234,7 @@ class TraceReader:
             self.truncated = False
 
     def segment_at(self, entry: Entry) -> Segment:
-        """Return one segment.
-
-        Args:
-            entry: What `steps` of this reader gave.
-
-        Raises:
-            TraceError: It is damaged, or of another trace.
-        """
+        """Return a segment that `steps` of this reader gave; a TraceError says that it is damaged, or of another."""
         head = self._file.head(entry.offset) if entry.offset < self._known else None
         if head is not None and head.tag == payloads.DIGESTS:
             return Segment(*entry[:3])

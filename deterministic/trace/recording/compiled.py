@@ -115,7 +115,8 @@ class CompiledRegions:
             draft = Draft(self._records)
             for index, tensor in enumerate(sorted(tensors_in(inputs), key=self._name_and_shape)):
                 draft.input(tensor, "input", index)
-            mutated = _mutated(graph, inputs)
+            written = sorted(getattr(graph, "mutated_input_idxs", ()))
+            mutated = [*tensors_in([inputs[index] for index in written if index < len(inputs)])]
             watched = Watched(inputs, {})
             with self._records.pause:
                 outputs = run(inputs)  # which empties the list of inputs
@@ -133,12 +134,6 @@ class CompiledRegions:
     def _name_and_shape(self, tensor: torch.Tensor) -> tuple[str, str, tuple[int, ...]]:
         """Return what inputs are sorted by: their order is not the same each time the same code is compiled."""
         return self._records.storages.name(tensor), str(tensor.dtype), tuple(tensor.shape)
-
-
-def _mutated(graph: Any, inputs: Any) -> list[Any]:
-    """Return the inputs that a graph writes."""
-    indexes = sorted(getattr(graph, "mutated_input_idxs", ()))
-    return [tensor for index in indexes if index < len(inputs) for tensor in tensors_in(inputs[index])]
 
 
 def _name(where: Where) -> str:

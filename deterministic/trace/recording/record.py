@@ -60,11 +60,7 @@ class Recording:
 
     @property
     def recorder(self) -> Recorder:
-        """What is recording; only inside the block.
-
-        Raises:
-            DeterministicError: The block is not entered.
-        """
+        """What is recording; a DeterministicError outside of the block."""
         if self._recorder is None:
             value = f"found: {self!r}, outside of its block"
             raise DeterministicError(explain("nothing is being recorded", (value,), "Enter it first."))

@@ -42,13 +42,10 @@ class Recorder:
     """Records what this thread does between `start` and `stop`; in a forked child of the process it does nothing.
 
     Args:
-        writer: Where segments go.
-        level: What to record.
         segment: Record operations in the segment of this number alone, from 0, and up to the level "values" elsewhere;
             None: in all of them.
         ahead: Record operations in the first segment, and in those after it as long as there are but `FEW` records.
-        absolute_paths: Write absolute paths.
-        source: Write what stands in the lines.
+        absolute_paths, source: See `record`.
         on_step: Called after each segment that a step ended, with how many have ended. What it raises comes out of the
             user's `optimizer.step()`.
         kept: What values to keep, of `segment`, or of what is recorded ahead.
