@@ -14,8 +14,7 @@ _LEVELS = {"same": "notice", "different": "error", "could not tell": "error"}
 def annotation(report: Report, environment: Mapping[str, str] = os.environ) -> str:
     """Return the workflow command for a report, at the user's line where that is a file of the repository."""
     properties = {}
-    divergence = report.divergence
-    moment = divergence.first or divergence.second if divergence is not None else None
+    moment = report.divergence and report.divergence.moment
     path, _, line = ("" if moment is None else moment.site.users_line.place).rpartition(":")
     if os.path.isfile(path):
         properties = {"file": path, "line": line}

@@ -61,7 +61,7 @@ def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) ->
 
 def made_by_dataset(verdict: Verdict | None) -> list[str]:
     """Return how to look closer at a first difference in the code of a dataset; nothing if it is elsewhere."""
-    divergence = verdict.comparison.divergence if verdict and verdict.comparison else None
+    divergence = verdict and verdict.divergence
     site = divergence.first.site if divergence and divergence.first else None
     functions = [] if site is None else [site.function, *(line.function for line in site.callers)]
     named = any(name.rpartition(".")[2] in ("__getitem__", "__getitems__") for name in functions)
@@ -70,8 +70,7 @@ def made_by_dataset(verdict: Verdict | None) -> list[str]:
 
 def _is_named(variable: str, verdict: Verdict) -> bool:
     """Return whether the line of the first difference names a variable: then it is no guess that it matters."""
-    divergence = verdict.comparison.divergence if verdict.comparison else None
-    moments = (divergence.first, divergence.second) if divergence else ()
+    moments = (verdict.divergence.first, verdict.divergence.second) if verdict.divergence else ()
     return any(re.search(rf"\b{variable}\b", moment.site.text) for moment in moments if moment is not None)
 
 

@@ -61,8 +61,7 @@ class Report(Judgement):
     @property
     def divergence(self) -> Divergence | None:
         """Where the first two runs that differ do; None if none do."""
-        comparison = self.verdict.comparison if self.verdict is not None else None
-        return comparison.divergence if comparison is not None else None
+        return self.verdict and self.verdict.divergence
 
     @cached_property
     def curves(self) -> Curves:

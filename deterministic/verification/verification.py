@@ -164,7 +164,7 @@ class Verification:
         """Replay the two runs up to where they differ, recording every operation of that step."""
         one, other = self._repetitions[0], self._repetitions[-1]
         verdict = self._carried(verdict, one, other)
-        divergence = verdict.comparison.divergence if verdict.comparison else None
+        divergence = verdict.divergence
         if divergence is None or divergence.step is None:
             return self._once(verdict) or verdict
         segment = divergence.segment
@@ -178,7 +178,7 @@ class Verification:
                 remedy = "Fix what ended the replay early, and verify again."
                 return replace(verdict, cause=unless_known(verdict.cause, remedy), notes=[*verdict.notes, *cut])
             finer = self._compare(*pair)
-            again = finer.comparison.divergence if finer.comparison else None
+            again = finer.divergence
             both = zip((one, other), pair, strict=True)
             failed = [line for run, replay in both for line in replay_failed(run.name, run.done, replay.done)]
             if failed and (again is None or None in (again.step, again.first, again.second)):
@@ -235,7 +235,7 @@ class Verification:
 
     def _distance(self, verdict: Verdict, pair: Sequence[_Repetition], segment: int) -> str:
         """Measure how far apart what differs is; where it was not kept it is replayed once more."""
-        divergence = verdict.comparison.divergence if verdict.comparison else None
+        divergence = verdict.divergence
         if divergence is None or divergence.first is None or not divergence.values or divergence.first.part:
             return ""  # of a step that was cut into parts, records are counted anew in each
         values = divergence.first.site.values

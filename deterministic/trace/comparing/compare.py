@@ -103,7 +103,7 @@ class _Comparer:
         divergence.optimizer = (first if one is not None and one.step == step else second).optimizer
         # The digests may differ because the levels do; and a trace may lack what has no records.
         only_digests = one is not None and other is not None and one.step == other.step
-        return None if not divergence.is_there and (only_digests or step.optimizer == NO_OPTIMIZER) else divergence
+        return None if not divergence.moment and (only_digests or step.optimizer == NO_OPTIMIZER) else divergence
 
     def _is_only_cut(self, divergence: Divergence, one: Group | None, other: Group | None) -> bool:
         """Return whether nothing differs but that a trace ends that was not finished."""
@@ -134,7 +134,7 @@ class _Comparer:
             return True
         difference = Divergence(None, self._level)
         self._walk(difference, *self._cursors(one, other), only_first=True)
-        return difference.is_there
+        return difference.moment is not None
 
     def _cursors(self, one: Group | None, other: Group | None) -> tuple[Cursor, Cursor]:
         """Return the ways through a step of each, past the segments at its beginning whose digests are equal."""
@@ -151,7 +151,7 @@ class _Comparer:
         """Go through a step of each trace together, and note what differs."""
         self._parted = None
         while count := min(a.left(), b.left(), _AT_ONCE):
-            if divergence.is_there:
+            if divergence.moment:
                 same = common_prefix(a.texts(count), b.texts(count))
                 unequal = self._unequal(a, b, np.arange(same), np.arange(same))
             else:
@@ -161,7 +161,7 @@ class _Comparer:
             b.at += same
             if same < count:
                 self._note_records(divergence, a, b)
-            if only_first and divergence.is_there:
+            if only_first and divergence.moment:
                 return
             if same < count:
                 self._realign(divergence, a, b)
@@ -217,8 +217,8 @@ class _Comparer:
         if not len(in_a):
             return
         moments = a.moment(int(in_a[0])), b.moment(int(in_b[0]))
-        divergence.later_records += len(in_a) - (not divergence.is_there)
-        if not divergence.is_there:
+        divergence.later_records += len(in_a) - (not divergence.moment)
+        if not divergence.moment:
             divergence.first, divergence.second = moments
             divergence.values, divergence.records = differing_values(*moments), a.total
         elif not divergence.values:
@@ -226,7 +226,7 @@ class _Comparer:
 
     def _note_records(self, divergence: Divergence, a: Cursor, b: Cursor) -> None:
         """Note that the next records are not the same ones, if nothing differed before."""
-        if not divergence.is_there:
+        if not divergence.moment:
             first, second = (cursor.moment() if cursor.left() else None for cursor in (a, b))
             divergence.first, divergence.second, divergence.records = self._parted or (first, second, a.total)
 

@@ -76,9 +76,9 @@ class Divergence:
     overwritten: tuple[Moment, Moment] | None = None
 
     @property
-    def is_there(self) -> bool:
-        """Whether there is a record to show for it."""
-        return self.first is not None or self.second is not None
+    def moment(self) -> Moment | None:
+        """The record to show for it: the first's, or else the second's; None if there is none."""
+        return self.first or self.second
 
     @property
     def pair(self) -> tuple[Moment, Moment] | None:

@@ -63,10 +63,14 @@ class Verdict(Judgement):
     notes: Sequence[str] = ()
     distance: str = ""
 
+    @property
+    def divergence(self) -> Divergence | None:
+        """Where the two first differ; None if they do not."""
+        return self.comparison.divergence if self.comparison is not None else None
+
     def as_data(self) -> dict[str, Any]:
         """Return the verdict as JSON data."""
-        compared = self.comparison
-        divergence = compared.divergence if compared else None
+        compared, divergence = self.comparison, self.divergence
         return {
             "outcome": self.outcome,
             "names": list(self.names),
@@ -88,7 +92,7 @@ class Verdict(Judgement):
 
     def rows(self) -> list[tuple[str, str]]:
         """Return what there is to say below the headline, as names and texts."""
-        divergence = self.comparison.divergence if self.comparison else None
+        divergence = self.divergence
         rows = [] if divergence is None else divergence_rows(divergence, self.distance)
         if self.cause is not None:
             rows += [("so", self.cause.because), ("next", self.cause.remedy)]
@@ -131,7 +135,7 @@ def when(step: Step | None, comparison: Comparison | None = None) -> str:
         return "in the run"  # in which no step may have ended
     if comparison.steps:
         return "before the first step"
-    moment = divergence.first or divergence.second if divergence is not None else None
+    moment = divergence and divergence.moment
     return "at the end" if moment is None else f"at {_name(moment.site)}"
 
 
