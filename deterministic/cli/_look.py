@@ -1,13 +1,16 @@
-"""How reports and tables look: aligned plain text, on a terminal with colours unless NO_COLOR is set."""
+"""How reports and tables look: aligned plain text, on a terminal with colours unless NO_COLOR is set; and on GitHub."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..ground.tables import aligned
+
+if TYPE_CHECKING:
+    from ..verification.report import Report
 
 _COLOURS = {"good": "32", "bad": "1;31", "": "", 0: "1;32", 1: "1;31", 2: "1;33"}
 """Of what a row is, and of the first line of a report by its exit status."""
@@ -48,3 +51,38 @@ def write_table(
 def _coloured(text: str, colour: str, file: TextIO) -> str:
     plain = not colour or not file.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if plain or os.name != "posix" else f"\x1b[{colour}m{text}\x1b[0m"
+
+
+# Beside its line, in the commit or the pull request: GitHub Actions.
+
+_IN_DATA = "%\r\n"
+_LEVELS = {"same": "notice", "different": "error", "could not tell": "error"}
+
+
+def annotation(report: Report, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the workflow command for a report, at the user's line where that is a file of the repository."""
+    properties = {}
+    moment = report.divergence and report.divergence.moment
+    path, _, line = ("" if moment is None else moment.site.users_line.place).rpartition(":")
+    if os.path.isfile(path):
+        properties = {"file": path, "line": line}
+    return command(_LEVELS[report.outcome], {**properties, "title": report.headline}, str(report), environment)
+
+
+def command(
+    level: str, properties: Mapping[str, str], message: str, environment: Mapping[str, str] = os.environ
+) -> str:
+    """Return a workflow command; a `file` among its properties becomes a path in the repository.
+
+    Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands, and for the escapes
+    https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
+    """
+    if "file" in properties:
+        file = os.path.relpath(properties["file"], environment.get("GITHUB_WORKSPACE") or ".")
+        properties = {**properties, "file": file}
+    told = ",".join(f"{name}={_escaped(value, _IN_DATA + ':,')}" for name, value in properties.items())
+    return f"::{level} {told}::{_escaped(message, _IN_DATA)}\n"
+
+
+def _escaped(text: str, letters: str) -> str:
+    return "".join(f"%{ord(letter):02X}" if letter in letters else letter for letter in text)

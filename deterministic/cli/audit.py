@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ground.tables import wrapped
 from . import _options as options
-from ._look import write_verdict
+from ._look import command, write_verdict
 
 if TYPE_CHECKING:
     from ..audit.audit import Fault
@@ -50,8 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{path}: {why}\n")
     write_verdict("\n".join([_headline(files, findings, unread), *_told(findings)]), status, sys.stdout)
     if arguments.format == "github":
-        from ._github import command
-
         for finding in findings:
             where = {"file": finding.path} if finding.cell else {"file": finding.path, "line": str(finding.line)}
             title = f"{finding.rule}: {finding.message}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..verification.ranks import verifying_ranks
 from . import _options as options
-from ._look import write_report
+from ._look import annotation, write_report
 
 if TYPE_CHECKING:
     from ..verification.report import Report
@@ -79,7 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
     from ..verification.report import Report
     from ..verification.verification import Verification
     from ..verification.world_sizes import WorldSizes
-    from ._github import annotation
 
     runs, sizes = arguments.runs or 3, arguments.world_sizes
     how = {name: getattr(arguments, name) for name in ("stress", "timeout", "show_output", "jobs")}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.cli import main
-from deterministic.cli._github import annotation
+from deterministic.cli._look import annotation
 from deterministic.trace.comparing.divergence import Comparison, Divergence, Moment
 from deterministic.trace.comparing.verdict import Verdict
 from deterministic.trace.file.model import Line, Site, Step

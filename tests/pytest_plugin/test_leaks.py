@@ -12,7 +12,7 @@ import torch
 from numpy.random.mtrand import set_bit_generator
 
 from deterministic import reproducible
-from deterministic.pytest_plugin.drawn import has_only_drawn
+from deterministic.pytest_plugin.settings import has_only_drawn
 from deterministic.sources.numpy_random import NumpyRandom
 from deterministic.sources.python_random import PythonRandom
 from deterministic.sources.torch_cpu import TorchCpu
