@@ -30,12 +30,7 @@ _X86 = ("x86_64", "amd64")
 
 
 class StartPlan:
-    """What a process is started with.
-
-    Attributes:
-        launch: What it is to do once it runs.
-        kept: Variables that stay as the user set them, though others were wanted: name, its value, what was wanted.
-    """
+    """What a process is to do once it runs, and variables that stay as the user set them, with what was wanted."""
 
     def __init__(self, launch: Launch, kept: Sequence[tuple[str, str, str]]) -> None:
         self.launch, self.kept = launch, kept

@@ -24,17 +24,11 @@ ARGUMENTS = ("seed", "deterministic", "num_threads", "entropy", "enabled")
 
 @dataclass(frozen=True)
 class PluginOptions:
-    """What holds for the whole session.
+    """What holds for the whole session."""
 
-    Attributes:
-        defaults: The arguments that a marker does not give, from the ini file.
-        check: How often each marked test runs, to compare; None: once, as ever.
-        leaks: Whether a test that leaves a setting changed fails.
-    """
-
-    defaults: Mapping[str, Any]
-    check: int | None
-    leaks: bool
+    defaults: Mapping[str, Any]  # the arguments that a marker does not give, from the ini file
+    check: int | None  # how often each marked test runs, to compare; None: once, as ever
+    leaks: bool  # whether a test that leaves a setting changed fails
 
     @property
     def every(self) -> bool:

@@ -69,18 +69,13 @@ class _TestTask:
 
 @dataclass
 class Check:
-    """The runs of one test, in scopes that `running` opens.
-
-    Attributes:
-        first: The reports of the first run, which are the test's.
-        broken: Reports of later runs whose fixtures failed, where those of the first had not.
-    """
+    """The runs of one test, in scopes that `running` opens."""
 
     item: pytest.Item
     running: Running
     runs: int
-    first: list[pytest.TestReport] = field(default_factory=list)
-    broken: list[pytest.TestReport] = field(default_factory=list)
+    first: list[pytest.TestReport] = field(default_factory=list)  # of the first run, which are the test's
+    broken: list[pytest.TestReport] = field(default_factory=list)  # of later runs whose fixtures failed
 
     def reports(self, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
         """Run it, compare, tear down what the next test does not need, and return the reports of a single run."""

@@ -32,10 +32,7 @@ class Watch:
     """Remembers every source and open scope at the beginning of a test, for its end.
 
     A setting counts if it has another value; a generator if it is at a place where drawing alone does not lead: it was
-    seeded, or its state was set. That it has moved on is what generators are for.
-
-    Args:
-        generators: Whether generators count.
+    seeded, or its state was set. That it has moved on is what generators are for; they count only if asked for.
     """
 
     def __init__(self, *, generators: bool) -> None:
@@ -89,13 +86,8 @@ def inside(scope: Scope, site: ScopeSite, around: ScopeEntry | None) -> Iterator
 
     The default dtype that it chose stays, and is given back by nobody but the fixture; the deterministic algorithms
     that the scope switched on for it do not stay. A fixture that seeds torch means the generators of the tests to come,
-    so these stay as it left them.
-
-    Args:
-        scope: What to enter.
-        site: Where to say that it was entered.
-        around: The scope of the test that is running already, if it asked for the fixture by name; what the fixture
-            set is kept beyond its end too.
+    so these stay as it left them. `around` is the scope of the test that is running already, if it asked for the
+    fixture by name; what the fixture set is kept beyond its end too.
     """
     entry = scope.enter(site)
     settings = [source for source in entry.saved if source.kind == "setting"]

@@ -99,11 +99,7 @@ class IsolatedRuns:
             ready.opened.close()
 
     def __call__(self, repetition: int, plan: Plan, on_step: Callable[[int], None]) -> Done:
-        """Run a repetition to its end, and leave nothing running; see `Runner`.
-
-        Raises:
-            TypeError: The plan's scope cannot be made in another process.
-        """
+        """Run a repetition to its end, and leave nothing running; see `Runner`."""
         job = self._job(repetition, plan)
         printed = [job.plan.path.with_suffix(suffix) for suffix in (".out", ".log")]
         done: Done
@@ -227,11 +223,7 @@ def control_for_job(control: Control) -> Mapping[str, Any] | None:
 
 
 def _pickled(task: FunctionTask, preparation: Mapping[str, Any]) -> bytes:
-    """Return a function and its arguments as bytes; the function is the name that it can be imported by.
-
-    Raises:
-        TypeError: It cannot be imported, or an argument cannot be pickled.
-    """
+    """Return a function and its arguments as bytes; the function is the name that it can be imported by."""
     differs, remedy = "a fresh interpreter cannot import this function", "Define it in a file, at its top level"
     try:
         function = pickle.dumps(task.function)

@@ -32,20 +32,12 @@ _SECONDS_BETWEEN_STEPS = 0.1
 
 @dataclass(frozen=True)
 class RepetitionJob:
-    """One repetition.
+    """One repetition."""
 
-    Attributes:
-        plan: How it is run, but for its scope.
-        control: The arguments of its scope; None: as it is.
-        task: What to run: a script, or a pickled `FunctionTask`.
-        preparation: For a function what `multiprocessing.spawn.prepare` needs to import the main module again.
-        conditions: What to vary.
-    """
-
-    plan: Plan
-    control: Mapping[str, Any] | None
-    task: ScriptTask | bytes
-    preparation: Mapping[str, Any]
+    plan: Plan  # but for its scope
+    control: Mapping[str, Any] | None  # the arguments of its scope; None: as it is
+    task: ScriptTask | bytes  # the latter a pickled `FunctionTask`,
+    preparation: Mapping[str, Any]  # for which `multiprocessing.spawn.prepare` needs this to import the main module
     conditions: Conditions | None
 
     def do(self, folder: Path) -> None:

@@ -49,17 +49,11 @@ ALLOCATED = "the peak of what torch allocated on CUDA devices, above what it hel
 
 
 class Peak(NamedTuple):
-    """How much memory was held at the peak of a run, above where it began.
+    """How many bytes of memory were held at the peak of a run, above where it began."""
 
-    Attributes:
-        host: Bytes; None if the system does not tell.
-        cuda: Bytes of all devices together; None if CUDA was not used.
-        how: What `host` is.
-    """
-
-    host: int | None
-    cuda: int | None
-    how: str
+    host: int | None  # None if the system does not tell
+    cuda: int | None  # of all devices together; None if CUDA was not used
+    how: str  # what `host` is
 
 
 class Profile(NamedTuple):

@@ -18,14 +18,9 @@ from .divergence import Moment, argument_of
 
 
 class Group(NamedTuple):
-    """The segments of one step: the last ends it, those before it were cut off because it grew too long.
+    """The segments of one step: the last ends it, those before it were cut off because it grew too long."""
 
-    Attributes:
-        step: That of its last segment. Its `part` is 0, but where the trace ends before the step does.
-        entries: Its segments.
-    """
-
-    step: Step
+    step: Step  # of its last segment; its `part` is 0, but where the trace ends before the step does
     entries: tuple[Entry, ...]
 
     @property

@@ -16,19 +16,12 @@ _BETWEEN_ARGUMENTS = re.compile(r", (?=[A-Za-z_]\w*=)")
 
 @dataclass(frozen=True)
 class Moment:
-    """One record of a trace.
-
-    Attributes:
-        site: Its site.
-        hashes: The hash of each of the site's values.
-        index: Which record of its segment, from 0.
-        part: Which segment of its step, from 0: more where the step was cut because it grew too long.
-    """
+    """One record of a trace."""
 
     site: Site
-    hashes: Sequence[int]
-    index: int
-    part: int = 0
+    hashes: Sequence[int]  # of each of the site's values
+    index: int  # which record of its segment
+    part: int = 0  # which segment of its step: more where that was cut because it grew too long
 
     def number(self, value: int) -> int | float | bool | None:
         """Return a value that is a number by its index; None of what is none, or whose bits do not tell it."""
@@ -88,23 +81,14 @@ class Divergence:
 
 @dataclass
 class Comparison:
-    """What comparing two traces found.
-
-    Attributes:
-        level: The highest one that both have.
-        steps: How many steps were compared.
-        divergence: The first difference, None if there is none.
-        ended: The step that was under way where a trace ends that was not finished, if there is no difference before.
-        optimizers: How many there were.
-        has_operations: Whether operations were recorded in both, with values that they gave.
-    """
+    """What comparing two traces found, at the highest level that both have."""
 
     level: TraceLevel
-    steps: int = 0
-    divergence: Divergence | None = None
-    ended: Step | None = None
+    steps: int = 0  # that were compared
+    divergence: Divergence | None = None  # the first difference
+    ended: Step | None = None  # which was under way where a trace ends unfinished, if there is no difference before
     optimizers: int = 0
-    has_operations: bool = False
+    has_operations: bool = False  # whether operations were recorded in both, with values that they gave
 
 
 def argument_of(value: Value) -> str:

@@ -36,19 +36,12 @@ class CutError(TraceError):
 
 
 class ChunkHead(NamedTuple):
-    """What stands before a payload.
+    """What stands before a payload."""
 
-    Attributes:
-        offset: Where the chunk begins in the file.
-        tag: What the payload is, 4 bytes.
-        length: Of the payload, in bytes.
-        crc: The CRC-32 of tag and payload.
-    """
-
-    offset: int
-    tag: bytes
-    length: int
-    crc: int
+    offset: int  # where the chunk begins in the file
+    tag: bytes  # what the payload is, 4 bytes
+    length: int  # of the payload, in bytes
+    crc: int  # the CRC-32 of tag and payload
 
     @property
     def start(self) -> int:

@@ -38,12 +38,8 @@ class TraceWriter:
     an exception nothing more is written, for a trace with a hole would lie. In a forked child `write` and `close` do
     nothing: the trace is its parent's. Not thread-safe.
 
-    Args:
-        path: Where to.
-        header: What the reader shall know first: JSON, with a "level" of `TRACE_LEVELS`.
-
-    Raises:
-        TraceError: The header is none, or the operating system refuses; on entering.
+    The header is what the reader shall know first: JSON, with a "level" of `TRACE_LEVELS`. A TraceError on entering
+    says that it is none, or that the operating system refuses.
     """
 
     def __init__(self, path: StrPath, header: Mapping[str, JSON]) -> None:
@@ -169,10 +165,7 @@ class TraceReader:
     """Reads a trace, as a context manager, also one that is still written or larger than memory.
 
     Several iterators may be under way at once, and each begins at the beginning. Where the file is damaged they raise
-    `TraceError`, after they gave what comes before. Not thread-safe.
-
-    Args:
-        path: Of the trace.
+    `TraceError`, after they gave what comes before; so does entering. Not thread-safe.
 
     Attributes:
         header: What was known at the beginning.
@@ -180,9 +173,6 @@ class TraceReader:
         sites: Those found so far; an iterator has found all that its segments use.
         footer: What was known at the end; None until an iterator has come there, and if the trace is not finished.
         truncated: Whether the last iterator that came to the end of the file found a chunk there that is not whole.
-
-    Raises:
-        TraceError: It is no trace, or damaged; on entering.
     """
 
     header: dict[str, Any]
