@@ -44,65 +44,40 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How one repetition is to be run.
+    """How one repetition is to be run."""
 
-    Attributes:
-        path: Where its trace goes.
-        control: See `Control`.
-        level: What to record.
-        segment: Record operations in this segment alone, and end with it; None: record all of it to its end.
-        ahead: Record operations at the beginning alone: see `Recorder`.
-        keep: Of that segment's record with this number, keep the value with this one; None: those that are small. In a
-            file beside the trace: see `kept`.
-        earlier: Tell memory that was there before the run began from what comes from outside torch. In a process of its
-            own nothing was left there by another run.
-        more: Another repetition will most likely follow, which can be made ready meanwhile.
-    """
-
-    path: Path
+    path: Path  # where its trace goes
     control: Control
-    level: TraceLevel = "values"
-    segment: int | None = None
-    ahead: bool = False
-    keep: tuple[int, int] | None = None
+    level: TraceLevel = "values"  # what to record
+    segment: int | None = None  # record operations in this one alone, and end with it; None: all of it to its end
+    ahead: bool = False  # record operations at the beginning alone: see `Recorder`
+    keep: tuple[int, int] | None = None  # of which record there to keep which value: see `kept`; None: small ones
+    # Tell memory that was there before the run began from what comes from outside torch. In a process of its own
+    # nothing was left there by another run.
     earlier: bool = False
-    more: bool = False
+    more: bool = False  # another repetition will most likely follow, which can be made ready meanwhile
 
 
 @dataclass
 class Done:
     """What is known of a repetition beside its trace: plain values, which come back from another process.
 
-    Attributes:
-        seconds: How long it took.
-        raised: The class of the exception that ended it, if any.
-        error: The exception itself, in this process.
-        ahead: Of how many steps, from the first on, every operation was recorded ahead.
-        watched: Whether it was ended while its operations were recorded ahead, which may be why.
-        stopped: Whether it was ended after the segment that was asked for.
-        is_thin: Whether what it returned says little: nothing, a truth value, a whole number, a text.
-        children_share: What part of the processor time child processes took, 0 to 1.
-        own_seed: The seed that the code gave torch itself, if it did.
-        seeded_at: The line that did, if it is known.
-        carried: Fingerprints of what it found when it began, by name.
-        cut: Why its process ended before it did, and the last lines of what it had written; empty if it did not. Of a
-            run that was cut there is no trace where none can be read.
-        varied: What was varied that must not matter; empty if nothing was.
+    Of a run that was cut there is no trace where none can be read.
     """
 
     seconds: float = 0.0
-    raised: str | None = None
-    error: BaseException | None = None
-    ahead: int = 0
-    watched: bool = False
-    stopped: bool = False
-    is_thin: bool = True
-    children_share: float = 0.0
-    own_seed: int | None = None
-    seeded_at: str = ""
-    carried: Mapping[str, str] = field(default_factory=dict)
-    cut: Sequence[str] = ()
-    varied: str = ""
+    raised: str | None = None  # the class of the exception that ended it, if any
+    error: BaseException | None = None  # the exception itself, in this process
+    ahead: int = 0  # of how many steps, from the first on, every operation was recorded ahead
+    watched: bool = False  # whether it was ended while its operations were recorded ahead, which may be why
+    stopped: bool = False  # whether it was ended after the segment that was asked for
+    is_thin: bool = True  # whether what it returned says little: nothing, a truth value, a whole number, a text
+    children_share: float = 0.0  # what part of the processor time child processes took, 0 to 1
+    own_seed: int | None = None  # that the code gave torch itself, if it did
+    seeded_at: str = ""  # the line that did, if it is known
+    carried: Mapping[str, str] = field(default_factory=dict)  # fingerprints of what it found when it began, by name
+    cut: Sequence[str] = ()  # why its process ended before it did, and the last lines that it had written
+    varied: str = ""  # what was varied that must not matter
 
 
 Runner: TypeAlias = Callable[[int, Plan, Callable[[int], None]], Done]

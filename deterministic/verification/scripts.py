@@ -27,13 +27,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class ScriptTask:
-    """A script or a module with its own command line.
-
-    Attributes:
-        target: The path of a script, or the name of a module.
-        argv: What comes after it on the command line.
-        is_module: Whether `target` names a module (`python -m`).
-    """
+    """A script, or a module (`python -m`), by its path or name, with what comes after it on the command line."""
 
     way_out: ClassVar[str] = "To go on with a warning: deterministic verify --deterministic warn ..."
 

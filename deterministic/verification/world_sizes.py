@@ -62,14 +62,9 @@ def first_difference(one: Path, other: Path) -> Difference | None:
 
 @dataclass(frozen=True, repr=False)
 class WorldSizesReport(Report):
-    """What was found; true if the script had the same after each step on all numbers of ranks.
+    """What was found; true if the script had the same after each step on all numbers of ranks."""
 
-    Attributes:
-        sizes: The numbers of ranks; of those that differ these two.
-        difference: Where they do; None if they do not.
-    """
-
-    sizes: Sequence[int] = ()
+    sizes: Sequence[int] = ()  # the numbers of ranks; of those that differ these two
     difference: Difference | None = None
 
     def as_data(self) -> dict[str, Any]:
