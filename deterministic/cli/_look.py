@@ -62,7 +62,7 @@ _LEVELS = {"same": "notice", "different": "error", "could not tell": "error"}
 def annotation(report: Report, environment: Mapping[str, str] = os.environ) -> str:
     """Return the workflow command for a report, at the user's line where that is a file of the repository."""
     properties = {}
-    moment = report.divergence and report.divergence.moment
+    moment = None if report.divergence is None else report.divergence.moment
     path, _, line = ("" if moment is None else moment.site.users_line.place).rpartition(":")
     if os.path.isfile(path):
         properties = {"file": path, "line": line}

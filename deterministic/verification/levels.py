@@ -167,7 +167,7 @@ def _difference(report: Report) -> str:
     """Return where the runs differ first, or why it cannot be told, in one line."""
     if report.outcome == "could not tell":
         return report.differs or next(iter(report.reasons), "")
-    moment = report.divergence and report.divergence.moment
+    moment = None if report.divergence is None else report.divergence.moment
     if moment is None:
         return ""
     name = moment.site.name.removesuffix(".default") if moment.site.kind == "operation" else moment.site.name

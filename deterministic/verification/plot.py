@@ -135,7 +135,7 @@ def _first_of(curves: Curves, divergence: Divergence | None) -> tuple[str, int] 
     if curves.first is None:
         return None
     row, step = curves.first
-    moment = divergence and divergence.moment
+    moment = None if divergence is None else divergence.moment
     module = moment.site.module if moment is not None else ""
     is_there = module in curves.cells and curves.cells[module][step] == DIFFERS
     return (module if is_there else row), step
@@ -226,7 +226,7 @@ def _draw_map(axes: Axes, cells: Mapping[str, np.ndarray], first: tuple[str, int
 
 def _label(divergence: Divergence | None) -> str:
     """Return what differs first, and its line: the user's own, if it is another's that runs there."""
-    moment = divergence and divergence.moment
+    moment = None if divergence is None else divergence.moment
     if moment is None:
         return "first difference"
     site = moment.site

@@ -61,7 +61,7 @@ def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) ->
 
 def made_by_dataset(verdict: Verdict | None) -> list[str]:
     """Return how to look closer at a first difference in the code of a dataset; nothing if it is elsewhere."""
-    divergence = verdict and verdict.divergence
+    divergence = None if verdict is None else verdict.divergence
     site = divergence.first.site if divergence and divergence.first else None
     functions = [] if site is None else [site.function, *(line.function for line in site.callers)]
     named = any(name.rpartition(".")[2] in ("__getitem__", "__getitems__") for name in functions)

@@ -61,7 +61,7 @@ class Report(Judgement):
     @property
     def divergence(self) -> Divergence | None:
         """Where the first two runs that differ do; None if none do."""
-        return self.verdict and self.verdict.divergence
+        return None if self.verdict is None else self.verdict.divergence
 
     @cached_property
     def curves(self) -> Curves:

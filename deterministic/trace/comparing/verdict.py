@@ -135,7 +135,7 @@ def when(step: Step | None, comparison: Comparison | None = None) -> str:
         return "in the run"  # in which no step may have ended
     if comparison.steps:
         return "before the first step"
-    moment = divergence and divergence.moment
+    moment = None if divergence is None else divergence.moment
     return "at the end" if moment is None else f"at {_name(moment.site)}"
 
 
