@@ -72,14 +72,9 @@ class LaunchJob:
 
 
 def launched(job: LaunchJob, folder: Path, timeout: float | None) -> tuple[Path, list[str]]:
-    """Run a script on its ranks, to its end or so many seconds, in an empty folder.
+    """Run a script on its ranks, to its end or so many seconds, in an empty folder; return what the ranks left there.
 
-    Returns:
-        The folder of what the ranks left; and why the script did not come to its end, with the last lines of the rank
-        that failed first, or nothing.
-
-    Raises:
-        NotRunnableError: There is no such script.
+    And why the script did not come to its end, with the last lines of the rank that failed first, or nothing.
     """
     # Where nobody says how many threads, torchrun says one, but not to a rank that is alone; others have other bits.
     environment = {"OMP_NUM_THREADS": "1", **({} if job.control is None else {HASH_SEED: "0"}), **os.environ}

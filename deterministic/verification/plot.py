@@ -90,12 +90,7 @@ def draw(curves: Curves, title: str, *, differs: bool, divergence: Divergence | 
 
 
 def draw_beside(runs: Mapping[str, Sequence[Sequence[float]]], label: str) -> Picture:
-    """Draw in a panel for each title the curves of some runs, all on one scale; to be read on a small screen.
-
-    Args:
-        runs: By title, of each run the same number at each epoch.
-        label: What the number is.
-    """
+    """Draw in a panel for each title a number of some runs by epoch, all on one scale; to be read on a small screen."""
     figure = Picture(figsize=(7.8, 3.9), dpi=100, layout="constrained", facecolor="white")
     panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
     for axes, (title, of_runs) in zip(panels, runs.items(), strict=True):

@@ -22,9 +22,7 @@ _WIDTH = 30
 def progress(runs: int, *, plain: bool = False) -> Iterator[ProgressCallback]:
     """Show a bar over the runs and their steps, with a clock; nothing where nobody looks.
 
-    Args:
-        runs: How many there are to be.
-        plain: A line for each run rather than a bar, because others write there, too.
+    Or, plainly, a line for each run, because others write there, too.
     """
     terminal = None
     with suppress(AttributeError, OSError):  # of a file that is none of the system's

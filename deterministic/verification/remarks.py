@@ -75,13 +75,9 @@ def _is_named(variable: str, verdict: Verdict) -> bool:
 
 
 def done_once(verdict: Verdict, early: int, last: int, fresh: str) -> Cause:
-    """Return why the first runs alone differ.
+    """Return why the first runs alone differ, so many `early` ones; of those that are the same as the next, the last.
 
-    Args:
-        verdict: On the first run and the one that differs from it.
-        early: How many runs there were before that one.
-        last: The number of the last of those, from 1, that are the same as that one.
-        fresh: See `Verification`.
+    The verdict is on the first run and the one that differs from it; `fresh`: see `Verification`.
     """
     which = "only run 1 differs" if early == 1 else f"only the first {early} runs differ"
     settings = and_more([*verdict.environment], 3)

@@ -32,10 +32,8 @@ Buffer: TypeAlias = tuple[str, Callable[[], nn.Module | None], str]
 class StepStates:
     """Watches every optimizer of the process, through torch's global hooks, while it is entered.
 
-    Args:
-        folder: Where the lines go, and what is kept.
-        rank: Which this is; all of them gather, and the first writes.
-        keep: The number of a line, and of a value in it: that one is left as an answer, and all ranks end there.
+    All ranks gather, and the first writes. `keep` is the number of a line, and of a value in it: that one is left as an
+    answer, and all ranks end there.
     """
 
     def __init__(self, folder: Path, rank: int, keep: tuple[int, int] | None) -> None:

@@ -42,14 +42,10 @@ class Conditions:
 
     Left as they are: a loader without workers, because what a dataset computes in this process is recorded and what it
     computes in a worker is not; and one over an IterableDataset, which shares itself out among its workers.
-
-    Attributes:
-        repetition: Which, 0 or more.
-        hash_seed: That of repetition 0.
     """
 
     repetition: int
-    hash_seed: int = 0
+    hash_seed: int = 0  # of repetition 0
 
     def environment(self) -> Mapping[str, str]:
         """Return the variables that the interpreter starts with."""

@@ -80,10 +80,8 @@ class Verification:
     def _take_part(self, own: Sequence[Any] | None, found: Sequence[Any] | None) -> list[Any]:
         """Make the runs that other ranks need, until it is the turn of this rank's own, or no rank needs any.
 
-        One that does not take part in a run would leave the others waiting in a collective.
-
-        Returns:
-            What each rank has found; None of one that has not yet.
+        One that does not take part in a run would leave the others waiting in a collective. Return what each rank has
+        found; None of one that has not yet.
         """
         while True:
             everyones = gather([own, found])

@@ -200,14 +200,9 @@ def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
 
 
 def aligned(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return which records of two sequences are the same ones, by several kinds of keys.
+    """Return which records of two sequences are the same ones, as `common_subsequence` does, by several kinds of keys.
 
-    Args:
-        a: The keys of one sequence, those of the first kind first: the second kind tells of what the first leaves open.
-        b: Those of the other.
-
-    Returns:
-        As of `common_subsequence`.
+    Those of the first kind stand first: the second kind tells of what the first leaves open.
     """
     in_a, in_b = common_subsequence(a[0], b[0])
     if len(a) == 1:
@@ -228,9 +223,6 @@ def common_subsequence(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.nda
     """Return where in each of two sequences of keys the longest sequence is that both have, its earliest occurrence.
 
     The time is quadratic, one row of the usual table at a time; what it is walked back by takes a bit for each pair.
-
-    Returns:
-        The positions in `a`, and those in `b`, both ascending.
     """
     above = np.zeros(len(b) + 1, np.int32)
     rows = []

@@ -186,11 +186,7 @@ class Watched:
 
 
 def generator_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[torch.Generator | None, str]:
-    """Return the generator that an operation with these arguments draws from, and what to call it.
-
-    Returns:
-        It, and "default cpu" or "own cuda:0"; None where a device has none yet.
-    """
+    """Return the generator that such an operation draws from, None where a device has none yet; and "default cpu"."""
     for value in (kwargs.get("generator"), *args):
         if isinstance(value, torch.Generator):
             is_default = is_one_generator(value, default_generator(value.device))

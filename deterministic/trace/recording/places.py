@@ -82,11 +82,7 @@ class Places:
         return self._look(_TORCHS)[0]
 
     def in_backward(self) -> tuple[Spot | None, bool]:
-        """Return the user's spot within the backward pass (in a custom function, a hook, or a recomputation).
-
-        Returns:
-            It, and whether it is in a recomputation.
-        """
+        """Return the user's spot within the backward pass (in a function or a hook), and if that is a recomputation."""
         # Without the engine on the stack this is a thread of its own, and all there is was called by it.
         return self._look(_CHECKPOINT, until=_BACKWARD)
 
@@ -97,8 +93,7 @@ class Places:
     def _look(self, wanted: int, until: int = -1) -> tuple[Spot | None, bool]:
         """Walk outwards to the frame of the kind that is wanted, none for `_TORCHS`, or to one of the kind `until`.
 
-        Returns:
-            The innermost spot outside of torch, and whether what is wanted was passed on the way.
+        Return the innermost spot outside of torch, and whether what is wanted was passed on the way.
         """
         frame: FrameType | None = sys._getframe(2)
         kinds = self._kinds

@@ -198,12 +198,9 @@ class Records:
         spot: Spot | None = None,
         seen: MutableMapping[torch.Tensor, Hash] | None = None,
     ) -> int:
-        """Add a record of named values: tensors, numbers, arrays, anything with a fingerprint, in any containers.
+        """Add a record of named values of any kind, in any containers, and return how many of them can be compared.
 
         The hashes of tensors are put into `seen`.
-
-        Returns:
-            How many of them can be compared.
         """
         parts: list[tuple[Type | str, str]] = []
         hashes: list[Hash] = []

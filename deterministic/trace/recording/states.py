@@ -78,10 +78,9 @@ class States:
         return self._records.add("parameter", title, parameters, seen=self._hashes)
 
     def look(self, *, is_end: bool = False) -> int:
-        """Record what else has been written or is new; at the end also what `.data` changed, which counts no versions.
+        """Record what else has been written or is new, and return how much of it can be compared.
 
-        Returns:
-            How much of that can be compared.
+        At the end also what `.data` changed, which counts no versions.
         """
         compared = 0
         for module in list(self._roots):

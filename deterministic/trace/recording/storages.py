@@ -33,10 +33,7 @@ class Storages:
     """Remembers, of each storage, where its content came from. Thread-safe: other threads mark what they write.
 
     A storage is remembered by a weak reference, so it is freed when it would be, and its key is not used for another
-    one while it is remembered here.
-
-    Args:
-        record: Tells the number of the record that is being put together.
+    one while it is remembered here. `record` tells the number of the record that is being put together.
     """
 
     def __init__(self, record: Callable[[], int] = lambda: 0) -> None:
@@ -59,8 +56,7 @@ class Storages:
     def read(self, tensor: torch.Tensor) -> tuple[str, Spot | None, str]:
         """Note that a tensor is read: it counts as seen from now on, but for uninitialised memory.
 
-        Returns:
-            The origin of what is in it, the place that goes with that, and what it is called.
+        Return the origin of what is in it, the place that goes with that, and what it is called.
         """
         key = storage_key(tensor)
         self._unread.pop(key, None)
@@ -95,12 +91,9 @@ class Storages:
         return "" if known is None else known.name
 
     def wrote(self, tensor: torch.Tensor, *, wholly: bool) -> str | None:
-        """Note that an operation wrote a tensor that it was given, all of it or an unknown part.
+        """Note that an operation wrote a tensor that it was given, all of it or an unknown part, and return its name.
 
-        Uninitialised memory stays what it is until all of it was written at once.
-
-        Returns:
-            What it is called; None if a part of it is still uninitialised.
+        Uninitialised memory stays what it is until all of it was written at once: None if a part of it still is.
         """
         key = storage_key(tensor)
         known = self._known.get(key)
