@@ -30,7 +30,8 @@ def verifying_ranks() -> Ranks:
 
     Those of other launchers verify each for itself, as long as they have no process group.
     """
-    return current_ranks() if _is_torchruns() or process_group_exists() else Ranks()
+    is_torchruns = os.environ.get(_STORE_OF_TORCHRUN) == "True"
+    return current_ranks() if is_torchruns or process_group_exists() else Ranks()
 
 
 def gather(value: Any) -> list[Any]:
@@ -87,10 +88,6 @@ def meeting() -> Mapping[str, str]:
     with socket.socket() as free:
         free.bind(("", 0))
         return {"MASTER_PORT": str(gather(free.getsockname()[1])[0]), _STORE_OF_TORCHRUN: "False"}
-
-
-def _is_torchruns() -> bool:
-    return os.environ.get(_STORE_OF_TORCHRUN) == "True"
 
 
 @cache

@@ -113,7 +113,10 @@ class CompiledRegions:
                 self._records.storages.mark_all(tensors_in(outputs), THREAD, self._attribution.here().spot)
                 return outputs
             draft = Draft(self._records)
-            for index, tensor in enumerate(sorted(tensors_in(inputs), key=self._name_and_shape)):
+            # Their order is not the same each time the same code is compiled.
+            called = self._records.storages.name
+            inner = sorted(tensors_in(inputs), key=lambda one: (called(one), str(one.dtype), tuple(one.shape)))
+            for index, tensor in enumerate(inner):
                 draft.input(tensor, "input", index)
             written = sorted(getattr(graph, "mutated_input_idxs", ()))
             mutated = [*tensors_in([inputs[index] for index in written if index < len(inputs)])]
@@ -130,10 +133,6 @@ class CompiledRegions:
             return outputs
 
         return recorded
-
-    def _name_and_shape(self, tensor: torch.Tensor) -> tuple[str, str, tuple[int, ...]]:
-        """Return what inputs are sorted by: their order is not the same each time the same code is compiled."""
-        return self._records.storages.name(tensor), str(tensor.dtype), tuple(tensor.shape)
 
 
 def _name(where: Where) -> str:
