@@ -36,19 +36,13 @@ class Running:
 
     The scope is opened by the first fixture of the test's own, else before its body, and closed by the last finalizer
     of the test: inside are its fixtures and its body, outside are the fixtures that it shares with other tests.
-
-    Attributes:
-        options: What holds for the session.
-        perform: Runs the body; another where it is to be recorded.
-        wider: The names of all fixtures that controlled tests ask for.
-        refused: Why a test is not to run, by its node id.
     """
 
     def __init__(self, options: PluginOptions) -> None:
         self.options = options
-        self.perform: Callable[[Callable[[], object]], object] = _call
-        self.wider: set[str] = set()
-        self.refused: dict[str, str] = {}
+        self.perform: Callable[[Callable[[], object]], object] = _call  # another where the body is to be recorded
+        self.wider: set[str] = set()  # the names of all fixtures that controlled tests ask for
+        self.refused: dict[str, str] = {}  # why a test is not to run, by its node id
         self._item: pytest.Item | None = None
         self._arguments: dict[str, Any] | None = None
         self._has_begun = False

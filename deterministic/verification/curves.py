@@ -40,23 +40,16 @@ BESIDE_MODULES = (*_OF_KINDS.values(), _OPTIONS)
 class Curve:
     """One number of all runs, and how far apart they are.
 
-    Attributes:
-        name: "loss at train.py:12", the line that called `backward()`; or what was observed, or "returned".
-        kind: "loss", "observed" or "returned".
-        axis: "step": `at` are optimizer steps, with fractions where it was recorded several times in one. "index": it
-            was recorded in one step alone, or in none, and `at` says the how-manieth number it is.
-        at: Where the points are.
-        numbers: For each run, the number at each point; None where it has none.
-        apart: How far the last run is from the first at each point, `math.inf` where one is NaN; None where only one
-            has a number.
+    Where its axis is "step", the points are at optimizer steps, with fractions where it was recorded several times in
+    one; where it was recorded in one step alone, or in none, it is "index", the how-manieth number it is.
     """
 
-    name: str
-    kind: str
+    name: str  # "loss at train.py:12", the line that called `backward()`; or what was observed, or "returned"
+    kind: str  # "loss", "observed" or "returned"
     axis: Literal["step", "index"]
     at: Sequence[float]
-    numbers: Sequence[Sequence[float | None]]
-    apart: Sequence[float | None]
+    numbers: Sequence[Sequence[float | None]]  # for each run, the number at each point; None where it has none
+    apart: Sequence[float | None]  # the last run from the first, inf where one is NaN; None where one has no number
 
     @property
     def first_apart(self) -> float | None:
@@ -77,21 +70,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """What runs can be drawn by.
+    """What runs can be drawn by: their numbers, and a map of what differs.
 
-    Attributes:
-        names: What the runs are called.
-        numbers: One for each name, in the order in which they were first recorded.
-        cells: By what is compared, the data first, then modules, then what they return and the rest: for each step, and
-            for what follows the last, whether the last run `DIFFERS` from the first, is the `SAME`, or 0 if it has
-            nothing there.
-        first: Of which of these a value differs first, and at which step; None if none does.
+    Its cells are by what is compared, the data first, then modules, then what they return and the rest: for each step,
+    and for what follows the last, whether the last run `DIFFERS` from the first, is the `SAME`, or 0 if it has nothing
+    there.
     """
 
-    names: Sequence[str] = ()
-    numbers: Sequence[Curve] = ()
+    names: Sequence[str] = ()  # of the runs
+    numbers: Sequence[Curve] = ()  # in the order in which they were first recorded
     cells: Mapping[str, bytes] = field(default_factory=dict)
-    first: tuple[str, int] | None = None
+    first: tuple[str, int] | None = None  # of which of these a value differs first, and at which step
 
     def __bool__(self) -> bool:
         return bool(self.numbers or self.cells)

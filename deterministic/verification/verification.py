@@ -45,23 +45,16 @@ class _Repetition:
 
 @dataclass
 class Verification:
-    """One verification: its repetitions, and what they showed.
-
-    Attributes:
-        runs: How many repetitions there are to be, 2 or more.
-        folder: Where the traces go.
-        compares_output: Compare what the runs printed, which lies beside their traces.
-        fresh: What the caller can pass to have each run in a process of its own; empty if nothing does that; None if
-            each has one.
-    """
+    """One verification: its repetitions, and what they showed."""
 
     title: str
     run: Runner
-    runs: int
-    folder: Path
+    runs: int  # how many repetitions there are to be, 2 or more
+    folder: Path  # where the traces go
     control: Control = True
     progress: ProgressCallback = lambda what, steps: None
-    compares_output: bool = False
+    compares_output: bool = False  # compare what the runs printed, which lies beside their traces
+    # What the caller can pass to have each run in a process of its own; "": nothing does that; None: each has one.
     fresh: str | None = None
     _is_ahead: bool = True
     """Record the operations at the beginning of a run that has a process of its own: to run it again costs more."""

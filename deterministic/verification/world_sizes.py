@@ -92,19 +92,13 @@ class WorldSizesReport(Report):
 
 @dataclass
 class WorldSizes:
-    """A script that is run on several numbers of ranks, one after the other, until one differs from the first.
-
-    Attributes:
-        sizes: The numbers of ranks, two or more, each once.
-        folder: Where the ranks leave what they have.
-        timeout: Seconds after which it is ended on any number of ranks; None: never.
-    """
+    """A script that is run on several numbers of ranks, one after the other, until one differs from the first."""
 
     task: ScriptTask
-    sizes: Sequence[int]
-    folder: Path
+    sizes: Sequence[int]  # the numbers of ranks, two or more, each once
+    folder: Path  # where the ranks leave what they have
     control: Control = True
-    timeout: float | None = None
+    timeout: float | None = None  # seconds after which it is ended on any number of ranks; None: never
     progress: ProgressCallback = lambda what, steps: None
     _seconds: list[float] = field(default_factory=list)
     _steps: int = 0

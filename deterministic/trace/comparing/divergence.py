@@ -30,42 +30,25 @@ class Moment:
 
 @dataclass
 class Divergence:
-    """The first record in which two traces differ.
+    """The first record in which two traces differ."""
 
-    Attributes:
-        step: The step that was under way; None where it shows at the end alone.
-        level: The level at which they were compared.
-        segment: How many steps had ended before.
-        first: The record in the first trace; None if that has none there.
-        second: The record in the second one.
-        values: The indexes of the first one's values that differ; empty where the sites do.
-        records: How many records the first trace has in this segment.
-        later_records: How many of the records after it in this step, that both have, differ too.
-        later_steps: How many steps after this one differ too.
-        realigned: After a record that only one trace has: whether records that both have were found again.
-        only_first: How many records of this step, from here on, only the first trace has.
-        only_second: And only the second one.
-        has_operations: Whether operations were recorded in this step.
-        optimizer: The class of the optimizer that makes the step; empty if that is not known.
-        aligned: After a record that only one trace has: the first that both have with other values.
-        overwritten: A record before it that differs too, and was written over before anything that is recorded read it.
-    """
-
-    step: Step | None
-    level: TraceLevel
-    segment: int = 0
-    first: Moment | None = None
-    second: Moment | None = None
-    values: list[int] = field(default_factory=list)
-    records: int = 0
-    later_records: int = 0
-    later_steps: int = 0
-    realigned: bool = False
-    only_first: int = 0
-    only_second: int = 0
-    has_operations: bool = False
-    optimizer: str = ""
+    step: Step | None  # which was under way; None where it shows at the end alone
+    level: TraceLevel  # at which they were compared
+    segment: int = 0  # how many steps had ended before
+    first: Moment | None = None  # the record in the first trace; None if that has none there
+    second: Moment | None = None  # and in the second one
+    values: list[int] = field(default_factory=list)  # the indexes of the first one's that differ; none where sites do
+    records: int = 0  # how many the first trace has in this segment
+    later_records: int = 0  # how many of those after it in this step, that both have, differ too
+    later_steps: int = 0  # how many steps after this one differ too
+    realigned: bool = False  # after a record that only one trace has: whether some that both have were found again
+    only_first: int = 0  # how many records of this step, from here on, only the first trace has
+    only_second: int = 0  # and only the second one
+    has_operations: bool = False  # whether operations were recorded in this step
+    optimizer: str = ""  # the class of the one that makes the step; empty if that is not known
+    # After a record that only one trace has: the first that both have with other values.
     aligned: tuple[Moment, Moment] | None = None
+    # One before it that differs too, and was written over before anything that is recorded read it.
     overwritten: tuple[Moment, Moment] | None = None
 
     @property

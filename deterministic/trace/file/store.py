@@ -166,20 +166,13 @@ class TraceReader:
 
     Several iterators may be under way at once, and each begins at the beginning. Where the file is damaged they raise
     `TraceError`, after they gave what comes before; so does entering. Not thread-safe.
-
-    Attributes:
-        header: What was known at the beginning.
-        level: The header's.
-        sites: Those found so far; an iterator has found all that its segments use.
-        footer: What was known at the end; None until an iterator has come there, and if the trace is not finished.
-        truncated: Whether the last iterator that came to the end of the file found a chunk there that is not whole.
     """
 
-    header: dict[str, Any]
-    level: TraceLevel
-    sites: list[Site]
-    footer: dict[str, Any] | None
-    truncated: bool
+    header: dict[str, Any]  # what was known at the beginning
+    level: TraceLevel  # the header's
+    sites: list[Site]  # those found so far; an iterator has found all that its segments use
+    footer: dict[str, Any] | None  # what was known at the end; None until an iterator has come there, and if unfinished
+    truncated: bool  # whether the last iterator that came to the end of the file found a chunk there that is not whole
 
     def __init__(self, path: StrPath) -> None:
         self._path = path
