@@ -60,11 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def options_of(config: pytest.Config) -> PluginOptions:
-    """Return what was asked for the session.
-
-    Raises:
-        pytest.UsageError: A value has no meaning.
-    """
+    """Return what was asked for the session; a UsageError says that a value has no meaning."""
     seed, level = config.getini("reproducible_seed"), config.getini("reproducible_deterministic")
     check = config.getoption("reproducible_check")
     defaults: dict[str, Any] = {}
@@ -98,10 +94,8 @@ def options_of(config: pytest.Config) -> PluginOptions:
 def arguments_of(node: pytest.Item | pytest.Collector, options: PluginOptions) -> dict[str, Any] | None:
     """Return the arguments for `reproducible` of a test, or of what collects tests; None if nothing is asked of it.
 
-    The closest marker wins whole: of a class's marker nothing is taken over by that of its method.
-
-    Raises:
-        pytest.UsageError: The marker has an argument that has no meaning.
+    The closest marker wins whole: of a class's marker nothing is taken over by that of its method. A UsageError says
+    that one of its arguments has no meaning.
     """
     mark = node.get_closest_marker(MARKER)
     if mark is not None:

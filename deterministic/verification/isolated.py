@@ -61,7 +61,6 @@ class IsolatedRuns:
     The function and its arguments are pickled now, so each repetition gets them as they are now.
 
     Args:
-        task: What to run.
         stress: Vary what must not matter: see `stress.Conditions`.
         timeout: Seconds after which a repetition is ended; None: never.
         show_output: Let what it prints through, to stderr, instead of into files beside the trace: with ".out", and
@@ -212,10 +211,8 @@ def _remove_unless_readable(path: Path) -> None:
 def control_for_job(control: Control) -> Mapping[str, Any] | None:
     """Return the arguments of the scope that another process is to open; None for none.
 
-    What a scope takes over from the enclosing one is put in: there is none in the other process.
-
-    Raises:
-        TypeError: The scope has generators of the user's, which are objects of this process.
+    What a scope takes over from the enclosing one is put in: there is none in the other process. A TypeError says that
+    it has generators of the user's, which are objects of this process.
     """
     if control is False:
         return None

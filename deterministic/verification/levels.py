@@ -93,11 +93,7 @@ def _check_levels(levels: Any) -> None:
 def compare(
     trials: Trials, levels: Sequence[Level], runs: int, progress: Callable[[str], None] = lambda what: None
 ) -> LevelComparison:
-    """Return what each level costs, after `progress` was told of each stage.
-
-    Raises:
-        Exception: What it raises at every level.
-    """
+    """Return what each level costs, after `progress` was told of each stage; raise what it raises at every level."""
     with tempfile.TemporaryDirectory(prefix="deterministic-") as folder:
 
         def verify(level: Level) -> Report:
@@ -190,37 +186,21 @@ class Costlier(NamedTuple):
 
 @dataclass(frozen=True)
 class LevelResult:
-    """What was found at one level.
-
-    Attributes:
-        level: Which.
-        seconds: The median of the timed runs; None if it raised.
-        ratio: The median of `ratios`; None if there are none.
-        ratios: The time of each run, as a ratio to that of the baseline in the same round.
-        host_peak: How many bytes of memory it took at its peak; None if that is not known.
-        cuda_peak: And on CUDA devices; None if none was used.
-        peak_is: What `host_peak` is.
-        outcome: Whether it is bit-exact at this level: that of a report of `verify`; None if it raised.
-        difference: Where it differs first, or why it could not be told; empty if it is the same.
-        device: Of which the times in `costlier` are.
-        costlier: The operations that took most more than at the baseline.
-        error: What it raised, in one line; None if it did not.
-        operation: The operation without a deterministic implementation that it raised for; empty if for none.
-    """
+    """What was found at one level."""
 
     level: Level
-    seconds: float | None = None
-    ratio: float | None = None
-    ratios: Sequence[float] = field(default_factory=list)
-    host_peak: int | None = None
-    cuda_peak: int | None = None
-    peak_is: str = ""
-    outcome: Outcome | None = None
-    difference: str = ""
-    device: str = ""
-    costlier: Sequence[Costlier] = field(default_factory=list)
-    error: str | None = None
-    operation: str = ""
+    seconds: float | None = None  # the median of the timed runs; None if it raised
+    ratio: float | None = None  # the median of `ratios`; None if there are none
+    ratios: Sequence[float] = field(default_factory=list)  # of each run's time to the baseline's in the same round
+    host_peak: int | None = None  # how many bytes of memory it took at its peak; None if that is not known
+    cuda_peak: int | None = None  # and on CUDA devices; None if none was used
+    peak_is: str = ""  # what `host_peak` is
+    outcome: Outcome | None = None  # whether it is bit-exact: that of a report of `verify`; None if it raised
+    difference: str = ""  # where it differs first, or why it could not be told; empty if it is the same
+    device: str = ""  # of which the times in `costlier` are
+    costlier: Sequence[Costlier] = field(default_factory=list)  # what took most more than at the baseline
+    error: str | None = None  # what it raised, in one line; None if it did not
+    operation: str = ""  # the one without a deterministic implementation that it raised for; empty if for none
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -229,21 +209,13 @@ class LevelResult:
 
 @dataclass(frozen=True, repr=False)
 class LevelComparison(Answer):
-    """What each level costs, and gives.
+    """What each level costs, and gives."""
 
-    Attributes:
-        title: What was run.
-        where: In which processes.
-        runs: How many were timed at each level, and how many compared.
-        baseline: The level that ratios refer to.
-        results: One for each level, in the order in which they were named.
-    """
-
-    title: str
-    where: str
-    runs: int
-    baseline: Level
-    results: Sequence[LevelResult]
+    title: str  # what was run
+    where: str  # in which processes
+    runs: int  # how many were timed at each level, and how many compared
+    baseline: Level  # which ratios refer to
+    results: Sequence[LevelResult]  # one for each level, in the order in which they were named
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON data."""

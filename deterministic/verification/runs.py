@@ -23,13 +23,9 @@ Control = bool | Scope
 
 
 class Task(Protocol):
-    """Something that can be run from its beginning any number of times.
+    """Something that can be run from its beginning any number of times."""
 
-    Attributes:
-        way_out: How to go on where it uses an operation without a deterministic implementation.
-    """
-
-    way_out: ClassVar[str]
+    way_out: ClassVar[str]  # how to go on where it uses an operation without a deterministic implementation
 
     @property
     def title(self) -> str:

@@ -64,8 +64,7 @@ class Verification:
     def report(self) -> Report:
         """Run it, until two runs differ or all have been made, and return what was found; of several ranks on any.
 
-        Raises:
-            Exception: What the first run raised: there is nothing to compare with.
+        What the first run raised it raises: there is nothing to compare with.
         """
         report = self._report()
         return with_findings(report, self._take_part(None, finding(report)))

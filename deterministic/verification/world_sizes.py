@@ -104,11 +104,7 @@ class WorldSizes:
     _steps: int = 0
 
     def report(self) -> WorldSizesReport:
-        """Run it, and return what was found.
-
-        Raises:
-            NotRunnableError: There is no such script.
-        """
+        """Run it, and return what was found; a NotRunnableError says that there is no such script."""
         unread: dict[str, None] = {}
         first: Path | None = None
         for number, size in enumerate(self.sizes):

@@ -75,9 +75,7 @@ class ChunkWriter:
     def append(self, *chunks: tuple[bytes, bytes]) -> int:
         """Append chunks, each a tag and a payload, in one write; return the offset of the first.
 
-        Raises:
-            TraceError: The operating system refuses, for example because the disk is full.
-            ValueError: A payload is too long.
+        A TraceError says that the operating system refuses, a ValueError that a payload is too long.
         """
         parts: list[bytes] = []
         for tag, payload in chunks:
@@ -140,9 +138,7 @@ class ChunkReader:
     def head(self, offset: int) -> ChunkHead | None:
         """Return the head of the chunk at `offset`, whose payload is there in full; None where the file ends.
 
-        Raises:
-            CutError: The file ends inside of the chunk.
-            TraceError: It cannot be read, or is damaged.
+        A CutError says that the file ends inside of the chunk.
         """
         left = self._left(offset, _HEAD.size)
         if not left:
@@ -157,11 +153,7 @@ class ChunkReader:
         return head
 
     def payload(self, head: ChunkHead) -> bytes:
-        """Return the payload of a chunk.
-
-        Raises:
-            TraceError: It cannot be read, or is damaged.
-        """
+        """Return the payload of a chunk; a TraceError says that it cannot be read, or is damaged."""
         payload = self._read(head.start, head.length)
         crc = _crc(head.tag, payload)
         if crc != head.crc:

@@ -90,19 +90,12 @@ class Value(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of code on the way to a record.
+    """A line of code on the way to a record."""
 
-    Attributes:
-        place: "models.py:17", or in a notebook "Cell In[3]:12".
-        function: The name of the function that the line is in.
-        text: What stands there; "" if it is not kept or not at hand.
-        is_own: Whether it is the innermost line of the user's own code, which is in no installed package.
-    """
-
-    place: str = ""
-    function: str = ""
-    text: str = ""
-    is_own: bool = False
+    place: str = ""  # "models.py:17", or in a notebook "Cell In[3]:12"
+    function: str = ""  # the name of the one that the line is in
+    text: str = ""  # what stands there; "" if it is not kept or not at hand
+    is_own: bool = False  # whether it is the innermost line of the user's own code, which is in no installed package
 
 
 class Site(NamedTuple):
@@ -182,29 +175,17 @@ class Step(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The records up to and including one step of one optimizer.
-
-    Attributes:
-        step: Which.
-        digest: 16 bytes over all of its records, and their sites.
-        values_digest: 16 bytes over those records alone that the level "values" has.
-        records: The site of each record, as an index. Empty at the level "digest".
-        hashes: The hashes of all records, one after the other, 0 <= hash < 2**64.
-    """
+    """The records up to and including one step of one optimizer."""
 
     step: Step
-    digest: bytes
-    values_digest: bytes
-    records: Sequence[int] = ()
-    hashes: Sequence[int] = ()
+    digest: bytes  # 16 bytes over all of its records, and their sites
+    values_digest: bytes  # 16 bytes over those records alone that the level "values" has
+    records: Sequence[int] = ()  # the site of each, as an index; empty at the level "digest"
+    hashes: Sequence[int] = ()  # those of all records, one after the other, 0 <= hash < 2**64
 
 
 def site_from_json(data: Any) -> Site:
-    """Return the site that `Site.as_json` wrote.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Return the site that `Site.as_json` wrote; a ValueError says that it is none."""
     *texts, callers, values = data if isinstance(data, list) and len(data) == len(Site._fields) else [None, None, None]
     if not (all(isinstance(text, str) for text in texts) and isinstance(callers, list) and isinstance(values, list)):
         raise ValueError("not a site")
