@@ -68,22 +68,7 @@ class Argument(NamedTuple):
 
 
 class Operation:
-    """What there is to know of one operation, read once from its schema.
-
-    Attributes:
-        name: "aten.addmm.default".
-        is_view: It writes nothing and returns what shares memory with an argument, or a description.
-        has_place: It is a view of the part that its numbers say.
-        draws: It draws from a generator.
-        is_uninitialised: What it returns holds whatever the memory held.
-        is_from_python: What it returns comes from Python data.
-        is_collective: What it writes need not be there yet when it returns: see `is_under_way`.
-        waits: What it is given may not be there yet; it is when it returns.
-        overwrites: It does not read what it writes.
-        scratch: The index of what it returns that need not be the same each time; None if there is none.
-        arguments: In the order of the positions.
-        keywords: The same by name.
-    """
+    """What there is to know of one operation, read once from its schema."""
 
     def __init__(self, function: Any) -> None:
         schema = schema_of(function)
@@ -92,7 +77,7 @@ class Operation:
         is_written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
         if namespace == "c10d":
             is_written = [_RECEIVES.fullmatch(f"{name}.{a.name}") is not None for a in arguments]
-        self.name = str(function)
+        self.name = str(function)  # "aten.addmm.default"
         self._written = [i for i, is_one in enumerate(is_written) if is_one]
         self._training = [i for i, a in enumerate(arguments) if a.name in _TRAINING]
         only_reads = name.endswith(("backward", "no_training"))
@@ -102,17 +87,20 @@ class Operation:
         self._only = self._written[0] if len(self._written) == 1 and not self._statistics else None
         overwritten = {arguments[i].name for i in self._written if arguments[i].kwarg_only}  # "out"
         overwritten |= {arguments[0].name} if _OVERWRITES.fullmatch(name) else set()
-        self.overwrites = bool(overwritten)
-        self.scratch = _SCRATCH.get(name)
-        self.draws = torch.Tag.nondeterministic_seeded in function.tags
+        self.overwrites = bool(overwritten)  # it does not read what it writes
+        self.scratch = _SCRATCH.get(name)  # the index of what it returns that need not be the same each time, if any
+        self.draws = torch.Tag.nondeterministic_seeded in function.tags  # from a generator
+        # What it returns holds whatever the memory held.
         self.is_uninitialised = _LEAVES_MEMORY_AS_IT_IS.fullmatch(name) is not None
-        self.is_from_python = name in _FROM_PYTHON
+        self.is_from_python = name in _FROM_PYTHON  # what it returns comes from Python data
+        # What it is given may not be there yet; it is when it returns.
         self.waits = namespace in ASYNCHRONOUS and name == "wait_tensor"
-        self.is_collective = namespace in ASYNCHRONOUS
+        self.is_collective = namespace in ASYNCHRONOUS  # what it writes need not be there yet: see `is_under_way`
         # Where only the root receives, what is in the others' memory afterwards is not said.
         tells = [] if name == "reduce_" else [a.name in ("async_op", "asyncOp") for a in arguments]
         self._async_op = tells.index(True) if True in tells else None
         shares = all(a.alias_info is not None and not a.alias_info.is_write for a in schema.returns)
+        # It writes nothing and returns what shares memory with an argument, or a description.
         self.is_view = (
             namespace in _BOOKKEEPING
             or name in _DESCRIBES
@@ -135,7 +123,7 @@ class Operation:
             for a in arguments
         ]
         self.keywords = {argument.name: argument for argument in self.arguments}
-        self.has_place = self.is_view and name not in _DESCRIBES and bool(places)
+        self.has_place = self.is_view and name not in _DESCRIBES and bool(places)  # of the part that its numbers say
 
     def writes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
         """Return the tensors among the arguments that it writes."""
