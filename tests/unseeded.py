@@ -13,7 +13,8 @@ import torch
 
 PLACES = [(os, "urandom"), (random, "_urandom"), (random, "seed"), (random.Random, "seed"), (uuid, "uuid1")]
 PLACES += [(np.random, "RandomState"), (np.random, "Philox"), (np.random.mtrand, "_MT19937"), (uuid, "uuid4")]
-PLACES += [(numpy_bits, "randbits"), (np.random, "seed"), (torch, "seed"), (torch.random, "seed"), (torch.cuda, "seed")]
+PLACES += [(numpy_bits, "randbits"), (numpy_bits, "_coerce_to_uint32_array"), (np.random, "seed"), (torch, "Generator")]
+PLACES += [(type(torch.default_generator), name) for name in ("seed", "manual_seed")]
 
 
 def draws() -> list[float]:

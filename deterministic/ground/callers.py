@@ -8,7 +8,7 @@ from functools import cache
 from types import FrameType
 from typing import NamedTuple
 
-from ..errors import OURS
+from ..errors import OURS, place
 
 _HARMLESS = {
     "names of files": "tempfile filelock fsspec joblib",
@@ -38,6 +38,11 @@ class Origin(NamedTuple):
     user: FrameType
     by: str
     through: str
+
+    @property
+    def place(self) -> str:
+        """The user's line, "train.py:12"."""
+        return place(self.user.f_code.co_filename, self.user.f_lineno)
 
 
 def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | None:

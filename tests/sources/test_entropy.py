@@ -6,6 +6,7 @@ import contextlib
 import copy
 import hashlib
 import inspect
+import linecache
 import multiprocessing
 import os
 import pickle
@@ -28,12 +29,13 @@ from torch.utils.data.datapipes.iter import IterableWrapper
 
 from deterministic import reproducible
 from deterministic.errors import DeterministicError, EntropyError, NondeterminismWarning
-from deterministic.ground import snapshot
+from deterministic.ground import snapshot, watching
 from deterministic.sources import SOURCES, entropy
 
 from ..unseeded import draws, standing
 
 NUMPY, PYTHON, CLOCK = "a NumPy generator", "random.Random()", "a seed read from the clock"
+TORCH, MADE_BEFORE = "seed() of a torch.Generator", torch.Generator()
 
 UNSEEDED: dict[str, tuple[str, Callable[[], Any]]] = {
     "default_rng": (NUMPY, lambda: np.random.default_rng()),
@@ -51,11 +53,19 @@ UNSEEDED: dict[str, tuple[str, Callable[[], Any]]] = {
     "uuid1": ("uuid.uuid1()", lambda: uuid.uuid1()),
     "uuid4": ("uuid.uuid4()", lambda: uuid.uuid4()),
     "urandom": ("os.urandom()", lambda: os.urandom(4)),
-    "torch.seed": ("torch.seed()", lambda: torch.seed()),
+    "torch.seed": (TORCH, lambda: torch.seed()),
+    "seed of a generator": (TORCH, lambda: torch.Generator().seed()),
+    "seed of one made before": (TORCH, lambda: MADE_BEFORE.seed()),
     "time, random.seed": (CLOCK, lambda: random.seed(time.time())),
     "time, Random": (CLOCK, lambda: random.Random(time.time_ns())),
     "time, numpy": (CLOCK, lambda: np.random.seed(int(time.time()))),
     "time, torch": (CLOCK, lambda: torch.manual_seed(int(time.time() * 1000))),
+    "time, default_rng": (CLOCK, lambda: np.random.default_rng(int(time.time()))),
+    "time, SeedSequence": (CLOCK, lambda: np.random.SeedSequence([time.time_ns(), 3])),
+    "time, RandomState": (CLOCK, lambda: np.random.RandomState(seed=int(time.time()))),
+    "time, torch.Generator": (CLOCK, lambda: torch.Generator().manual_seed(int(time.time()))),
+    "part of a time, numpy": (CLOCK, lambda: np.random.seed(int(time.time() * 1000) % 2**32)),
+    "part of a time, torch": (CLOCK, lambda: torch.manual_seed(int(time.time() * 1000) & 0xFFFFFFFF)),
     "time and process": (CLOCK, lambda: random.Random(int((os.getpid() + time.time()) * 1e9))),
 }
 
@@ -117,16 +127,6 @@ def test_seeded_generators_are_let_pass_and_draw_the_same() -> None:
         with reproducible(0, entropy=mode) as run:
             assert seeded() == expected
         assert run.report().data["entropy"] == []
-
-
-def test_a_seed_is_the_clock_only_while_it_may_have_been_read_from_it() -> None:
-    now = time.time()
-    seeds: list[Any] = [now, int(now), int(now * 1e3), np.int64(now * 1e6), int((now - 50) * 1e9)]
-    for seed in seeds:
-        assert entropy._is_clock(seed), seed
-    seeds = [42, 2**32 - 1, int(now) - 100, int(now * 1e3) % 2**32, 2**64, 1e300, "now", b"now", None, 10**400]
-    for seed in seeds:
-        assert not entropy._is_clock(seed), seed
 
 
 def test_what_python_and_torch_ask_for_names_and_keys_is_let_pass() -> None:
@@ -203,8 +203,8 @@ def test_a_report_stays_short_however_many_lines_draw() -> None:
         warnings.simplefilter("ignore")
         exec(compile(lines, "<string>", "exec"), {"secrets": secrets})
     rows = run.report().data["entropy"]
-    assert len(rows) == entropy._MOST + 1
-    assert rows[-1]["times"] == 100 - entropy._MOST
+    assert len(rows) == watching._MOST + 1
+    assert rows[-1]["times"] == 100 - watching._MOST
 
 
 def test_what_somebody_swallows_is_in_the_report() -> None:
@@ -296,8 +296,46 @@ def test_a_numpy_that_asks_elsewhere_is_told_of(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(entropy, "_numpy_asks", lambda: False)
     with pytest.raises(DeterministicError, match="does not reach the generators of this NumPy"):
         reproducible(0, entropy="seed").start()
+    entropy._limits.cache_clear()
+    monkeypatch.setattr(watching, "rows", [row for row in watching.rows if row[1] != "manual_seed"])
     with reproducible(0, entropy="warn") as run:
         assert {"numpy.random", "torch.Generator"} <= {limit["subject"] for limit in run.report().data["limits"]}
+    entropy._limits.cache_clear()
+
+
+def test_a_generator_of_torch_that_is_drawn_from_and_never_seeded_is_in_the_report_and_not_refused() -> None:
+    with reproducible(0, entropy="raise") as run:
+        seeded, set_to, bare = torch.Generator().manual_seed(1), torch.Generator(), torch.Generator()
+        set_to.set_state(seeded.get_state())
+        list(DataLoader(list(range(4)), shuffle=True))  # type: ignore[arg-type]
+        for generator in (seeded, set_to):
+            torch.rand(1, generator=generator)
+        assert run.report().data["entropy"] == []
+        torch.rand(1, generator=bare)
+        for _ in range(3 * watching._MOST):
+            torch.Generator().manual_seed(1)
+        bare_again = torch.Generator()
+    torch.rand(1, generator=bare_again)
+    rows = run.report().data["entropy"]
+    assert [linecache.getline(__file__, int(row["place"].rpartition(":")[2])).strip() for row in rows] == [
+        "seeded, set_to, bare = torch.Generator().manual_seed(1), torch.Generator(), torch.Generator()",
+        "bare_again = torch.Generator()",
+    ]
+    assert rows[0]["what"].startswith("a torch.Generator() without a seed")
+
+
+def test_a_generator_of_torch_is_what_it_was_to_those_who_ask() -> None:
+    genuine = torch.Generator
+    with reproducible(0, entropy="warn"):
+        made = torch.Generator(device="cpu").manual_seed(3)
+        assert type(made) is genuine  # torch.compile and torch.jit know it by its type
+        assert isinstance(made, torch.Generator)
+        assert issubclass(genuine, torch.Generator)
+        text = pickle.dumps((torch.Generator, made))
+        assert type(copy.deepcopy(made)) is genuine
+    kind, one = pickle.loads(text)
+    assert kind is genuine
+    assert torch.equal(torch.rand(2, generator=one), torch.rand(2, generator=made))
 
 
 def test_classes_of_numpy_are_what_they_were_to_those_who_ask() -> None:
