@@ -31,6 +31,11 @@ class Reseeding(Unseeded):
         return torch.tensor(index)
 
 
+def announce(worker_id: int) -> None:
+    """Do what a user's worker_init_fn does: here it changes what is drawn."""
+    random.seed(worker_id)
+
+
 pytestmark = pytest.mark.forks
 
 WORKERS: list[dict[str, Any]] = [
@@ -55,6 +60,17 @@ def test_the_watch_reaches_the_workers() -> None:
     for dataset, workers in ((Reseeding(), WORKERS[0]), (Unseeded(), WORKERS[1]), (Reseeding(), WORKERS[2])):
         with reproducible(1, entropy="raise"), pytest.raises(EntropyError, match="no seed decides"):
             next(iter(make_loader(dataset, **workers)))
+
+
+def test_the_spawned_workers_of_a_plain_loader_watch_as_forked_ones_do() -> None:
+    found = []
+    for method in ("fork", "spawn"):
+        with reproducible(1, entropy="seed"):
+            of_workers: Any = {"num_workers": 1, "multiprocessing_context": method, "worker_init_fn": announce}
+            loader: Any = DataLoader(Unseeded(), **of_workers)  # type: ignore[arg-type]
+            found.append(torch.cat([*loader]))
+            assert loader.worker_init_fn is announce
+    assert torch.equal(*found)
 
 
 def test_the_forked_workers_of_a_plain_loader_repeat_and_draw_other_numbers_each() -> None:

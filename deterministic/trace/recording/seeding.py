@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from types import MethodType
 from typing import Any, NamedTuple, Protocol
 
@@ -45,7 +45,7 @@ _NAMES = (
     ("python.random", "random", "seed"),
 )
 
-_calls: list[tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = []
+_calls: dict[str, tuple[Any, str, Callable[..., Any], Callable[..., Any]]] = {}
 """What is watched, as it was found first: module or class, name, function, and what stands there meanwhile."""
 
 _is_watching = False
@@ -59,24 +59,28 @@ class Seeding(NamedTuple):
     place: str
 
 
-def watch() -> None:
+def watch(*, again: bool = False) -> None:
     """Watch the functions that seed, if something is open; else put them back, where nobody put others since.
 
-    Call it whenever something was opened or closed: what it does depends on nothing else, so that no order matters.
+    Call it whenever something was opened or closed: what it does depends on nothing else, so that no order matters;
+    and `again` when a module has been imported meanwhile, where it may have begun before that.
     Of numpy and Python, what the user has bound to a name of their own is not watched. Compiled code that seeds numpy
     has a graph break there: dynamo knows numpy's functions by their identity. Python's it knows by their generator
     since torch 2.14, so what stands there is a method of it, too; what dynamo then makes of the call is not noted.
     """
-    global _calls, _is_watching
+    global _is_watching
     is_open = any(HOLDERS) or entropy.before_seeding is not None
-    if is_open == _is_watching:
+    if is_open == _is_watching and not again:
         return
     _is_watching = True  # after an interrupt from here on the last call finishes what there is
-    _calls = _calls or [
-        *((sys.modules[path], name, *_pair(path, name, generator)) for generator, path, name in _NAMES),
-        _iteration(sys.modules["torch.utils.data"].DataLoader),
-    ]
-    for module, name, original, noting in _calls:
+    for generator, path, name in _NAMES if len(_calls) <= len(_NAMES) else ():
+        found = getattr(sys.modules.get(path), name, None)
+        if found is not None and path not in _calls and (path != "random" or isinstance(found, MethodType)):
+            _calls[path] = (sys.modules[path], name, *_pair(path, name, generator))  # and no script's own random.py
+    loaders = getattr(sys.modules.get("torch.utils.data"), "DataLoader", None)
+    if loaders is not None and "DataLoader" not in _calls:
+        _calls["DataLoader"] = _iteration(loaders)
+    for module, name, original, noting in [*_calls.values()]:
         before, after = (original, noting) if is_open else (noting, original)
         if module.__dict__.get(name) is before:
             setattr(module, name, after)
@@ -122,9 +126,29 @@ def _iteration(loaders: Any) -> tuple[Any, str, Callable[..., Any], Callable[...
             place = _users_line()
             for holder in [holder for opened in HOLDERS for holder in opened]:
                 getattr(holder, "plain_loaders", {})[place] = None
+            context = self.multiprocessing_context or sys.modules["multiprocessing"]
+            if entropy.before_seeding is not None and self.num_workers and context.get_start_method() != "fork":
+                from ...ground.watching import in_effect
+
+                users = self.worker_init_fn
+                self.worker_init_fn = partial(_watching_worker, in_effect, users)
+                try:
+                    return original(self)
+                finally:
+                    self.worker_init_fn = users
         return original(self)
 
     return loaders, "__iter__", original, iterate
+
+
+def _watching_worker(policy: Any, users: Callable[[int], object] | None, worker_id: int) -> None:
+    """Begin to watch in a worker that inherits nothing, then do what its loader has it do."""
+    from ...sources import ENTROPY
+
+    ENTROPY.restore(policy)
+    watch()
+    if users is not None:
+        users(worker_id)
 
 
 def _is_ours(module: object) -> bool:
