@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--entropy",
         choices=ENTROPY,
         metavar="MODE",
-        help=f"numbers that no seed decides: {', '.join(ENTROPY)} (default: ignore), once PyTorch is imported",
+        help=f"numbers that no seed decides: {', '.join(ENTROPY)} (default: ignore)",
     )
     parser.add_argument("--num-threads", type=at_least(1), metavar="N", help="threads for one CPU operation")
     parser.add_argument(
@@ -142,6 +142,8 @@ def _control(launch: Launch, *, asked: str = "") -> None:
     """
     from ..ground.imports import once_imported, once_torch_imported
 
+    if launch.entropy not in (None, "ignore"):
+        _watch_entropy(launch.entropy, launch.seed)
     if launch.seed is not None:
         seed = launch.seed
         once_imported("random", lambda random: _seed_python(random, seed))
@@ -150,6 +152,21 @@ def _control(launch: Launch, *, asked: str = "") -> None:
     if launch.seeds_file is not None or asked:
         launching.seen = {}
         atexit.register(_at_end, launch, asked, os.getpid())
+
+
+def _watch_entropy(mode: Any, seed: int | None) -> None:
+    """Watch this process for good: each module when it has been imported, and torch with our sources."""
+    from ..ground.imports import once_imported
+    from ..ground.watching import Policy, put, reach
+    from ..trace.recording.seeding import watch
+
+    def reached(module: Any) -> None:
+        reach(module.__name__)
+        watch(again=True)
+
+    put(Policy(mode, seed))
+    for name in ("os", "random", "uuid", "numpy.random"):
+        once_imported(name, reached)
 
 
 def _seed_python(random: Any, seed: int) -> None:
@@ -169,10 +186,11 @@ def _apply(sources: Any, launch: Launch) -> None:
     from ..trace.recording.seeding import watch
 
     # What was drawn before torch was imported stays drawn.
-    torchs = [source for source in sources.SOURCES if source.name not in ("python.random", "numpy.random")]
-    config = Config(launch.seed, launch.deterministic, launch.num_threads, entropy=launch.entropy)
+    others = ("entropy", "python.random", "numpy.random")
+    torchs = [source for source in sources.SOURCES if source.name not in others]
+    config = Config(launch.seed, launch.deterministic, launch.num_threads)
     snapshot.apply(snapshot.capture(torchs), config)
-    watch()  # which no scope does here, for the seeds of other calls
+    watch(again=True)  # which no scope does here, for the seeds of other calls
 
 
 def _at_end(launch: Launch, asked: str, process: int) -> None:

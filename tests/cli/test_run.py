@@ -290,19 +290,31 @@ def test_under_torchrun_ranks_and_exit_codes_stay(tmp_path: Path) -> None:
     assert "exitcode  : 7" in done.err
 
 
-def test_entropy_is_watched_from_the_import_of_torch_on(script: Path) -> None:
+def test_entropy_is_watched_from_the_first_line_on_with_and_without_torch(script: Path) -> None:
     (script / "draw.py").write_text(
-        "import torch, random, time\nprint(random.Random().random())\nrandom.seed(time.time())\n"
+        "import random, time\n"
+        "for _ in range(2): print(random.Random().random())\n"
+        "random.seed(time.time())\n"
+        "import sys, numpy as np\n"
+        "print(np.random.default_rng().random())\n"
+        "random.seed()\n"
+        "print(random.random(), 'torch' in sys.modules)\n"
     )
     first, again = (run("--entropy", "seed", "draw.py", cwd=script, PYTHONWARNINGS="ignore") for _ in range(2))
     assert first.out == again.out
+    assert first.out.endswith("False\n")
+    assert len({*first.out.split()}) == 5
     refused = run("--entropy", "raise", "draw.py", cwd=script)
     assert refused.status == 1
     assert "draw.py:2\n  from: random.Random() without a seed" in refused.err
+    assert "`with reproducible() as run:` has that run, with the command's seed" in refused.err
     (script / "config.yaml").write_text("deterministic: true\n")
     without = run("--config", "config.yaml", "--entropy", "seed", "draw.py", cwd=script)
     assert without.status == 2
     assert "no seed to begin with" in without.err
+    with (script / "draw.py").open("a") as file:
+        file.write("import torch\ntorch.Generator().seed()\n")
     warned = run("--entropy", "warn", "draw.py", cwd=script)
+    assert "draw.py:9\n  from: seed() of a torch.Generator" in warned.err
     assert "NondeterminismWarning" in warned.err
     assert "draw.py:3\n  from: a seed read from the clock" in warned.err
