@@ -22,8 +22,13 @@ _HARMLESS = {
 """What may be asked of Python unseen, and by whom; what a package asks NumPy for is never a name."""
 
 _HARMLESS_MODULES = frozenset(" ".join(_HARMLESS.values()).split())
-_SEEDED_AFTERWARDS = {("numpy.random._pickle", ""), ("optuna.samplers._lazy_random_state", "__init__")}
-"""Modules, and their functions, none for all, that make a generator without a seed and give it one, or a state."""
+_HARMLESS_FUNCTIONS = {
+    ("numpy.random._pickle", ""),
+    ("optuna.samplers._lazy_random_state", "__init__"),
+    ("scipy.stats._distribution_infrastructure", "_generate_example"),  # for a docstring, when it is imported
+    ("sklearn.ensemble._hist_gradient_boosting.grower", ""),  # by default, where it is always passed one
+}
+"""Modules, and their functions, none for all, that make a generator without a seed, and give it one, or have no use."""
 
 _PASSED = ("numpy", "random", "secrets", "uuid")
 """Modules through which others ask."""
@@ -59,7 +64,7 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
                 return None
             if whose == "Python's" and top in ("secrets", "uuid"):
                 through = f"{module}.{function}()"
-        if {(module, ""), (module, function)} & _SEEDED_AFTERWARDS:
+        if {(module, ""), (module, function)} & _HARMLESS_FUNCTIONS:
             return None
         # A package that is imported makes keys, and generators that one of a program's first lines would have made.
         if may_name and whose == "installed" and function == "<module>" and module != "__main__":

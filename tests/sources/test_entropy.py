@@ -185,6 +185,14 @@ def test_packages_that_ask_for_names_are_seen_where_they_ask_for_numbers(top: st
             package["numbers"]()
 
 
+def test_what_scipy_draws_for_its_docstrings_while_it_is_imported_is_let_pass() -> None:
+    text = "import numpy as np\ndef _generate_example(): np.random.default_rng()\n_generate_example()\n"
+    with reproducible(0, entropy="raise"):
+        installed("scipy.stats._distribution_infrastructure", text)
+        with pytest.raises(EntropyError):
+            installed("scipy.stats._qmc", text)
+
+
 def test_a_line_is_warned_of_once_and_counted_each_time() -> None:
     with warnings.catch_warnings(record=True) as caught, reproducible(0, entropy="warn") as run:
         warnings.simplefilter("always")
