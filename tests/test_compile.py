@@ -202,3 +202,13 @@ def test_a_compiled_training_has_the_bits_of_the_eager_one() -> None:
 
 def test_a_decorated_function_keeps_its_signature_for_the_compiler() -> None:
     assert inspect.signature(torch.compile(decorated, backend="eager")) == inspect.signature(decorated)
+
+
+def test_compiled_code_takes_the_generators_that_are_made_while_entropy_is_watched() -> None:
+    def drawn(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x + torch.rand(3, generator=generator)
+
+    run, _ = compiled(drawn)
+    with reproducible(seed=1, entropy="raise"):
+        made = torch.Generator().manual_seed(2)
+        assert torch.equal(run(torch.zeros(3), made), drawn(torch.zeros(3), torch.Generator().manual_seed(2)))
