@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from ..errors import CheckpointError, NondeterminismWarning, ReplayWarning, cut, explain, users_line, warn
-from ..ground.arguments import as_integer, choice
+from ..ground.arguments import choice
+from ..ground.arguments import count as whole_number
 from ..ground.config import OMITTED, Omitted
 from ..ground.synonyms import explained
 from .conditions import MISMATCH, Mismatch, conditions, generator_states, innermost_run, put_back
@@ -108,7 +109,8 @@ class Checkpoint:
         if isinstance(every_seconds, Omitted):
             every_seconds = _SECONDS if self._saves_epochs else None
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
-            raise _out_of_range("every_seconds", every_seconds, "a number of more than 0 seconds")
+            values = (f"found: {cut(every_seconds)}", "expected: a number of more than 0 seconds")
+            raise ValueError(explain("every_seconds= is out of range", values, "Pass such a number."))
         self._every_seconds = every_seconds
         require_stateful(
             stateful, ("every", "every_seconds", "keep", "keep_every", "on_mismatch", "on_damage", "resume")
@@ -157,9 +159,7 @@ class Checkpoint:
         Warns:
             ReplayWarning: Once, where an epoch ends without a `step()`.
         """
-        number = as_integer(count)
-        if number is None or number < 0:
-            raise _out_of_range("count", count, "0, 1, 2, ... epochs")
+        number = whole_number("count=", count, what="is out of range", remedy="Pass how many epochs there are in all.")
         if self.epoch >= number:
             tell("already complete: %d epochs, %d steps, in %s", self.epoch, self.steps, self.directory)
         while self.epoch < number:
@@ -329,12 +329,5 @@ class Checkpoint:
 
 def _count(name: str, value: object) -> int | None:
     """Return an argument that is a number from 1 on, or None; raise ValueError for any other."""
-    number = as_integer(value)
-    if value is not None and (number is None or number < 1):
-        raise _out_of_range(name, value, "1, 2, 3, ... or None")
-    return number
-
-
-def _out_of_range(name: str, value: object, expected: str) -> ValueError:
-    values = (f"found: {cut(value)}", f"expected: {expected}")
-    return ValueError(explain(f"{name}= is out of range", values, "Pass such a number."))
+    remedy = f"Pass {name}=1 or more, or None."
+    return None if value is None else whole_number(f"{name}=", value, least=1, what="is out of range", remedy=remedy)

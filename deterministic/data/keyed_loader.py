@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -10,8 +9,8 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import DeterministicError, cut, explain, users_line
-from ..ground.arguments import as_integer
+from ..errors import DeterministicError, explain, users_line
+from ..ground.arguments import count
 from ..ground.ranks import ranks_are_said
 from ..scope import stack
 from .check import check_batches, check_samples
@@ -204,12 +203,8 @@ class ReproducibleDataLoader(DataLoader[T]):
                 epoch, or its order is a sampler's.
         """
         order = self._order.with_indices()
-        for name, number in (("epoch", epoch), ("occurrence", occurrence)):
-            if (-1 if (whole := as_integer(number)) is None else whole) < 0:
-                raise ValueError(
-                    explain(f"{name} is not a count", (f"found: {cut(number)}", "expected: 0, 1, ..."), "Count from 0.")
-                )
-        epoch, occurrence = operator.index(epoch), operator.index(occurrence)
+        given = {"epoch": epoch, "occurrence": occurrence}
+        epoch, occurrence = (count(name, value, what="is not a count") for name, value in given.items())
         keyed = KeyedDataset(self.dataset, self.keying)
         key, again = epoch_key(self.seed, epoch, "samples"), [occurrence] if occurrence else None
         fetch, place = Fetch([index], key, epoch, again), 0
@@ -234,25 +229,17 @@ class ReproducibleDataLoader(DataLoader[T]):
             DeterministicError: A field is of a kind that cannot be compared, or the stream cannot be copied.
             ValueError: `samples` is no number of at least 1.
         """
-        count = as_integer(samples) or 0
-        if count < 1:
-            raise ValueError(
-                explain(
-                    "samples is not a number of samples",
-                    (f"found: {cut(samples)}", "expected: an int, 1 or more"),
-                    "Check at least one sample, for example check(8).",
-                )
-            )
+        number = count("samples", samples, least=1, what="is not a number of samples")
         self._heed()
         next_one = self._epochs.next
         with self._dataset_epoch.kept():
             if self.is_stream:
-                batches = -(-count // (self.batch_size or 1))
+                batches = -(-number // (self.batch_size or 1))
                 check_batches(lambda: list(islice(self._look(Position(next_one.epoch)), batches)))
                 return
-            fetches = self._order.with_indices().look(next_one, count)
+            fetches = self._order.with_indices().look(next_one, number)
             places = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))]
-            check_samples(KeyedDataset(self.dataset, self.keying), places[:count], self.keying.worker_threads)
+            check_samples(KeyedDataset(self.dataset, self.keying), places[:number], self.keying.worker_threads)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.

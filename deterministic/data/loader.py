@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe, MapDataPipe
 
 from ..errors import SeedError, cut, explain
-from ..ground.arguments import as_integer, boolean, choice, count
+from ..ground.arguments import boolean, choice, count
 from ..ground.config import OMITTED, Omitted
 from ..ground.launch import given_seed
 from ..ground.seeds import torch_seed, validate_seed
@@ -194,8 +194,9 @@ def make_loader(
     if not isinstance(shuffle, (bool, np.bool_, type(None))) or block_size is not None:
         block_size = _require_blocks(dataset, shuffle, block_size, samplers, randomness)
     if global_batch_size is not None:
-        _require_global(dataset, batch_size, global_batch_size, samplers, randomness)
-    size = 1 if isinstance(batch_size, Omitted) else batch_size
+        global_batch_size = count("global_batch_size", global_batch_size, least=1, what="is not a positive integer")
+        _require_own_order("global_batch_size", global_batch_size, batch_size, dataset, samplers, randomness)
+    size = global_batch_size or (1 if isinstance(batch_size, Omitted) else batch_size)
     if randomness == "worker":
         _require_defaults(
             shard=(shard, True),
@@ -226,7 +227,6 @@ def make_loader(
         dataloader_arguments["generator"] = generator
     if block_size is not None:
         dataloader_arguments["block_size"] = block_size
-    size = as_integer(global_batch_size) or size
     # By name: Lightning, which makes the loader again to predict, adds its own arguments to those given here.
     return ReproducibleDataLoader(dataset, batch_size=size, shuffle=shuffle, keying=keying, **dataloader_arguments)
 
@@ -300,20 +300,6 @@ def _require_defaults(**arguments: tuple[object, object]) -> None:
                     'Leave it out, or use randomness="sample".',
                 )
             )
-
-
-def _require_global(
-    dataset: object, batch_size: object, global_batch_size: object, samplers: list[str], randomness: str
-) -> None:
-    if (as_integer(global_batch_size) or 0) < 1:
-        raise ValueError(
-            explain(
-                "global_batch_size is not a positive integer",
-                (f"found: {cut(global_batch_size)}", "expected: an int, 1 or more"),
-                "Pass the number of samples in a batch of all ranks together.",
-            )
-        )
-    _require_own_order("global_batch_size", global_batch_size, batch_size, dataset, samplers, randomness)
 
 
 def _require_blocks(dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str) -> int:

@@ -21,13 +21,14 @@ def as_integer(value: object) -> int | None:
         return None
 
 
-def count(name: str, value: object, *, least: int = 0, remedy: str | None = None) -> int:
+def count(name: str, value: object, *, least: int = 0, what: str = "", remedy: str | None = None) -> int:
     """Return the value of the argument `name` as an int of at least `least`.
 
     Args:
         name: What the caller calls it.
         value: An int or anything with `__index__` (numpy integers); a bool is no number.
         least: The smallest that has a meaning.
+        what: What any other value is; one of a wrong type is then a ValueError, too.
         remedy: What to do, where that is more than to pass another number.
 
     Raises:
@@ -41,11 +42,11 @@ def count(name: str, value: object, *, least: int = 0, remedy: str | None = None
     if number is not None:
         differs, actual = f"is below {least}" if least else "is negative", f"found: {cut(number)}"
     text = explain(
-        f"{name} {differs}",
+        f"{name} {what or differs}",
         (actual, f"expected: an int, {least} or more"),
         remedy or f"Pass a number, for example {name}={max(least, 1)}.",
     )
-    raise TypeError(text) if number is None else ValueError(text)
+    raise TypeError(text) if number is None and not what else ValueError(text)
 
 
 def boolean(name: str, value: object, *, remedy: str | None = None) -> bool:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ground.tables import ShownByFirstLine, aligned, html_table
+from ..ground.tables import ShownByFirstLine, aligned, html_table, wrapped
 from ..sources.registry import versions
 
 if TYPE_CHECKING:
     from .entry import ScopeEntry
 
-_INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
+_SET, _LISTED = "set (before -> inside)", ("loaders", "not controlled")
 _PLAIN = {
     "reason": "What its samples draw depends on num_workers; and each epoch moves torch's generator, if it has none.",
     "remedy": "Make it with make_loader(dataset, ...), which takes the same arguments.",
@@ -100,34 +99,11 @@ class ScopeReport(ShownByFirstLine):
     def __str__(self) -> str:
         if not self.data["enabled"]:
             return "reproducible: not enabled; nothing was seeded or set"
-        head = (
-            f"reproducible: seed {self.data['seed']}, deterministic={self.data['deterministic']!r}, "
-            f"entered at {self.data['entered_at']}"
-        )
-        lines = [head, "", "set (before -> inside)", *aligned(self._rows())]
-        untouched = [source["name"] for source in self.data["sources"] if not source["set"]]
-        if untouched:
-            lines += ["", "saved and given back, but not set", *textwrap.wrap(", ".join(untouched), 110, **_INDENTED)]
-        if self.data["loaders"]:
-            lines += ["", "loaders"]
-            for loader in self.data["loaders"]:
-                lines += [f"  {title(loader)}", f"    {epochs(loader['epochs'])}"]
-                lines += [f"    {note}" for note in loader["notes"]]
-        if self.data["seeded"]:
-            lines += ["", "seeded by the code itself", *aligned(self._seeded())]
-        if self.data["entropy"]:
-            lines += ["", "drawn from the operating system, or seeded by the clock", *aligned(self._entropy())]
-        if self.data["opt_outs"]:
-            lines += [
-                "",
-                "where nondeterministic operations were allowed",
-                *(f"  {at}" for at in self.data["opt_outs"]),
-            ]
-        if self.data["limits"]:
-            lines += ["", "not controlled"]
-            for limit in self.data["limits"]:
-                lines += [f"  {limit['subject']}: {limit['reason']}", f"    {limit['remedy']}"]
-        lines += ["", "versions", *aligned([(name, str(value)) for name, value in self.data["versions"].items()])]
+        lines = [self._head()]
+        for name, rows in self._sections().items():
+            lines += ["", name, *(_listed(rows) if name in _LISTED else aligned(rows))] if rows else []
+            if name == _SET and (untouched := [one["name"] for one in self.data["sources"] if not one["set"]]):
+                lines += ["", "saved and given back, but not set", *wrapped(", ".join(untouched), "  ")]
         return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -138,37 +114,37 @@ class ScopeReport(ShownByFirstLine):
 
         if not self.data["enabled"]:
             return f"<p>{html.escape(str(self))}</p>"
-        limits = [(limit["subject"], f"{limit['reason']} {limit['remedy']}") for limit in self.data["limits"]]
-        loaders = [
-            (title(loader), ". ".join([epochs(loader["epochs"]), *loader["notes"]])) for loader in self.data["loaders"]
+        name, _, rest = html.escape(self._head()).partition(":")
+        sections = self._sections()
+        versions = sections.pop("versions")
+        tables = [
+            f"<b>{html.escape(heading)}</b>{html_table([(first, '. '.join(more)) for first, *more in rows])}"
+            for heading, rows in sections.items()
+            if rows
         ]
-        opt_outs = [(at, "") for at in self.data["opt_outs"]]
-        versions = [(name, str(value)) for name, value in self.data["versions"].items()]
-        return (
-            f"<p><b>reproducible</b>: seed {self.data['seed']}, "
-            f"deterministic={html.escape(repr(self.data['deterministic']))}, "
-            f"entered at {html.escape(self.data['entered_at'])}</p>"
-            f"<b>set (before &rarr; inside)</b>{html_table(self._rows())}"
-            + (f"<b>loaders</b>{html_table(loaders)}" if loaders else "")
-            + (f"<b>seeded by the code itself</b>{html_table(self._seeded())}" if self.data["seeded"] else "")
-            + (f"<b>drawn from the operating system</b>{html_table(self._entropy())}" if self.data["entropy"] else "")
-            + (f"<b>where nondeterministic operations were allowed</b>{html_table(opt_outs)}" if opt_outs else "")
-            + (f"<b>not controlled</b>{html_table(limits)}" if limits else "")
-            + f"<details><summary>versions</summary>{html_table(versions)}</details>"
-        )
+        folded = f"<details><summary>versions</summary>{html_table(versions)}</details>"
+        return f"<p><b>{name}</b>:{rest}</p>{''.join(tables)}{folded}"
 
-    def _seeded(self) -> list[tuple[str, str]]:
-        return [(note["generator"], f"seed {note['seed']}, at {note['place']}") for note in self.data["seeded"]]
+    def _head(self) -> str:
+        return "reproducible: seed {seed}, deterministic={deterministic!r}, entered at {entered_at}".format(**self.data)
 
-    def _entropy(self) -> list[tuple[str, str]]:
-        rows = []
-        for one in self.data["entropy"]:
-            notes = f", in {one['by']}" * bool(one["by"]) + ", from the run's seed" * one["seeded"]
-            rows.append((one["place"], f"{one['what']}{notes}, {one['times']} times"))
-        return rows
+    def _sections(self) -> dict[str, list[tuple[str, ...]]]:
+        """Return the tables of the report, by their headings."""
+        data = self.data
+        return {
+            _SET: self._rows(),
+            "loaders": [(title(one), epochs(one["epochs"]), *one["notes"]) for one in data["loaders"]],
+            "seeded by the code itself": [
+                (note["generator"], f"seed {note['seed']}, at {note['place']}") for note in data["seeded"]
+            ],
+            "drawn from the operating system, or seeded by the clock": [*map(_drawn, data["entropy"])],
+            "where nondeterministic operations were allowed": [(at,) for at in data["opt_outs"]],
+            "not controlled": [(f"{one['subject']}: {one['reason']}", one["remedy"]) for one in data["limits"]],
+            "versions": [(name, str(value)) for name, value in data["versions"].items()],
+        }
 
-    def _rows(self) -> list[tuple[str, str]]:
-        rows = []
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = []
         for source in self.data["sources"]:
             for name, value in source["set"].items():
                 if source["kind"] == "rng":
@@ -213,6 +189,18 @@ def epochs(groups: list[dict[str, Any]]) -> str:
             f"{numbers}: {batches}{', resumed' if group['resumed'] else ''}{'' if group['ended'] else ', not ended'}"
         )
     return "; ".join(parts) or "no epoch started"
+
+
+def _listed(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield the lines of rows whose cells are sentences."""
+    for first, *more in rows:
+        yield f"  {first}"
+        yield from (f"    {text}" for text in more)
+
+
+def _drawn(one: dict[str, Any]) -> tuple[str, str]:
+    notes = f", in {one['by']}" * bool(one["by"]) + ", from the run's seed" * one["seeded"]
+    return one["place"], f"{one['what']}{notes}, {one['times']} times"
 
 
 def _blocks(sites: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from typing import Any, Literal, SupportsIndex, TypeAlias, cast, overload
 import numpy as np
 import torch
 
-from ...errors import DeterministicError, SeedError, cut, explain
+from ...errors import DeterministicError, SeedError, explain
+from ...ground.arguments import choice
 from ...ground.entropy import current
 from ...ground.ranks import current_ranks
 from ...ground.seeds import derive_seed
@@ -181,10 +182,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
         True
     """
     if library not in ("numpy", "torch", "python"):
-        expected = "expected: 'numpy', 'torch', 'python'"
-        raise ValueError(
-            explain("sample_rng() knows no such library", (f"found: {cut(library)}", expected), "Pass one of them.")
-        )
+        choice("library", library, ("numpy", "torch", "python"))
     key = current.key
     if key is None:
         raise DeterministicError(
