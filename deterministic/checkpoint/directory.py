@@ -84,10 +84,7 @@ def sweep(directory: Path) -> None:
     """Delete what killed processes left: files not in place, and those of ranks without the main file."""
     whole = {*saved_steps(directory)}
     _delete_of_ranks(directory, lambda steps: steps not in whole)
-    for entry in [*os.scandir(directory)]:
-        is_left = entry.name.startswith(".step-") and entry.name.endswith(TEMPORARY)
-        if is_left and not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.path)
+    _delete(directory, lambda name: name.startswith(".step-") and name.endswith(TEMPORARY))
 
 
 def set_aside(directory: Path, steps: int) -> None:
@@ -111,16 +108,16 @@ def delete_replaced(main: Path, checksums: Sequence[str]) -> None:
     names = {file_of_rank(main, rank, checksum).name for rank, checksum in enumerate(checksums)}
     mark = _ANY_MARK if _MAIN.fullmatch(main.name) else _MARK  # without a checksum it is anybody's
     of_rank = re.compile(f"{re.escape(main.stem)}{mark}{re.escape(main.suffix)}")
-    for entry in [*os.scandir(main.parent)]:
-        is_left = of_rank.fullmatch(entry.name) and entry.name not in names
-        if is_left and not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.path)
+    _delete(main.parent, lambda name: name not in names and of_rank.fullmatch(name))
 
 
 def _delete_of_ranks(directory: Path, is_left: Callable[[int], bool]) -> None:
+    _delete(directory, lambda name: (of_rank := _OF_RANK.fullmatch(name)) and is_left(int(of_rank[1])))
+
+
+def _delete(directory: Path, is_left: Callable[[str], object]) -> None:
     for entry in [*os.scandir(directory)]:
-        of_rank = _OF_RANK.fullmatch(entry.name)
-        if of_rank and is_left(int(of_rank[1])) and not entry.is_dir(follow_symlinks=False):
+        if is_left(entry.name) and not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.path)
 
 

@@ -113,34 +113,17 @@ class Engines:
 class LoaderIterator:
     """What `iter(loader)` returns: torch's iterator, with the caller's generators left alone and the batches counted.
 
-    Args:
-        begin: Returns torch's iterator from where a progress starts.
-        progress: Where the batches are counted.
-        order: The loader's.
-        epochs: The loader's.
-        threads: With how many threads to fetch in this process; None: worker processes fetch.
-        heed: Called before the first batch: it may move the start.
-        settle: Called after each batch that is fetched in this process.
+    It is made by the loader, a `ReproducibleDataLoader`; `begin` returns torch's iterator from where a progress starts.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[Progress], Iterator[Any]],
-        progress: Progress,
-        order: Order,
-        epochs: Epochs,
-        *,
-        threads: int | None,
-        heed: Callable[[], None],
-        settle: Callable[[], None] | None,
-    ) -> None:
-        self._begin = begin
-        self._progress = progress
-        self._order = order
-        self._epochs = epochs
-        self._threads = threads
-        self._heed = heed
-        self._settle = settle
+    def __init__(self, loader: Any, begin: Callable[[Progress], Iterator[Any]], progress: Progress) -> None:
+        self._begin, self._progress = begin, progress
+        self._heed: Callable[[], None] = loader._heed  # before the first batch: it may move the start
+        self._order: Order = loader._order
+        self._epochs: Epochs = loader._epochs
+        self._threads: int | None = None if loader.num_workers else loader.keying.worker_threads  # None: workers fetch
+        told: DatasetEpoch = loader._dataset_epoch
+        self._settle = told.settle if not loader.num_workers and told.listeners else None
         self._before = 0
         self._begun_at = progress.start
         self._inner = begin(progress)

@@ -273,12 +273,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         return self._open(self._engines.peek, scratch)
 
     def _open(self, begin: Callable[..., Iterator[Any]], progress: Progress) -> LoaderIterator:
-        threads = None if self.num_workers else self.keying.worker_threads
-        settle = self._dataset_epoch.settle if threads is not None and self._dataset_epoch.listeners else None
-        begin = partial(begin, self, self._order)
-        return LoaderIterator(
-            begin, progress, self._order, self._epochs, threads=threads, heed=self._heed, settle=settle
-        )
+        return LoaderIterator(self, partial(begin, self, self._order), progress)
 
     def _heed(self) -> None:
         """Take in what was set from outside: `num_workers`, which a stream depends on, and the user's epoch."""

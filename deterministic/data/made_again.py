@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from itertools import islice
 from typing import Any
 
@@ -24,9 +23,6 @@ _LOOKED_AT = 16
 _PROCESS = Run(None)
 """Stands for no scope, where loaders have the seed of the process; one with a seed of its own is meant so there."""
 
-_begun: weakref.WeakKeyDictionary[Run, dict[str, Any]] = weakref.WeakKeyDictionary()
-"""By line: the last loader's record, by what it is known, its latest epoch, and whether it was told."""
-
 
 def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool) -> None:
     """Warn, once in a scope and line, of an epoch that is also the latest of the loader made there before.
@@ -37,7 +33,7 @@ def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool)
     entry, order = stack.innermost(), loader._order
     if order.name.partition(" ")[0] not in _RANDOM or (entry is None and loader.seed != launch.given_seed()):
         return
-    begun = _begun.setdefault(_PROCESS if entry is None else entry.run, {})
+    begun = (_PROCESS if entry is None else entry.run).begun_loaders
     arguments = (launch.times_seeded, loader.seed, loader.keying.randomness, loader.batch_size, order.identity())
     last, known, latest, is_told = begun.get(record.made_at) or (None, None, None, False)
     now = known if last is record else (arguments, _traits(loader.dataset), _traits(getattr(order, "_sampler", None)))

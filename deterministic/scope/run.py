@@ -48,6 +48,8 @@ class Run:
         self._numpy_streams: dict[str, np.random.Generator] = {}
         self._loaders: list[Described] = []
         self._made_here: list[Described] = []
+        self.begun_loaders: dict[str, Any] = {}
+        """By line: the last loader's record, by what it is known, its latest epoch, and whether it was told."""
 
     def __repr__(self) -> str:
         if self._entry is None:

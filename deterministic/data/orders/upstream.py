@@ -7,14 +7,22 @@ import pickle
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+
 from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ...sources.own_generators import KINDS, OwnGenerator
 from ...values.leaves import leaves, light_copy, long_ones, merged
 from ...values.stateful import is_stateful
 from ..samples.dataset_epoch import DatasetEpoch
+from ..samples.generators import shown_in
 from .base import mismatch
-from .shown import shown
+
+_DEPTH = 5
+_OPAQUE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, torch.Tensor, np.ndarray)
 
 
 class Place(NamedTuple):
@@ -178,7 +186,15 @@ class Upstream:
         return Place(0, self.has_given, pickle.dumps((of_dataset, None, changed)))
 
     def _shown(self) -> dict[str, Any]:
-        return shown(self.dataset, generators=not self._is_keyed)
+        """Return its numbers, and a digest of each generator's state, by path: what may tell one pass from the next."""
+        shown: dict[str, Any] = {}
+        for path, one in shown_in(self.dataset, _DEPTH, _OPAQUE):
+            if not isinstance(one, KINDS):
+                shown[path] = one
+            elif not self._is_keyed:
+                source = OwnGenerator(one, 0)
+                shown[path] = source.describe(source.capture())["digest"]
+        return shown
 
     def _said(self) -> list[Any]:
         """Return what the dataset says of itself in a list, which is empty if it does not.

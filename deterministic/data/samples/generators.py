@@ -6,7 +6,7 @@ import base64
 import random
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -20,6 +20,9 @@ from .keys import index_number
 
 _DEPTH = 4
 """How deep generators are looked for inside a sampler: a batch sampler, its sampler, what that holds, a list there."""
+_WIDTH = 100
+"""How many entries of a container are looked at: generators are few, and numbers that count passes."""
+_OF_DATA = (Dataset, torch.Tensor, np.ndarray)
 
 
 def generator_kinds(sampler: Any) -> list[str]:
@@ -41,26 +44,41 @@ def restore_generators(sampler: Any, states: list[Any]) -> None:
 
 
 def _held(sampler: Any) -> list[OwnGenerator]:
-    return [OwnGenerator(generator, place) for place, generator in enumerate(_generators_in(sampler, _DEPTH, set()))]
+    shown = shown_in(sampler, _DEPTH, _OF_DATA, ("data_source", "dataset"), any_key=True)
+    own = [one for _, one in shown if isinstance(one, KINDS) and all(one is not other for other in GLOBAL)]
+    return [OwnGenerator(generator, place) for place, generator in enumerate(own)]
 
 
-def _generators_in(value: Any, depth: int, visited: set[int]) -> Iterator[Any]:
-    if depth < 0 or id(value) in visited:
-        return
-    visited.add(id(value))
-    if isinstance(value, KINDS):
-        if not isinstance(value, random.SystemRandom) and all(value is not one for one in GLOBAL):
-            yield value
-        return
-    inside: Iterable[Any] = ()
-    if isinstance(value, (list, tuple)):
-        inside = value[:100]  # generators in a list are few; a list of a million indices is not looked through
-    elif isinstance(value, dict):
-        inside = islice(value.values(), 100)
-    elif not isinstance(value, (Dataset, torch.Tensor, np.ndarray)) and hasattr(value, "__dict__"):
-        inside = [one for name, one in vars(value).items() if name not in ("data_source", "dataset")]
-    for one in inside:
-        yield from _generators_in(one, depth - 1, visited)
+def shown_in(
+    value: Any, depth: int, opaque: tuple[type, ...], left_out: Collection[str] = (), *, any_key: bool = False
+) -> Iterator[tuple[str, Any]]:
+    """Yield the numbers and the generators that an object shows in attributes and containers, by path, in order.
+
+    Each object is looked at once, to this depth; not what is of an `opaque` type, or in the attributes left out. Of a
+    dict those with keys that are text or integers, unless `any_key` counts.
+    """
+    visited: set[int] = set()
+
+    def look(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+        if type(value) in (int, float):
+            yield path, value
+        if depth < 0 or id(value) in visited or isinstance(value, opaque):
+            return
+        visited.add(id(value))
+        inside: Iterable[tuple[str, Any]] = ()
+        if isinstance(value, KINDS) and not isinstance(value, random.SystemRandom):
+            yield path, value
+        elif isinstance(value, (list, tuple)):
+            inside = [(f"[{place}]", one) for place, one in enumerate(value[:_WIDTH])]
+        elif isinstance(value, dict):
+            pairs = [pair for pair in islice(value.items(), _WIDTH) if any_key or type(pair[0]) in (str, int)]
+            inside = [("[]" if any_key else f"[{key!r}]", one) for key, one in pairs]
+        elif hasattr(value, "__dict__"):
+            inside = [(f".{name}", one) for name, one in vars(value).items() if name not in left_out]
+        for step, one in inside:
+            yield from look(one, path + step, depth - 1)
+
+    return look(value, "", depth)
 
 
 def _packed(plain: Any) -> Any:
