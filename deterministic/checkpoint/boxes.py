@@ -72,11 +72,7 @@ class Sharded(NamedTuple):
 
     @classmethod
     def from_plain(cls, plain: Any) -> Sharded:
-        """Return what `to_plain` returned.
-
-        Raises:
-            ValueError, TypeError: It is something else, or the parts are not all of the tensor.
-        """
+        """Return what `to_plain` returned, if it is that and the parts are all of the tensor."""
         name, dtype, shape, device, parts = plain
         lists = [shape, *(one for _, *box in parts for one in box)]
         if not all(len(one) == len(shape) <= MOST_DIMENSIONS and all(map(is_count, one)) for one in lists):

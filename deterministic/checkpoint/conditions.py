@@ -57,11 +57,7 @@ def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
 
 
 def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
-    """Put every generator where `generator_states` found it.
-
-    Raises:
-        ResumeMismatchError: The states do not fit this process.
-    """
+    """Put every generator where `generator_states` found it, or raise ResumeMismatchError: they do not fit."""
     if run is not None:
         run.load_state_dict(saved["run"])
     else:
@@ -90,9 +86,6 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str, own: Seque
     """Raise or warn where a run that is resumed here could have other bits than where it was saved.
 
     `own` is what each rank had of its own, by name, so that another number of ranks cannot have it; None: nobody knows.
-
-    Raises:
-        ResumeMismatchError: Something differs, and `on_mismatch` is "raise".
     """
     before, now = flat(saved), flat(conditions())
     count, here = before.get("world_size"), now["world_size"]

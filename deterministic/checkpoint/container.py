@@ -215,11 +215,7 @@ def _of_values(texts: Mapping[str, str]) -> Container[str]:
 
 
 def places(path: Path) -> Mapping[str, tuple[int, int]]:
-    """Return where in a file, whose checksum was found right before, each part begins, and how many bytes it has.
-
-    Raises:
-        CheckpointError: It cannot be read.
-    """
+    """Return where in a file, whose checksum was found right before, each part begins, and how many bytes it has."""
     try:
         with open(path, "rb") as file:
             (length,) = _LENGTH.unpack(file.read(_LENGTH.size))

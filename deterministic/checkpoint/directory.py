@@ -40,11 +40,7 @@ def refusal(differs: str, problem: object, remedy: str) -> CheckpointError:
 
 
 def directory_of(path: str | os.PathLike[str]) -> Path:
-    """Return where the checkpoints of a directory go, and make it.
-
-    Raises:
-        CheckpointError: The operating system refuses.
-    """
+    """Return where the checkpoints of a directory go, and make it."""
     directory = Path(os.path.abspath(path))  # wherever the training goes meanwhile
     if (folder := repetition.instead()) is not None:
         name = hashlib.blake2b(os.path.abspath(path).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
@@ -181,14 +177,8 @@ class DirectoryLock:
 
     It is the process's own (`fcntl.lockf`): worker processes that outlive a killed parent do not hold it, as they
     would a lock of the file's (`flock`). In the process itself the last one has it: a notebook's cell that is run again
-    takes the directory over.
-
-    Args:
-        directory: It must exist.
-        rank: Of a distributed training, rank 0 alone keeps others out; the others have a lock that is none.
-
-    Raises:
-        CheckpointError: Another process has it.
+    takes the directory over. Of a distributed training rank 0 keeps others out; the other ranks have a lock that is
+    none.
     """
 
     def __init__(self, directory: Path, rank: int = 0) -> None:

@@ -88,11 +88,7 @@ class TrainingState(NamedTuple):
 
 
 def save_state(directory: Path, state: TrainingState, *, keep: int | None, keep_every: int | None) -> None:
-    """Save a moment, and delete the checkpoints that are not kept.
-
-    Raises:
-        CheckpointError: It failed on some rank; earlier checkpoints are as they were.
-    """
+    """Save a moment, and delete the checkpoints that are not kept; if it fails on a rank, they are as they were."""
     head = {"steps": state.steps, "epoch": state.epoch, "loaders": state.loaders}
     main = main_file(directory, state.steps)
     _write_all(main, state, head, {"values": state.values}, partial(prune, directory, keep, keep_every))

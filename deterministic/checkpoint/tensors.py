@@ -87,8 +87,7 @@ class StoredTensors:
     def describe(self, tensor: Tensor, path: str) -> dict[str, Any]:
         """Return what stands for a tensor, as JSON; its memory is added to the storages, under this path if it is new.
 
-        Raises:
-            TypeError: It has no values, or is of a class of its own, or of a kind that torch itself cannot make.
+        A TypeError says that it has no values, or is of a class of its own, or of a kind that torch itself cannot make.
         """
         with undispatched():
             if type(tensor) not in (Tensor, torch.nn.Parameter) and not tensor.is_nested:
@@ -186,11 +185,7 @@ def part_of(name: str, tensor: Tensor) -> StoredPart:
 
 
 class LoadedTensors:
-    """The tensors that come out of a file: of a table of storages (the part's name, its start), and each part's bytes.
-
-    Raises:
-        ValueError: The table does not fit the data.
-    """
+    """The tensors that come out of a file: of a table of storages (a part's name, its start), and each part's bytes."""
 
     def __init__(self, table: Any, data: Mapping[str, Tensor]) -> None:
         self._data: list[tuple[Tensor, int]] = []
@@ -201,12 +196,7 @@ class LoadedTensors:
             self._data.append((data[name], start))
 
     def tensor(self, described: Any) -> Tensor:
-        """Return the tensor that `StoredTensors.describe` described.
-
-        Raises:
-            ValueError, LookupError, TypeError: It is not described.
-            RuntimeError: torch refuses it.
-        """
+        """Return the tensor that `StoredTensors.describe` described; raise whatever comes of anything else."""
         with undispatched():
             tensor = self._tensor(described)
             return tensor.requires_grad_() if described.get("requires_grad") is True else tensor

@@ -50,16 +50,11 @@ class ValueEncoder:
         self._depth = 0
 
     def encode(self, value: Any, path: str) -> Any:
-        """Return a value as JSON.
+        """Return a value as JSON, or refuse it with a CheckpointError that calls it by its path.
 
-        Args:
-            value: None, bool, int, float, complex, str, bytes; list, tuple, dict, OrderedDict, defaultdict of a builtin
-                type, Counter, deque, set, frozenset, range, slice; tensors, their dtypes, devices and sizes; numpy's
-                arrays and scalars of numbers. A subclass of these is something else.
-            path: What it is called in an error.
-
-        Raises:
-            CheckpointError: It is, or contains, anything else.
+        It may be None, bool, int, float, complex, str, bytes; a list, tuple, dict, OrderedDict, defaultdict of a
+        builtin type, Counter, deque, set, frozenset, range, slice; a tensor, its dtype, device and size; numpy's array
+        or scalar of numbers. A subclass of these is something else.
         """
         if type(value) is str and not value.isascii() and _PAIR.search(value):
             raise _refused(value, path, "a text with surrogates that are a pair")
@@ -158,11 +153,7 @@ _WRITERS: Mapping[type, Callable[[ValueEncoder, Any, str], Any]] = {
 
 
 def decode(plain: Any, tensors: LoadedTensors) -> Any:
-    """Return the value that `ValueEncoder.encode` wrote.
-
-    Raises:
-        ValueError, KeyError, TypeError, RuntimeError, RecursionError: It is none.
-    """
+    """Return the value that `ValueEncoder.encode` wrote; raise whatever comes of anything else."""
     if isinstance(plain, list):
         return [decode(item, tensors) for item in plain]
     if not isinstance(plain, dict):

@@ -12,12 +12,7 @@ from .samples.isolation import Isolated
 
 
 def check_samples(keyed: KeyedDataset, places: list[tuple[Fetch, int]], threads: int) -> None:
-    """Make the samples at these places twice, the second time from the last to the first, and compare them.
-
-    Raises:
-        NotReproducibleError: One differs.
-        DeterministicError: One cannot be compared.
-    """
+    """Make the samples at these places twice, the second time from the last to the first, and compare them."""
 
     def make(fetch: Fetch, place: int) -> Any:
         with Isolated(threads):
@@ -29,7 +24,7 @@ def check_samples(keyed: KeyedDataset, places: list[tuple[Fetch, int]], threads:
 
 
 def check_batches(make: Callable[[], list[Any]]) -> None:
-    """Make the first batches of a stream twice, and compare them; raise what `check_samples` raises."""
+    """Make the first batches of a stream twice, and compare them."""
     first, again = make(), make()
     for number, (before, after) in enumerate(zip(first, again, strict=False)):
         _require_same(before, after, "batch", f"batch {number} of the stream", "it is iterated again")

@@ -71,11 +71,7 @@ def _is_columns(dataset: object) -> bool:
 
 
 def settings_of(loader: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments for a loader like this one; `overrides` win over them.
-
-    Raises:
-        TypeError: It is no plain DataLoader.
-    """
+    """Return the arguments for a loader like this plain DataLoader; `overrides` win over them."""
     if not isinstance(loader, DataLoader) or isinstance(loader, ReproducibleDataLoader):
         found = (f"found: a {type(loader).__name__}", "expected: a torch.utils.data.DataLoader")
         remedy = "Use a loader of make_loader's as it is; for a dataset write make_loader(dataset, batch_size=32)."

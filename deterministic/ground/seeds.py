@@ -16,11 +16,7 @@ _BY_HAND_LIMIT = 2**32
 
 
 def validate_seed(seed: object, *, name: str = "seed") -> int:
-    """Return `seed`, an int or anything with `__index__`, as an int, or refuse it before anything is touched.
-
-    Raises:
-        SeedError: Of the wrong type (a bool, too) or out of range; it says `name` of the argument.
-    """
+    """Return `seed`, an int or anything with `__index__` (a bool is none), or refuse it before anything is touched."""
     value = seed if type(seed) is int else as_integer(seed)
     if value is None:
         raise SeedError(

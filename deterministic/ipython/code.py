@@ -73,12 +73,7 @@ def _is_ours(statement: ast.stmt) -> bool:
 
 
 def run_body(shell: Any, cell: str) -> None:
-    """Run a cell that is there as text only: handed to `run_cell_magic`, or below another `%%reproducible`.
-
-    Args:
-        shell: Where; its namespace is used, and the last expression shows.
-        cell: The code; no top-level `await`.
-    """
+    """Run a cell that is there as text only, with no top-level `await`: of `run_cell_magic`, or below another magic."""
     source = shell.transform_cell(cell)
     name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
     body = shell.transform_ast(shell.compile.ast_parse(source, filename=name)).body

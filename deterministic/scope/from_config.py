@@ -47,12 +47,9 @@ _WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that `config` and `overrides` ask for.
+    """Return the arguments that `config` and `overrides` ask for; raise as `reproducible.from_config`.
 
     Neither torch nor numpy is imported, since the command line asks before it starts Python again.
-
-    Raises:
-        TypeError, ValueError, ImportError, OSError: See `reproducible.from_config`.
     """
     mapping = section_of(config)
     _refuse_misspelt(mapping)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from ..errors import explain
 from ..ground import launch
 from ..ground.arguments import boolean
-from ..ground.config import OMITTED, Config, Level, Omitted, validate_level
-from ..ground.entropy import EntropyMode
+from ..ground.config import OMITTED, Config, Level, validate_level
 from ..ground.imports import once_imported
 from ..ground.seeds import validate_seed
 from ..ground.synonyms import explained
@@ -22,10 +21,9 @@ from .request import Scope
 if TYPE_CHECKING:
     import torch
 
-    from ..sources.own_generators import Generator
-
 P = ParamSpec("P")
 R = TypeVar("R")
+S = ParamSpec("S")
 
 _NOT_CALLED = explain(
     "reproducible must be called first",
@@ -34,7 +32,7 @@ _NOT_CALLED = explain(
 )
 
 
-class _Reproducible:
+class _Reproducible(Generic[S]):
     """Seed every generator, set every determinism flag, and give everything back afterwards.
 
     As a context manager around a block, as a decorator of a function, or with `start()` and `stop()` in a notebook. A
@@ -89,27 +87,19 @@ class _Reproducible:
         True
     """
 
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    def __init__(self, scope: Callable[S, Scope]) -> None:
+        self._scope: Callable[..., Scope] = scope
 
     @overload
-    def __call__(
-        self,
-        seed: int | None | Omitted = OMITTED,
-        *,
-        deterministic: Level = True,
-        generators: Iterable[Generator] = (),
-        num_threads: int | None = None,
-        per_rank: bool = False,
-        on_conflict: stack.OnConflict = "raise",
-        entropy: EntropyMode | None = None,
-        enabled: bool = True,
-    ) -> Scope: ...
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, *args: S.args, **options: S.kwargs) -> Scope: ...
 
     def __call__(self, seed: Any = OMITTED, *more: Any, **options: Any) -> Any:
         if callable(seed) or hasattr(seed, "__get__"):  # a function, or something else that stands in a class
-            return self(**options)(seed)
-        return Scope(seed, *more, **options)
+            return self._scope(**options)(seed)
+        return self._scope(seed, *more, **options)
 
     if not TYPE_CHECKING:  # which says it, too
 
@@ -173,7 +163,7 @@ class _Reproducible:
         return scope
 
 
-reproducible = _Reproducible()
+reproducible = _Reproducible(Scope)
 
 # Dynamo skips this package, from the moment at which it is imported: traced, `__enter__` would break the graph at the
 # first lock, and warn about each function that dynamo cannot trace; skipped, it breaks once and runs as it is. Before

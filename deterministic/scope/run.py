@@ -318,10 +318,7 @@ class OptOut:
 
 
 def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], Any], dict[str, Any]]:
-    """Return the states in what `Run.state_dict` returned: of the sources, torch's streams, numpy's. Moves nothing.
-
-    Raises as `Run.load_state_dict`.
-    """
+    """Return the states in what `Run.state_dict` returned: of the sources, torch's streams, numpy's. Moves nothing."""
     from ..sources.own_generators import OwnGenerator
 
     sources = run._generators()

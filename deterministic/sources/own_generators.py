@@ -93,12 +93,7 @@ class OwnGenerator:
 
 
 def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
-    """Return the sources of the user's generators, in order; refuse anything else before it is touched.
-
-    Raises:
-        TypeError: Not one of the supported types.
-        ValueError: The same generator twice.
-    """
+    """Return the sources of the user's generators, in order; refuse anything else before it is touched."""
     sources: list[OwnGenerator] = []
     for position, generator in enumerate(generators):
         name, source = f"generators[{position}]", OwnGenerator(generator, position)

@@ -111,14 +111,9 @@ def memory(tensor: Tensor) -> Any:
 
 
 def feed(tensor: Tensor, update: Callable[[Any], None]) -> None:
-    """Call `update` with the bytes of `integers`, little-endian, part by part; each is copied to the host by itself.
+    """Call `update` with the bytes of `integers`, little-endian, `PIECE` by `PIECE`, each copied to the host by itself.
 
-    Args:
-        tensor: Strided; of any shape and strides, on any device.
-        update: Of a hash; a part has at most `PIECE` bytes.
-
-    Raises:
-        TypeError: It has no values, or several components.
+    The tensor is one row of values, of any shape and strides, on any device; any other is refused.
     """
     with undispatched():
         row = row_of_values(tensor)
@@ -137,9 +132,6 @@ def row_of_values(tensor: Tensor) -> Tensor | None:
     """Return a strided tensor without what surrounds its values; None for one that has several components.
 
     To be called, as `readable` and `integers`, where nothing is dispatched.
-
-    Raises:
-        TypeError: It has no values.
     """
     known = type(tensor) in _PLAIN_TYPES and _keys(tensor) in _keys_of_rows
     if known and (tensor.data_ptr() or not tensor.numel()):
@@ -244,10 +236,8 @@ def components(tensor: Tensor) -> Components:
     """Take a tensor apart into plain tensors.
 
     A sparse COO tensor is coalesced first: entries with the same indices are summed, which is what it stands for.
-    Indices are int64 whatever they were. A nested tensor is the tensors in it. A `Parameter` is its data.
-
-    Raises:
-        TypeError: It has no values (fake, meta, freed, batched), or it is a wrapper that cannot be taken apart.
+    Indices are int64 whatever they were. A nested tensor is the tensors in it. A `Parameter` is its data. Refused is
+    what has no values (fake, meta, freed, batched), and a wrapper that cannot be taken apart.
     """
     with undispatched():
         tensor = readable(tensor)

@@ -25,9 +25,6 @@ def difference(one: Any, other: Any, field: str) -> _Differs | None:
     """Return the first field in which two values differ, and both values, shortened; None if in none.
 
     Two values are the same if their fingerprints are; what has none is compared by what it holds, or as it says itself.
-
-    Raises:
-        DeterministicError: A field is of a type that cannot be compared.
     """
     try:
         return _difference(one, other, field, {})

@@ -31,10 +31,6 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
     in one of the two count as different, and not towards the distance. It is empty too for what it does not know to
     compare: other shapes or dtypes, sparse, nested and quantized tensors.
 
-    Args:
-        a: One.
-        b: The other.
-
     Example:
         >>> import torch
         >>> distance(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0000002]))

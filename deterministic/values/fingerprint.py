@@ -90,10 +90,6 @@ class _Walk:
 
     A value is written as its kind and its parts, each preceded by its length, so that two values of different structure
     are never written alike; what it holds enters as the 16 bytes of its own.
-
-    Args:
-        layout: Whether the layout of tensors and arrays counts.
-        full: Whether what is spread over ranks is gathered.
     """
 
     def __init__(self, layout: bool, full: bool) -> None:

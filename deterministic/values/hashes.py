@@ -51,17 +51,7 @@ _lock = threading.Lock()
 
 
 def hash_on_host(tensor: Tensor) -> int:
-    """Return the hash `HOST` of a tensor's bits; one of a device is copied to the host. Thread-safe.
-
-    Args:
-        tensor: Of any dtype, shape, strides and layout.
-
-    Returns:
-        0 <= hash < 2**64.
-
-    Raises:
-        TypeError: It has no values (see `bits.components`).
-    """
+    """Return the hash `HOST` of a tensor that has values, 0 <= hash < 2**64; from a device a copy. Thread-safe."""
     buffer = memory(tensor)
     if buffer is not None:
         return xxh3_64_intdigest(buffer)
@@ -84,17 +74,8 @@ def hash_on_device(tensor: Tensor) -> Tensor:
 
     The first call on a device makes the weights and waits for them, once; while a CUDA graph is captured it makes them
     in the graph. A tensor that is not contiguous, is conjugated or negated is copied first; beyond that some
-    `CHUNK` products take memory at a time.
-
-    Args:
-        tensor: Of any dtype, shape, strides and layout; sparse ones and wrappers must be readable without a copy to
-            the host, or that is what they wait for.
-
-    Returns:
-        0-dimensional, int64; for `collect`.
-
-    Raises:
-        TypeError: It has no values (see `bits.components`).
+    `CHUNK` products take memory at a time. Sparse tensors and wrappers must be readable without a copy to the host, or
+    that is what they wait for. The result is 0-dimensional, int64; for `collect`.
     """
     with undispatched():
         row = row_of_values(tensor)
@@ -169,14 +150,7 @@ def _weights_on(device: torch.device) -> Tensor:
 
 
 def collect(hashes: Sequence[Hash]) -> list[int]:
-    """Return hashes as numbers, in order; those of one device are fetched with one copy. Thread-safe.
-
-    Args:
-        hashes: What `hash_on_host` and `hash_on_device` returned.
-
-    Returns:
-        For each 0 <= hash < 2**64.
-    """
+    """Return hashes as numbers, 0 <= hash < 2**64, in order; those of one device come with one copy. Thread-safe."""
     numbers = [0 if isinstance(one, Tensor) else one for one in hashes]
     by_device: dict[torch.device, dict[int, Tensor]] = {}
     with undispatched():

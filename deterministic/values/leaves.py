@@ -27,9 +27,6 @@ def light_copy(value: Any) -> Any:
     """Return a copy of an object that shares what may be large or bound to a place: arrays, tensors, functions, types.
 
     Good for asking, not for iterating.
-
-    Raises:
-        Exception: It cannot be pickled.
     """
     shared: dict[int, Any] = {}
 

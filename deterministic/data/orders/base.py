@@ -140,10 +140,6 @@ class Epochs:
         """Let the next iterator start at `epoch`: at its beginning, unless a state was loaded from within it.
 
         An iterator that waits for its first batch starts there too: some frameworks call `iter()` before `set_epoch`.
-
-        Raises:
-            TypeError: Not an integer.
-            ValueError: Negative.
         """
         number = count("epoch", epoch)
         self.is_pinned = True
@@ -230,11 +226,7 @@ class Order(ABC):
 
     @abstractmethod
     def position(self, state: Mapping[str, Any]) -> Position:
-        """Return the position that a fitting state stands for.
-
-        Raises:
-            ResumeMismatchError: It does not fit after all.
-        """
+        """Return the position that a fitting state stands for; raise ResumeMismatchError if it does not after all."""
 
     # What most orders have nothing to do in:
 
@@ -284,11 +276,7 @@ class IndexOrder(Order):
 
     @abstractmethod
     def fetch_with(self, epoch: int, index: Any, occurrence: int) -> tuple[Fetch, int]:
-        """Return the batch of an epoch in which an index comes, on whichever rank, and its place there.
-
-        Raises:
-            ValueError: It cannot be told, or there is none.
-        """
+        """Return the batch of an epoch in which an index comes, on whichever rank, and its place there, or refuse."""
 
     def with_indices(self) -> IndexOrder:
         return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -47,20 +47,19 @@ class KeyedStream(IterableDataset[Any]):
 
     Attributes:
         dataset: The user's.
-        samples: What was iterated last in this process: the place of this worker.
+        samples: What was iterated last in this process, weakly, since it has this: the place of this worker.
     """
 
     def __init__(self, upstream: Upstream, keying: Keying, loader: DataLoader[Any], *, is_persistent: bool) -> None:
         self.upstream = upstream
         self.dataset = upstream.dataset
-        self._told = DatasetEpoch(self.dataset, keying)
-        self._keying = keying
+        self.told = DatasetEpoch(self.dataset, keying)
+        self.keying = keying
         self.held = Held(self.dataset, "dataset", keying, goes_on=True)
         self.batch_size = loader.batch_size
         self.drop_last = loader.drop_last
-        self.samples: Samples | None = None
-        self._seeds_each = keying.randomness == "sample" or self.batch_size is None
-        self._is_persistent = is_persistent
+        self.samples: Callable[[], Samples | None] = _none_yet
+        self.is_persistent = is_persistent
         self._places: Mapping[int, Place] = {}
         self._turn = 0
         # Workers that outlive an epoch learn the next one's key and number from memory shared with the main process.
@@ -80,62 +79,31 @@ class KeyedStream(IterableDataset[Any]):
         info = get_worker_info()
         worker, workers = (0, 0) if info is None else (info.id, info.num_workers)
         key, epoch = int(self._epoch[0]) + 2**63, int(self._epoch[1])
-        self.samples = Samples(
-            self.upstream,
-            worker,
-            sample_key(sample_key(key, workers), worker),
-            epoch,
-            self._places.get(worker, HERE),
-            tell=partial(self._told.tell, epoch),
-            seeds_each=self._seeds_each,
-            batch_size=self.batch_size or 1,
-            blanks=(self.batch_size or 1) if worker < self._turn else 0,
-            lives_on=self._is_persistent or not workers,
-            tells_end=self._is_persistent,
-            held=self.held,
-            # The same in every worker and on every rank: they divide the data by an order that each of them draws.
-            held_key=epoch_key(self._keying.seed, epoch, "held"),
-        )
+        key, place = sample_key(sample_key(key, workers), worker), self._places.get(worker, HERE)
+        samples = Samples(self, worker, key, epoch, place, (self.batch_size or 1) if worker < self._turn else 0)
+        self.samples = weakref.ref(samples)
         self._places, self._turn = {}, 0  # of a worker that lives on: the next epoch begins where this one ends
-        return self.samples
+        return samples
 
 
-@dataclass
+def _none_yet() -> None:
+    return None
+
+
 class Samples:
-    """The samples of one worker in one epoch.
+    """The samples of one worker in one epoch, from a place on.
 
-    Attributes:
-        upstream: The user's stream.
-        worker: This worker's number.
-        key: Of its part of the epoch.
-        epoch: The epoch's number.
-        place: Where to go on.
-        tell: Tells the stream its epoch, also after another iterator has told it another one.
-        seeds_each: Whether every sample is seeded, or the first of each batch.
-        batch_size: How many samples are asked for at a time.
-        blanks: How many are left to give that are none: in the first batch of a worker whose turn was over when the
-            place was saved, and where the last one is filled up.
-        lives_on: Whether the next epoch has this process's stream, too.
-        tells_end: Whether what is after its last sample is shipped, in a batch that is blank or filled up with blanks.
-        held: The generators of the stream, which start from `held_key` and go on from there.
-        held_key: Of the epoch.
+    It begins with `blanks`, which are none, in the first batch of a worker whose turn was over when the place was
+    saved. A persistent worker fills its last batch up with such, to ship what is after its last sample.
     """
 
-    upstream: Upstream
-    worker: int
-    key: int
-    epoch: int
-    place: Place
-    tell: Callable[[], None]
-    seeds_each: bool
-    batch_size: int
-    blanks: int
-    lives_on: bool
-    tells_end: bool
-    held: Held
-    held_key: int
-
-    def __post_init__(self) -> None:
+    def __init__(self, stream: KeyedStream, worker: int, key: int, epoch: int, place: Place, blanks: int) -> None:
+        self.upstream, self.held = stream.upstream, stream.held
+        self.worker, self.key, self.epoch, self.place, self.blanks = worker, key, epoch, place, blanks
+        self._stream = stream
+        self._batch_size = stream.batch_size or 1
+        self._seeds_each = stream.keying.randomness == "sample" or stream.batch_size is None
+        self._lives_on = stream.is_persistent or get_worker_info() is None
         self._fetched = self.place.fetched
         self._ended = self.place.ended and self.place.fetched > 0
         self._in_batch = 0
@@ -148,16 +116,16 @@ class Samples:
         if self.blanks:
             self.blanks -= 1
             return _Blank
-        if self._ended and (self._iterator is not None or not self.lives_on):
+        if self._ended and (self._iterator is not None or not self._lives_on):
             raise StopIteration
         try:
             sample = self._make_first() if self._iterator is None else self._make()
         except StopIteration:
             self._ended = True
             self.upstream.has_given = self._fetched > 0
-            if not (self.tells_end and self._fetched):
+            if not (self._stream.is_persistent and self._fetched):
                 raise
-            self.blanks = self.batch_size - self._in_batch - 1
+            self.blanks = self._batch_size - self._in_batch - 1
             return _Blank
         except Exception as error:
             if not isinstance(error, DeterministicError):
@@ -167,16 +135,16 @@ class Samples:
             self._in_batch = 0
             raise
         self._fetched += 1
-        self._in_batch = (self._in_batch + 1) % self.batch_size
+        self._in_batch = (self._in_batch + 1) % self._batch_size
         return sample
 
     def _make(self) -> Any:
         self.held.go_on()
         if not self._in_batch:
-            self.tell()
+            self._stream.told.tell(self.epoch)  # also after another iterator has told it another one
         key = sample_key(self.key, self._fetched + 1)
         begin(key)
-        if self.seeds_each or not self._in_batch:
+        if self._seeds_each or not self._in_batch:
             seed_generators(key)
         return next(self._iterator)
 
@@ -194,7 +162,7 @@ class Samples:
 
     def _begin(self, place: Place) -> Any:
         """Begin a pass, and return its first sample; blank, if there is none."""
-        self.tell()
+        self._stream.told.tell(self.epoch)
         begin_seeded(sample_key(self.key, 0))
         self._start_held()
         if self._ended:
@@ -210,7 +178,8 @@ class Samples:
 
     def _start_held(self) -> None:
         self.held.settle()
-        self.held.key(self.held_key)
+        # The same in every worker and on every rank: they divide the data by an order that each of them draws.
+        self.held.key(epoch_key(self._stream.keying.seed, self.epoch, "held"))
 
     def end_batch(self, length: int) -> None:
         """Seed for collating the `length` samples made last."""
@@ -222,7 +191,7 @@ class Samples:
         if self._iterator is None:
             return Shipped(None, 0, self.worker)
         place = self.upstream.place(self._iterator, self._fetched, ended=self._ended)
-        after = self.upstream.between() if self._ended and self.tells_end else None
+        after = self.upstream.between() if self._ended and self._stream.is_persistent else None
         return Shipped(None, samples, self.worker, place, after) if place or after or not samples else None
 
 
@@ -234,7 +203,7 @@ class CollateStream:
     stream: KeyedStream
 
     def __call__(self, samples: Any) -> Any:
-        made, size = self.stream.samples, self.stream.batch_size
+        made, size = self.stream.samples(), self.stream.batch_size
         if made is None:  # collated without having been asked for samples
             return self.users(samples)
         if size is None:

@@ -198,39 +198,15 @@ class OwnSampler(DistributedSampler[int]):
             yield from fetch.indices
 
     def __len__(self) -> int:
-        return self.num_samples
-
-    # Plain attributes there:
-
-    @property
-    def num_samples(self) -> int:  # type: ignore[override]
-        """How many samples each rank has in an epoch."""
         return self.order.samples_of_a_rank()
 
-    @property
-    def total_size(self) -> int:  # type: ignore[override]
-        """How many samples all ranks have together."""
-        return self.num_samples * self.num_replicas
-
-    @property
-    def epoch(self) -> int:  # type: ignore[override]
-        """The epoch that is next."""
-        return self.epochs.next.epoch
-
-    @property
-    def seed(self) -> int:  # type: ignore[override]
-        """The loader's seed."""
-        return self.order.keying.seed
-
-    @property
-    def rank(self) -> int:  # type: ignore[override]
-        """This process's, as DistributedSampler has it."""
-        return self.order.ranks().rank
-
-    @property
-    def num_replicas(self) -> int:  # type: ignore[override]
-        """How many ranks share the data."""
-        return self.order.ranks().world_size
+    # Plain attributes there; here they are what holds now.
+    num_samples: Any = property(lambda self: self.order.samples_of_a_rank())
+    total_size: Any = property(lambda self: self.num_samples * self.num_replicas)
+    epoch: Any = property(lambda self: self.epochs.next.epoch)
+    seed: Any = property(lambda self: self.order.keying.seed)
+    rank: Any = property(lambda self: self.order.ranks().rank)
+    num_replicas: Any = property(lambda self: self.order.ranks().world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Pin the loader's next epoch."""

@@ -36,13 +36,8 @@ class SamplerOrder(IndexOrder):
     What it draws from the global generators comes from (seed, epoch), not from where they are. Generators that it
     holds, and what it says of itself with `state_dict()`, are noted when an epoch begins; a resume puts them back and
     lets the sampler give the indices again, without loading what they stand for, and compares them with the saved ones.
-    What it may remember beside them is judged by the epoch before, which it is to give again, too.
-
-    Args:
-        sampler: A sampler of indices, or with `is_batched` a batch sampler.
-        keying: The loader's.
-        is_batched: Whether it gives lists of indices.
-        compared: What of the loader is only compared on resume, by its name in the state.
+    What it may remember beside them is judged by the epoch before, which it is to give again, too. What of the loader
+    is only `compared` on resume stands by its name in the state.
     """
 
     fields: ClassVar[dict[str, type]] = {"digest": int, "generators": list, "sampler": object}
@@ -189,9 +184,6 @@ class SamplerOrder(IndexOrder):
 
         What a sampler says between two passes may mean the end of the one before. If it then begins each as its first,
         the state that it said before that is the right one.
-
-        Raises:
-            ResumeMismatchError: The sampler does not give them.
         """
         passes = []
         for state in (saved["sampler"], *(self._fresh if self._stateful() is not None else ())):

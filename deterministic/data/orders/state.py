@@ -40,11 +40,7 @@ def save(order: Order, epochs: Epochs) -> dict[str, Any]:
 
 
 def load(state: object, order: Order) -> Position:
-    """Return the position that a state stands for.
-
-    Raises:
-        ResumeMismatchError: It is none, or of another loader; every difference is named with both values.
-    """
+    """Return the position that a state stands for; of another loader's every difference is named with both values."""
     if isinstance(state, Mapping) and state.get("v") == 1 and "epoch" in state:
         raise ResumeMismatchError(
             explain(

@@ -25,13 +25,8 @@ class StreamOrder(Order):
 
     Repeatable for the same number of workers and ranks: both are in the keys, since what a worker gives depends on how
     the dataset shares itself out. A dataset (or its iterator) that has `state_dict()` and `load_state_dict()` is
-    resumed by them; any other one by loading again what was already seen, which must be the same again.
-
-    Args:
-        upstream: The user's, in this process.
-        keying: The loader's.
-        is_persistent: Whether worker processes outlive an epoch.
-        compared: What else of the loader is compared on resume, by its name in the state.
+    resumed by them; any other one by loading again what was already seen, which must be the same again. What else of
+    the loader is `compared` on resume stands by its name in the state.
     """
 
     name = "stream"

@@ -48,13 +48,8 @@ class Held:
     """The generators that one object holds, in the process that asks it for samples.
 
     It walks the object's graph when they are first needed, and again after the first sample, which may have made some.
-    Later it does where a link on the way to one leads elsewhere, or an attribute that was None is something.
-
-    Args:
-        root: A dataset, or a `collate_fn`.
-        name: What it is called in paths.
-        keying: The loader's.
-        goes_on: Whether a generator goes on from one fetch to the next, as a stream's does in its epoch.
+    Later it does where a link on the way to one leads elsewhere, or an attribute that was None is something. With
+    `goes_on` a generator goes on from one fetch to the next, as a stream's does in its epoch.
     """
 
     def __init__(self, root: Any, name: str, keying: Keying, *, goes_on: bool = False) -> None:
@@ -81,11 +76,7 @@ class Held:
         return self._walks < 2 and self._keying.held != "leave"
 
     def settle(self) -> bool:
-        """Look for generators where something has changed; return whether samples were made that some had no key for.
-
-        Raises:
-            DeterministicError: There are some, and none are wanted.
-        """
+        """Look for generators where something has changed; return whether some had no key for samples just made."""
         if self._keying.held != "leave" and (self.is_new or self._has_changed()):
             self._look()
         was_late, self._is_late = self._is_late, False

@@ -28,17 +28,7 @@ _SHOWN = 20
 def survey(
     dataset: Any, collate_fn: Any, choice: HeldChoice, randomness: str
 ) -> tuple[dict[str, int], list[dict[str, str]]]:
-    """Return the label of each generator that these two hold, by path, and a row on each for the report.
-
-    Args:
-        dataset: The user's.
-        collate_fn: The user's, or None.
-        choice: What is done with them.
-        randomness: Whether each "sample" is keyed, or each "batch".
-
-    Raises:
-        DeterministicError: There are some, and none are wanted.
-    """
+    """Return the label of each generator that these two hold, by path, and a row on each for the report."""
     walks = [Graph(dataset, "dataset"), Graph(collate_fn, "collate_fn")]
     if choice == "refuse" and any(walk.found for walk in walks):
         refuse(walks)

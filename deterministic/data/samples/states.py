@@ -80,11 +80,8 @@ _outputs = _Outputs()
 def writer_for(generator: Any) -> Callable[[int], None] | None:
     """Return what puts a generator where a key says, 0 <= key < 2**64; make it once, it takes 2 to 4 us a call.
 
-    Threads that write one generator at once leave it with words of both, as they do that draw from one.
-
-    Args:
-        generator: A `random.Random`, a numpy `RandomState` or `Generator` with a bit generator of numpy's, or a
-            `torch.Generator` on the CPU. None is returned for any other.
+    Threads that write one generator at once leave it with words of both, as they do that draw from one. Known are
+    `random.Random`, numpy's `RandomState`, its `Generator` over a bit generator of numpy's, torch's on the CPU.
     """
     write, count = _writing(generator)
     return (lambda key: write(key, _outputs.draw(key, count))) if count else write and (lambda key: write(key, None))
