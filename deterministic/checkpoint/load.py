@@ -15,6 +15,7 @@ from ..errors import CheckpointError, ResumeMismatchError, cut, explain
 from ..ground.arguments import choice
 from ..ground.ranks import Ranks
 from ..ground.synonyms import explained
+from ..ground.tables import aligned
 from ..scope.run import Run
 from ..values.fingerprint import fingerprint_if_any
 from ..values.stateful import is_stateful
@@ -301,5 +302,4 @@ def shown(about: Mapping[str, Any]) -> str:
     rows["tensors"] = f"{sum(about['bytes'].values()):,} bytes"
     if about["other_checkpoints"]:
         rows["others"] = "steps " + ", ".join(f"{step:,}" for step in about["other_checkpoints"])
-    width = max(map(len, rows)) + 2
-    return "\n".join(f"{name:<{width}}{value}" for name, value in rows.items())
+    return "\n".join(aligned([*rows.items()], ""))

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .samples.dataset_epoch import DatasetEpoch
 from .samples.isolation import Isolated
 from .samples.keys import Keying, epoch_key
 from .samples.torch_internals import disown_in_forked_children, retired, share_asked_length, unwrapped
-from .samples.worker import PrepareWorker, capture_settings
+from .samples.worker import capture_settings, prepare_worker
 
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Engine:
                 "prefetch_factor": loader.prefetch_factor,
                 "persistent_workers": kind is not None,
                 "multiprocessing_context": loader.multiprocessing_context,
-                "worker_init_fn": PrepareWorker(keying.worker_threads, settings, loader.worker_init_fn),
+                "worker_init_fn": partial(prepare_worker, keying.worker_threads, settings, loader.worker_init_fn),
             }
         if loader.pin_memory_device:
             arguments["pin_memory_device"] = loader.pin_memory_device

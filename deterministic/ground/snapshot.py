@@ -47,11 +47,7 @@ def restore(saved: Snapshot) -> None:
 
 
 def decode(saved: Any, current: Iterable[Source]) -> Snapshot:
-    """Return the states in what `encode` returned, by name, each checked by its source here. Changes nothing.
-
-    Raises:
-        ResumeMismatchError: They are of other sources, or do not fit this process.
-    """
+    """Return the states in what `encode` returned, by name, each checked by its source here. Changes nothing."""
     sources: dict[str, RngSource] = {source.name: source for source in current}  # type: ignore[misc]
     states = saved if isinstance(saved, Mapping) else {}
     if states.keys() != sources.keys():

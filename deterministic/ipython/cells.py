@@ -43,12 +43,7 @@ class CellScopes:
 
     @indivisible
     def enter(self, scope: Scope, kind: Literal["each", "cell", "part"] = "cell") -> _CellScope:
-        """Enter a scope that is closed when the innermost cell is over: one of each kind, and any number of parts.
-
-        Raises:
-            UsageError: No cell is running, so that nothing would close it.
-            ScopeConflictError: Another thread or task has a scope open. Nothing was touched.
-        """
+        """Enter a scope that is closed when the innermost cell is over: one of each kind, and any number of parts."""
         cells = _running_cells()
         if not cells:
             raise UsageError("%%reproducible works in a cell; elsewhere use `with reproducible(...):`.")
@@ -94,11 +89,7 @@ class CellScopes:
         return bool(ended)
 
     def close_left(self) -> None:
-        """Close, before a cell, what an earlier one has left: after Ctrl-C at its very end, or without post_execute.
-
-        Warns:
-            ScopeOrderWarning: There was such a scope.
-        """
+        """Close, before a cell, what an earlier one has left: after Ctrl-C at its very end, or without post_execute."""
         if self.close_ended():
             warn(
                 ScopeOrderWarning,

@@ -85,11 +85,7 @@ def run_body(shell: Any, cell: str) -> None:
 
 
 def scope_of(line: str) -> Scope:
-    """Return the scope that the options after `%%reproducible` ask for. Touches nothing.
-
-    Raises:
-        UsageError: In one line, what is wrong, and what is expected.
-    """
+    """Return the scope that the options after `%%reproducible` ask for, or say in one line what is wrong with them."""
     # What is omitted stays omitted: the seed is then the enclosing scope's.
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--seed", type=_option(_seed, "0 <= N < 2**64, or none"))

@@ -92,11 +92,7 @@ class Body:
 def decorate(
     function: Callable[..., Any], enter: Callable[[ScopeSite], ScopeEntry], on_conflict: stack.OnConflict
 ) -> Callable[..., Any]:
-    """Return `function` such that each call of it, or each step of its body, runs in a scope that `enter` opens.
-
-    Raises:
-        TypeError: It is a class or another thing that cannot be wrapped rightly.
-    """
+    """Return `function` such that each call of it, or each step of its body, runs in a scope that `enter` opens."""
     if isinstance(function, (classmethod, staticmethod)):
         return cast("Callable[..., Any]", type(function)(decorate(function.__func__, enter, on_conflict)))
     inner = getattr(function, "__func__", function)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -195,27 +194,21 @@ class Samples:
         return Shipped(None, samples, self.worker, place, after) if place or after or not samples else None
 
 
-@dataclass
-class CollateStream:
-    """The user's `collate_fn` under the batch's key; what it makes travels with where the dataset is after it."""
-
-    users: Callable[[Any], Any]
-    stream: KeyedStream
-
-    def __call__(self, samples: Any) -> Any:
-        made, size = self.stream.samples(), self.stream.batch_size
-        if made is None:  # collated without having been asked for samples
-            return self.users(samples)
-        if size is None:
-            count = int(samples is not _Blank)
-        else:
-            if samples[-1] is _Blank:
-                samples = [sample for sample in samples if sample is not _Blank]
-            count = 0 if self.stream.drop_last and len(samples) < size else len(samples)
-        shipped = made.shipped(count)
-        if not count:
-            return shipped
-        if size is not None:
-            made.end_batch(count)
-        batch = self.users(samples)
-        return batch if shipped is None else shipped._replace(batch=batch)
+def collate_stream(users: Callable[[Any], Any], stream: KeyedStream, samples: Any) -> Any:
+    """Call the user's `collate_fn` under the batch's key; what it makes travels with where the dataset is after it."""
+    made, size = stream.samples(), stream.batch_size
+    if made is None:  # collated without having been asked for samples
+        return users(samples)
+    if size is None:
+        count = int(samples is not _Blank)
+    else:
+        if samples[-1] is _Blank:
+            samples = [sample for sample in samples if sample is not _Blank]
+        count = 0 if stream.drop_last and len(samples) < size else len(samples)
+    shipped = made.shipped(count)
+    if not count:
+        return shipped
+    if size is not None:
+        made.end_batch(count)
+    batch = users(samples)
+    return batch if shipped is None else shipped._replace(batch=batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 from torch.utils.data import DataLoader
@@ -16,7 +17,7 @@ from ..samples.fetch import keyed_collate
 from ..samples.keys import Keying, epoch_key
 from ..samples.torch_internals import unwrapped
 from .base import Feed, Order, Position, Progress, mismatch
-from .keyed_stream import CollateStream, KeyedStream, Shipped
+from .keyed_stream import KeyedStream, Shipped, collate_stream
 from .upstream import BEGINNING, Place, Upstream, has_buffer
 
 
@@ -258,7 +259,7 @@ class StreamFeed(Feed):
     def __init__(self, order: StreamOrder, upstream: Upstream, loader: DataLoader[Any], *, is_lasting: bool) -> None:
         self.dataset = KeyedStream(upstream, order.keying, loader, is_persistent=is_lasting)
         users = keyed_collate(unwrapped(loader.collate_fn), order.keying)
-        self.collate_fn = CollateStream(users, self.dataset)
+        self.collate_fn = partial(collate_stream, users, self.dataset)
         self._order = order
 
     def arguments(self) -> dict[str, Any]:

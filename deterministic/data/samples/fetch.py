@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -135,26 +134,20 @@ class KeyedDataset(Dataset[Any]):
         return samples
 
 
-@dataclass
-class KeyedCollate:
-    """A `collate_fn` that holds generators, which are put where the key of what it collates says."""
-
-    users: Callable[[Any], Any]
-    held: Held
-
-    def __call__(self, samples: Any) -> Any:
-        key, _ = under_way()
-        self.held.settle()
-        if key is not None:
-            self.held.key(key)
-        return self.users(samples)
-
-
 def keyed_collate(users: Callable[[Any], Any], keying: Keying) -> Callable[[Any], Any]:
     """Return a `collate_fn` under its batch's key; the user's as it is, where it holds no generator."""
     held = Held(users, "collate_fn", keying)
     held.settle()
-    return KeyedCollate(users, held) if held else users
+    return partial(_collate, users, held) if held else users
+
+
+def _collate(users: Callable[[Any], Any], held: Held, samples: Any) -> Any:
+    """Collate with a function that holds generators, which are put where the key of what it collates says."""
+    key, _ = under_way()
+    held.settle()
+    if key is not None:
+        held.key(key)
+    return users(samples)
 
 
 def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:

@@ -60,11 +60,7 @@ class Keying:
 
     @property
     def seed(self) -> int:
-        """The seed.
-
-        Raises:
-            SeedError: There is none, and drawing one would give each rank another.
-        """
+        """The seed; a SeedError if there is none, and drawing one would give each rank another."""
         if self.given_seed is None:
             world_size = current_ranks().world_size if self.shard else 1
             if world_size > 1:
@@ -205,11 +201,7 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
 
 
 def index_number(index: Any) -> int:
-    """Return what stands for an index in a key: itself if it is an integer, else 64 bits hashed from its value.
-
-    Raises:
-        TypeError: Its value has no form that is the same in every process.
-    """
+    """Return what stands for an index in a key: itself if it is an integer, else 64 bits hashed from its value."""
     try:
         return operator.index(index)
     except TypeError:

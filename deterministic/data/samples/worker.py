@@ -45,23 +45,18 @@ class SeedWorkerThen:
         self.worker_init_fn(worker_id)
 
 
-@dataclass
-class PrepareWorker:
-    """The `worker_init_fn` of a loader with keys. A class, so that it pickles into spawned workers."""
-
-    threads: int
-    settings: dict[str, bytes] | None  # what `capture_settings` returned; None for a forked worker, which inherits them
-    users: Callable[[int], object] | None
-
-    def __call__(self, worker_id: int) -> None:
-        info: Any = get_worker_info()
-        set_worker(dataset=info.dataset.dataset)  # the user's, as they know it, not what stands around it
-        if self.settings is not None:
-            restore_settings(self.settings)
-        torch.set_num_threads(self.threads)
-        require_twister()
-        if self.users is not None:
-            self.users(worker_id)
+def prepare_worker(
+    threads: int, settings: dict[str, bytes] | None, users: Callable[[int], object] | None, worker_id: int
+) -> None:
+    """Begin a worker of a loader with keys; a forked one has no `settings`, which it inherits."""
+    info: Any = get_worker_info()
+    set_worker(dataset=info.dataset.dataset)  # the user's, as they know it, not what stands around it
+    if settings is not None:
+        restore_settings(settings)
+    torch.set_num_threads(threads)
+    require_twister()
+    if users is not None:
+        users(worker_id)
 
 
 def capture_settings() -> dict[str, bytes]:
