@@ -28,13 +28,6 @@ def seeded(seed: int) -> Applied:
     return Applied({"seed": seed})
 
 
-def keep(states: dict[int, bytes], seed: int, state: bytes) -> None:
-    """Keep what a seed has made, so that it is copied where it is asked for again; of a few seeds alone."""
-    if len(states) == 16:
-        states.clear()
-    states[seed] = state
-
-
 def in_memory(owner: Any, address: int, words: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """Return the words of 32 bits that lie at an address, to be read and written; they keep their owner alive."""
     block: Any = (ctypes.c_uint32 * words).from_address(address)

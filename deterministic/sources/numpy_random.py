@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..errors import ResumeMismatchError, explain
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, in_memory, keep, numpy_state, seeded, to_plain
+from .base import digest, in_memory, numpy_state, seeded, to_plain
 
 _LAYOUTS: dict[Any, np.dtype[Any]] = {
     np.random.MT19937: np.dtype([("key", "u4", 624), ("pos", "i4")]),
@@ -63,7 +63,7 @@ class NumpyRandom:
     def __init__(self) -> None:
         place = gauss_offset() if layout_holds() else None
         self._gaussian_at = id(np.random.mtrand._rand) + place if place else 0  # 0: the slow way
-        self._seeded: dict[int, bytes] = {}
+        self._seeded = lru_cache(maxsize=16)(self._seed)  # copied where a seed is asked for again
 
     def capture(self) -> NumpyState:
         bit_generator = get_bit_generator()
@@ -77,18 +77,17 @@ class NumpyRandom:
         if config.seed is None:
             return NOTHING
         bit_generator = get_bit_generator()
-        is_twister = type(bit_generator) is np.random.MT19937
-        data = self._seeded.get(config.seed) if is_twister else None
-        if data is not None:
-            self.restore(_RawTwister(bit_generator, data, None))
+        if self._gaussian_at and type(bit_generator) is np.random.MT19937:
+            self.restore(_RawTwister(bit_generator, self._seeded(config.seed), None))
             return seeded(config.seed)
         np.random.seed(numpy_seed(config.seed))
-        if not is_twister:
+        if type(bit_generator) is not np.random.MT19937:
             set_bit_generator(bit_generator)  # seeding any other one leaves the cached Gaussian in place
-        elif self._gaussian_at:
-            address = bit_generator.ctypes.state_address
-            keep(self._seeded, config.seed, ctypes.string_at(address, _MT19937_BYTES))
         return seeded(config.seed)
+
+    def _seed(self, seed: int) -> bytes:
+        np.random.seed(numpy_seed(seed))
+        return ctypes.string_at(get_bit_generator().ctypes.state_address, _MT19937_BYTES)
 
     def restore(self, state: NumpyState) -> None:
         if get_bit_generator() is not state.bit_generator:

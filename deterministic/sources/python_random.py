@@ -6,14 +6,14 @@ import ctypes
 import random
 import struct
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..ground.config import Config
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
-from .base import digest, in_memory, keep, python_state, seeded
+from .base import digest, in_memory, python_state, seeded
 
 _TWISTER = struct.Struct("i624I")
 """The Mersenne Twister as CPython's `_random.Random` holds it, after the object's head: position, then 624 words."""
@@ -43,7 +43,7 @@ class PythonRandom:
     def __init__(self) -> None:
         self._generator: Any = random.random.__self__  # type: ignore[attr-defined]
         self._address = address(self._generator) if layout_holds() else None
-        self._seeded: dict[int, bytes] = {}
+        self._seeded = lru_cache(maxsize=16)(self._seed)  # copied where a seed is asked for again
 
     def capture(self) -> PythonState:
         if self._address is None:
@@ -53,14 +53,15 @@ class PythonRandom:
     def apply(self, config: Config) -> Applied:
         if config.seed is None:
             return NOTHING
-        data = self._seeded.get(config.seed)
-        if data is not None:
-            self.restore(_TwisterBytes(data, None))
-            return seeded(config.seed)
-        random.seed(config.seed)
-        if self._address is not None:
-            keep(self._seeded, config.seed, ctypes.string_at(self._address, _TWISTER.size))
+        if self._address is None:
+            random.seed(config.seed)
+        else:
+            self.restore(_TwisterBytes(self._seeded(config.seed), None))
         return seeded(config.seed)
+
+    def _seed(self, seed: int) -> bytes:
+        random.seed(seed)
+        return ctypes.string_at(self._address or 0, _TWISTER.size)
 
     def restore(self, state: PythonState) -> None:
         if self._address is None or not isinstance(state, _TwisterBytes):

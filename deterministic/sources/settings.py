@@ -51,12 +51,8 @@ def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
     return None if get is None or set_ is None else Flag(name, get, set_)
 
 
-def _call_it(function: Callable[[], Any]) -> Any:
-    return function()
-
-
 # There is no quicker way to call a row of functions; Python 3.10 lacks it.
-_call: Callable[[Callable[[], Any]], Any] = getattr(operator, "call", _call_it)
+_call: Callable[[Callable[[], Any]], Any] = getattr(operator, "call", lambda function: function())
 
 
 class FlagSource:
