@@ -39,7 +39,10 @@ OURS = os.path.dirname(__file__) + os.sep
 
 
 class DeterministicError(Exception):
-    """Base of every exception that this library raises."""
+    """Base of every exception that this library raises. The text is that of `explain`, or the first argument alone."""
+
+    def __init__(self, differs: str = "", values: tuple[str, ...] = (), remedy: str = "") -> None:
+        super().__init__(explain(differs, values, remedy) if remedy else differs)
 
 
 class SeedError(DeterministicError, ValueError):
@@ -137,13 +140,16 @@ cut = _Short().repr
 """Return a value of somebody else's for an error, as `repr` has it, but short; takes any value, however large."""
 
 
-def warn(category: type[Warning], text: str) -> None:
+def warn(category: type[Warning], text: str, values: tuple[str, ...] = (), remedy: str = "") -> None:
     """Warn at the line of the user's that led here, whatever the depth inside this library.
 
     Args:
         category: Of which kind.
-        text: What `explain` worded.
+        text: What `explain` worded; or, where there is a remedy, what differs.
+        values: The other arguments of `explain`.
+        remedy: The last of them.
     """
+    text = explain(text, values, remedy) if remedy else text
     warnings.warn(text, category, stacklevel=_users_frame()[1])
 
 

@@ -243,11 +243,9 @@ class Checkpoint:
     def _store(self, loaders: Sequence[str]) -> None:
         if not self._lock.is_held:
             raise CheckpointError(
-                explain(
-                    f"this Checkpoint no longer has {self.directory}",
-                    (f"made at: {self._line}", "found: it was closed, or another Checkpoint took the directory over"),
-                    "Use the one that was made last.",
-                )
+                f"this Checkpoint no longer has {self.directory}",
+                (f"made at: {self._line}", "found: it was closed, or another Checkpoint took the directory over"),
+                "Use the one that was made last.",
             )
         if innermost_run() is not self._run:
             raise refusal(
@@ -310,7 +308,7 @@ class Checkpoint:
         if moved := [loader for loader, batches in second.items() if 0 < first.get(loader, 0) < batches]:
             differs = "a loader gives batches to this training and is not saved: a resume would begin its epoch again"
             values = tuple(f"made at: {loader.made_at}" for loader in moved[:3])
-            warn(NondeterminismWarning, explain(differs, values, "Pass it: Checkpoint(directory, loader=loader, ...)."))
+            warn(NondeterminismWarning, differs, values, "Pass it: Checkpoint(directory, loader=loader, ...).")
 
     def _is_time(self, seconds: float) -> bool:
         if self.steps < self._look_at:
@@ -324,7 +322,7 @@ class Checkpoint:
     def _warn_once(self, differs: str, saved: str, remedy: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warn(ReplayWarning, explain(differs, (f"made at: {self._line}", f"saved: only {saved}"), remedy))
+            warn(ReplayWarning, differs, (f"made at: {self._line}", f"saved: only {saved}"), remedy)
 
 
 def _count(name: str, value: object) -> int | None:

@@ -44,11 +44,9 @@ def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
     if (run is not None) != ("run" in saved):
         words = ("outside of reproducible()", "inside of reproducible()")
         raise ResumeMismatchError(
-            explain(
-                "the generators were saved in another place",
-                (f"saved: {words['run' in saved]}", f"here: {words[run is not None]}"),
-                "Load it as it was saved: inside `with reproducible(...)`, or outside.",
-            )
+            "the generators were saved in another place",
+            (f"saved: {words['run' in saved]}", f"here: {words[run is not None]}"),
+            "Load it as it was saved: inside `with reproducible(...)`, or outside.",
         )
     if run is not None:
         decoded(run, saved["run"])

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from xxhash import xxh3_128
 
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError
 from ..values.bits import feed, undispatched
 from .directory import refusal, replacing
 from .tensors import LoadedTensors, StoredTensors, memory_of, part_of
@@ -154,11 +154,9 @@ def _decoded(
     """Return the head and the values that a file's texts say; without data there are no values."""
     if texts.get("format") != FORMAT:
         raise CheckpointError(
-            explain(
-                f"{os.fspath(path)} is in a format that this version does not read",
-                (f"found: {texts.get('format', '')!r}", f"expected: {FORMAT!r}"),
-                "Read it with the version that wrote it, or a later one.",
-            )
+            f"{os.fspath(path)} is in a format that this version does not read",
+            (f"found: {texts.get('format', '')!r}", f"expected: {FORMAT!r}"),
+            "Read it with the version that wrote it, or a later one.",
         )
     try:
         head = json.loads(texts["head"])
@@ -263,11 +261,9 @@ def _parse(text: bytes, size: int) -> tuple[Mapping[str, str], Mapping[str, int]
 
 def _foreign(path: Any, actual: str) -> CheckpointError:
     return CheckpointError(
-        explain(
-            f"{os.fspath(path)} is not a checkpoint",
-            (f"found: {actual}", "expected: a file that save_checkpoint or Checkpoint wrote"),
-            "Pass the path of a checkpoint.",
-        )
+        f"{os.fspath(path)} is not a checkpoint",
+        (f"found: {actual}", "expected: a file that save_checkpoint or Checkpoint wrote"),
+        "Pass the path of a checkpoint.",
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import CheckpointError, explain
+from ..errors import CheckpointError
 from ..ground import repetition
 
 if sys.platform == "win32":
@@ -36,7 +36,7 @@ _held: dict[str, DirectoryLock] = {}
 
 def refusal(differs: str, problem: object, remedy: str) -> CheckpointError:
     """Return the error for what cannot be written or read: what is wrong, what was found, what to do."""
-    return CheckpointError(explain(differs, (f"found: {problem}",), remedy))
+    return CheckpointError(differs, (f"found: {problem}",), remedy)
 
 
 def directory_of(path: str | os.PathLike[str]) -> Path:

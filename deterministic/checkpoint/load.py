@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError, ResumeMismatchError, cut, explain
+from ..errors import CheckpointError, ResumeMismatchError, cut
 from ..ground.arguments import choice
 from ..ground.ranks import Ranks
 from ..ground.synonyms import explained
@@ -136,11 +136,9 @@ def _state_of_this_rank(directory: Path, step: int) -> TrainingState:
     wrong += ["values"] * (not isinstance(content.values.get("values"), dict))
     if wrong or head["steps"] != step:
         raise CheckpointError(
-            explain(
-                f"the checkpoint {path} does not say where its training was",
-                tuple(f"{name}: {cut(head.get(name))}" for name in [*wrong, "steps"]),
-                "Take one that Checkpoint wrote, under the name that it gave it.",
-            )
+            f"the checkpoint {path} does not say where its training was",
+            tuple(f"{name}: {cut(head.get(name))}" for name in [*wrong, "steps"]),
+            "Take one that Checkpoint wrote, under the name that it gave it.",
         )
     state = of_ranks(content, path, the_ranks())
     where = {name: head[name] for name in ("steps", "epoch", "loaders")}
@@ -189,11 +187,9 @@ def _read_of_rank(main: Path, rank: int, checksum: str, *, with_shards: bool) ->
     content = container.read(unmarked if unmarked.exists() and not file.exists() else file, with_shards=with_shards)
     if content.checksum != checksum:
         raise CheckpointError(
-            explain(
-                f"the file of rank {rank} does not belong to {main}",
-                (f"found: {content.checksum}", f"expected: {checksum}"),
-                "Copy all files of a checkpoint, or take an earlier one.",
-            )
+            f"the file of rank {rank} does not belong to {main}",
+            (f"found: {content.checksum}", f"expected: {checksum}"),
+            "Copy all files of a checkpoint, or take an earlier one.",
         )
     return content
 
@@ -214,11 +210,9 @@ def _require_fit(
             misfits += problems(name, value, state)
     if misfits:
         raise ResumeMismatchError(
-            explain(
-                f"{path} does not fit what is to be loaded; nothing was changed",
-                tuple(misfits),
-                "Pass the same names, and make the objects as they were when it was saved.",
-            )
+            f"{path} does not fit what is to be loaded; nothing was changed",
+            tuple(misfits),
+            "Pass the same names, and make the objects as they were when it was saved.",
         )
     require_same_place(saved.generators, run)
     compare(path, saved.conditions, on_mismatch, saved.own)
@@ -235,11 +229,9 @@ def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str,
             load(value, saved[name])
         except Exception as error:
             raise ResumeMismatchError(
-                explain(
-                    f"{name} could not be loaded from {path}",
-                    (f"found: {type(error).__name__}: {error}", f"loaded before it: {', '.join(loaded) or 'nothing'}"),
-                    "Make it as it was when it was saved. Begin again with new objects, since these have been changed.",
-                )
+                f"{name} could not be loaded from {path}",
+                (f"found: {type(error).__name__}: {error}", f"loaded before it: {', '.join(loaded) or 'nothing'}"),
+                "Make it as it was when it was saved. Begin again with new objects, since these have been changed.",
             ) from error
         loaded.append(name)
     left = trained(objects)

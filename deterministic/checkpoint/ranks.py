@@ -9,7 +9,7 @@ import torch.distributed
 from torch.utils._pytree import tree_map
 
 from ..distributed.reduction import is_ordered
-from ..errors import CheckpointError, NondeterminismWarning, explain, warn
+from ..errors import CheckpointError, NondeterminismWarning, warn
 from ..ground.ranks import the_ranks as the_ranks
 from ..values.fingerprint import fingerprint_if_any
 from .values import Called
@@ -43,11 +43,9 @@ def together(work: Callable[[], T]) -> T:
         raise error
     if any(errors):
         raise CheckpointError(
-            explain(
-                "this failed on some ranks, and all ranks have to go on together",
-                tuple(f"rank {rank}: {text}" for rank, text in enumerate(errors) if text),
-                "Fix it there; nothing was changed on this rank.",
-            )
+            "this failed on some ranks, and all ranks have to go on together",
+            tuple(f"rank {rank}: {text}" for rank, text in enumerate(errors) if text),
+            "Fix it there; nothing was changed on this rank.",
         )
     return result  # type: ignore[return-value]
 
@@ -70,11 +68,9 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
     if names and the_ranks().world_size > 2:  # two numbers have one sum
         warn(
             NondeterminismWarning,
-            explain(
-                "a training that is resumed adds gradients up in another order in its first step",
-                (f"found: DistributedDataParallel on {the_ranks().world_size} ranks: {', '.join(names)}",),
-                "For the same bits: deterministic.distributed.ordered_reduction(model).",
-            ),
+            "a training that is resumed adds gradients up in another order in its first step",
+            (f"found: DistributedDataParallel on {the_ranks().world_size} ranks: {', '.join(names)}",),
+            "For the same bits: deterministic.distributed.ordered_reduction(model).",
         )
 
 

@@ -60,11 +60,9 @@ def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
         if count:
             warn(
                 NondeterminismWarning,
-                explain(
-                    f"{name} has parameters that are not saved",
-                    (f"found: {count} of {len(parameters)} are in none of the objects that were passed",),
-                    "Pass the module that has them, too.",
-                ),
+                f"{name} has parameters that are not saved",
+                (f"found: {count} of {len(parameters)} are in none of the objects that were passed",),
+                "Pass the module that has them, too.",
             )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import CheckpointError, cut, explain
+from ..errors import CheckpointError, cut
 from .boxes import Sharded
 from .tensors import DTYPES, LoadedTensors, StoredTensors, device_named
 
@@ -228,9 +228,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 def _refused(value: Any, path: str, actual: str = "") -> CheckpointError:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return CheckpointError(
-        explain(
-            f"{path} cannot be stored in a checkpoint; nothing was written",
-            (f"found: {actual or f'a value of {kind}'}", "expected: tensors, numbers, text, containers of these"),
-            "Give its owner a state_dict() of such values, or convert it: str(), int(), a list.",
-        )
+        f"{path} cannot be stored in a checkpoint; nothing was written",
+        (f"found: {actual or f'a value of {kind}'}", "expected: tensors, numbers, text, containers of these"),
+        "Give its owner a state_dict() of such values, or convert it: str(), int(), a list.",
     )

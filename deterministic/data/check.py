@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import NotReproducibleError, cut, explain
+from ..errors import NotReproducibleError, cut
 from ..values.difference import difference
 from .samples.fetch import Fetch, KeyedDataset
 from .samples.isolation import Isolated
@@ -36,10 +36,8 @@ def _require_same(before: Any, after: Any, name: str, what: str, when: str) -> N
     if differs is not None:
         field, one, other = differs
         raise NotReproducibleError(
-            explain(
-                f"{what} gives another {field} when {when}",
-                (f"first: {one}", f"again: {other}"),
-                "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
-                "random, numpy.random, torch or deterministic.sample_rng() instead.",
-            )
+            f"{what} gives another {field} when {when}",
+            (f"first: {one}", f"again: {other}"),
+            "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
+            "random, numpy.random, torch or deterministic.sample_rng() instead.",
         )

@@ -206,5 +206,5 @@ def _compare(case: str, expected: _EpochBatches, run: Callable[[], _EpochBatches
     number = next(n for n, pair in enumerate(zip(expected, actual, strict=True)) if difference(*pair, "epoch"))
     values = (f"expected: {cut(expected[number])}", f"found: {cut(actual[number])}", "{}: {} and {}".format(*differs))
     raise NotReproducibleError(
-        explain(f"{case}: epoch {number} is another one", tuple(" ".join(one.split()) for one in values), remedy)
+        f"{case}: epoch {number} is another one", tuple(" ".join(one.split()) for one in values), remedy
     )

@@ -146,11 +146,9 @@ class LoaderIterator:
         progress = self._progress
         if progress.superseded:
             raise DeterministicError(
-                explain(
-                    "this iterator's workers serve a later one now",
-                    ("found: persistent_workers=True, and iter() was called again",),
-                    "Use one iterator at a time, or persistent_workers=False.",
-                )
+                "this iterator's workers serve a later one now",
+                ("found: persistent_workers=True, and iter() was called again",),
+                "Use one iterator at a time, or persistent_workers=False.",
             )
         if not progress.asked:
             self._heed()

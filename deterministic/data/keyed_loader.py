@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..errors import DeterministicError, explain, users_line
+from ..errors import DeterministicError, users_line
 from ..ground.arguments import count
 from ..ground.ranks import ranks_are_said
 from ..scope import stack
@@ -179,11 +179,9 @@ class ReproducibleDataLoader(DataLoader[T]):
             for batch in self._look(self._epochs.next):
                 return batch
         raise DeterministicError(
-            explain(
-                "there is no batch to peek at",
-                (f"found: epoch {self._epochs.next.epoch} has none left",),
-                "Let the loader come to the next epoch, or call set_epoch().",
-            )
+            "there is no batch to peek at",
+            (f"found: epoch {self._epochs.next.epoch} has none left",),
+            "Let the loader come to the next epoch, or call set_epoch().",
         )
 
     def replay(self, epoch: int, index: Any, occurrence: int = 0) -> Any:

@@ -258,11 +258,9 @@ def _effective_seed(seed: int | Omitted) -> int | None:
     given = given_seed()
     if given is None and not stack.disabled:
         raise SeedError(
-            explain(
-                "a loader needs a seed",
-                ("found: no seed=, and no scope is open",),
-                "Pass seed=, make it inside `with reproducible(seed=...)`, or call seed_everything(seed) before.",
-            )
+            "a loader needs a seed",
+            ("found: no seed=, and no scope is open",),
+            "Pass seed=, make it inside `with reproducible(seed=...)`, or call seed_everything(seed) before.",
         )
     return given
 

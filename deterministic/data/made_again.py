@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import RepeatedDrawsWarning, explain, warn
+from ..errors import RepeatedDrawsWarning, warn
 from ..ground import launch
 from ..scope import stack
 from ..scope.run import Run
@@ -43,7 +43,7 @@ def warn_if_made_again(loader: Any, record: Any, epoch: int, *, is_pinned: bool)
         differs = "a loader was made again and begins with the same epoch: the same order and the same draws"
         values = (f"made at: {record.made_at}, with the same arguments", f"begins with: epoch {epoch}")
         remedy = "Make it once, before the loop over the epochs; or call loader.set_epoch(epoch) to say which is meant."
-        warn(RepeatedDrawsWarning, explain(differs, values, remedy))
+        warn(RepeatedDrawsWarning, differs, values, remedy)
 
 
 def _traits(value: Any, depth: int = 3) -> Any:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 
 TYPE_CHECKING = False  # importing typing would double what a script waits for here
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ def _decode(text: str) -> Launch | None:
         return Launch(**json.loads(text))
     except (TypeError, ValueError) as error:
         raise DeterministicError(
-            explain(
-                f"the environment variable {VARIABLE} does not hold what `deterministic run` writes there",
-                (f"found: {text!r}",),
-                "Unset it.",
-            )
+            f"the environment variable {VARIABLE} does not hold what `deterministic run` writes there",
+            (f"found: {text!r}",),
+            "Unset it.",
         ) from error

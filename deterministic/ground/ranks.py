@@ -32,14 +32,12 @@ def current_ranks() -> Ranks:
     rank = os.environ.get("RANK", "0" if world_size == "1" else "")
     if not rank.isdecimal() or not world_size.isdecimal() or not int(rank) < int(world_size):
         raise DeterministicError(
-            explain(
-                "the variables RANK and WORLD_SIZE do not say which process this is",
-                (
-                    f"found: RANK={rank or 'not set'}, WORLD_SIZE={world_size}",
-                    "expected: 0 <= RANK < WORLD_SIZE, or neither",
-                ),
-                "Start with torchrun, initialise torch.distributed first, or unset both.",
-            )
+            "the variables RANK and WORLD_SIZE do not say which process this is",
+            (
+                f"found: RANK={rank or 'not set'}, WORLD_SIZE={world_size}",
+                "expected: 0 <= RANK < WORLD_SIZE, or neither",
+            ),
+            "Start with torchrun, initialise torch.distributed first, or unset both.",
         )
     return Ranks(int(rank), int(world_size))
 

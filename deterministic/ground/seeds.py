@@ -20,19 +20,15 @@ def validate_seed(seed: object, *, name: str = "seed") -> int:
     value = seed if type(seed) is int else as_integer(seed)
     if value is None:
         raise SeedError(
-            explain(
-                f"{name} is not an integer",
-                (f"found: {cut(seed)} ({type(seed).__name__})", "expected: an int, 0 <= seed < 2**64"),
-                f"Pass an integer, for example {name}={DEFAULT_SEED}.",
-            )
+            f"{name} is not an integer",
+            (f"found: {cut(seed)} ({type(seed).__name__})", "expected: an int, 0 <= seed < 2**64"),
+            f"Pass an integer, for example {name}={DEFAULT_SEED}.",
         )
     if not 0 <= value < SEED_LIMIT:
         raise SeedError(
-            explain(
-                f"{name} is out of range",
-                (f"found: {cut(value)}", "expected: 0 <= seed < 2**64"),
-                "Pass a seed in the range; nothing was seeded.",
-            )
+            f"{name} is out of range",
+            (f"found: {cut(value)}", "expected: 0 <= seed < 2**64"),
+            "Pass a seed in the range; nothing was seeded.",
         )
     return value
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from ..errors import DeterministicError, ResumeMismatchError, explain
+from ..errors import DeterministicError, ResumeMismatchError
 from .config import Config
 from .source import Applied, RngSource, Source
 
@@ -38,11 +38,9 @@ def restore(saved: Snapshot) -> None:
             failed.append((source.name, error))
     if failed:
         raise DeterministicError(
-            explain(
-                "some sources could not be restored; all others were",
-                tuple(f"{name}: {type(error).__name__}: {error}" for name, error in failed),
-                "Fix the source, or restart the process: these are not as they were.",
-            )
+            "some sources could not be restored; all others were",
+            tuple(f"{name}: {type(error).__name__}: {error}" for name, error in failed),
+            "Fix the source, or restart the process: these are not as they were.",
         ) from failed[0][1]
 
 
@@ -53,11 +51,9 @@ def decode(saved: Any, current: Iterable[Source]) -> Snapshot:
     if states.keys() != sources.keys():
         only_saved, only_here = states.keys() - sources.keys(), sources.keys() - states.keys()
         raise ResumeMismatchError(
-            explain(
-                "the saved state covers other generators than there are here",
-                (f"only saved: {sorted(map(str, only_saved))}", f"only here: {sorted(only_here)}"),
-                "Register the same sources and pass the same generators= as when it was saved.",
-            )
+            "the saved state covers other generators than there are here",
+            (f"only saved: {sorted(map(str, only_saved))}", f"only here: {sorted(only_here)}"),
+            "Register the same sources and pass the same generators= as when it was saved.",
         )
     with fitting():
         return {source: source.decode(states[name]) for name, source in sources.items()}
@@ -83,9 +79,7 @@ def fitting() -> Iterator[None]:
         raise
     except Exception as error:
         raise ResumeMismatchError(
-            explain(
-                "the saved state does not fit this process; nothing was moved",
-                (f"found: {type(error).__name__}: {error}",),
-                "Load it with the same generators=, devices and library versions as it was saved with.",
-            )
+            "the saved state does not fit this process; nothing was moved",
+            (f"found: {type(error).__name__}: {error}",),
+            "Load it with the same generators=, devices and library versions as it was saved with.",
         ) from error

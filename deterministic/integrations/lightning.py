@@ -95,11 +95,9 @@ class ExactResume(Callback):
         actual = {"version": saved.get("version"), "ranks": len(saved.get("ranks", ()))}
         if actual != needed:
             raise ResumeMismatchError(
-                explain(
-                    "this checkpoint does not say how this training goes on exactly",
-                    (f"found: {actual if saved else 'one that was saved without ExactResume'}", f"expected: {needed}"),
-                    "Resume with as many ranks as saved it; or leave the callback out, and resuming is not exact.",
-                )
+                "this checkpoint does not say how this training goes on exactly",
+                (f"found: {actual if saved else 'one that was saved without ExactResume'}", f"expected: {needed}"),
+                "Resume with as many ranks as saved it; or leave the callback out, and resuming is not exact.",
             )
         mine = saved["ranks"][the_ranks().rank]
         require_same_place(mine["generators"], innermost_run())
@@ -166,7 +164,7 @@ def _require_exact(loaders: list[Any], *, is_training: bool = True) -> None:
         inexact, remedy = ["a loader without a length"], "Give the IterableDataset a __len__."
     if inexact:
         raise DeterministicError(
-            explain("with this loader ExactResume cannot be exact", (f"found: {', '.join(inexact)}",), remedy)
+            "with this loader ExactResume cannot be exact", (f"found: {', '.join(inexact)}",), remedy
         )
 
 

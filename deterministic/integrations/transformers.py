@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.keyed_loader import ReproducibleDataLoader
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 from ..ground.launch import given_seed, launched
 from ..ground.seeds import derive_seed
 from ..scope import stack
@@ -87,11 +87,9 @@ class TrainerLoader(DataLoader[Any]):
         if not isinstance(loader, ReproducibleDataLoader) or loader.is_stream:
             stream = " over an IterableDataset" if isinstance(loader, ReproducibleDataLoader) else ""
             raise DeterministicError(
-                explain(
-                    "with this loader Trainer cannot resume exactly within an epoch",
-                    (f"found: a {type(loader).__name__}{stream}",),
-                    "Pass what make_loader(...) returned, over a dataset that has indices.",
-                )
+                "with this loader Trainer cannot resume exactly within an epoch",
+                (f"found: a {type(loader).__name__}{stream}",),
+                "Pass what make_loader(...) returned, over a dataset that has indices.",
             )
         # Else each iteration draws from the global one; nothing comes of what is drawn here.
         own = torch.Generator()  # deterministic: ignore[DET103]

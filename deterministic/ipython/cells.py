@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from IPython.core.error import UsageError
 
-from ..errors import ScopeOrderWarning, explain, warn
+from ..errors import ScopeOrderWarning, warn
 from ..scope import stack
 from ..scope.entry import ScopeEntry, ScopeSite
 from ..scope.interrupt import indivisible
@@ -93,11 +93,9 @@ class CellScopes:
         if self.close_ended():
             warn(
                 ScopeOrderWarning,
-                explain(
-                    "the scope of an earlier cell was still open; it has now been closed",
-                    ("found: no post_execute event after that cell",),
-                    "What ran in between drew from that scope: run it again if it matters.",
-                ),
+                "the scope of an earlier cell was still open; it has now been closed",
+                ("found: no post_execute event after that cell",),
+                "What ran in between drew from that scope: run it again if it matters.",
             )
 
     def close_all(self, some: list[_CellScope] | None = None) -> None:

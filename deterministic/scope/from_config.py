@@ -93,7 +93,7 @@ def warn_of_other_seeds(section: Mapping[Any, Any], key: str | None) -> None:
     if steps:
         differs = "nothing is seeded: the configuration has no seed where it is looked for"
         remedy = f"To use it, {' and '.join(steps)}; or pass seed=. Where nothing is to be seeded, write seed: null."
-        warn(NondeterminismWarning, explain(differs, (f"found: {path.replace('.[', '[')}: {value}",), remedy))
+        warn(NondeterminismWarning, differs, (f"found: {path.replace('.[', '[')}: {value}",), remedy)
 
 
 def warn_of_other_levels(section: Mapping[Any, Any]) -> None:
@@ -107,7 +107,7 @@ def warn_of_other_levels(section: Mapping[Any, Any]) -> None:
             differs = "no operation is made deterministic: the configuration asks for it by a name that is not read"
             to_use = f"To use it, write deterministic: {str(level).lower()}; or pass deterministic=."
             remedy = f"{to_use} Where none is wanted, write deterministic: false."
-            warn(NondeterminismWarning, explain(differs, (f"found: {key}: true",), remedy))
+            warn(NondeterminismWarning, differs, (f"found: {key}: true",), remedy)
             return
 
 
@@ -171,11 +171,9 @@ def _not_text(seed: Any) -> Any:
     """Return what the key holds; text is refused in the words of a configuration."""
     if isinstance(seed, str):
         raise SeedError(
-            explain(
-                "seed is not an integer",
-                (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
-                "Write only digits, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
-            )
+            "seed is not an integer",
+            (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
+            "Write only digits, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
         )
     return seed
 

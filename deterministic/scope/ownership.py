@@ -10,7 +10,7 @@ from enum import Enum
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..errors import ScopeConflictError, explain
+from ..errors import ScopeConflictError
 
 
 class _Life:
@@ -68,12 +68,10 @@ def conflict(status: Standing, owner: Owner, open_site: object, wanted_site: obj
         who += f", task {owner.task.get_name()}"
     queue = ' (on_conflict="wait" queues threads)' if status is Standing.OTHER_THREAD else ""
     return ScopeConflictError(
-        explain(
-            f"{whose} has a scope open; the generators and flags are shared by the whole process",
-            (f"found: a scope opened at {open_site} ({who})", f"wanted: a scope at {wanted_site}"),
-            f"Run one after the other{queue}, use a process each, or decorate coroutines with @reproducible instead of "
-            "holding a `with` open over an await.",
-        )
+        f"{whose} has a scope open; the generators and flags are shared by the whole process",
+        (f"found: a scope opened at {open_site} ({who})", f"wanted: a scope at {wanted_site}"),
+        f"Run one after the other{queue}, use a process each, or decorate coroutines with @reproducible instead of "
+        "holding a `with` open over an await.",
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from types import TracebackType
 
-from ..errors import OURS, ScopeConflictError, annotate, explain, place
+from ..errors import OURS, ScopeConflictError, annotate, place
 
 _REFUSED = "does not have a deterministic implementation"
 
@@ -60,6 +60,6 @@ def refuse_moments() -> Callable[[], None]:
             remedy = "Enter the scope around the calls of the traced function."
         else:
             return
-        raise ScopeConflictError(explain(f"a scope cannot be entered while {what}", (f"found: {reason}",), remedy))
+        raise ScopeConflictError(f"a scope cannot be entered while {what}", (f"found: {reason}",), remedy)
 
     return refuse_moment

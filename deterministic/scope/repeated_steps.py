@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import RepeatedDrawsWarning, explain, warn
+from ..errors import RepeatedDrawsWarning, warn
 from . import stack
 
 
@@ -50,6 +50,6 @@ class RepeatedSteps:
             self.calls_left = 0
             differs = "a decorated function goes on with the training of an earlier call, and draws again what it drew"
             remedy = "Decorate the whole training, not a part of it; or put `with reproducible(...):` around the loop."
-            warn(RepeatedDrawsWarning, explain(differs, (f"decorated: {self._what}", f"seed: {seed}"), remedy))
+            warn(RepeatedDrawsWarning, differs, (f"decorated: {self._what}", f"seed: {seed}"), remedy)
         self._trained += trained
         return result

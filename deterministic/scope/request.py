@@ -125,11 +125,9 @@ class Scope:
             stack.leave(again)
             warn(
                 ScopeOrderWarning,
-                explain(
-                    "a scope was started again without stop(); the first one was closed",
-                    (f"first: {again.site}", f"again: {site}"),
-                    "Call stop() at the end, or use `with` or the decorator.",
-                ),
+                "a scope was started again without stop(); the first one was closed",
+                (f"first: {again.site}", f"again: {site}"),
+                "Call stop() at the end, or use `with` or the decorator.",
             )
         entry = self.enter(site)
         entry.owner = entry.owner._replace(task=None)  # a later cell may run in another task
@@ -148,11 +146,9 @@ class Scope:
         entry = stack.find_started(self, None)
         if entry is None:
             raise DeterministicError(
-                explain(
-                    "stop() without start()",
-                    (f"found: {self!r}, which is not started",),
-                    "Keep the object: scope = reproducible(...); scope.start(); ...; scope.stop().",
-                )
+                "stop() without start()",
+                (f"found: {self!r}, which is not started",),
+                "Keep the object: scope = reproducible(...); scope.start(); ...; scope.stop().",
             )
         stack.leave(entry)
 

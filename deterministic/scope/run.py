@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
-from ..errors import DeterministicError, ResumeMismatchError, SeedError, explain
+from ..errors import DeterministicError, ResumeMismatchError, SeedError
 from ..ground import snapshot
 from ..ground.arguments import count
 from ..ground.config import Config, Level
@@ -81,11 +81,9 @@ class Run:
         """
         if self.seed is None:
             raise SeedError(
-                explain(
-                    "this scope has no seed to derive from",
-                    (f"found: seed=None at {self._entry.site if self._entry else 'a scope that is not enabled'}",),
-                    "Give the scope a seed, for example reproducible(seed=42).",
-                )
+                "this scope has no seed to derive from",
+                (f"found: seed=None at {self._entry.site if self._entry else 'a scope that is not enabled'}",),
+                "Give the scope a seed, for example reproducible(seed=42).",
             )
         return derive_seed(self.seed, *path)
 
@@ -283,11 +281,9 @@ class Run:
 
         if self._entry is None or not self._entry.is_open:
             raise DeterministicError(
-                explain(
-                    "the generators are no longer this run's: its scope is not open",
-                    (f"found: {self!r}",),
-                    "Call this inside the `with` block or the decorated function.",
-                )
+                "the generators are no longer this run's: its scope is not open",
+                (f"found: {self!r}",),
+                "Call this inside the `with` block or the decorated function.",
             )
         return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
 
@@ -324,11 +320,9 @@ def decoded(run: Run, state_dict: Any) -> tuple[Snapshot, dict[tuple[str, str], 
     sources = run._generators()
     if not isinstance(state_dict, dict) or state_dict.get("version") != _STATE_VERSION:
         raise ResumeMismatchError(
-            explain(
-                "this version cannot read this as the state of a run",
-                (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
-                "Pass what Run.state_dict() returned.",
-            )
+            "this version cannot read this as the state of a run",
+            (f"found: {type(state_dict).__name__}", f"expected: a dict with version {_STATE_VERSION}"),
+            "Pass what Run.state_dict() returned.",
         )
     states = snapshot.decode(state_dict.get("rng"), sources)
     fresh = Run(run._entry)  # one that did not exist when it was saved goes back to its beginning
@@ -354,11 +348,9 @@ def current_run() -> Run:
     entry = stack.innermost()
     if entry is None:
         raise DeterministicError(
-            explain(
-                "no scope is open, so there is no current run",
-                ("found: code outside of reproducible()",),
-                "Call it inside `with reproducible(...)` or a decorated function.",
-            )
+            "no scope is open, so there is no current run",
+            ("found: code outside of reproducible()",),
+            "Call it inside `with reproducible(...)` or a decorated function.",
         )
     run: Run = entry.run
     return run

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..errors import ScopeOrderWarning, explain, warn
+from ..errors import ScopeOrderWarning, warn
 from ..ground import launch, snapshot
 from . import interrupt
 from .entry import DECORATED, STARTED, ScopeEntry, ScopeSite, SuspendedPart, SuspendedParts
@@ -240,22 +240,18 @@ def _leave_for_the_dead(entry: ScopeEntry) -> None:
     _leave(entry)
     warn(
         ScopeOrderWarning,
-        explain(
-            "a thread ended with a scope open; it has now been closed",
-            (f"found: the scope opened at {entry.site}", f"thread: {entry.owner.thread.name}"),
-            "Close it in the thread: use `with` or the decorator.",
-        ),
+        "a thread ended with a scope open; it has now been closed",
+        (f"found: the scope opened at {entry.site}", f"thread: {entry.owner.thread.name}"),
+        "Close it in the thread: use `with` or the decorator.",
     )
 
 
 def _warn_order(entry: ScopeEntry, above: ScopeEntry) -> None:
     warn(
         ScopeOrderWarning,
-        explain(
-            "a scope was closed before one that was opened inside it",
-            (f"closed: the scope opened at {entry.site}", f"still open: the scope opened at {above.site}"),
-            "Close them in reverse order; everything is given back when the last one closes.",
-        ),
+        "a scope was closed before one that was opened inside it",
+        (f"closed: the scope opened at {entry.site}", f"still open: the scope opened at {above.site}"),
+        "Close them in reverse order; everything is given back when the last one closes.",
     )
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import ScopeConflictError, explain
+from ..errors import ScopeConflictError
 from ..trace.recording.seeding import HOLDERS, watch
 from . import interrupt
 
@@ -47,11 +47,9 @@ class Transition:
     def __enter__(self) -> None:
         if self.is_mine():
             raise ScopeConflictError(
-                explain(
-                    "a scope cannot be entered or left here",
-                    ("found: a signal handler or a finaliser that runs while another scope is being entered or left",),
-                    "Set a flag there, and enter the scope from the code that it interrupts.",
-                )
+                "a scope cannot be entered or left here",
+                ("found: a signal handler or a finaliser that runs while another scope is being entered or left",),
+                "Set a flag there, and enter the scope from the code that it interrupts.",
             )
         self._lock.acquire()
         self._thread = threading.get_ident()

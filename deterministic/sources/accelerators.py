@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from ..errors import ResumeMismatchError, explain
+from ..errors import ResumeMismatchError
 from ..ground.config import Config
 from ..ground.seeds import torch_seed
 from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
@@ -98,7 +98,7 @@ class _Accelerator:
         if saved != count:
             differs = f"{self.name} has another number of devices than the saved state"
             remedy = "Resume where as many devices are visible as there were when it was saved."
-            raise ResumeMismatchError(explain(differs, (f"found: {count}", f"expected: {saved}, as saved"), remedy))
+            raise ResumeMismatchError(differs, (f"found: {count}", f"expected: {saved}, as saved"), remedy)
         # torch.load(map_location=...) moves these to the device, where set_state refuses them.
         states = tuple(device.cpu() for device in plain["states"])
         now = self.capture()

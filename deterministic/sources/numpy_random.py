@@ -13,7 +13,7 @@ import numpy as np
 # Not in numpy's own __all__, though documented.
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
-from ..errors import ResumeMismatchError, explain
+from ..errors import ResumeMismatchError
 from ..ground.config import Config
 from ..ground.seeds import numpy_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
@@ -118,11 +118,9 @@ class NumpyRandom:
         name = type(bit_generator).__name__
         if plain["bit_generator"] != name:
             raise ResumeMismatchError(
-                explain(
-                    "numpy.random has another bit generator than the saved state",
-                    (f"found: {name}", f"saved: {plain['bit_generator']}"),
-                    "Install the same one with numpy.random.set_bit_generator before loading.",
-                )
+                "numpy.random has another bit generator than the saved state",
+                (f"found: {name}", f"saved: {plain['bit_generator']}"),
+                "Install the same one with numpy.random.set_bit_generator before loading.",
             )
         return _PublicState(bit_generator, numpy_state(plain, np.random.get_state(legacy=False)))
 

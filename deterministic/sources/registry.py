@@ -35,11 +35,9 @@ def register_source(source: Source) -> None:
     check_source(source)
     if any(known.name == source.name for known in SOURCES):
         raise DeterministicError(
-            explain(
-                "a source of this name is registered already",
-                (f"found: {source.name!r}", f"known: {', '.join(known.name for known in SOURCES)}"),
-                "Give it another name, or do not register it twice.",
-            )
+            "a source of this name is registered already",
+            (f"found: {source.name!r}", f"known: {', '.join(known.name for known in SOURCES)}"),
+            "Give it another name, or do not register it twice.",
         )
     first_generator = next(place for place, known in enumerate(SOURCES) if known.kind == "rng")
     SOURCES.insert(first_generator if source.kind == "setting" else len(SOURCES), source)
@@ -155,11 +153,9 @@ def _check_seeding(source: Source, seen: list[tuple[int | None, Any, bool]]) -> 
         _expect(source, f"seed {seed} gives one state", texts[0], *texts[1:])
     if any(sets for _, _, sets in seen) and one[0] == other[0]:
         raise DeterministicError(
-            explain(
-                f"{source.name}: another seed gives the same state, so seeding does nothing",
-                (f"seed 1: {one[0]}", f"seed 2: {other[0]}"),
-                "Seed the generator in apply(), and let describe() show its state.",
-            )
+            f"{source.name}: another seed gives the same state, so seeding does nothing",
+            (f"seed 1: {one[0]}", f"seed 2: {other[0]}"),
+            "Seed the generator in apply(), and let describe() show its state.",
         )
 
 
@@ -193,4 +189,4 @@ def _expect(source: Source, rule: str, expected: str, *texts: str) -> None:
 
 
 def _broken(source: Source, rule: str, values: tuple[str, ...], remedy: str) -> DeterministicError:
-    return DeterministicError(explain(f"{source.name} breaks a rule of every source: {rule}", values, remedy))
+    return DeterministicError(f"{source.name} breaks a rule of every source: {rule}", values, remedy)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import DeterministicError, clipped, explain
+from ..errors import DeterministicError, clipped
 from .fingerprint import fingerprint_if_any
 
 _Differs: TypeAlias = tuple[str, str, str]
@@ -104,11 +104,9 @@ def _pickled(value: Any) -> Any:
 
 def _incomparable(value: object, field: str, why: str) -> DeterministicError:
     return DeterministicError(
-        explain(
-            f"{field} cannot be compared, so nobody can say whether it is the same",
-            (f"found: {type(value).__module__}.{type(value).__qualname__}", f"comparing it: {why}"),
-            "Give the type an __eq__ that returns a bool, or return tensors, arrays, numbers and strings.",
-        )
+        f"{field} cannot be compared, so nobody can say whether it is the same",
+        (f"found: {type(value).__module__}.{type(value).__qualname__}", f"comparing it: {why}"),
+        "Give the type an __eq__ that returns a bool, or return tensors, arrays, numbers and strings.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch.utils.data import DataLoader
 
-from ...errors import ResumeMismatchError, explain
+from ...errors import ResumeMismatchError
 from ...ground.arguments import count
 from ..samples.fetch import Fetch, KeyedDataset, keyed_collate
 from ..samples.keys import Keying
@@ -34,7 +34,7 @@ class Position:
 
 def mismatch(differs: str, saved: object, current: object, remedy: str) -> ResumeMismatchError:
     """Return the error of a state that does not fit, with both values."""
-    return ResumeMismatchError(explain(differs, (f"saved: {saved}", f"here: {current}"), remedy))
+    return ResumeMismatchError(differs, (f"saved: {saved}", f"here: {current}"), remedy)
 
 
 class Count:

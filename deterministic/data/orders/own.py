@@ -152,11 +152,9 @@ class OwnOrder(IndexOrder):
         done, whole, length = state["done"], state["batch"], len(self.dataset)
         if whole < 1 or (done % whole and done != length) or done > length:
             raise ResumeMismatchError(
-                explain(
-                    "the state holds no place between two batches",
-                    (f"done: {done}", f"batch: {whole}", f"length: {length}"),
-                    "Pass what the loader's state_dict() returned; nothing was changed.",
-                )
+                "the state holds no place between two batches",
+                (f"done: {done}", f"batch: {whole}", f"length: {length}"),
+                "Pass what the loader's state_dict() returned; nothing was changed.",
             )
         position = Position(state["epoch"], done, state)
         if self.keying.is_global or not self.keying.shard or ranks_are_final():

@@ -113,11 +113,9 @@ class SamplerOrder(IndexOrder):
         is_within = lived is not None and not (lived.ended or lived.memory.is_left) and position.state is None
         if is_within and (self._stateful() is not None or hasattr(self._sampler, "__next__")):
             raise DeterministicError(
-                explain(
-                    "within an epoch of this sampler, what its next pass begins with is not known yet",
-                    (f"found: {self.name}, which may go on from where it is",),
-                    "Call peek() or check() between two epochs.",
-                )
+                "within an epoch of this sampler, what its next pass begins with is not known yet",
+                (f"found: {self.name}, which may go on from where it is",),
+                "Call peek() or check() between two epochs.",
             )
         if copied is not None:
             return list(islice(copied.fetches(Progress(position)), count))
@@ -222,7 +220,7 @@ class SamplerOrder(IndexOrder):
         except ResumeMismatchError as error:
             remedy = "Use num_workers=0, or let epochs go to their end."
             text = "an epoch was left, and the sampler remembers what workers had fetched ahead of it"
-            warn(NondeterminismWarning, explain(text, tuple(str(error).splitlines()), remedy))
+            warn(NondeterminismWarning, text, tuple(str(error).splitlines()), remedy)
 
     def _put_back(self, where: Mapping[str, Any], epoch: int) -> None:
         kinds = [entry[0] for entry in where["generators"]]

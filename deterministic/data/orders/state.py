@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import ResumeMismatchError, cut, explain
+from ...errors import ResumeMismatchError, cut
 from ...ground.arguments import as_integer
 from ..samples.keys import Keying
 from .base import Count, Epochs, Order, Position
@@ -43,21 +43,17 @@ def load(state: object, order: Order) -> Position:
     """Return the position that a state stands for; of another loader's every difference is named with both values."""
     if isinstance(state, Mapping) and state.get("v") == 1 and "epoch" in state:
         raise ResumeMismatchError(
-            explain(
-                "the loader's state is of an earlier version of this library, whose samples drew other numbers and "
-                "came in another order",
-                ("saved with: 'v': 1", f"this version: 'v': {_VERSION}"),
-                "Finish this training with the version that it was begun with, or begin it anew; nothing was changed.",
-            )
+            "the loader's state is of an earlier version of this library, whose samples drew other numbers and "
+            "came in another order",
+            ("saved with: 'v': 1", f"this version: 'v': {_VERSION}"),
+            "Finish this training with the version that it was begun with, or begin it anew; nothing was changed.",
         )
     if not isinstance(state, Mapping) or state.get("v") != _VERSION:
         actual = f"a dict with 'v': {cut(state.get('v'))}" if isinstance(state, Mapping) else type(state).__name__
         raise ResumeMismatchError(
-            explain(
-                "this version cannot read this as the state of a loader",
-                (f"found: {actual}", f"expected: a dict with 'v': {_VERSION}"),
-                "Pass what the loader's state_dict() returned.",
-            )
+            "this version cannot read this as the state of a loader",
+            (f"found: {actual}", f"expected: a dict with 'v': {_VERSION}"),
+            "Pass what the loader's state_dict() returned.",
         )
     keying = order.keying
     current = {**_OMITTED, **order.identity()}
@@ -70,11 +66,9 @@ def load(state: object, order: Order) -> Position:
     ]
     if differences:
         raise ResumeMismatchError(
-            explain(
-                "the state was saved by another loader",
-                tuple(sorted(differences)),
-                "Make the loader as it was when the state was saved; nothing was changed.",
-            )
+            "the state was saved by another loader",
+            tuple(sorted(differences)),
+            "Make the loader as it was when the state was saved; nothing was changed.",
         )
     state = copy.deepcopy(dict(state))  # what becomes of the caller's afterwards is their business
     counts = {name: as_integer(state.get(name)) for name in ("epoch", "done")}
@@ -82,11 +76,9 @@ def load(state: object, order: Order) -> Position:
     wrong += [name for name, kind in order.fields.items() if name not in state or not isinstance(state[name], kind)]
     if wrong:
         raise ResumeMismatchError(
-            explain(
-                "the state holds no place in the data",
-                tuple(f"{name}: {cut(state.get(name, 'missing'))}" for name in wrong),
-                "Pass what the loader's state_dict() returned; nothing was changed.",
-            )
+            "the state holds no place in the data",
+            tuple(f"{name}: {cut(state.get(name, 'missing'))}" for name in wrong),
+            "Pass what the loader's state_dict() returned; nothing was changed.",
         )
     position = order.position(state)
     if keying.given_seed is None:

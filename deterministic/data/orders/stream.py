@@ -82,11 +82,9 @@ class StreamOrder(Order):
         if self._remember(progress).is_left and self.workers:
             warn(
                 NondeterminismWarning,
-                explain(
-                    "an epoch of a stream was left, and its persistent workers had fetched ahead of it",
-                    (f"found: {self._dataset}, which goes on from there: prefetch_factor decides where",),
-                    "Use persistent_workers=False or num_workers=0, or do not leave the epoch.",
-                ),
+                "an epoch of a stream was left, and its persistent workers had fetched ahead of it",
+                (f"found: {self._dataset}, which goes on from there: prefetch_factor decides where",),
+                "Use persistent_workers=False or num_workers=0, or do not leave the epoch.",
             )
         self._latest = progress
 
@@ -98,11 +96,9 @@ class StreamOrder(Order):
         if memory.skip:
             warn(
                 ReplayWarning,
-                explain(
-                    "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
-                    (f"found: {self._dataset} without state_dict()", f"batches to load again: {memory.skip}"),
-                    "Give the dataset state_dict() and load_state_dict() to resume at once.",
-                ),
+                "this dataset cannot say where it was, so what was seen before is loaded again, and left out",
+                (f"found: {self._dataset} without state_dict()", f"batches to load again: {memory.skip}"),
+                "Give the dataset state_dict() and load_state_dict() to resume at once.",
             )
         return memory
 
@@ -155,11 +151,9 @@ class StreamOrder(Order):
             self._loses = False
             warn(
                 NondeterminismWarning,
-                explain(
-                    "this stream's state leaves out its shuffle buffer: resumed within an epoch it gives other samples",
-                    (f"found: {self._dataset} with .shuffle(buffer_size=...)",),
-                    'Pass stream_state="ignore" to make_loader, then or now: what was seen is loaded again, exactly.',
-                ),
+                "this stream's state leaves out its shuffle buffer: resumed within an epoch it gives other samples",
+                (f"found: {self._dataset} with .shuffle(buffer_size=...)",),
+                'Pass stream_state="ignore" to make_loader, then or now: what was seen is loaded again, exactly.',
             )
 
     def _require_known(self) -> None:
@@ -173,11 +167,9 @@ class StreamOrder(Order):
             )
         warn(
             NondeterminismWarning,
-            explain(
-                "an epoch of a stream was left, and then its state was saved: it goes on where that epoch was left",
-                (f"found: {self._dataset}, which may begin each epoch anew instead",),
-                'If it does, pass stream_state="ignore", or let epochs go to their end.',
-            ),
+            "an epoch of a stream was left, and then its state was saved: it goes on where that epoch was left",
+            (f"found: {self._dataset}, which may begin each epoch anew instead",),
+            'If it does, pass stream_state="ignore", or let epochs go to their end.',
         )
 
     def _between(self) -> StreamMemory:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, warn
 from ...sources.own_generators import KINDS, OwnGenerator
 from ...values.leaves import leaves, light_copy, long_ones, merged
 from ...values.stateful import is_stateful
@@ -78,11 +78,9 @@ class Upstream:
             return copy.deepcopy(self)
         except Exception as error:
             raise DeterministicError(
-                explain(
-                    "the stream cannot be looked at without moving it: it cannot be copied",
-                    (f"found: {type(self.dataset).__name__}", f"copying it: {type(error).__name__}: {cut(str(error))}"),
-                    "Use num_workers=1 or more, whose processes have copies, or give the dataset a __deepcopy__.",
-                )
+                "the stream cannot be looked at without moving it: it cannot be copied",
+                (f"found: {type(self.dataset).__name__}", f"copying it: {type(error).__name__}: {cut(str(error))}"),
+                "Use num_workers=1 or more, whose processes have copies, or give the dataset a __deepcopy__.",
             ) from error
 
     def put(self, place: Place) -> None:
@@ -152,12 +150,10 @@ class Upstream:
             return False
         if not put.before:
             raise ResumeMismatchError(
-                explain(
-                    "a place that was loaded is where another epoch begins, too, and cannot be taken back",
-                    (f"found: {type(self.dataset).__name__}, which did not say where it was before",),
-                    'Pass stream_state="ignore", or let its __iter__() use a loaded place once, begin anew after its '
-                    "end, and state_dict() work before the first pass.",
-                )
+                "a place that was loaded is where another epoch begins, too, and cannot be taken back",
+                (f"found: {type(self.dataset).__name__}, which did not say where it was before",),
+                'Pass stream_state="ignore", or let its __iter__() use a loaded place once, begin anew after its '
+                "end, and state_dict() work before the first pass.",
             )
         back = put.before
         if gave:  # what counts passes is as it is now, a long one (a generator's state) as it was before this pass
@@ -218,12 +214,10 @@ class Upstream:
         ]
         if differences:
             raise ResumeMismatchError(
-                explain(
-                    "the dataset is not as it was when this epoch began",
-                    tuple(differences),
-                    "Give it state_dict() and load_state_dict(), or a set_epoch() that decides its order, or make it "
-                    "as it was before iterating; or call the loader's set_epoch() to begin at another epoch.",
-                )
+                "the dataset is not as it was when this epoch began",
+                tuple(differences),
+                "Give it state_dict() and load_state_dict(), or a set_epoch() that decides its order, or make it "
+                "as it was before iterating; or call the loader's set_epoch() to begin at another epoch.",
             )
 
 
@@ -252,11 +246,9 @@ def _warn_of_more(dataset: object, before: Mapping[Any, bytes], current: Mapping
     if len(more) > 1:
         warn(
             NondeterminismWarning,
-            explain(
-                "what a stream says between two epochs makes the next one empty, so it begins as it was made",
-                (f"found: {type(dataset).__name__}, whose state differs there in {cut(', '.join(more))}",),
-                "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
-            ),
+            "what a stream says between two epochs makes the next one empty, so it begins as it was made",
+            (f"found: {type(dataset).__name__}, whose state differs there in {cut(', '.join(more))}",),
+            "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
         )
 
 

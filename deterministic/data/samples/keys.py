@@ -65,11 +65,9 @@ class Keying:
             world_size = current_ranks().world_size if self.shard else 1
             if world_size > 1:
                 raise SeedError(
-                    explain(
-                        "the ranks would each draw a seed of their own, and with it another order",
-                        (f"found: no seed, {world_size} ranks", "expected: one seed for all of them"),
-                        "Pass seed= to make_loader or the scope, or shard=False if every rank is to see all data.",
-                    )
+                    "the ranks would each draw a seed of their own, and with it another order",
+                    (f"found: no seed, {world_size} ranks", "expected: one seed for all of them"),
+                    "Pass seed= to make_loader or the scope, or shard=False if every rank is to see all data.",
                 )
             self.given_seed = draw_seed(None)
         return self.given_seed
@@ -182,11 +180,9 @@ def sample_rng(library: Literal["numpy", "torch", "python"] = "numpy") -> Any:
     key = current.key
     if key is None:
         raise DeterministicError(
-            explain(
-                "no sample is being made, so it has no generator",
-                ("found: a call outside of a loader of make_loader, or on another thread than the one that fetches",),
-                'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
-            )
+            "no sample is being made, so it has no generator",
+            ("found: a call outside of a loader of make_loader, or on another thread than the one that fetches",),
+            'Call it while a loader of make_loader fetches (randomness="sample" or "batch"), on its own thread.',
         )
     made = current.made
     if made is None:

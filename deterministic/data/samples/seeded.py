@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ...errors import DeterministicError, explain
+from ...errors import DeterministicError
 from ...ground.seeds import derive_seed
 from ...sources.numpy_random import bits_of
 from ...sources.own_generators import OwnGenerator
@@ -76,11 +76,9 @@ def sentences(rows: list[dict[str, str]]) -> list[str]:
 def refuse(walks: Iterable[Graph]) -> NoReturn:
     """Raise a DeterministicError that names what was found."""
     raise DeterministicError(
-        explain(
-            'held="refuse": this loader\'s dataset or collate_fn holds generators of its own',
-            tuple(_shown([f"{path}: {kind_of(link.value)}" for walk in walks for path, link in walk.found])),
-            'Draw from sample_rng() or the global generators instead, or pass held="key".',
-        )
+        'held="refuse": this loader\'s dataset or collate_fn holds generators of its own',
+        tuple(_shown([f"{path}: {kind_of(link.value)}" for walk in walks for path, link in walk.found])),
+        'Draw from sample_rng() or the global generators instead, or pass held="key".',
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.random.mtrand import get_bit_generator
 
-from ...errors import DeterministicError, explain
+from ...errors import DeterministicError
 from ...sources import numpy_random, python_random, torch_cpu
 from ...sources.base import TORCH_TWISTER, in_memory
 
@@ -157,11 +157,9 @@ def _numpy(generator: Any, bits: Any, inner: Callable[[int, Any], dict[str, Any]
 def _torch(generator: torch.Generator) -> Write:
     if not torch_cpu.layout_holds():
         raise DeterministicError(
-            explain(
-                "this torch keeps the state of its generators in a way that is not known here",
-                (f"found: torch {torch.__version__}", f"expected: at::mt19937, {TORCH_TWISTER.itemsize} bytes"),
-                "Use a version of torch that the README names, or a newer one of this library.",
-            )
+            "this torch keeps the state of its generators in a way that is not known here",
+            (f"found: torch {torch.__version__}", f"expected: at::mt19937, {TORCH_TWISTER.itemsize} bytes"),
+            "Use a version of torch that the README names, or a newer one of this library.",
         )
     state = np.zeros(1, TORCH_TWISTER)
     # torch draws until none is left, and makes new words before it draws again: its first word is the second one.

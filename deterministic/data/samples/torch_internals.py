@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import fetch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from ...errors import DeterministicError, explain
+from ...errors import DeterministicError
 
 _FETCHERS = {fetch._MapDatasetFetcher.fetch.__code__, fetch._IterableDatasetFetcher.fetch.__code__}
 
@@ -47,12 +47,10 @@ class Collate:
     def __call__(self, samples: Any) -> Any:
         if called_by_a_fetcher():
             raise DeterministicError(
-                explain(
-                    "a loader of make_loader was built again by other code, without its keys",
-                    ("found: its collate_fn in a DataLoader that is not the one make_loader returned",),
-                    "Leave the loader out of accelerator.prepare() and the like: it shares the data between the "
-                    "ranks itself. Move its batches to the device by hand.",
-                )
+                "a loader of make_loader was built again by other code, without its keys",
+                ("found: its collate_fn in a DataLoader that is not the one make_loader returned",),
+                "Leave the loader out of accelerator.prepare() and the like: it shares the data between the "
+                "ranks itself. Move its batches to the device by hand.",
             )
         return self.__wrapped__(samples)
 
