@@ -290,6 +290,6 @@ class Player:
             with suppress(BaseException):
                 opened.driver.close()
         stack._entries.clear()
-        stack._suspended.clear()
+        stack._suspended._references.clear()
         interrupt.uninstall()
         snapshot.restore(self.original)

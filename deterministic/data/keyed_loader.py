@@ -82,7 +82,8 @@ class ReproducibleDataLoader(DataLoader[T]):
         require_safe_threads(self, keying.worker_threads)
         self._engines = Engines()
         facts = {"order": self._order.name, "num_workers": num_workers, "held": keying.rows}
-        self._record = state.LoaderRecord(users_line(), keying, self._notes(), **facts)
+        notes = [*self._notes_on_draws(), *sentences(keying.rows)]
+        self._record = state.LoaderRecord(users_line(), keying, notes, **facts)
         if ranks_are_said():
             self._settle_ranks()
         self._tell_the_report(made_here=True)
@@ -303,9 +304,6 @@ class ReproducibleDataLoader(DataLoader[T]):
         entry = stack.innermost()
         if entry is not None and entry.run is not None:
             entry.run.note_loader(self._record, made_here=made_here)
-
-    def _notes(self) -> list[str]:
-        return [*self._notes_on_draws(), *sentences(self.keying.rows)]
 
     def _notes_on_draws(self) -> list[str]:
         if self.is_stream:

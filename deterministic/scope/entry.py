@@ -100,10 +100,6 @@ class SuspendedParts:
         """Forget a part that is back."""
         self._references.discard(ref(part))
 
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._references.clear()
-
     def __iter__(self) -> Iterator[SuspendedPart]:
         # Of a copy, which copy() makes at one stroke: the collector may forget one in the middle of a loop.
         for reference in self._references.copy():

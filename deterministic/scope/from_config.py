@@ -58,7 +58,13 @@ def options_from(config: Mapping[str, Any] | str | os.PathLike[str], overrides: 
     values = {key: mapping[key] for key in asked if key in mapping and mapping[key] is not None}
     options: dict[str, Any] = {}
     if "seed" in values:
-        options["seed"] = _not_text(values["seed"])
+        options["seed"] = seed = values["seed"]
+        if isinstance(seed, str):
+            raise SeedError(
+                "seed is not an integer",
+                (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
+                "Write only digits, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
+            )
     level = _level(values)
     if level is not None:
         options["deterministic"] = level
@@ -165,17 +171,6 @@ def _level(values: Mapping[str, Any]) -> Any:
             )
         )
     return "cudnn" if cudnn and level is False else level
-
-
-def _not_text(seed: Any) -> Any:
-    """Return what the key holds; text is refused in the words of a configuration."""
-    if isinstance(seed, str):
-        raise SeedError(
-            "seed is not an integer",
-            (f"found: seed: {cut(seed)}, which is text", "expected: an integer, for example seed: 42"),
-            "Write only digits, without quotes: 1000 for 1e3; in OmegaConf ${oc.decode:${oc.env:SEED}}.",
-        )
-    return seed
 
 
 def _read(config: str | os.PathLike[str], key: str | None) -> Any:

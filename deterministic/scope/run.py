@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from ..errors import DeterministicError, ResumeMismatchError, SeedError
@@ -46,7 +46,8 @@ class Run:
         self._entry = entry
         self._torch_streams: dict[tuple[str, str], torch.Generator] = {}
         self._numpy_streams: dict[str, np.random.Generator] = {}
-        self._loaders: list[Described] = []
+        self.loaders: list[Described] = []
+        """What the loaders that were made or iterated in this scope say of themselves."""
         self._made_here: list[Described] = []
         self.begun_loaders: dict[str, Any] = {}
         """By line: the last loader's record, by what it is known, its latest epoch, and whether it was told."""
@@ -128,7 +129,7 @@ class Run:
         from .report import ScopeReport
 
         loaders = []
-        for loader in self._loaders:
+        for loader in self.loaders:
             facts = loader.describe()
             facts["notes"] = [*facts["notes"], *([] if loader in self._made_here else [_MADE_OUTSIDE])]
             loaders.append(facts)
@@ -170,7 +171,7 @@ class Run:
                 facts["generators"] = {one.name: one.describe(one.capture()) for one in self._generators()}
             else:
                 facts["reason.settings"] = unknown
-        workers = {loader.describe()["num_workers"] for loader in self._loaders}
+        workers = {loader.describe()["num_workers"] for loader in self.loaders}
         facts["num_workers"] = sorted(workers) or None
         config = Config() if entry is None else entry.config
         return of_scope(config, facts, settings, packages=packages, code=code, data=data)
@@ -197,13 +198,8 @@ class Run:
         """
         if made_here:
             self._made_here.append(loader)
-        if loader not in self._loaders:
-            self._loaders.append(loader)
-
-    @property
-    def loaders(self) -> Sequence[Described]:
-        """What the loaders that were made or iterated in this scope say of themselves."""
-        return self._loaders
+        if loader not in self.loaders:
+            self.loaders.append(loader)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every generator: the global ones, the scope's own, and this run's streams.
