@@ -79,7 +79,7 @@ def registered(place: int, faulty: Faulty) -> Iterator[None]:
 def faulty_at(place: int) -> Iterator[Faulty]:
     """Register a faulty source at `place`; afterwards nothing may be open, locked or changed, that one excepted."""
     before, handler = snapshot.capture(SOURCES), signal.getsignal(signal.SIGINT)
-    lock: Any = stack.transition._lock
+    lock: Any = stack.transition.lock
     faulty = Faulty()
     with registered(place, faulty):
         yield faulty

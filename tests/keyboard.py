@@ -113,7 +113,7 @@ def run(program: Program, keyboard: Keyboard, begin: Callable[[], object] = lamb
     finally:
         sys.settrace(tracer)
         keyboard.raises = False
-    lock: Any = stack.transition._lock
+    lock: Any = stack.transition.lock
     dirt += ["not collecting"] * (not gc.isenabled())
     dirt += ["locked"] * (stack.transition.is_mine() or lock._is_owned())
     dirt += [f"open: {entry.site}" for entry in stack._entries]

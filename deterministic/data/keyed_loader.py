@@ -13,9 +13,8 @@ from ..errors import DeterministicError, users_line
 from ..ground.arguments import count
 from ..ground.ranks import ranks_are_said
 from ..scope import stack
-from .check import check_batches, check_samples
 from .engine import Engines, LoaderIterator, require_safe_threads
-from .made_again import warn_if_made_again
+from .made_again import check_batches, check_samples, warn_if_made_again
 from .orders import state
 from .orders.base import Epochs, Order, Position, Progress
 from .orders.own import OwnOrder, OwnSampler

@@ -1,18 +1,25 @@
-"""A loader that is made in each epoch instead of once: every one begins with epoch 0, with its order and its draws."""
+"""What is made again: samples, which must be the same, for `loader.check()`; and a loader, which must not.
+
+One that is made in each epoch instead of once begins each time with epoch 0, with its order and its draws.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import RepeatedDrawsWarning, warn
+from ..errors import NotReproducibleError, RepeatedDrawsWarning, cut, warn
 from ..ground import launch
 from ..scope import stack
 from ..scope.run import Run
 from ..values.bits import undispatched
+from ..values.difference import difference
+from .samples.fetch import Fetch, KeyedDataset
+from .samples.isolation import Isolated
 
 _RANDOM = {"shuffled", "blocks", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler"}
 """Orders whose repetition nobody wants: an evaluation in order may have the same draws each time."""
@@ -71,3 +78,35 @@ def _start_of(array: Any) -> Any:
             return str(array.reshape(-1)[:_LOOKED_AT].tolist())
         except (RuntimeError, TypeError, NotImplementedError):  # sparse, nested, on the meta device
             return None
+
+
+def check_samples(keyed: KeyedDataset, places: list[tuple[Fetch, int]], threads: int) -> None:
+    """Make the samples at these places twice, the second time from the last to the first, and compare them."""
+
+    def make(fetch: Fetch, place: int) -> Any:
+        with Isolated(threads):
+            return keyed.one(fetch, place)
+
+    first = [make(*one) for one in places]
+    for (fetch, place), before in reversed(list(zip(places, first, strict=True))):
+        _require_same(before, make(fetch, place), "sample", f"index {cut(fetch.indices[place])}", "it is fetched again")
+
+
+def check_batches(make: Callable[[], list[Any]]) -> None:
+    """Make the first batches of a stream twice, and compare them."""
+    first, again = make(), make()
+    for number, (before, after) in enumerate(zip(first, again, strict=False)):
+        _require_same(before, after, "batch", f"batch {number} of the stream", "it is iterated again")
+    _require_same(len(first), len(again), "number of batches", "the stream", "it is iterated again")
+
+
+def _require_same(before: Any, after: Any, name: str, what: str, when: str) -> None:
+    differs = difference(before, after, name)
+    if differs is not None:
+        field, one, other = differs
+        raise NotReproducibleError(
+            f"{what} gives another {field} when {when}",
+            (f"first: {one}", f"again: {other}"),
+            "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
+            "random, numpy.random, torch or deterministic.sample_rng() instead.",
+        )

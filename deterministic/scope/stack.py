@@ -266,7 +266,7 @@ def _prepared() -> tuple[list[Source], Callable[[], None]]:
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
-            before=_before_fork, after_in_parent=transition.after_fork_in_parent, after_in_child=_adopt_in_child
+            before=_before_fork, after_in_parent=lambda: transition.lock.release(), after_in_child=_adopt_in_child
         )
     return SOURCES, refuse_moments()
 
@@ -277,7 +277,7 @@ _python_random: tuple[object, ...] | None = None
 
 def _before_fork() -> None:
     global _python_random
-    transition.before_fork()
+    transition.lock.acquire()  # another thread's transition is not cut in two
     _python_random = random.getstate() if _entries else None
 
 

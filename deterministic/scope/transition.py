@@ -36,8 +36,8 @@ class Transition:
     def __init__(self, stack: Sequence[ScopeEntry]) -> None:
         self._stack = stack
         HOLDERS.append(stack)
-        self._lock = threading.RLock()
-        self._ended = threading.Condition(self._lock)
+        self.lock = threading.RLock()
+        self._ended = threading.Condition(self.lock)
         self._thread: int | None = None
         self._collects = False
         self._waiting = 0
@@ -51,7 +51,7 @@ class Transition:
                 ("found: a signal handler or a finaliser that runs while another scope is being entered or left",),
                 "Set a flag there, and enter the scope from the code that it interrupts.",
             )
-        self._lock.acquire()
+        self.lock.acquire()
         self._thread = threading.get_ident()
         # A collection in between would run finalisers, which may draw, between one source and the next.
         self._collects = gc.isenabled()
@@ -66,7 +66,7 @@ class Transition:
         self._thread = None
         if self._waiting:
             self._ended.notify_all()
-        self._lock.release()
+        self.lock.release()
         while self._postponed:
             self._postponed.pop()
         while self._until_idle and not self._stack:
@@ -107,17 +107,9 @@ class Transition:
             self._collects = gc.isenabled()
             gc.disable()
 
-    def before_fork(self) -> None:
-        """Keep another thread's transition out of a fork, whole or not at all."""
-        self._lock.acquire()
-
-    def after_fork_in_parent(self) -> None:
-        """Go on."""
-        self._lock.release()
-
     def after_fork_in_child(self) -> None:
         """Begin anew: the threads that could hold the lock do not exist here."""
-        self._lock = threading.RLock()
-        self._ended = threading.Condition(self._lock)
+        self.lock = threading.RLock()
+        self._ended = threading.Condition(self.lock)
         self._thread = None
         self._waiting = 0
