@@ -56,14 +56,12 @@ def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:
         if given is None and launched() is None:
             current_run()  # says that no scope is open
         seeds = {"seed": given, "data_seed": given}
-    return {
-        "full_determinism": full_determinism,
-        **{name: _in_range(seed) for name, seed in seeds.items() if seed is not None},
+    in_range = {
+        name: seed if seed < _SEED_LIMIT else derive_seed(seed, "transformers") % _SEED_LIMIT
+        for name, seed in seeds.items()
+        if seed is not None
     }
-
-
-def _in_range(seed: int) -> int:
-    return seed if seed < _SEED_LIMIT else derive_seed(seed, "transformers") % _SEED_LIMIT
+    return {"full_determinism": full_determinism, **in_range}
 
 
 class TrainerLoader(DataLoader[Any]):
