@@ -38,7 +38,7 @@ class Engine:
     ) -> None:
         self.feed = feed
         self.kind = kind
-        arguments = feed.arguments()
+        arguments = dict(feed.arguments)
         if workers:
             settings = None if _forks(loader) else capture_settings()
             arguments |= {
@@ -102,7 +102,7 @@ class Engines:
             elif self._latest is not None and self._latest is not progress:
                 self._latest.superseded = True
             engine, self._latest = self._kept, progress
-        engine.feed.begin(progress, is_new=is_new)
+        engine.feed.begin(progress, is_new)
         return iter(engine)
 
     def peek(self, loader: DataLoader[Any], order: Order, progress: Progress) -> Iterator[Any]:

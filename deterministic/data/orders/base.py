@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch.utils.data import DataLoader
 
@@ -166,22 +166,20 @@ class Epochs:
         return None if self.under_way is None or self.under_way.ended else self.under_way
 
 
-class Feed(ABC):
+class Feed(NamedTuple):
     """What one DataLoader of torch's works on: a dataset and a `collate_fn` that carry the keys, and what cuts batches.
 
     No way back to the loader: in a cycle it would be collected late and in no order, and its workers with it.
+
+    Attributes:
+        begin: Lets the next iterator, the first or not, be over an epoch that its order has begun.
+        arguments: What else the DataLoader takes.
     """
 
     dataset: Any
     collate_fn: Callable[[Any], Any]
-
-    @abstractmethod
-    def arguments(self) -> dict[str, Any]:
-        """Return what else the DataLoader takes."""
-
-    @abstractmethod
-    def begin(self, progress: Progress, *, is_new: bool) -> None:
-        """Let the next iterator, the first if it `is_new`, be over an epoch that its order has begun."""
+    begin: Callable[[Progress, bool], None]
+    arguments: dict[str, Any]
 
 
 class Order(ABC):
@@ -281,34 +279,30 @@ class IndexOrder(Order):
     def with_indices(self) -> IndexOrder:
         return self
 
-    def feed(self, loader: DataLoader[Any], *, is_lasting: bool = False) -> IndexFeed:
-        return IndexFeed(self, loader)
+    def feed(self, loader: DataLoader[Any], *, is_lasting: bool = False, looked_at: Sequence[Fetch] = ()) -> Feed:
+        fetches = _Fetches(self, looked_at)
+        is_batched = loader.batch_sampler is not None
+        arguments = {"batch_sampler": fetches} if is_batched else {"sampler": fetches, "batch_size": None}
+        collate = keyed_collate(unwrapped(loader.collate_fn), self.keying)
+        return Feed(KeyedDataset(loader.dataset, self.keying), collate, fetches.begin, arguments)
 
     def peek(self, loader: DataLoader[Any], progress: Progress) -> tuple[Feed, int]:
-        first, feed = self.look(progress.start, 1), self.feed(loader)
-        feed.fetches = lambda: iter(first)
-        return feed, min(loader.num_workers, 1)
+        return self.feed(loader, looked_at=self.look(progress.start, 1)), min(loader.num_workers, 1)
 
 
-class IndexFeed(Feed):
+class _Fetches:
     """What torch takes for the sampler or batch sampler: the fetches of the epoch that is begun next."""
 
-    def __init__(self, order: IndexOrder, loader: DataLoader[Any]) -> None:
-        self.dataset = KeyedDataset(loader.dataset, order.keying)
-        self.collate_fn = keyed_collate(unwrapped(loader.collate_fn), order.keying)
+    def __init__(self, order: IndexOrder, looked_at: Sequence[Fetch]) -> None:
         self._order = order
-        self._is_batched = loader.batch_sampler is not None
-        self.fetches: Callable[[], Iterator[Fetch]] = lambda: iter(())
+        self._next: Callable[[], Iterator[Fetch]] = lambda: iter(looked_at)
 
     def __iter__(self) -> Iterator[Fetch]:
-        # torch's multi-process iterator asks twice; what `fetches` returns does nothing before its first `next`.
-        return self.fetches()
+        # torch's multi-process iterator asks twice; what this returns does nothing before its first `next`.
+        return self._next()
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def arguments(self) -> dict[str, Any]:
-        return {"batch_sampler": self} if self._is_batched else {"sampler": self, "batch_size": None}
-
-    def begin(self, progress: Progress, *, is_new: bool) -> None:
-        self.fetches = partial(self._order.fetches, progress)
+    def begin(self, progress: Progress, is_new: bool) -> None:
+        self._next = partial(self._order.fetches, progress)

@@ -55,15 +55,26 @@ class StreamOrder(Order):
             )
         )
 
-    def feed(self, loader: DataLoader[Any], *, is_lasting: bool) -> StreamFeed:
-        return StreamFeed(self, self.upstream, loader, is_lasting=is_lasting)
+    def feed(self, loader: DataLoader[Any], *, is_lasting: bool, upstream: Upstream | None = None) -> Feed:
+        stream = KeyedStream(upstream or self.upstream, self.keying, loader, is_persistent=is_lasting)
+        collate = partial(collate_stream, keyed_collate(unwrapped(loader.collate_fn), self.keying), stream)
+        cut = {"batch_size": stream.batch_size, "drop_last": stream.drop_last}
+        return Feed(stream, collate, partial(self._begin_in, stream), cut)
 
     def peek(self, loader: DataLoader[Any], progress: Progress) -> tuple[Feed, int]:
         self._remember(progress)
-        upstream = self.upstream if self.workers else self.upstream.copy()
-        feed = StreamFeed(self, upstream, loader, is_lasting=False)
-        feed.begin(progress, is_new=True)
+        feed = self.feed(loader, is_lasting=False, upstream=None if self.workers else self.upstream.copy())
+        feed.begin(progress, True)
         return feed, self.workers
+
+    def _begin_in(self, stream: KeyedStream, progress: Progress, is_new: bool) -> None:
+        memory, start = progress.memory, progress.start
+        # A stream that has lived on is where it is; only a new or a loaded one has to be put there.
+        is_loaded = start.state is not None
+        places = dict(memory.places) if is_loaded or (is_new and self.workers) else {}
+        if is_loaded and not self.workers:
+            places = places or {0: BEGINNING}
+        stream.begin_epoch(self.key(start.epoch), start.epoch, places, memory.turn)
 
     def key(self, epoch: int) -> int:
         """Return the key of an epoch on this rank."""
@@ -243,25 +254,3 @@ class StreamMemory:
                 "Let it draw from random, numpy.random, torch or sample_rng(), give it a set_epoch() that decides its "
                 "order, or state_dict() and load_state_dict(). The loader's set_epoch() begins an epoch anew.",
             )
-
-
-class StreamFeed(Feed):
-    """A stream that carries the keys; the loader's `batch_size` and `drop_last` cut its batches."""
-
-    def __init__(self, order: StreamOrder, upstream: Upstream, loader: DataLoader[Any], *, is_lasting: bool) -> None:
-        self.dataset = KeyedStream(upstream, order.keying, loader, is_persistent=is_lasting)
-        users = keyed_collate(unwrapped(loader.collate_fn), order.keying)
-        self.collate_fn = partial(collate_stream, users, self.dataset)
-        self._order = order
-
-    def arguments(self) -> dict[str, Any]:
-        return {"batch_size": self.dataset.batch_size, "drop_last": self.dataset.drop_last}
-
-    def begin(self, progress: Progress, *, is_new: bool) -> None:
-        memory, start, workers = progress.memory, progress.start, self._order.workers
-        # A stream that has lived on is where it is; only a new or a loaded one has to be put there.
-        is_loaded = start.state is not None
-        places = dict(memory.places) if is_loaded or (is_new and workers) else {}
-        if is_loaded and not workers:
-            places = places or {0: BEGINNING}
-        self.dataset.begin_epoch(self._order.key(start.epoch), start.epoch, places, memory.turn)
