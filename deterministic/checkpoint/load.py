@@ -254,7 +254,7 @@ def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str,
 
 
 def inside(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint, or the last one of a directory, says of itself, as JSON; no tensor is made."""
+    """Return what a whole checkpoint, or the last one of a directory, says of itself, as JSON; no tensor is made."""
     others: list[int] = []
     if path.is_dir():
         *others, last = saved_steps(path) or [-1]

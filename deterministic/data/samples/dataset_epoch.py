@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
@@ -36,7 +37,6 @@ class DatasetEpoch:
         self._dataset = dataset
         self._keying = keying
         self._held = None if keying is None else Held(dataset, "dataset", keying)
-        self._found: list[Any] | None = None
 
     def __getstate__(self) -> tuple[dict[str, Any], list[tuple[Any, int | None, int | None]]]:
         """A copy's dataset has been told what this one has."""
@@ -47,12 +47,10 @@ class DatasetEpoch:
         for one, epoch, shown in state[1]:
             _note(one, epoch, shown)
 
-    @property
+    @cached_property
     def listeners(self) -> list[Any]:
         """What has a `set_epoch`; looked for once, in the process that asks: workers may change what they hold."""
-        if self._found is None:
-            self._found = _listeners(self._dataset, set())
-        return self._found
+        return _listeners(self._dataset, set())
 
     def tell(self, epoch: int) -> None:
         """Tell the dataset the epoch, unless it was told in this process and still says so."""
