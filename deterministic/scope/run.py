@@ -49,8 +49,8 @@ class Run:
         self.loaders: list[Described] = []
         """What the loaders that were made or iterated in this scope say of themselves."""
         self._made_here: list[Described] = []
+        # By line: the last loader's record, by what it is known, its latest epoch, and whether it was told.
         self.begun_loaders: dict[str, Any] = {}
-        """By line: the last loader's record, by what it is known, its latest epoch, and whether it was told."""
 
     def __repr__(self) -> str:
         if self._entry is None:
