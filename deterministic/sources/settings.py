@@ -45,10 +45,9 @@ Flags: TypeAlias = "Iterable[Flag | None]"
 """A row of flags; None stands for one that this torch lacks."""
 
 
-def torch_flag(name: str, getter: str, setter: str = "") -> Flag | None:
-    """Return the flag behind two functions of `torch._C`, which differ in get and set, or None where they lack."""
-    get = getattr(torch._C, getter, None)
-    set_ = getattr(torch._C, setter or getter.replace("get_", "set_", 1), None)
+def torch_flag(name: str, getter: str, setter: str) -> Flag | None:
+    """Return the flag behind two functions of `torch._C`, or None where this torch lacks them."""
+    get, set_ = getattr(torch._C, getter, None), getattr(torch._C, setter, None)
     return None if get is None or set_ is None else Flag(name, get, set_)
 
 
@@ -150,12 +149,12 @@ class Cudnn(FlagSource):
     targets = (("deterministic", True), ("benchmark", False))
 
     def flags(self) -> Flags:
-        yield torch_flag("enabled", "_get_cudnn_enabled")
-        yield torch_flag("deterministic", "_get_cudnn_deterministic")
-        yield torch_flag("benchmark", "_get_cudnn_benchmark")
-        yield torch_flag("benchmark_limit", "_cuda_get_cudnn_benchmark_limit")
-        yield torch_flag("depthwise_kernel", "_get_cudnn_depthwise_kernel")
-        yield torch_flag("miopen_immediate", "_get_miopen_immediate")
+        yield torch_flag("enabled", "_get_cudnn_enabled", "_set_cudnn_enabled")
+        yield torch_flag("deterministic", "_get_cudnn_deterministic", "_set_cudnn_deterministic")
+        yield torch_flag("benchmark", "_get_cudnn_benchmark", "_set_cudnn_benchmark")
+        yield torch_flag("benchmark_limit", "_cuda_get_cudnn_benchmark_limit", "_cuda_set_cudnn_benchmark_limit")
+        yield torch_flag("depthwise_kernel", "_get_cudnn_depthwise_kernel", "_set_cudnn_depthwise_kernel")
+        yield torch_flag("miopen_immediate", "_get_miopen_immediate", "_set_miopen_immediate")
 
     def apply(self, config: Config) -> Applied:
         return self.set_targets() if config.applies_cudnn else NOTHING
@@ -168,8 +167,8 @@ class Mkldnn(FlagSource):
     targets = (("deterministic", True),)
 
     def flags(self) -> Flags:
-        yield torch_flag("enabled", "_get_mkldnn_enabled")
-        yield torch_flag("deterministic", "_get_mkldnn_deterministic")
+        yield torch_flag("enabled", "_get_mkldnn_enabled", "_set_mkldnn_enabled")
+        yield torch_flag("deterministic", "_get_mkldnn_deterministic", "_set_mkldnn_deterministic")
 
     def apply(self, config: Config) -> Applied:
         return self.set_targets() if config.applies_algorithms else NOTHING
@@ -182,10 +181,13 @@ class ReducedPrecision(FlagSource):
 
     def flags(self) -> Flags:
         for dtype in ("fp16", "bf16"):
-            flag = torch_flag(f"cuda_{dtype}_reduction", f"_get_cublas_allow_{dtype}_reduced_precision_reduction")
+            reduction = f"cublas_allow_{dtype}_reduced_precision_reduction"
+            flag = torch_flag(f"cuda_{dtype}_reduction", f"_get_{reduction}", f"_set_{reduction}")
             yield flag and flag._replace(set=partial(_set_one_or_two, flag.set))
-        yield torch_flag("cuda_fp16_accumulation", "_get_cublas_allow_fp16_accumulation")
-        yield torch_flag("cpu_fp16_reduction", "_get_cpu_allow_fp16_reduced_precision_reduction")
+        accumulation = "cublas_allow_fp16_accumulation"
+        yield torch_flag("cuda_fp16_accumulation", f"_get_{accumulation}", f"_set_{accumulation}")
+        reduction = "cpu_allow_fp16_reduced_precision_reduction"
+        yield torch_flag("cpu_fp16_reduction", f"_get_{reduction}", f"_set_{reduction}")
 
 
 def _set_one_or_two(set_: Callable[..., Any], value: Any) -> None:
@@ -201,8 +203,9 @@ class Attention(FlagSource):
     def flags(self) -> Flags:
         for kernel in ("flash", "mem_efficient", "math", "cudnn", "fa3", "overrideable"):
             yield torch_flag(kernel, f"_get_{kernel}_sdp_enabled", f"_set_sdp_use_{kernel}")
-        yield torch_flag("priority_order", "_get_sdp_priority_order")
-        yield torch_flag("math_half_precision_reduction", "_get_math_sdp_allow_fp16_bf16_reduction")
+        yield torch_flag("priority_order", "_get_sdp_priority_order", "_set_sdp_priority_order")
+        reduction = "math_sdp_allow_fp16_bf16_reduction"
+        yield torch_flag("math_half_precision_reduction", f"_get_{reduction}", f"_set_{reduction}")
 
 
 class Libraries(FlagSource):
@@ -212,14 +215,14 @@ class Libraries(FlagSource):
 
     def flags(self) -> Flags:
         mha = torch.backends.mha
-        yield torch_flag("nnpack", "_get_nnpack_enabled")
+        yield torch_flag("nnpack", "_get_nnpack_enabled", "_set_nnpack_enabled")
         yield Flag("mha_fastpath", mha.get_fastpath_enabled, mha.set_fastpath_enabled)
         yield _opt_einsum_flag("enabled")
         yield _opt_einsum_flag("strategy")
-        yield torch_flag("quantized_engine", "_get_qengine")
-        yield _enum_flag("blas", "_get_blas_preferred_backend")
-        yield _enum_flag("linalg", "_get_linalg_preferred_backend")
-        yield _enum_flag("rocm_flash", "_get_rocm_fa_preferred_backend")
+        yield torch_flag("quantized_engine", "_get_qengine", "_set_qengine")
+        yield _enum_flag("blas", "_get_blas_preferred_backend", "_set_blas_preferred_backend")
+        yield _enum_flag("linalg", "_get_linalg_preferred_backend", "_set_linalg_preferred_backend")
+        yield _enum_flag("rocm_flash", "_get_rocm_fa_preferred_backend", "_set_rocm_fa_preferred_backend")
 
 
 _UNSET = "unset"
@@ -245,9 +248,9 @@ def _opt_einsum_flag(name: str) -> Flag:
     return Flag(f"opt_einsum_{name}", get, set_, lambda value: to_json(value[1] if value[0] is _UNSET else value[0]))
 
 
-def _enum_flag(name: str, getter: str) -> Flag | None:
+def _enum_flag(name: str, getter: str, setter: str) -> Flag | None:
     # By value: comparing two members of a pybind11 enum takes longer than reading them.
-    flag = torch_flag(name, getter)
+    flag = torch_flag(name, getter, setter)
     if flag is None:
         return None
     kind = type(flag.get())
