@@ -263,8 +263,10 @@ KINDS: tuple[tuple[type | tuple[type, ...] | Callable[[type], bool], Taker | Non
 """A value is of the first kind that its type is, or that says yes to its type: what it is comes before its fields."""
 
 
-@functools.lru_cache(maxsize=1024)
-def takers(kind: type) -> Sequence[Taker | None]:
+def _takers(kind: type) -> Sequence[Taker | None]:
     """Return what takes values of a type apart, and what else could; first, or alone, is None if nothing can."""
     takes = [take for one, take in KINDS if (issubclass(kind, one) if isinstance(one, (type, tuple)) else one(kind))]
     return takes or [None]
+
+
+takers: Callable[[type], Sequence[Taker | None]] = functools.lru_cache(maxsize=1024)(_takers)
