@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
-import threading
+import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-from .reasons import told
+from .reasons import or_null, told
 from .redact import redacted
 
 SECONDS = 5.0
@@ -45,31 +43,30 @@ class GitError(Exception):
     """What git could not tell, and why."""
 
 
+@or_null("argv", "program.module")
 def program() -> dict[str, Any]:
     """Return which program this process runs: its arguments without secrets, its module or script."""
     if to_run is not None:
         argv, is_module = to_run
         return {"argv": redacted(argv), "program.module": argv[0] if is_module else None}
     name = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", None)
-    argv = redacted(map(str, getattr(sys, "argv", [])))
-    return {"argv": argv, "program.module": name and name.removesuffix(".__main__")}
+    module = name.removesuffix(".__main__") if isinstance(name, str) else None
+    if not isinstance(words := getattr(sys, "argv", None), list):  # of a program that Python is embedded in
+        return {**told({"argv": None}, "sys.argv is no list"), "program.module": module}
+    return {"argv": redacted(map(str, words)), "program.module": module}
 
 
+@or_null("script.sha256")
 def script() -> dict[str, Any]:
     """Return the digest of the file that this process runs."""
     path = _script_path()
     if path is None:
         return told({"script.sha256": None}, "the program is no file: a module, a notebook, a prompt or -c")
-    try:
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while len(part := file.read(2**20)) and file.tell() <= _LONGEST:
-                digest.update(part)
-    except OSError as error:
-        return told({"script.sha256": None}, f"it cannot be read: {error.strerror}")
-    return {"script.sha256": digest.hexdigest()}
+    with open(path, "rb") as file:
+        return {"script.sha256": hashlib.sha256(file.read(_LONGEST)).hexdigest()}
 
 
+@or_null("git.commit", "git.dirty", "git.diff_sha256")
 def commit() -> dict[str, Any]:
     """Return the commit of the program's repository, and whether and how files that git knows differ from it.
 
@@ -99,39 +96,25 @@ def _script_path() -> str | None:
 def _git(arguments: Sequence[str], directory: str) -> tuple[str, bytes]:
     """Return the digest of what git prints, and its first bytes; raise GitError within some seconds."""
     theirs = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        process = subprocess.Popen(
-            [*_GIT, *arguments],
-            cwd=directory,
-            env={**theirs, **_ENVIRONMENT},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise GitError(f"git cannot be run: {error.strerror}") from error
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        with suppress(ProcessLookupError):
-            # With whatever it has started, which may hold what it prints into.
-            os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
-
-    clock = threading.Timer(SECONDS, end)
-    clock.daemon = True
-    clock.start()
-    with process:
+    with tempfile.TemporaryFile() as printed:  # no pipe: what git has started may hold one open
         try:
-            digest, begins = hashlib.sha256(), b""
-            while process.stdout is not None and (part := process.stdout.read(2**16)):
-                digest.update(part)
-                begins = begins or part[:4096]
-        finally:
-            clock.cancel()
-    if late.is_set():
-        raise GitError(f"git took longer than {SECONDS:.0f} s")
-    if process.returncode:
-        raise GitError("no repository with a commit that git may read")
+            status = subprocess.run(
+                [*_GIT, *arguments],
+                cwd=directory,
+                env={**theirs, **_ENVIRONMENT},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.DEVNULL,
+                timeout=SECONDS,
+            ).returncode
+        except OSError as error:
+            raise GitError(f"git cannot be run: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise GitError(f"git took longer than {SECONDS:.0f} s") from error
+        if status:
+            raise GitError("no repository with a commit that git may read")
+        printed.seek(0)
+        digest = hashlib.sha256(begins := printed.read(4096))
+        while part := printed.read(2**16):
+            digest.update(part)
     return digest.hexdigest(), begins

@@ -8,16 +8,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy
 import torch
 
-from ..errors import DeterministicError
 from ..ground.ranks import current_ranks
-from .reasons import told
+from .reasons import or_null, told
 
 _OF_CONFIG = {
     "torch.mkl": r"Math Kernel Library Version (\S+)",
@@ -30,6 +28,7 @@ _CPU = "/proc/cpuinfo"
 _DRIVER = "/proc/driver/nvidia/version"
 
 
+@or_null("torch", "numpy.blas", "cpu.numpy")
 def build() -> dict[str, Any]:
     """Return how PyTorch and NumPy were built, and what they compute with on a processor."""
     config = torch.__config__.show()
@@ -38,13 +37,14 @@ def build() -> dict[str, Any]:
     built = {"torch.git": version.git_version, "torch.debug": bool(version.debug), "torch.hip": version.hip, **found}
     built["torch.xpu"] = getattr(version, "xpu", None)
     arithmetic: dict[str, Any] = {"numpy.blas": None, "cpu.numpy": None}
-    with suppress(KeyError, TypeError):
+    with suppress(Exception):
         numpys: Any = numpy.show_config(mode="dicts")
         blas, simd = numpys["Build Dependencies"]["blas"], numpys["SIMD Extensions"]
         arithmetic = {"numpy.blas": f"{blas['name']} {blas['version']}", "cpu.numpy": simd["baseline"] + simd["found"]}
     return {**built, **told(arithmetic, "this version of NumPy does not tell")}
 
 
+@or_null("cpu")
 def processor() -> dict[str, Any]:
     """Return which processor it is, and which of its instructions libraries say that they use."""
     said = _cpuinfo()
@@ -62,6 +62,7 @@ def processor() -> dict[str, Any]:
     }
 
 
+@or_null("os", "python")
 def system() -> dict[str, Any]:
     """Return the operating system, its C library and the kind of Python."""
     facts = {
@@ -74,19 +75,19 @@ def system() -> dict[str, Any]:
     return told(facts, "the system does not tell")
 
 
+@or_null("threads.pools")
 def pools() -> dict[str, Any]:
     """Return the libraries with threads of their own, as threadpoolctl finds them."""
     try:
         found = importlib.import_module("threadpoolctl").threadpool_info()
-        keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
-        said = {" ".join(str(pool[key]) for key in keys if pool.get(key) is not None) for pool in found}
-        return {"threads.pools": sorted(said)}
-    except Exception as error:  # noqa: BLE001 - a package of others must not keep a run from being told of
-        is_missing = isinstance(error, ImportError)
-        why = "threadpoolctl is not installed" if is_missing else f"threadpoolctl failed: {type(error).__name__}"
-        return told({"threads.pools": None}, why)
+    except ImportError:
+        return told({"threads.pools": None}, "threadpoolctl is not installed")
+    keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
+    said = {" ".join(str(pool[key]) for key in keys if pool.get(key) is not None) for pool in found}
+    return {"threads.pools": sorted(said)}
 
 
+@or_null("gpu")
 def devices() -> dict[str, Any]:
     """Return the GPUs, where CUDA is initialised already; the driver where the system tells it."""
     facts: dict[str, Any] = {"gpu.names": [], "gpu.capabilities": [], "gpu.count": 0}
@@ -106,22 +107,24 @@ def devices() -> dict[str, Any]:
     )
 
 
+@or_null("threads.interop", "start_method", "local_world_size")
 def process() -> dict[str, Any]:
     """Return how this process stands beside others, and how many threads it has for what."""
-    why = ""
-    ranks: Sequence[int | None] = (None, None)
-    try:
-        ranks = current_ranks()
-    except DeterministicError as error:
-        why = str(error).splitlines()[0]
+    local = os.environ.get("LOCAL_WORLD_SIZE", "")
     methods = multiprocessing.get_all_start_methods()
     return {
         "threads.interop": torch.get_num_interop_threads(),
         "cpu.count": os.cpu_count(),
         "start_method": multiprocessing.get_start_method(allow_none=True) or methods[0],
         "python.hash_randomization": bool(sys.flags.hash_randomization),
-        **told(dict(zip(("rank", "world_size"), ranks, strict=True)), why),
+        **_ranks(),
+        **told({"local_world_size": int(local) if local.isdecimal() else None}, "torchrun did not start this process"),
     }
+
+
+@or_null("rank", "world_size")
+def _ranks() -> dict[str, Any]:
+    return current_ranks()._asdict()
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -98,10 +98,10 @@ def _content(path: _Path) -> str:
         if len(content) > LARGEST:
             raise _refusal(path, f"it has more than {LARGEST:,} bytes")
         return content.decode("utf-8-sig")
-    except OSError as error:
-        raise _refusal(path, f"{error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _refusal(path, f"it is no text in UTF-8: {error.reason}, at byte {error.start}") from error
+    except (OSError, ValueError) as error:  # the second of a name that no file can have
+        raise _refusal(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def _parsed(text: str, path: _Path) -> Any:

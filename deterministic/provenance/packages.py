@@ -6,7 +6,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from .reasons import told
+from .reasons import or_null, told
 
 KERNELS = (
     *("triton", "pytorch-triton", "pytorch-triton-rocm", "nvidia-cutlass", "nvidia-cutlass-dsl", "opt_einsum"),
@@ -18,6 +18,7 @@ KERNELS = (
 """What replaces kernels of PyTorch, holds those that it calls, or is used as soon as it is installed."""
 
 
+@or_null("kernels")
 def kernels() -> dict[str, Any]:
     """Return the versions of those that are installed."""
     found: dict[str, Any] = {}
@@ -31,12 +32,13 @@ def kernels() -> dict[str, Any]:
     return found
 
 
+@or_null("packages")
 def imported() -> dict[str, Any]:
     """Return the versions of the distributions of which a module has been imported.
 
     `metadata.packages_distributions` reads five times as much.
     """
-    tops = {name.partition(".")[0] for name in [*sys.modules]} - sys.stdlib_module_names
+    tops = {str(name).partition(".")[0] for name in [*sys.modules]} - sys.stdlib_module_names
     found: dict[str, Any] = {}
     for distribution in metadata.distributions():
         try:

@@ -62,6 +62,7 @@ TABLE: tuple[Tier, ...] = (
     Tier(5, f"{_E}OMP_NUM_THREADS {_E}MKL_NUM_THREADS {_E}OPENBLAS_NUM_THREADS", _SUMS, _ALIKE),
     Tier(5, f"{_E}OMP_DYNAMIC {_E}MKL_DYNAMIC {_E}OMP_SCHEDULE {_E}OMP_PROC_BIND", _SUMS, _ALIKE),
     Tier(5, "world_size rank", "gradients are added up in another order", "Use as many ranks, or `world_invariant`."),
+    Tier(5, "local_world_size", "gradients are added up in another order", "Use as many ranks on each machine."),
     Tier(5, "num_workers", "without make_loader each worker draws for itself", "Use make_loader, or as many."),
     Tier(5, "start_method", "a worker inherits generators, or begins anew", "Use the same start method."),
     Tier(6, f"{_E}PYTHONHASHSEED", "sets of strings come in another order", "Start Python with the same."),

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -163,6 +165,57 @@ def test_broken_metadata_of_a_package_is_null_with_a_reason(tmp_path: Path, monk
     assert "UnicodeDecodeError" in packages.kernels()["reason.kernels.triton"]
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def raises(*arguments: Any, **how: Any) -> Any:
+    raise RuntimeError("planted0Secret")
+
+
+def without_a_folder(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(code, "_script_path", lambda: None)
+    with tempfile.TemporaryDirectory() as folder:
+        patch.chdir(folder)
+
+
+ODD: list[tuple[str, Callable[[pytest.MonkeyPatch], object]]] = [
+    ("argv", lambda patch: patch.setattr(sys, "argv", None)),
+    ("argv", lambda patch: patch.delattr(sys, "argv")),
+    ("argv", lambda patch: patch.setattr(sys, "argv", [Unprintable()])),
+    ("script.sha256", lambda patch: patch.delitem(sys.modules, "__main__")),
+    ("script.sha256", lambda patch: patch.setitem(sys.modules, "__main__", None)),
+    ("script.sha256", lambda patch: patch.setattr(code, "open", raises, raising=False)),
+    ("git.commit", lambda patch: patch.setattr(subprocess, "Popen", raises)),  # as while Python ends
+    ("packages", lambda patch: patch.setattr(sys, "path", [*sys.path, None, 3])),
+    ("packages", lambda patch: patch.setattr(metadata, "distributions", raises)),
+    ("torch", lambda patch: patch.setattr(torch.__config__, "show", raises)),
+    ("numpy.blas", lambda patch: patch.setattr(np, "show_config", raises)),
+    ("os", lambda patch: patch.setattr("platform.release", raises)),
+    ("cpu", lambda patch: patch.setattr(machine, "_cpuinfo", raises)),
+    ("world_size", lambda patch: patch.setenv("WORLD_SIZE", "9" * 5000)),
+]
+if os.name == "posix":  # elsewhere nobody can remove the folder that a process is in
+    ODD.append(("git.commit", without_a_folder))
+
+
+def test_an_odd_interpreter_or_system_is_null_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
+    for field, make_odd in ODD:
+        with monkeypatch.context() as patch:
+            make_odd(patch)
+            found = manifest(packages=field == "packages").data
+        assert found.get(field, 0) is None, field
+        assert found[f"reason.{field}"]
+        assert SECRET not in json.dumps(found), "what others raise may hold one"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["__main__"], "__spec__", SimpleNamespace(name=3))
+        patch.delenv("HOME", raising=False)
+        patch.setitem(cast(dict[Any, Any], sys.modules), 3, sys)
+        assert manifest().data["argv"] == sys.argv
+
+
 # Data sets
 
 
@@ -264,9 +317,10 @@ def a_pipe(folder: Path) -> Path:
 
 @pytest.mark.skipif(os.name != "posix", reason="files of Unix")
 @pytest.mark.parametrize(
-    "path", [a_pipe, lambda folder: folder, lambda _: "/dev/zero", lambda folder: folder / "nowhere"],
-    ids=["pipe", "directory", "device", "nothing"],
-)  # fmt: skip
+    "path",
+    [a_pipe, lambda folder: folder, lambda _: "/dev/zero", lambda folder: folder / "nowhere", lambda _: "a\0b"],
+    ids=["pipe", "directory", "device", "nothing", "null"],
+)
 def test_what_is_no_file_is_refused(path: Callable[[Path], Any], tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot be read as a manifest"):
         Manifest.read(path(tmp_path))
