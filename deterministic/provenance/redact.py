@@ -2,6 +2,7 @@
 
 By name (`--api-key X`, `token=X`, `"password": "X"`), by place (`https://user:X@host`), and by shape: what GitHub, AWS,
 Hugging Face and others hand out, and long runs of mixed letters and digits, or of hexadecimal ones. In doubt it goes.
+`key` is one as an option alone (`--key X`), since in a text it is a column; `-p` and `-k` stay, a port and a filter.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def redacted(words: Iterable[str]) -> list[str]:
     before = ""
     for word in words:
         is_value = bool(before) and not word.startswith("--")
-        if is_value and is_secret(before):
+        if is_value and _has_secret(before):
             clean.append(REDACTED)
         else:
             clean.append(word if is_value and _COMMIT.search(_plain(before)) else redacted_text(word))
@@ -63,7 +64,7 @@ def redacted(words: Iterable[str]) -> list[str]:
 def redacted_text(text: str) -> str:
     """Return a text without what looks like a secret."""
     whole = _OPTION.match(text)
-    if whole and is_secret(whole[1]):
+    if whole and _has_secret(whole[1]):
         return f"{whole[0]}{REDACTED}"
     text = _BEARER.sub(rf"\1 {REDACTED}", _USER.sub(rf"\g<1>{REDACTED}@", text))
     text = _without_named(text)
@@ -86,6 +87,10 @@ def is_secret(name: str) -> bool:
     """Return whether an option, a variable or a key of this name has a secret."""
     name = _plain(name)
     return bool(_SECRET.search(name) or (_TOKEN.search(name) and not _OF_TEXT.search(name)))
+
+
+def _has_secret(option: str) -> bool:
+    return is_secret(option) or _plain(option) == "key"
 
 
 def _plain(name: str) -> str:

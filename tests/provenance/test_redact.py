@@ -17,14 +17,13 @@ NAMES = st.sampled_from(
         *("token", "hf-token", "HF_TOKEN", "hfToken", "wandb.api_key", "api-key", "apikey", "secret", "client_secret"),
         *("password", "db-passwd", "pw", "auth", "auth_token", "access-key", "AWS_SECRET_ACCESS_KEY", "private_key"),
         *("credentials", "session_cookie", "webhook", "dsn", "wandb_key", "PGPASSWORD", "dbpassword", "hftoken"),
+        *("pass", "pat", "auth-key", "git.pat", "PASS", "creds"),
     ]
 )
+OPTIONS = [["--{name}", "{secret}"], ["-{name}", "{secret}"], ["--{name}={secret}"], ["{name}={secret}"]]
 PLACES = st.sampled_from(
     [
-        ["--{name}", "{secret}"],
-        ["-{name}", "{secret}"],
-        ["--{name}={secret}"],
-        ["{name}={secret}"],
+        *OPTIONS,
         ["++logger.{name}={secret}"],
         ["--{name}=with a space,{secret};{secret}"],
         ['{{"{name}": "{secret}", "lr": 0.1}}'],
@@ -49,6 +48,11 @@ PLACES = st.sampled_from(
 def test_a_planted_secret_never_stays(name: str, secret: str, place: list[str], before: list[str]) -> None:
     words = [*before, *(word.format(name=name, secret=secret) for word in place)]
     assert secret not in " ".join(redacted(words))
+
+
+@given(st.sampled_from(["key", "KEY", "Key"]), SECRETS, st.sampled_from(OPTIONS))
+def test_so_does_that_of_an_option_that_is_called_key(name: str, secret: str, place: list[str]) -> None:
+    assert secret not in " ".join(redacted(["train.py", *(word.format(name=name, secret=secret) for word in place)]))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,7 @@ HARMLESS = [
         "--lr",
         "1e-4",
     ),
+    *("-p", "8080", "-k", "not slow", "--keys", "image", '{"key": "image"}', "data.key=image", "--sort=key:name"),
 ]
 
 
