@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..errors import TraceError
     from ..provenance import code
     from ..scope.refusals import explain_refusal
-    from ..trace.recording.record import record
+    from ..trace.recording.record import path_of_rank, record
     from ..verification.scripts import NotRunnableError, leave_launcher_out, show
 
     recording = record(
@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         code.to_run = None
     if manifest is not None:  # the script may have gone to another directory
+        if recording.header["world_size"] > 1:
+            trace, manifest = (path_of_rank(path, recording.header["rank"]) for path in (trace, manifest))
         _write_manifest(manifest, trace, recording.header)
     return OK
 

@@ -1,15 +1,16 @@
 """Run again what a manifest tells of: its script with its arguments, seed, level, threads and environment variables.
 
 First it says on stderr what differs here that can alter bits. Another script, commit, or changes over it are refused,
-unless --anyway is given. It runs where the command is given, and exits as the script does. With --verify the manifest
-is one of `deterministic record --manifest`: it is recorded again, and exits with 0 if all that was recorded has the
-same bits, and with 1 if not. Exits with 2 if nothing was run.
+unless --anyway is given. It runs where the command is given, under torchrun on as many ranks if torchrun had started
+it, and exits as the script does. With --verify the manifest is one of `deterministic record --manifest`: it is recorded
+again, and exits with 0 if all that was recorded has the same bits, and with 1 if not. Exits with 2 if nothing was run.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,11 @@ from ._options import FAILED, OK, UsageError
 if TYPE_CHECKING:
     from ..provenance.difference import FieldDifference
 
-_SET_HERE = ("seed", "deterministic", "launch", "requested", "before", "generators", "settings", "trace", "data")
+_SET_HERE = (
+    *("seed", "deterministic", "launch", "requested", "before", "generators", "settings", "trace", "data"),
+    *("world_size", "local_world_size"),
+)
+_OURS = ("-m", "deterministic")
 _LATER = ("num_workers", "packages", "start_method", "rank", "threads", "argv", "program", "python.hash_randomization")
 _OF_PROGRAM = ("git", "script")
 
@@ -54,12 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     script = ["-m", str(data["program.module"]), *argv[1:]] if is_module else argv
     environment = _environment_of(data)
     if not arguments.verify:
-        return subprocess.run(_command(data, script), env=environment).returncode
+        return subprocess.run(_command(data, _words(data, script)), env=environment).returncode
     with tempfile.TemporaryDirectory() as folder:
         trace, again = (os.path.join(folder, name) for name in ("a.trace", "a.json"))
         words = ["record", "-o", trace, "--manifest", again, "--level", str(data.get("trace.level"))]
-        command = command_with([*words, *(_control(data) or ["--as-is"]), *script])
+        command = _command(data, [*_OURS, *words, *(_control(data) or ["--as-is"]), *script])
         status = subprocess.run(command, env=environment).returncode
+        if data.get("world_size") not in (None, 1):
+            again = os.path.join(folder, f"a.rank{data.get('rank')}.json")
         if not os.path.exists(again):
             raise UsageError("it did not come to its end", f"found: exit status {status}", "Look at what it printed.")
         found = Manifest.read(again).data["trace.digest"]
@@ -83,9 +90,6 @@ def _argv_of(data: Mapping[str, Any]) -> list[str]:
         raise UsageError("this manifest lacks what looked like a secret", f"found: {hidden[0]!r}"[:200], remedy)
     if data.get("program.module") is None and not os.path.isfile(argv[0]):
         raise UsageError("there is no such script here", f"found: {argv[0]!r}"[:200], "Go to where it ran.")
-    if data.get("world_size") not in (None, 1):
-        remedy = "Start `deterministic run` with its launcher: torchrun."
-        raise UsageError("this is the manifest of one rank", f"found: {data['world_size']} ranks"[:200], remedy)
     return argv
 
 
@@ -107,11 +111,11 @@ def _differing(manifest: Any, argv: list[str], *, is_module: bool) -> list[Field
 def _require_same_program(found: list[FieldDifference], *, anyway: bool) -> None:
     from ..provenance.difference import ManifestDiff, shown
 
-    altering = [one for one in found if one.can_alter_bits]
+    other = [one for one in found if one.field.split(".")[0] in _OF_PROGRAM and one.a is not None and not anyway]
+    altering = [one for one in found if one.can_alter_bits and one not in other]
     if altering:
         sys.stderr.write(f"deterministic replay: here {ManifestDiff(altering)}\n")
-    other = [one for one in found if one.field.split(".")[0] in _OF_PROGRAM and one.a is not None]
-    if other and not anyway:
+    if other:
         values = "\n  ".join(f"{one.field}: {shown(one.a)} then, {shown(one.b)} here" for one in other)
         raise UsageError("this is another program", values, "Check it out as it was, or give --anyway.")
 
@@ -145,14 +149,27 @@ def _control(data: Mapping[str, Any], above: str = "") -> list[str]:
     return ["--seed", str(seed), "--deterministic", names[level]]
 
 
-def _command(data: Mapping[str, Any], script: list[str]) -> list[str]:
-    """Return the command: `deterministic run` as it was given, or one with the seed; else plain Python.
+def _words(data: Mapping[str, Any], script: list[str]) -> list[str]:
+    """Return what Python is given: `deterministic run` as it was given, or one with the seed; else the script.
 
     The level of a scope is the script's to set again, that of `record` is not.
     """
     control = _control(data, "launch.") or _control(data if "trace.digest" in data else {"seed": data.get("seed")})
     if not control:
-        return [sys.executable, *script]
+        return script
     threads = data.get("settings.torch.threads.num_threads")
     several = ["--num-threads", str(threads)] if type(threads) is int and threads > 0 else []
-    return command_with(["run", "-q", *control, *several, *script])
+    return [*_OURS, "run", "-q", *control, *several, *script]
+
+
+def _command(data: Mapping[str, Any], words: list[str]) -> list[str]:
+    """Return the command that gives words to Python, or to torchrun for as many ranks as it had started here."""
+    ranks, local = data.get("world_size"), data.get("local_world_size")
+    if ranks in (None, 1):
+        return command_with(words[2:]) if tuple(words[:2]) == _OURS else [sys.executable, *words]
+    if type(ranks) is not int or ranks != local:  # the script may have done it itself, or other machines had some
+        found = f"found: {ranks} ranks, of which torchrun had started {local or 'none'} here"[:200]
+        remedy = f"Give the launcher that they had what each of them ran: {shlex.join(words)}"
+        raise UsageError("only ranks that one torchrun had started can be started again", found, remedy)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks))
+    return [sys.executable, *launcher, *words]

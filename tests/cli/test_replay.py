@@ -72,7 +72,8 @@ def test_what_was_recorded_is_run_again_and_compared(
     shown = capfd.readouterr()
     assert shown.out == ""
     assert "git.dirty: False then, True here" in shown.err
-    assert "script.sha256" in shown.err
+    for name in ("git.dirty", "git.diff_sha256", "script.sha256"):
+        assert shown.err.count(name) == 1, "each is told once"
     assert main(["replay", "--verify", "--anyway", str(path)]) == 1
     shown = capfd.readouterr()
     assert "\ndifferent: " in shown.out
@@ -87,7 +88,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"argv": ["train.py", "--token", "<redacted>"]}, "what looked like a secret"),
     ({"settings.environment.XLA_FLAGS": "--x=<redacted>"}, "what looked like a secret"),
     ({"argv": ["train.py", "a\0b"]}, "null character"),
-    ({"world_size": 4}, "found: 4 ranks"),
+    ({"world_size": 4, "seed": 7}, "run -q --seed 7 --deterministic false train.py"),
+    ({"world_size": 4, "local_world_size": 2}, "found: 4 ranks, of which torchrun had started 2 here"),
+    ({"world_size": "4", "local_world_size": "4"}, "found: 4 ranks"),
     ({"git.commit": "0" * 40}, "git.commit: '000"),
     ({"script.sha256": "0"}, "this is another program"),
 ]
@@ -114,17 +117,40 @@ def test_what_cannot_be_run_again_is_refused_before_anything_runs(
 
 
 def test_the_command_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "command_with", list)
     plain = {"seed": 3, "deterministic": True, "settings.torch.threads.num_threads": 2}
-    assert replay._command(plain, ["a.py"]) == [
-        *("run", "-q", "--seed", "3", "--deterministic", "false", "--num-threads", "2", "a.py")
+    assert replay._words(plain, ["a.py"]) == [
+        *("-m", "deterministic", "run", "-q", "--seed", "3", "--deterministic", "false", "--num-threads", "2", "a.py")
     ]
-    recorded = replay._command({**plain, "trace.digest": "0"}, ["a.py"])
-    assert recorded[2:6] == ["--seed", "3", "--deterministic", "true"], "no scope of the script sets that level"
+    recorded = replay._words({**plain, "trace.digest": "0"}, ["a.py"])
+    assert recorded[4:8] == ["--seed", "3", "--deterministic", "true"], "no scope of the script sets that level"
     launched = {**plain, **{f"launch.{name}": value for name, value in vars(Launch(5, "warn")).items()}}
-    assert replay._command(launched, ["-m", "a"])[2:6] == ["--seed", "5", "--deterministic", "warn"]
-    assert replay._command({"seed": None}, ["a.py"]) == [sys.executable, "a.py"]
-    assert replay._command({"seed": 1, "launch.seed": 1, "launch.deterministic": ["x"]}, ["a.py"])[3] == "1"
+    assert replay._words(launched, ["-m", "a"])[4:8] == ["--seed", "5", "--deterministic", "warn"]
+    assert replay._words({"seed": None}, ["a.py"]) == ["a.py"]
+    assert replay._words({"seed": 1, "launch.seed": 1, "launch.deterministic": ["x"]}, ["a.py"])[5] == "1"
+    monkeypatch.setattr(replay, "command_with", lambda words: ["ours", *words])
+    assert replay._command({}, recorded)[:2] == ["ours", "run"]
+    assert replay._command({"world_size": 1}, ["a.py"]) == [sys.executable, "a.py"]
+    ranks = {"world_size": 2, "local_world_size": 2}
+    assert replay._command(ranks, ["a.py", "--lr"])[-4:] == ["--nproc-per-node", "2", "a.py", "--lr"]
+
+
+@pytest.mark.slow
+def test_ranks_that_torchrun_started_are_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    Path("train.py").write_text("import os, torch\nprint(f'{os.environ[\"RANK\"]}: {torch.rand(1).item()}')\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = ["record", "--seed", "7", "-o", "a.trace", "--manifest", "a.json", "train.py"]
+    subprocess.run([*torchrun, "-m", "deterministic", *words], check=True)
+    first = sorted(capfd.readouterr().out.splitlines())
+    assert [line[:2] for line in first] == ["0:", "1:"]
+    assert main(["replay", "--verify", "a.rank1.json"]) == 0
+    *again, verdict = capfd.readouterr().out.splitlines()
+    assert sorted(again) == first
+    assert verdict.startswith("the same: ")
 
 
 def test_no_variable_that_is_not_on_the_list_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
