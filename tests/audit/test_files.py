@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deterministic.audit.audit import Fault, audit
-from deterministic.audit.files import LARGEST, UnreadableError, files_in
+from deterministic.audit.files import LARGEST, MOST_SIGNS, UnreadableError, files_in
 
 UNSEEDED = "import numpy\nrng = numpy.random.default_rng()\n"
 
@@ -96,6 +96,8 @@ UNREADABLE: dict[str, tuple[str, bytes | str, str]] = {
     "sum": ("a.py", "x = " + "1 + " * 100_000 + "1", "nested"),
     "attributes": ("a.py", "x" + ".a" * 100_000, "nested"),
     "one line": ("a.py", b"x = [" + b"1, " * (10 * 2**20 // 3) + b"]", "bytes"),
+    "a line of data": ("a.py", "x = [" + "1, " * MOST_SIGNS + "]", "and at most 300,000 are parsed"),
+    "a cell of data": ("a.ipynb", notebook(code("1\n" * (MOST_SIGNS + 1))), "and at most 300,000 are parsed"),
     "empty notebook": ("a.ipynb", "", "no notebook"),
     "list": ("a.ipynb", "[]", "no notebook"),
     "text": ("a.ipynb", "import random", "no notebook"),
