@@ -12,6 +12,7 @@ from .seeds import Found
 _MADE = words("numpy.random.default_rng numpy.random.RandomState random.Random torch.Generator")
 _SEEDED = words("random.seed numpy.random.seed torch.manual_seed torch.random.manual_seed")
 _PUT_BACK = ("seed", "manual_seed", "set_state", "setstate")
+_NO_WORKERS = ast.Constant(0)
 
 
 def check_loading(source: Parsed) -> Found:
@@ -20,11 +21,12 @@ def check_loading(source: Parsed) -> Found:
         bases = (base.value if isinstance(base, ast.Subscript) else base for base in class_.bases)
         if any(name_of(base).endswith("Dataset") for base in bases):
             yield from _held(source, class_)
-    functions = set()
+    functions: dict[ast.AST, None] = {}  # each once, in their order
     for call in source.nodes[ast.Call]:
         given = {keyword.arg: keyword.value for keyword in call.keywords}
-        if "worker_init_fn" in given and "persistent_workers" not in given:
-            functions.add(source.value(given["worker_init_fn"]))
+        has_workers = None in given or getattr(given.get("num_workers", _NO_WORKERS), "value", ...) != 0
+        if "worker_init_fn" in given and has_workers and "persistent_workers" not in given:
+            functions[source.value(given["worker_init_fn"])] = None
     for function in functions:
         yield from _same_every_epoch(source, function)
 

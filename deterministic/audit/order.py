@@ -12,7 +12,8 @@ from .seeds import Found
 
 _KEEP = words(
     "list tuple enumerate iter reversed map filter zip tqdm.tqdm tqdm.auto.tqdm itertools.chain itertools.islice "
-    "numpy.array numpy.asarray torch.tensor random.choice random.sample random.shuffle pandas.DataFrame"
+    "numpy.array numpy.asarray numpy.concatenate numpy.stack numpy.vstack torch.tensor torch.cat torch.stack "
+    "random.choice random.sample random.shuffle pandas.DataFrame pandas.concat"
 )
 """Calls that are given elements in an order and have it still; all others are taken not to."""
 _LISTING = words("os.listdir os.scandir os.walk glob.glob glob.iglob")
@@ -69,7 +70,11 @@ def _is_set(source: Parsed, node: Any) -> bool:
             return False
         if name not in home.is_set:
             home.is_set[name] = False  # while it is looked for
-            home.is_set[name] = all(isinstance(each, ast.AST) and _is_set(source, each) for each in home.bound[name])
+            bound = home.bound[name]
+            filled = [each for each in bound if not _is_empty(source, each)]
+            home.is_set[name] = all(isinstance(each, ast.AST) and _is_set(source, each) for each in filled) and (
+                bool(filled) or any(_is_added_to(source, read) for read in home.reads[name])
+            )
         return home.is_set[name]
     if isinstance(node, (ast.Set, ast.SetComp)):
         return not _are_numbers(source, node)
@@ -82,6 +87,20 @@ def _is_set(source: Parsed, node: Any) -> bool:
         return _is_set(source, node.func.value)
     is_made = source.called(node) in ("set", "frozenset") and bool(node.args)
     return is_made and not _are_numbers(source, source.value(node.args[0])) and not _are_numbers(source, node.args[0])
+
+
+def _is_empty(source: Parsed, value: ast.AST | str) -> bool:
+    return isinstance(value, ast.Call) and source.called(value) == "set" and not value.args
+
+
+def _is_added_to(source: Parsed, read: ast.Name) -> bool:
+    """Whether a set is given there, by its method, what may be another thing than a number."""
+    method: Any = source.parents[read]
+    call: Any = source.parents.get(method)
+    name = name_of(method) if isinstance(call, ast.Call) and call.func is method and call.args else ""
+    given = [call.args[0], source.value(call.args[0])] if name in ("add", "update") else []
+    are_numbers = map(_is_number, given) if name == "add" else (_are_numbers(source, node) for node in given)
+    return bool(given) and not any(are_numbers)
 
 
 def _are_numbers(source: Parsed, node: Any) -> bool:

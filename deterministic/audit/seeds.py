@@ -20,14 +20,19 @@ _ENTROPY: dict[str, tuple[str, str, int]] = {
     "random.seed": ("DET102", "a", 0),
     "numpy.random.seed": ("DET102", "seed", 0),
     **{f"torch.{name}": ("DET102", "", _NOWHERE) for name in ("seed", "random.seed", "cuda.seed", "cuda.seed_all")},
-    **{f"scipy.sparse.linalg.{name}": ("DET105", "v0 rng", 5) for name in ("eigs", "eigsh")},
-    "scipy.sparse.linalg.svds": ("DET105", "v0 rng random_state", 5),
+    # With v0 alone SciPy 1.17 draws where it has to start again.
+    **{f"scipy.sparse.linalg.{name}": ("DET105", "rng", 13) for name in ("eigs", "eigsh")},
+    "scipy.sparse.linalg.svds": ("DET105", "rng random_state", 9),
     **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("LatinHypercube", "PoissonDisk")},
     **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("Sobol", "Halton")},
     **{f"optuna.samplers.{name}": ("DET105", "seed", _NOWHERE) for name in _SAMPLERS.split()},
     "optuna.create_study": ("DET105", "sampler", 1),
     "umap.UMAP": ("DET105", "random_state", _NOWHERE),
     "albumentations.Compose": ("DET105", "seed", _NOWHERE),
+    "datasets.interleave_datasets": ("DET105", "seed", 2),
+    "datasets.load_dataset.shuffle": ("DET105", "seed generator", 0),
+    "webdataset.shuffle": ("DET105", "rng seed", 2),
+    "webdataset.WebDataset.shuffle": ("DET105", "rng seed", _NOWHERE),
 }
 """What draws from the system's entropy: the rule, the arguments each of which prevents it, and the place of the first
 of them among those without a name."""
@@ -51,7 +56,7 @@ def check_seeds(source: Parsed) -> Found:
     """Find DET101 to DET105."""
     seeded = _seeded_names(source) | {*_PUT_BACK}
     for call in source.nodes[ast.Call]:
-        full = source.called(call)
+        full = source.called(call) or _shuffle_of_stream(source, call)
         if full in _ENTROPY and not _is_given(call, full) and not is_fallback(source, call):
             rule, keywords, _ = _ENTROPY[full]
             if rule != "DET101" or not seeded & _names_of_made(source, call):
@@ -93,10 +98,24 @@ def _is_given(call: ast.Call, full: str) -> bool:
     scrambled = given.get("scramble")  # without it Sobol and Halton draw nothing
     if scrambled is not None and not (isinstance(scrambled, ast.Constant) and scrambled.value is True):
         return True
+    if full == "datasets.interleave_datasets" and "probabilities" not in given and len(call.args) < 2:
+        return True  # it takes them in turn
     if None in given or any(isinstance(argument, ast.Starred) for argument in call.args):
         return True
     values = [*call.args[place : place + 1], *(given[word] for word in keywords.split() if word in given)]
     return any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
+
+
+def _shuffle_of_stream(source: Parsed, call: ast.Call) -> str:
+    """Return the full name of a stream's method, also at the end of a chain of calls; empty if it is none."""
+    if name_of(call.func) != "shuffle":
+        return ""
+    made: Any = call
+    while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and not source.called(made):
+        made = source.value(made.func.value)
+    given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in getattr(made, "keywords", ())}
+    full = source.called(made)
+    return f"{full}.shuffle" if full == "webdataset.WebDataset" or given.get("streaming") is True else ""
 
 
 def _seeded_names(source: Parsed) -> set[str]:

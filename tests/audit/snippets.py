@@ -55,6 +55,8 @@ FOUND: dict[str, list[str]] = {
     ],
     "DET105": [
         "from scipy.sparse.linalg import eigsh\nvalues, vectors = eigsh(matrix, k=3)",
+        "from scipy.sparse.linalg import eigsh\nvalues, vectors = eigsh(matrix, k=3, v0=start)",
+        "from scipy.sparse.linalg import svds\nu, s, v = svds(matrix, 3, v0=start)",
         "import scipy.sparse.linalg as sla\nu, s, v = sla.svds(matrix)",
         "from scipy.stats import qmc\nsampler = qmc.Sobol(d=2)",
         "from scipy.stats import qmc\nsampler = qmc.Sobol(2, scramble=True)",
@@ -64,6 +66,10 @@ FOUND: dict[str, list[str]] = {
         "import umap\nprojected = umap.UMAP(n_neighbors=5).fit_transform(data)",
         "import albumentations as A\ntransform = A.Compose([A.HorizontalFlip()])",
         "import gymnasium as gym\nenv = gym.make('CartPole-v1')\nstate, _ = env.reset()",
+        "import webdataset as wds\nsamples = wds.WebDataset(url).decode().shuffle(100)",
+        "from webdataset import shuffle\nstage = shuffle(100)",
+        "from datasets import load_dataset\nrows = load_dataset('x', streaming=True)\nmixed = rows.map(f).shuffle()",
+        "from datasets import interleave_datasets\nrows = interleave_datasets([a, b], probabilities=[0.5, 0.5])",
     ],
     "DET201": [
         "classes = list(set(labels))\nfor i, name in enumerate(classes):\n    index[name] = i",
@@ -77,6 +83,8 @@ FOUND: dict[str, list[str]] = {
         "class A:\n    def __init__(self, words):\n        self.words = tuple(set(words))",
         "x = np.array(list(set(words).union(others)))",
         "import pytest\n@pytest.mark.parametrize('name', {'a', 'b'})\ndef test_it(name): ...",
+        "seen = set()\nfor word in words:\n    seen.add(word.lower())\nx = np.array(list(seen))",
+        "def f(words):\n    seen = set()\n    seen.update(words)\n    for word in seen:\n        yield word",
     ],
     "DET202": [
         "class D(Dataset):\n    def __init__(self, root):\n        self.files = os.listdir(root)",
@@ -93,6 +101,8 @@ FOUND: dict[str, list[str]] = {
         "results = []\nfor f in concurrent.futures.as_completed(jobs):\n    results.append(f.result())\n"
         "x = np.array(results)",
         "def f(jobs):\n    return [job.result() for job in futures.as_completed(jobs)]",
+        "import pandas as pd\nframes = []\nfor f in futures.as_completed(jobs):\n    frames.append(f.result())\n"
+        "def table():\n    return pd.concat(frames)",
         "pool = multiprocessing.Pool()\nresults = list(pool.imap_unordered(work, items))",
         "from tqdm import tqdm\ndef f(pool):\n    for x in tqdm(pool.imap_unordered(g, items)):\n        yield x",
     ],
@@ -125,10 +135,12 @@ FOUND: dict[str, list[str]] = {
         "        return torch.rand(1, generator=self.g)\n    def __getitem__(self, index):\n        return self.draw()",
     ],
     "DET402": [
-        "loader = DataLoader(data, num_workers=2, worker_init_fn=lambda i: np.random.seed(i))",
+        "loader = DataLoader(d, num_workers=2, worker_init_fn=lambda i: np.random.seed(i))",
         "SEED = 3\ndef init(worker_id):\n    np.random.seed(SEED + worker_id)\n    random.seed(SEED)\n"
-        "loader = DataLoader(data, num_workers=2, worker_init_fn=init)",
-        "def init(worker):\n    torch.manual_seed(args.seed + worker)\nDataLoader(data, worker_init_fn=init)",
+        "loader = DataLoader(d, num_workers=2, worker_init_fn=init)",
+        "def init(worker):\n    torch.manual_seed(args.seed + worker)\n"
+        "DataLoader(d, num_workers=n, worker_init_fn=init)",
+        "def init(worker):\n    random.seed(args.seed + worker)\nDataLoader(data, worker_init_fn=init, **options)",
     ],
 }
 
@@ -179,7 +191,7 @@ NOT_FOUND: dict[str, list[str]] = {
         "identity = uuid.uuid4()",
     ],
     "DET105": [
-        "from scipy.sparse.linalg import eigsh\nvalues, vectors = eigsh(matrix, k=3, v0=start)",
+        "from scipy.sparse.linalg import eigsh\nvalues, vectors = eigsh(matrix, k=3, v0=start, rng=0)",
         "from scipy.sparse.linalg import svds\nu, s, v = svds(matrix, random_state=0)",
         "from scipy.stats import qmc\nsampler = qmc.Sobol(d=2, scramble=False)",
         "from scipy.stats import qmc\nsampler = qmc.Halton(d=2, seed=0)",
@@ -187,6 +199,11 @@ NOT_FOUND: dict[str, list[str]] = {
         "import umap\nprojected = umap.UMAP(random_state=0)",
         "import gymnasium as gym\nenv = gym.make('CartPole-v1')\nenv.reset(seed=0)\nenv.reset()",
         "tracker.reset()",
+        "import webdataset as wds\nsamples = wds.WebDataset(url).shuffle(100, seed=3)",
+        "from datasets import load_dataset\nrows = load_dataset('x', streaming=True).shuffle(42)",
+        "from datasets import load_dataset\nrows = load_dataset('x').shuffle()",
+        "from datasets import interleave_datasets\nrows = interleave_datasets([a, b])",
+        "random.shuffle(rows)\nrows.shuffle()",
     ],
     "DET201": [
         "for name in sorted({'a', 'b'}):\n    out.append(name)",
@@ -210,6 +227,9 @@ NOT_FOUND: dict[str, list[str]] = {
         "missing = []\nfor w in set(words):\n    missing.append(w)\nif missing:\n    raise ValueError(str(missing))",
         "def f(words):\n    out = []\n    for w in set(words):\n        out.append(w)\n    return sorted(out)",
         "__all__ = list(set(names))",
+        "seen = set()\nfor i in range(3):\n    seen.add(i)\nx = np.array(list(seen))",
+        "seen = set()\nseen.update(range(3))\nx = np.array(list(seen))",
+        "seen = set()\nfor word in words:\n    if word not in seen:\n        seen.add(word)\n        out.append(word)",
         "for pair in {(0, 1), (-2, 0)}:\n    out.append(pair)",
         "class A:\n    def __dir__(self):\n        return list(set(names))",
     ],
@@ -272,12 +292,17 @@ NOT_FOUND: dict[str, list[str]] = {
         "    def __getitem__(self, index):\n        return self.rng.random()",
     ],
     "DET402": [
-        "def init(worker):\n    np.random.seed(torch.initial_seed() % 2**32)\nDataLoader(data, worker_init_fn=init)",
+        "def init(worker):\n    np.random.seed(torch.initial_seed() % 2**32)\n"
+        "DataLoader(d, num_workers=2, worker_init_fn=init)",
         "def init(worker):\n    seed = torch.initial_seed() % 2**32\n    random.seed(seed)\n"
-        "DataLoader(data, worker_init_fn=init)",
-        "def init(worker):\n    np.random.seed(3 + epoch * 10 + worker)\nDataLoader(data, worker_init_fn=init)",
-        "for epoch in range(3):\n    DataLoader(data, worker_init_fn=lambda i: np.random.seed(epoch * 10 + i))",
-        "DataLoader(data, worker_init_fn=lambda i: np.random.seed(i), persistent_workers=True)",
+        "DataLoader(d, num_workers=2, worker_init_fn=init)",
+        "def init(worker):\n    np.random.seed(3 + epoch * 10 + worker)\n"
+        "DataLoader(d, num_workers=2, worker_init_fn=init)",
+        "for epoch in range(3):\n"
+        "    DataLoader(d, num_workers=2, worker_init_fn=lambda i: np.random.seed(epoch * 10 + i))",
+        "DataLoader(d, num_workers=2, worker_init_fn=lambda i: np.random.seed(i), persistent_workers=True)",
+        "DataLoader(d, num_workers=0, worker_init_fn=lambda i: np.random.seed(i))",
+        "DataLoader(data, worker_init_fn=lambda i: np.random.seed(i))",
         "DataLoader(data, num_workers=4)",
         "DataLoader(data, num_workers=4, shuffle=True)",
     ],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import datasets
 import gymnasium
 import networkx
+import numpy
 import pytest
 import scipy.sparse
 import scipy.stats
@@ -18,6 +21,7 @@ from scipy.sparse.linalg import eigsh, svds
 from scipy.stats import qmc
 
 from deterministic import reproducible
+from deterministic.audit.audit import audit
 from deterministic.errors import EntropyError
 
 with warnings.catch_warnings():
@@ -89,6 +93,32 @@ def test_an_innocent_call_is_named_with_the_users_line(name: str) -> None:
     assert f"at: {__file__}:" in str(error.value)
     (caught,) = run.report().data["entropy"]
     assert function in caught["by"]
+
+
+AUDITED: dict[str, str] = {
+    "from scipy.sparse.linalg import eigsh\neigsh(numpy.eye(50), 3{})": ", rng=0",
+    "from scipy.sparse.linalg import eigsh\neigsh(numpy.eye(50), 3, v0=numpy.ones(50){})": ", rng=0",
+    "from scipy.sparse.linalg import svds\nsvds(MATRIX, 3{})": "",  # with rng= it makes an unseeded one, too
+    "from datasets import interleave_datasets\ninterleave_datasets([frames(), frames()]{})": "",
+    "from datasets import interleave_datasets\ninterleave_datasets([frames(), frames()], [0.5, 0.5]{})": ", seed=0",
+    "from webdataset import shuffle\nlist(shuffle(9{})(iter(range(20))))": ", seed=0",
+}
+
+
+@pytest.mark.skipif("rng" not in inspect.signature(eigsh).parameters, reason="an earlier SciPy than 1.17")
+def test_the_audit_finds_the_calls_that_the_watch_refuses(tmp_path: Path) -> None:
+    for text, seed in AUDITED.items():
+        for given in ("", seed):
+            program = text.format(given)
+            (tmp_path / "program.py").write_text(program)
+            found = [finding.rule for finding in audit(str(tmp_path / "program.py"))]
+            refused = []
+            try:
+                with reproducible(0, entropy="raise"):
+                    exec(compile(program, "program.py", "exec"), {"numpy": numpy, "MATRIX": MATRIX, "frames": frames})
+            except EntropyError:
+                refused = ["DET105"]
+            assert found == refused, program
 
 
 @pytest.mark.filterwarnings("ignore::deterministic.errors.NondeterminismWarning")
