@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from ..errors import DeterministicError, explain
 
+PIECE = 1 << 23
+"""Bytes that CPUs add up at once, with memory for half of them, or for one or two where the ranks are no power of two.
+"""
+
 all_gather: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 """Its name since torch 2.13, which warns of the one that all versions have."""
 
@@ -145,19 +149,29 @@ class _InTurn:
         return future
 
     def _run(self) -> None:
-        count = self._group.size()
         while True:
             buffer, future = self._buckets.get()
             try:
-                if count & (count - 1) == 0:
-                    average_by_halves(buffer, self._group)
-                else:
-                    received, padded = _exchanged(buffer, count)
-                    dist.all_to_all_single(received, padded, group=self._group)
-                    _gathered(buffer, received, self._group)
+                average(buffer, self._group)
                 future.set_result(buffer)
             except BaseException as error:  # noqa: BLE001 - it belongs to the backward pass that waits
                 future.set_exception(error)
+            del buffer, future  # after its first step a model has other buckets, and these would be held beside them
+
+
+def average(buffer: Tensor, group: Any) -> None:
+    """Average a vector over ranks, in place and in the order of `tree_sum`.
+
+    It goes piece by piece: in its first step a DistributedDataParallel has one bucket with all that it has.
+    """
+    count = group.size()
+    for piece in buffer.split(PIECE // buffer.element_size()):
+        if count & (count - 1) == 0:
+            average_by_halves(piece, group)
+        else:
+            received, padded = _exchanged(piece, count)
+            dist.all_to_all_single(received, padded, group=group)
+            _gathered(piece, received, group)
 
 
 def average_by_halves(buffer: Tensor, group: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
-from deterministic.distributed.reduction import all_gather, average_by_halves, tree_sum
+from deterministic.distributed.reduction import all_gather, average, tree_sum
 
 from ..ranks import meet
 
@@ -21,7 +21,7 @@ def main() -> None:
             everyones = torch.empty(count * length, dtype=dtype)
             all_gather(everyones, own)
             rows = everyones.view(count, -1)
-            average_by_halves(own, dist.group.WORLD)
+            average(own, dist.group.WORLD)
             assert torch.equal(own, tree_sum(rows) / count), (length, dtype)
             differing += not torch.equal(own, tree_sum(rows.flip(0).roll(1, 0)) / count)
     assert differing or count == 2, "another order has another sum: else this would show nothing"

@@ -41,6 +41,6 @@ def test_all_ranks_refuse_with_the_same_words(tmp_path: Path) -> None:
     assert told.keys() == EXPECTED.keys()
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_a_sum_by_halves_has_the_order_of_the_tree_at_any_length(ranks: int) -> None:
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_an_average_over_the_ranks_has_the_order_of_the_tree_at_any_length(ranks: int) -> None:
     launch(ranks, "tests.distributed.sums")
