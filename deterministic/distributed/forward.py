@@ -31,7 +31,7 @@ class ForwardPerShard:
     Args:
         module: Whose forward it is.
         forward: What one shard goes through.
-        shards: Of a global batch; a power of two.
+        shards: Of a global batch; a power of two for each rank.
         shared: Names of arguments that are no batches.
         ranks: Those that share the global batch.
         named: What tells the names of positional arguments; None: `forward` does.

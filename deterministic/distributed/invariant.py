@@ -24,12 +24,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] | None = None) -> Module:
-    """Let a training have the same weights, bit for bit, on any number of ranks, and return the model.
+    """Let a training have the same weights, bit for bit, on 1, 2, 4, ... ranks, or on 3, 6, 12, ...; return the model.
 
     Each global batch is so many shards, in order: a rank goes over its part of them one after the other, and their
     gradients are added up in one binary tree, within a rank and over the ranks. So one process, two ranks and four end
-    with the same parameters, buffers and optimizer states; the loop, the names and `state_dict()` stay as they are.
-    Give every rank its part of the same global batches: `make_loader(..., global_batch_size=, drop_last=True)`.
+    with the same parameters, buffers and optimizer states, and so do three and six; the loop, the names and
+    `state_dict()` stay as they are. Three ranks end with others than two: a mean over a third of a batch is rounded
+    otherwise. Give every rank its part of the same global batches:
+    `make_loader(..., global_batch_size=, drop_last=True)`.
 
     In train mode (`model.training`, also without gradients) each shard goes through the module by itself: batch norm
     sees a shard, and its running statistics are the mean over all shards. What the module draws (dropout) depends on a
@@ -42,7 +44,8 @@ def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] |
     Args:
         model: A DistributedDataParallel around the module, without a communication hook; on one process a module too.
             Or a model on which `fully_shard` was called, over one mesh of all ranks.
-        shards: Of a global batch: a power of two that the number of ranks divides, and that divides each batch.
+        shards: Of a global batch, of which it is a divisor; the number of ranks times a power of two. So 8 is for 1,
+            2, 4 and 8 ranks, and 12 for 3, 6 and 12.
         shared: Names of arguments of the module's `forward` that hold no row for each sample, as an attention mask;
             needed where that cannot be told by their shape.
 
@@ -51,7 +54,7 @@ def world_invariant(model: Module, *, shards: int = 8, shared: Collection[str] |
 
     Raises:
         TypeError: It is no module; `shards` is no integer.
-        ValueError: `shards` is no power of two, or the number of ranks does not divide it.
+        ValueError: `shards` is not the number of ranks times a power of two.
         DeterministicError: The model cannot be trained so (SyncBatchNorm, compiled, lazy or already wrapped modules, a
             hook, ranks without DistributedDataParallel), or the ranks disagree. All ranks raise, and nothing has
             changed.
@@ -142,16 +145,13 @@ def invariant(
 
 def _require_shards(shards: object, ranks: int) -> None:
     number = count("shards", shards, least=1)
-    if number & (number - 1):
-        raise ValueError(
-            explain("shards is no power of two", (f"found: {number}",), "Pass 1, 2, 4, 8, ...: halves have one order.")
-        )
-    if number % ranks:
+    of_each, rest = divmod(number, ranks)
+    if rest or of_each & (of_each - 1):
         raise ValueError(
             explain(
-                "the number of ranks does not divide shards",
+                "the number of ranks does not divide shards" if rest else "a rank's shards are no power of two",
                 (f"shards: {number}", f"ranks: {ranks}"),
-                "Start a number of ranks that is a power of two, or pass more shards.",
+                "Pass the number of ranks times 1, 2, 4, ...: 8 for 1, 2, 4 and 8 ranks, 12 for 3, 6 and 12.",
             )
         )
 

@@ -66,6 +66,7 @@ def attempts(rank: int) -> dict[str, Callable[[], Any]]:
         "shards": lambda: world_invariant(wrapped(), shards=8 if rank else 4),
         "one rank alone": lambda: world_invariant(wrapped(), shards=4 if rank else 3),
         "too few": lambda: world_invariant(wrapped(), shards=1),
+        "no power of two": lambda: world_invariant(wrapped(), shards=12),
         "no wrapper": lambda: world_invariant(nn.Linear(1, 1)),
         "a hook": lambda: world_invariant(hooked()),
         "ordered": lambda: world_invariant(ordered_reduction(wrapped())),

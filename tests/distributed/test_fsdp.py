@@ -59,6 +59,14 @@ def test_weights_buffers_and_moments_are_the_same_on_one_two_and_four_ranks_and_
             assert {job: found for job, found in rank.items() if found != alone[job]} == {}
 
 
+def test_six_ranks_have_those_of_three_and_of_what_is_not_sharded(tmp_path: Path) -> None:
+    jobs = ("cnn", "transformer,rows", "mlp,weighted", "cnn,fsdp", "transformer,rows,fsdp")
+    (three, *_), *others = (results(tmp_path, ranks, *jobs) for ranks in (3, 6))
+    assert [rank for found in others for rank in found if rank != three] == []
+    assert three["cnn"] == three["cnn,fsdp"]
+    assert three["transformer,rows"] == three["transformer,rows,fsdp"]
+
+
 def test_without_it_they_are_others(tmp_path: Path) -> None:
     jobs = [*(f"{name},fsdp,plain" for name in ("mlp", "cnn", "transformer")), "transformer,fsdp,clip"]
     (alone,), (two, *_) = results(tmp_path, 1, *jobs), results(tmp_path, 2, *jobs)

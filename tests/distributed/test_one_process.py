@@ -102,9 +102,9 @@ def test_what_cannot_be_trained_so_is_refused_by_name(make: Callable[[], Any], e
 
 @pytest.mark.parametrize(
     ("shards", "error", "text"),
-    [(3, ValueError, "no power of two"), (0, ValueError, "below 1"), (2.0, TypeError, "not an integer")],
+    [(12, ValueError, "no power of two"), (0, ValueError, "below 1"), (2.0, TypeError, "not an integer")],
 )
-def test_shards_are_a_power_of_two(shards: Any, error: Any, text: str) -> None:
+def test_a_rank_has_a_power_of_two_of_shards(shards: Any, error: Any, text: str) -> None:
     model = nn.Linear(2, 1)
     with pytest.raises(error, match=text):
         world_invariant(model, shards=shards)

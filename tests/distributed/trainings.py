@@ -22,7 +22,6 @@ from deterministic.distributed import clip_grad_norm_, invariant, world_invarian
 from ..ranks import MEETING, meet
 
 STEPS = 6
-BATCH = 16
 
 
 class Convolutions(nn.Module):
@@ -146,6 +145,7 @@ def train(job: str, steps: int = STEPS) -> tuple[nn.Module, torch.optim.Optimize
     """Train a model as any loop would, but for one line."""
     name, *ways = job.split(",")
     ranks = int(os.environ["WORLD_SIZE"])
+    shards = 4 if ranks % 3 else 6
     with reproducible(seed=5, num_threads=1):
         net = MODELS[name]()
         wrapped = net
@@ -153,17 +153,17 @@ def train(job: str, steps: int = STEPS) -> tuple[nn.Module, torch.optim.Optimize
             wrapped = sharded(net, ways)
         elif ranks > 1:
             wrapped = nn.parallel.DistributedDataParallel(net, bucket_cap_mb=0.01)
-        model = wrapped if "plain" in ways else world_invariant(wrapped, shards=4)
+        model = wrapped if "plain" in ways else world_invariant(wrapped, shards=shards)
         optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
         weights = torch.linspace(0.5, 2, 5)
         loss_of: Callable[..., Tensor] = F.cross_entropy
         if "weighted" in ways:
-            loss_of = invariant(lambda out, to: F.cross_entropy(out, to, weight=weights), shards=4)
+            loss_of = invariant(lambda out, to: F.cross_entropy(out, to, weight=weights), shards=shards)
         if "binary" in ways:
-            of_bits = invariant(F.binary_cross_entropy_with_logits, shards=4)
+            of_bits = invariant(F.binary_cross_entropy_with_logits, shards=shards)
             loss_of = lambda out, to: of_bits(out[:, :3], (to[:, None] > torch.arange(3)).float())  # noqa: E731
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2, enabled="scaled" in ways)
-        loader = make_loader(data_for(name), global_batch_size=BATCH, shuffle=True)
+        loader = make_loader(data_for(name), global_batch_size=4 * shards, shuffle=True)
         done = 0
         while done < steps:
             for inputs, targets in loader:
