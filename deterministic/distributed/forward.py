@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_flatten
 
 from ..data.samples.isolation import Isolated
 from ..data.samples.states import mix, seed_generators
@@ -53,6 +54,7 @@ class ForwardPerShard:
         self._looks = 0  # calls without gradients since the last one with
         self._settled: list[tuple[Tensor, Tensor]] = []
         self._written: list[str] | None = None  # the buffers that all ranks have agreed to write
+        self._is_known = False  # whether the graph behind the outputs was looked at
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -173,7 +175,7 @@ class ForwardPerShard:
             )
         )
 
-    def _put_back(self, _: object) -> None:
+    def _put_back(self) -> None:
         """Undo what a backward pass has changed in buffers: checkpointed layers take a batch's statistics again."""
         with torch.no_grad():
             for buffer, value in self._settled:
@@ -220,6 +222,30 @@ class ForwardPerShard:
                 return None
             parts = (total[:-3] / self.shards).split([buffers[name].numel() for name in floating])
             return {name: part.view_as(buffers[name]) for name, part in zip(floating, parts, strict=True)}
+
+
+def nodes_behind(outputs: Any, until: Collection[Any] = ()) -> Iterator[Any]:
+    """Yield autograd's nodes between outputs and these, in one order, so that all ranks find the same.
+
+    Raises:
+        DeterministicError: One of them is of a layer whose gradient does not scale.
+    """
+    nodes = [one.grad_fn for one in tree_flatten(outputs)[0] if isinstance(one, Tensor) and one.grad_fn is not None]
+    seen = {*nodes, *until}
+    while nodes:
+        node = nodes.pop()
+        if "MatrixExp" in node.name():
+            raise DeterministicError(
+                explain(
+                    "a layer's gradient is not exactly twice as large for a loss that is, and the ranks scale it",
+                    ("found: matrix_exp, as in torch.nn.utils.parametrizations.orthogonal",),
+                    'Pass orthogonal_map="cayley", or "householder".',
+                )
+            )
+        yield node
+        following = [one for one, _ in node.next_functions if one is not None and one not in seen]
+        seen.update(following)
+        nodes += following
 
 
 def _counted(changed: dict[str, Tensor]) -> dict[str, str]:

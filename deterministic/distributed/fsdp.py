@@ -8,6 +8,7 @@ tree, parameter by parameter, and FSDP reduces the sum by a reduce-scatter that 
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from ..errors import DeterministicError, explain
 from ..ground import torch_names
 from .agreement import Agreement
-from .forward import ForwardPerShard, no_gradient
+from .forward import ForwardPerShard, no_gradient, nodes_behind
 from .reduction import tree_sum
 from .shards import Batch
 from .torch_internals import (
@@ -82,6 +83,9 @@ class FullyShardedForward(ForwardPerShard):
 
     def _joined(self, outputs: list[Any], batch: Batch) -> list[Any]:
         """Cut the shards' passes off from the caller's, which goes on in theirs as soon as it has come to the cut."""
+        if not self._is_known:
+            deque(nodes_behind(outputs), maxlen=0)
+            self._is_known = True
         flat = [tree_flatten(output) for output in outputs]
         own = [[leaf for leaf in leaves if _needs_gradient(leaf)] for leaves, _ in flat]
         anchor = torch.empty(0, requires_grad=True)
@@ -130,7 +134,7 @@ class FullyShardedForward(ForwardPerShard):
             reduce_gradients(model, total, [any(had) for had in zip(*everyones, strict=True)])
         finally:
             self._is_reducing = False
-        self._put_back(None)
+        self._put_back()
 
     def require_own_pass(self, _: Tensor) -> None:
         """Refuse gradients that FSDP reduces without having come through the model as a whole."""

@@ -1,15 +1,31 @@
-"""What torch's `fully_shard` (FSDP2) documents nowhere: groups of parameters, and gradients before a reduction.
+"""What torch documents nowhere: the order of a backward pass, and what `fully_shard` (FSDP2) does with gradients.
 
-Read in torch 2.13, torch/distributed/fsdp/_fully_shard. A torch without these is told of by name when a sharded model
-is passed.
+Read in torch 2.13: torch/csrc/autograd/engine.cpp, torch/distributed/fsdp/_fully_shard. A torch without the latter is
+told of by name when a sharded model is passed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed
 from torch import Tensor, nn
+
+from ..ground.torch_names import require
+
+require("distributed")
+
+
+def run_at_once(node: Any) -> None:
+    """Let a backward pass run a node as soon as all has come to it; else what was computed later goes first."""
+    getattr(node, "_set_sequence_nr", lambda number: None)(1 << 62)
+
+
+def at_the_end(work: Callable[[], None]) -> None:
+    """Let the backward pass in which this is called do something when it has come through."""
+    engine: Any = torch.autograd.Variable._execution_engine
+    engine.queue_callback(work)
 
 
 def is_fully_sharded(module: object) -> bool:

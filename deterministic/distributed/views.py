@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook
-from torch.utils._pytree import tree_flatten
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import DeterministicError, explain
-from .forward import ForwardPerShard, no_gradient
+from .forward import ForwardPerShard, no_gradient, nodes_behind
 from .shards import Batch
+from .torch_internals import at_the_end, run_at_once
 
 
 class ShardedForward(ForwardPerShard):
@@ -28,7 +28,6 @@ class ShardedForward(ForwardPerShard):
         self._views: list[dict[str, Tensor]] = []
         self._viewed: list[tuple[Tensor, Any]] = []
         self._checks: list[RemovableHandle] = []
-        self._is_known = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Views that autograd knows cannot be copied.
@@ -73,12 +72,11 @@ class ShardedForward(ForwardPerShard):
                 run(tensors)
                 return
             for _ in range(2):
-                fork({name: tensor.view_as(tensor) for name, tensor in tensors.items()}, count // 2)
+                fork({name: _view(tensor) for name, tensor in tensors.items()}, count // 2)
 
-        roots = {name: parameter.view_as(parameter) for name, parameter in parameters.items()}
+        roots = {name: _view(parameter) for name, parameter in parameters.items()}
         if roots:
             register_multi_grad_hook(tuple(roots.values()), self._arrived, mode="any")
-            register_multi_grad_hook(tuple(roots.values()), self._put_back, mode="all")
         for check in self._checks:
             check.remove()
         checks = (_check_of_sum(name, parameters[name], root) for name, root in roots.items())
@@ -89,11 +87,7 @@ class ShardedForward(ForwardPerShard):
         """Refuse an output that a parameter has reached in another way than by the views of its shard."""
         names: dict[Any, str] = {view.grad_fn: name for one in self._views for name, view in one.items()}
         of_tensors = {id(parameter): name for name, parameter in self._trained()}
-        nodes = [one.grad_fn for one in tree_flatten(outputs)[0] if isinstance(one, Tensor) and one.grad_fn is not None]
-        own = {view.grad_fn for view in views.values()}
-        seen = {*nodes, *own}
-        while nodes:
-            node = nodes.pop()
+        for node in nodes_behind(outputs, {view.grad_fn for view in views.values()}):
             if "CheckpointFunction" in node.name():
                 raise DeterministicError(
                     explain(
@@ -102,24 +96,13 @@ class ShardedForward(ForwardPerShard):
                         "Pass use_reentrant=False.",
                     )
                 )
-            if "MatrixExp" in node.name():
-                raise DeterministicError(
-                    explain(
-                        "a layer's gradient is not exactly twice as large for a loss that is, and the ranks scale it",
-                        ("found: matrix_exp, as in torch.nn.utils.parametrizations.orthogonal",),
-                        'Pass orthogonal_map="cayley", or "householder".',
-                    )
-                )
             if name := names.get(node) or of_tensors.get(id(getattr(node, "variable", None))):
                 _refuse_other_way(name)
-            for one, _ in node.next_functions:  # in one order, so that all ranks find the same
-                if one is not None and one not in seen:
-                    seen.add(one)
-                    nodes.append(one)
 
     def _arrived(self, _: Tensor) -> None:
         """Refuse a gradient that would be added to another one: the order of these sums would depend on the ranks."""
         self._views = []
+        at_the_end(self._put_back)
         for name, parameter in self._trained():
             if parameter.grad is not None and bool(parameter.grad.any()):
                 raise DeterministicError(
@@ -130,6 +113,13 @@ class ShardedForward(ForwardPerShard):
                         "over its shards anyway.",
                     )
                 )
+
+
+def _view(tensor: Tensor) -> Tensor:
+    """Return a view whose gradient goes on at once: its shard comes through first, with all gradients alive, else."""
+    view = tensor.view_as(tensor)
+    run_at_once(view.grad_fn)
+    return view
 
 
 def _state(parameter: Tensor) -> tuple[bool, int, int]:

@@ -27,6 +27,7 @@ NEEDED = {
         "Tensor._indices Tensor._is_zerotensor Tensor._values UntypedStorage._cdata "
         "_make_per_channel_quantized_tensor _make_per_tensor_quantized_tensor"
     ),
+    "distributed": "autograd.Variable._execution_engine",
     "distributed.fsdp": (
         "distributed.fsdp.FSDPModule._get_fsdp_state distributed.fsdp.FSDPModule.set_all_reduce_hook "
         "distributed.fsdp.FSDPModule.set_custom_reduce_scatter "

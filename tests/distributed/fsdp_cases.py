@@ -75,6 +75,9 @@ def refused(rank: int) -> dict[str, Callable[[], Any]]:
         then(model)
         return model(torch.ones(rows, 3))
 
+    def orthogonal() -> Any:
+        return nn.utils.parametrizations.orthogonal(nn.Linear(2, 2), orthogonal_map="matrix_exp")
+
     def again() -> None:
         loss = called(world_invariant(model_of())).sum()
         loss.backward(retain_graph=True)
@@ -101,6 +104,7 @@ def refused(rank: int) -> dict[str, Callable[[], Any]]:
         ),
         "columns": columns,
         "a second pass": again,
+        "no scale": lambda: called(world_invariant(model_of(orthogonal()))),
         "twice differentiated": lambda: called(world_invariant(model_of())).sum().backward(create_graph=True),
     }
 

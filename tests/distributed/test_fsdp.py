@@ -46,6 +46,7 @@ EXPECTED = {
     "without sums": "found: set_requires_gradient_sync(False)",
     "columns": "(Shard(dim=1),) over a mesh of [2]",
     "a second pass": "found: a second backward pass through one call",
+    "no scale": "found: matrix_exp",
     "twice differentiated": "found: gradients of gradients",
 }
 

@@ -178,6 +178,35 @@ def test_a_gradient_is_the_tree_of_the_shards_gradients_also_of_two_calls() -> N
     assert torch.equal(module.weight.grad, (parts[0] + parts[1]) + (parts[2] + parts[3]))
 
 
+class Watched(nn.Module):
+    """One that notes when a gradient comes to its middle, and which goes back to the rows through a layer alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self.norm = nn.BatchNorm1d(3, affine=False)
+        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        middle = self.first(checkpoint(self.norm, rows, use_reentrant=False))
+        middle.register_hook(lambda _: self.events.append("middle"))
+        return self.last(middle)  # type: ignore[no-any-return]
+
+
+def test_a_gradient_is_added_up_and_sent_while_others_are_computed() -> None:
+    model = world_invariant(Watched(), shards=2)
+    model.last.weight.register_post_accumulate_grad_hook(lambda _: model.events.append("last"))
+    rows = torch.randn(4, 3, requires_grad=True)
+    out = model(rows)
+    left = [one.clone() for one in model.buffers()]
+    out.sum().backward()
+    if hasattr(out.grad_fn, "_set_sequence_nr"):
+        assert model.events == ["middle", "last", "middle"]
+    # The norm was computed again after the last parameter had its gradient.
+    assert all(map(torch.equal, left, model.buffers()))
+    assert left[0].any()
+
+
 def test_checkpointed_layers_take_their_statistics_once_and_the_reentrant_way_is_refused() -> None:
     model, rows = world_invariant(Checkpointed(False), shards=2), torch.randn(8, 3, requires_grad=True)
     model(rows).sum().backward()
