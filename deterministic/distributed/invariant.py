@@ -15,7 +15,7 @@ from ..ground.ranks import the_ranks
 from . import fsdp
 from .agreement import Agreement
 from .forward import ForwardPerShard
-from .reduction import has_hook, register, tree_sum
+from .reduction import register, require_plain, tree_sum
 from .shards import Batch
 from .torch_internals import sharded_parts
 from .views import ShardedForward
@@ -168,14 +168,8 @@ def _require(model: object, shards: object, ranks: int) -> None:
         if problem := _problem(part):
             where = f"{name or 'the model'}: {type(part).__qualname__}"
             raise DeterministicError(explain(f"a model {problem[0]}", (f"found: {where}",), problem[1]))
-    if is_ddp and has_hook(model):
-        raise DeterministicError(
-            explain(
-                "the model has a communication hook already",
-                ("found: register_comm_hook was called, or ordered_reduction",),
-                "Pass a model on which neither was called: world_invariant has a hook of its own.",
-            )
-        )
+    if is_ddp:
+        require_plain(model)
     if is_sharded := bool(sharded_parts(model)):
         fsdp.require(model, ranks)
     if ranks > 1 and not is_ddp and not is_sharded:

@@ -59,12 +59,13 @@ def ordered_reduction(model: nn.parallel.DistributedDataParallel) -> nn.parallel
                 "Wrap the module first: ordered_reduction(DistributedDataParallel(module)).",
             )
         )
+    require_plain(model)
     register(model)
     return model
 
 
-def register(model: Any) -> None:
-    """Give a DistributedDataParallel the hook."""
+def require_plain(model: Any) -> None:
+    """Raise what speaks against giving a DistributedDataParallel the hook."""
     if model.process_group.size() != dist.get_world_size():
         raise DeterministicError(
             explain(
@@ -73,14 +74,18 @@ def register(model: Any) -> None:
                 "Make DistributedDataParallel without process_group=.",
             )
         )
-    if has_hook(model):
+    if hooks := hooks_of(model):
         raise DeterministicError(
             explain(
                 "the model has a communication hook already",
-                (f"found: {', '.join(str(getattr(hook, '__qualname__', hook)) for hook, _ in hooks_of(model))}",),
-                "Pass a model on which register_comm_hook was not called.",
+                (f"found: {', '.join(str(getattr(hook, '__qualname__', hook)) for hook, _ in hooks)}",),
+                "Pass a model on which neither register_comm_hook was called nor ordered_reduction.",
             )
         )
+
+
+def register(model: Any) -> None:
+    """Give a DistributedDataParallel the hook."""
     device = next(parameter.device for parameter in model.parameters() if parameter.requires_grad)
     model.register_comm_hook(_InTurn() if device.type == "cpu" else model.process_group, _reduce)
 
@@ -88,11 +93,6 @@ def register(model: Any) -> None:
 def hooks_of(model: Any) -> list[Any]:
     """Return the communication hooks of a DistributedDataParallel, each with its state."""
     return list(getattr(model, "_comm_hooks", ()))
-
-
-def has_hook(model: Any) -> bool:
-    """Return whether a communication hook was registered, with which a second one cannot be."""
-    return bool(hooks_of(model))
 
 
 def is_ordered(model: Any) -> bool:
