@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 
 from deterministic.distributed import ordered_reduction, world_invariant
-from deterministic.distributed.reduction import average_by_halves
+from deterministic.distributed.reduction import average
 
 AIM_HOOK, AIM_ONE_SHARD, AIM_SHARDED = 1.10, 1.5, 1.15
 RANKS = (2, 4)
@@ -32,6 +33,10 @@ BYTES = (1 << 16, 1 << 20, 1 << 23, 1 << 25)
 """Sizes of buckets of which the reduction alone is timed; DistributedDataParallel's have 25 MiB."""
 
 _WARM = 3
+
+_OF_MEMORY = ("DDP", "ordered_reduction", "one shard a rank", "8 shards")
+_WIDTH, _LAYERS = 2048, 8
+"""Of the model of which the memory is measured: 128 MiB, in buckets of 32 after the first step."""
 
 
 class _Convolutions(nn.Module):
@@ -83,18 +88,26 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 
 
 def measure(*, rounds: int) -> dict[str, Any]:
-    """Time steps and reductions on each number of ranks, in processes of their own."""
-    return {str(ranks): _launched(ranks, rounds) for ranks in RANKS}
+    """Time steps and reductions on each number of ranks, in processes of their own, and tell what memory they took."""
+    return {
+        str(ranks): {
+            **_launched(ranks, "steps", str(rounds)),
+            "memory": {way: _launched(ranks, "memory", way) for way in _OF_MEMORY},
+        }
+        for ranks in RANKS
+    }
 
 
-def _launched(ranks: int, rounds: int) -> dict[str, Any]:
+def _launched(ranks: int, *arguments: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-        command += ["-m", "benchmarks.world_sizes", str(rounds), str(result)]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return found
+        command += ["-m", "benchmarks.world_sizes", *arguments, str(result)]
+        variables = {"OMP_NUM_THREADS": "1"}
+        if arguments[0] == "memory":  # what is freed is given back, so that the largest size is that of what was alive
+            variables["MALLOC_MMAP_THRESHOLD_"] = str(1 << 16)
+        subprocess.run(command, check=True, env={**os.environ, **variables})
+        return json.loads(result.read_text(encoding="utf-8"))
 
 
 def _batch(name: str, size: int) -> tuple[Tensor, Tensor]:
@@ -105,16 +118,35 @@ def _batch(name: str, size: int) -> tuple[Tensor, Tensor]:
     return torch.randint(0, 128, (size, 32)), torch.randint(0, 128, (size, 32))
 
 
+def _ways() -> dict[str, Callable[[Any], Any]]:
+    """Return what makes of a DistributedDataParallel one that is trained each way."""
+    return {
+        "DDP": lambda model: model,
+        "ordered_reduction": ordered_reduction,
+        "one shard a rank": lambda model: world_invariant(model, shards=dist.get_world_size()),
+        "8 shards": lambda model: world_invariant(model, shards=8),
+    }
+
+
+def _memory(way: str) -> int:
+    """Return the largest size that the first rank had, in bytes, of a few steps of a training without activations."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(_WIDTH, _WIDTH, bias=False) for _ in range(_LAYERS)))
+    model = _ways()[way](nn.parallel.DistributedDataParallel(model))
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    for _ in range(_WARM):
+        optimizer.zero_grad()
+        model(torch.ones(8, _WIDTH)).square().mean().backward()
+        optimizer.step()
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else 1024 * largest
+
+
 def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
     """Time a step of each way in turn: the median of the ratios to plain DDP's, or FSDP2's, in the same round."""
     make, batch = MODELS[name]
     ranks = dist.get_world_size()
-    ways: dict[str, Callable[[Any], Any]] = {
-        "DDP": lambda model: model,
-        "ordered_reduction": ordered_reduction,
-        "one shard a rank": lambda model: world_invariant(model, shards=ranks),
-        "8 shards": lambda model: world_invariant(model, shards=8),
-    }
+    ways = _ways()
     inputs, targets = _batch(name, batch // ranks)
     seconds = {way: list[float]() for way in [*ways, "FSDP2", "FSDP2, one shard a rank"]}
     models: dict[str, Any] = {}
@@ -155,7 +187,7 @@ def _reductions(rounds: int) -> dict[str, dict[str, float]]:
         bucket = torch.ones(size // 4)
         trials: Mapping[str, Callable[[], object]] = {
             "all-reduce": partial(dist.all_reduce, bucket),
-            "in order": partial(average_by_halves, bucket, dist.group.WORLD),
+            "in order": partial(average, bucket, dist.group.WORLD),
         }
         best = dict.fromkeys(trials, float("inf"))
         for _ in range(rounds + _WARM):
@@ -179,16 +211,20 @@ def show(figures: Mapping[str, Any]) -> None:
         print(f"\nA reduction on {ranks} ranks, best, ms")
         for size, row in found["reductions"].items():
             print(f"{int(size):>12,} bytes" + "".join(f"{name:>14} {value:8.3f}" for name, value in row.items()))
+        beyond = {way: (size - found["memory"]["DDP"]) / (1 << 20) for way, size in found["memory"].items()}
+        print(f"\nThe largest size of a rank of {ranks} beyond DistributedDataParallel's, MiB, of 128 of parameters")
+        print("".join(f"{way:>25} {size:6.1f}" for way, size in beyond.items() if way != "DDP"))
     print(f"\nAims: {AIM_HOOK} with the order alone, {AIM_ONE_SHARD} with one shard a rank, {AIM_SHARDED} of FSDP2.")
 
 
-def _main(rounds: int, result: Path) -> None:
+def _main(what: str, how: str, result: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    figures = {
-        "steps": {name: _steps(name, rounds) for name in MODELS},
-        "reductions": _reductions(rounds),
-    }
+    figures: object
+    if what == "memory":
+        figures = _memory(how)
+    else:
+        figures = {"steps": {name: _steps(name, int(how)) for name in MODELS}, "reductions": _reductions(int(how))}
     if dist.get_rank() == 0:
         result.write_text(json.dumps(figures), encoding="utf-8")
     dist.barrier()
@@ -196,4 +232,4 @@ def _main(rounds: int, result: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]), Path(sys.argv[2]))
+    _main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
