@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import RepeatedDrawsWarning, warn
 from . import stack
+from .interrupt import indivisible
 
 
 class RepeatedSteps:
@@ -25,21 +26,11 @@ class RepeatedSteps:
 
     def watch(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function, and look at the steps of optimizers meanwhile."""
-        from torch.optim.optimizer import register_optimizer_step_post_hook
-
-        trained: list[weakref.ref[Any]] = []
-        thread = threading.get_ident()
-
-        def note(optimizer: Any, *_: Any) -> None:
-            first = next((one for group in optimizer.param_groups for one in group["params"]), optimizer)
-            if thread == threading.get_ident() and not any(one() is first for one in trained):
-                trained.append(weakref.ref(first))
-
-        hook = register_optimizer_step_post_hook(note)
+        trained = _Trained()
         try:
             result = function(*args, **kwargs)
         finally:
-            hook.remove()
+            trained.end()
         self.calls_left -= 1
         *_, around, here = [None, None, *stack.entries()]
         scope = None if around is None else weakref.ref(around.run)
@@ -53,3 +44,30 @@ class RepeatedSteps:
             warn(RepeatedDrawsWarning, differs, (f"decorated: {self._what}", f"seed: {seed}"), remedy)
         self._trained += trained
         return result
+
+
+class _Trained(list["weakref.ref[Any]"]):
+    """What optimizers of this thread step, weakly, the first parameter of each; to its end, or as long as it lives.
+
+    So an interrupt leaves no hook behind, also between two bytecodes where no `try` would see it.
+    """
+
+    @indivisible
+    def __init__(self) -> None:
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        self._thread = threading.get_ident()
+        note = weakref.WeakMethod(self._note)
+        self._hook = register_optimizer_step_post_hook(lambda optimizer, *_: (of := note()) and of(optimizer))
+
+    def _note(self, optimizer: Any) -> None:
+        first = next((one for group in optimizer.param_groups for one in group["params"]), optimizer)
+        if self._thread == threading.get_ident() and not any(one() is first for one in self):
+            self.append(weakref.ref(first))
+
+    @indivisible
+    def end(self) -> None:
+        """Look no longer."""
+        self._hook.remove()
+
+    __del__ = end
