@@ -7,15 +7,13 @@ through which Python, NumPy and PyTorch ask for entropy; while there is none, no
 
 from __future__ import annotations
 
+import importlib
 import itertools
-import random as random  # so that they are watched, whether the user has imported them by now or not
-import uuid as uuid
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy.random.bit_generator as numpy_bits
-import torch as torch
 
 from ..errors import DeterministicError, SeedError, explain
 from ..ground import watching
@@ -35,6 +33,8 @@ _NUMPY_UNSEEN = Limit(
 )
 
 
+for module in watching.MODULES:
+    importlib.import_module(module)  # so that it is watched whether the user has imported it by now or not
 watching.reach(*watching.MODULES)
 
 
