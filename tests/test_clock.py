@@ -58,3 +58,14 @@ def test_seeds_that_people_write_and_hashes_are_never_the_clock() -> None:
     hashes = np.random.Generator(np.random.PCG64(1)).integers(2**32, size=20_000)
     assert sum(is_clock(int(seed), frame) for seed in hashes) <= 4  # by chance, beside a clock
     assert not any(is_clock(int(seed), None) for seed in hashes)
+
+
+def test_functions_of_torch_between_who_seeds_and_its_clock_are_not_counted() -> None:
+    torchs: dict[str, Any] = {"__name__": "torch._dynamo.eval_frame", "is_clock": is_clock, "frame": sys._getframe}
+    exec("def deep(seed, depth): return deep(seed, depth - 1) if depth else is_clock(seed, frame())", torchs)
+
+    def by_a_clock(seed: int) -> bool:
+        return bool(time.time_ns() and torchs["deep"](seed, 5))
+
+    assert by_a_clock(NOW & 0xFFFFFFFF)
+    assert not torchs["deep"](NOW & 0xFFFFFFFF, 5)

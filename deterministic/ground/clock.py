@@ -37,6 +37,8 @@ def is_clock(seed: Any, frame: FrameType | None) -> bool:
         age = now - number * unit
         if -_SECOND <= age <= _WHOLE or -_SECOND <= age + ids <= _WHOLE:  # it may be rounded up
             return True
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("torch."):
+        frame = frame.f_back  # what torch.manual_seed goes through, which is more once dynamo has been imported
     near: list[FrameType] = []
     while number < 2**32 and frame is not None and len(near) < 3:
         near.append(frame)
