@@ -68,7 +68,7 @@ class Ledger(dict[Caught, int]):
     def note(self, caught: Caught) -> bool:
         """Count it; return whether it is new."""
         if caught not in self and len(self) >= _MOST:
-            caught = Caught("elsewhere", "from other places", "", False)
+            caught = Caught("elsewhere", "from other places", "", caught.seeded)
         self[caught] = self.get(caught, 0) + 1
         return self[caught] == 1
 
@@ -296,12 +296,11 @@ def _standing_for(make: Callable[..., Any], genuine: Any) -> Any:
 
 def _numpy_generator(frame: FrameType, genuine: Any, *args: Any, **kwargs: Any) -> Any:
     """Make one that takes a seed, or a key."""
-    seed = None
-    if _is_unseeded(*args, **kwargs):
-        seed = _meet(_NUMPY, frame)
-    else:
+    if not _is_unseeded(*args, **kwargs):
         _meet_clock(next(iter((*args, *kwargs.values()))), frame)
-    return genuine(*args, **kwargs) if seed is None else genuine(numpy_seed(seed))
+    elif (seed := _meet(_NUMPY, frame)) is not None:
+        args, kwargs = (numpy_seed(seed), *args[1:]), {name: kwargs[name] for name in kwargs if name != "seed"}
+    return genuine(*args, **kwargs)
 
 
 def _is_unseeded(seed: Any = None, counter: Any = None, key: Any = None) -> bool:

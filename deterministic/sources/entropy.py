@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy.random.bit_generator as numpy_bits
 
-from ..errors import DeterministicError, SeedError, explain
+from ..errors import DeterministicError, SeedError
 from ..ground import watching
 from ..ground.config import Config
 from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
@@ -58,10 +58,10 @@ class EntropyWatch:
             return Applied({"mode": None})
         if mode == "seed" and seed is None:
             remedy = "Give the scope one, for example reproducible(seed=42, entropy='seed')."
-            raise SeedError(explain('entropy="seed" has no seed to begin with', ("found: seed=None",), remedy))
+            raise SeedError('entropy="seed" has no seed to begin with', ("found: seed=None",), remedy)
         if mode == "seed" and not _numpy_asks():
             differs, remedy = 'entropy="seed" does not reach the generators of this NumPy', 'Use entropy="warn".'
-            raise DeterministicError(explain(differs, (f"found: {_NUMPY_UNSEEN.reason}",), remedy))
+            raise DeterministicError(differs, (f"found: {_NUMPY_UNSEEN.reason}",), remedy)
         policy = Policy(mode, seed, around)
         if config.seed is None and around is not None:  # nothing begins anew
             policy.given, policy.reached = around.given, around.reached

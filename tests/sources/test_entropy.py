@@ -37,6 +37,12 @@ from ..unseeded import draws, standing
 NUMPY, PYTHON, CLOCK = "a NumPy generator", "random.Random()", "a seed read from the clock"
 TORCH, MADE_BEFORE = "seed() of a torch.Generator", torch.Generator()
 
+
+def larger(*times: float) -> int:
+    """Return what `% 2**32` leaves of one: of each there are hours or minutes in which it is below 10**8."""
+    return max(int(each) % 2**32 for each in times)
+
+
 UNSEEDED: dict[str, tuple[str, Callable[[], Any]]] = {
     "default_rng": (NUMPY, lambda: np.random.default_rng()),
     "RandomState": (NUMPY, lambda: np.random.RandomState()),
@@ -64,8 +70,8 @@ UNSEEDED: dict[str, tuple[str, Callable[[], Any]]] = {
     "time, SeedSequence": (CLOCK, lambda: np.random.SeedSequence([time.time_ns(), 3])),
     "time, RandomState": (CLOCK, lambda: np.random.RandomState(seed=int(time.time()))),
     "time, torch.Generator": (CLOCK, lambda: torch.Generator().manual_seed(int(time.time()))),
-    "part of a time, numpy": (CLOCK, lambda: np.random.seed(int(time.time() * 1000) % 2**32)),
-    "part of a time, torch": (CLOCK, lambda: torch.manual_seed(int(time.time() * 1000) & 0xFFFFFFFF)),
+    "part of a time, numpy": (CLOCK, lambda: np.random.seed(larger(time.time() * 1e3, time.time() * 1e6))),
+    "part of a time, torch": (CLOCK, lambda: torch.manual_seed(larger(time.time() * 1e3, time.time() * 1e6))),
     "time and process": (CLOCK, lambda: random.Random(int((os.getpid() + time.time()) * 1e9))),
 }
 
@@ -213,6 +219,15 @@ def test_a_report_stays_short_however_many_lines_draw() -> None:
     rows = run.report().data["entropy"]
     assert len(rows) == watching._MOST + 1
     assert rows[-1]["times"] == 100 - watching._MOST
+    with reproducible(0, entropy="seed") as run:
+        exec(compile("\n".join(["random.Random()"] * 100), "<string>", "exec"), {"random": random})
+    assert {row["seeded"] for row in run.report().data["entropy"]} == {True}
+
+
+def test_a_generator_that_is_given_its_seed_keeps_its_other_arguments() -> None:
+    with reproducible(0, entropy="seed"):
+        moved = [np.random.Philox(counter=1000), np.random.Philox(None, counter=1000)]
+    assert [list(each.state["state"]["counter"]) for each in moved] == [[1000, 0, 0, 0]] * 2
 
 
 def test_what_somebody_swallows_is_in_the_report() -> None:
