@@ -72,10 +72,22 @@ def test_what_would_change_the_result_is_not_to_be_left_out() -> None:
     with pytest.raises(TypeError, match=r"make_loader seeds the workers .* worker_init_fn=seed_worker"):
         make(seed=1, workers=True)
     for call, example in ((make, "reproducible"), (cast(Any, seed_everything), "seed_everything")):
-        with pytest.raises(TypeError, match=rf"found: a bool without a name\nWrite {example}\(.*deterministic=True"):
+        with pytest.raises(
+            TypeError, match=rf"found: a value of type bool without a name\nWrite {example}\(.*deterministic=True"
+        ):
             call(1, True)
     with pytest.raises(TypeError, match=r"Write reproducible\(seed=42, deterministic='warn'\)"):
         make(1, "warn")
+
+
+def test_what_stands_beside_a_function_is_refused_or_taken_by_its_name() -> None:
+    make: Any = reproducible
+    with pytest.raises(TypeError, match=r"found: a value of type int without a name\nWrite reproducible\("):
+        make(lambda: 1, 3)
+    draws = make(lambda: torch.rand(1).item(), seed=3)
+    assert draws() == draws()
+    with pytest.raises(TypeError, match="multiple values for argument 'seed'"):
+        make(1, seed=1)
 
 
 def test_what_is_wrong_otherwise_is_told_as_it_is() -> None:
@@ -114,7 +126,9 @@ def test_a_trace_is_seeded_by_the_scope_around_it() -> None:
 
 def test_objects_to_save_have_names() -> None:
     for call in (cast(Any, save_checkpoint), cast(Any, load_checkpoint)):
-        with pytest.raises(TypeError, match=rf"found: a Identity without a name\nWrite {call.__name__}\(path, model="):
+        with pytest.raises(
+            TypeError, match=rf"found: a value of type Identity without a name\nWrite {call.__name__}\(path, model="
+        ):
             call("a.safetensors", torch.nn.Identity())
 
 

@@ -117,7 +117,7 @@ def _refuse(
 ) -> None:
     call, kinds = example.partition("(")[0], [parameter.kind for parameter in parameters.values()]
     if more := args[sum(kind in _BY_PLACE for kind in kinds) :]:
-        values = tuple(f"found: a {type(value).__name__} without a name" for value in more)
+        values = tuple(f"found: a value of type {type(value).__name__} without a name" for value in more)
         levels = [value for value in more if call == "reproducible" and value in (False, "cudnn", "warn")]
         written = example.replace("=True", f"={levels[0]!r}") if levels else example
         raise TypeError(explain(f"{call}() takes all other arguments by name", values, f"Write {written}."))

@@ -96,10 +96,11 @@ class _Reproducible(Generic[S]):
     @overload
     def __call__(self, *args: S.args, **options: S.kwargs) -> Scope: ...
 
-    def __call__(self, seed: Any = OMITTED, *more: Any, **options: Any) -> Any:
-        if callable(seed) or hasattr(seed, "__get__"):  # a function, or something else that stands in a class
-            return self._scope(**options)(seed)
-        return self._scope(seed, *more, **options)
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        function, *more = given or (None,)
+        if callable(function) or hasattr(function, "__get__"):  # or something else that stands in a class
+            return self._scope(*((OMITTED, *more) if more else ()), **options)(function)
+        return self._scope(*given, **options)
 
     if not TYPE_CHECKING:  # which says it, too
 

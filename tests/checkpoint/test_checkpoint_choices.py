@@ -195,5 +195,7 @@ def test_a_directory_by_another_name_is_told_as_it_is_called_here(name: str, tmp
 
 def test_an_object_without_a_name_is_told_how_to_be_named(tmp_path: Path) -> None:
     make: Any = Checkpoint
-    with pytest.raises(TypeError, match=r"found: a Linear without a name\nWrite Checkpoint\(directory, .*model=model"):
+    with pytest.raises(
+        TypeError, match=r"found: a value of type Linear without a name\nWrite Checkpoint\(directory, .*model=model"
+    ):
         make(tmp_path / "new", nn.Linear(1, 1, device="meta"))
