@@ -39,10 +39,10 @@ OURS = os.path.dirname(__file__) + os.sep
 
 
 class DeterministicError(Exception):
-    """Base of every exception that this library raises. The text is that of `explain`, or the first argument alone."""
+    """Base of every exception that this library raises. The text is that of `explain`, or one that is given alone."""
 
     def __init__(self, differs: str = "", values: tuple[str, ...] = (), remedy: str = "") -> None:
-        super().__init__(explain(differs, values, remedy) if remedy else differs)
+        super().__init__(explain(differs, values, remedy) if values or remedy else differs)
 
 
 class SeedError(DeterministicError, ValueError):
@@ -145,11 +145,11 @@ def warn(category: type[Warning], text: str, values: tuple[str, ...] = (), remed
 
     Args:
         category: Of which kind.
-        text: What `explain` worded; or, where there is a remedy, what differs.
+        text: What `explain` worded; or, where there are other arguments, what differs.
         values: The other arguments of `explain`.
         remedy: The last of them.
     """
-    text = explain(text, values, remedy) if remedy else text
+    text = explain(text, values, remedy) if values or remedy else text
     warnings.warn(text, category, stacklevel=_users_frame()[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from deterministic import (
     spawn_seeds,
     verify,
 )
-from deterministic.errors import SeedError, cut, explain
+from deterministic.errors import DeterministicError, SeedError, cut, explain
 
 HUGE = 10**5000
 """An integer that Python does not turn into decimal digits."""
@@ -112,3 +113,11 @@ def test_an_ordinary_value_is_shown_as_it_is(value: Any) -> None:
 
 def test_a_value_that_is_a_text_of_somebody_elses_is_cut_too() -> None:
     assert len(explain("a", ("found: " + "x" * 10**6, "found: short"), "b")) < 11_000
+
+
+def test_an_error_words_what_it_is_given_and_comes_back_from_a_pickle() -> None:
+    text = explain("a differs", ("found: 1",), "Pass 2.")
+    for error in (SeedError("a differs", ("found: 1",), "Pass 2."), SeedError(text)):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(error), str(again)) == (SeedError, text, text)
+    assert str(DeterministicError("a differs", ("found: 1",))) == explain("a differs", ("found: 1",), "")
