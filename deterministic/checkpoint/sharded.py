@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, cut, explain
+from ..errors import CheckpointError, cut
 from ..ground.ranks import process_group_exists
 from ..values.bits import Unreadable, row_of_values, undispatched
 from ..values.fingerprint import fingerprint_if_any
@@ -77,11 +77,9 @@ def share_out(states: SavedStates) -> tuple[SavedStates, dict[str, Tensor]]:
         parts[name] = tuple((ranks[turn % len(ranks)], box) for turn, (box, ranks) in turns)
     if problems:
         raise CheckpointError(
-            explain(
-                "what the ranks have does not make up one checkpoint; nothing was written",
-                tuple(problems),
-                "Save the same objects on every rank, each spread over all ranks, and alike where several have it.",
-            )
+            "what the ranks have does not make up one checkpoint; nothing was written",
+            tuple(problems),
+            "Save the same objects on every rank, each spread over all ranks, and alike where several have it.",
         )
     own = {name for name, owned in parts.items() for rank, _ in owned if rank == the_ranks().rank}
 

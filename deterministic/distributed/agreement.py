@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 from ..ground.ranks import the_ranks
 from .reduction import all_gather, tree_sum
 
@@ -76,21 +76,17 @@ class Agreement:
             if error is not None and all(text == texts[0] for text in texts):
                 raise error
             raise DeterministicError(
-                explain(
-                    "some ranks cannot go on, and all have to go on together",
-                    tuple(f"rank {rank}: {': '.join(text)}" for rank, text in enumerate(texts) if text),
-                    "Mend it there; nothing was changed on any rank.",
-                )
+                "some ranks cannot go on, and all have to go on together",
+                tuple(f"rank {rank}: {': '.join(text)}" for rank, text in enumerate(texts) if text),
+                "Mend it there; nothing was changed on any rank.",
             )
         for name, value in own.items():
             values = [one.get(name) for _, one in everyones]
             if any(one != value for one in values):
                 raise DeterministicError(
-                    explain(
-                        f"the ranks do not agree on {name.replace('_', ' ')}",
-                        tuple(f"rank {rank}: {one}" for rank, one in enumerate(values)),
-                        _REMEDIES.get(name, "Let every rank run the same program."),
-                    )
+                    f"the ranks do not agree on {name.replace('_', ' ')}",
+                    tuple(f"rank {rank}: {one}" for rank, one in enumerate(values)),
+                    _REMEDIES.get(name, "Let every rank run the same program."),
                 )
 
 

@@ -118,4 +118,4 @@ def _placed(rows: Tensor, count: int, mesh: Any) -> Tensor:
 
 
 def _refuse(found: str, remedy: str) -> NoReturn:
-    raise DeterministicError(explain("the norm of a gradient cannot be added up by rows", (f"found: {found}",), remedy))
+    raise DeterministicError("the norm of a gradient cannot be added up by rows", (f"found: {found}",), remedy)

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..data.samples.isolation import Isolated
 from ..data.samples.states import mix, seed_generators
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 from ..values.fingerprint import fingerprint
 from .agreement import Agreement
 from .reduction import tree_sum
@@ -164,15 +164,13 @@ class ForwardPerShard:
     def _uneven(self, rows: int, count: int) -> DeterministicError:
         ranks = self._ranks.count
         return DeterministicError(
-            explain(
-                "a batch cannot be cut into equal shards",
-                (
-                    f"found: {rows * ranks} samples on {ranks} ranks, {rows} on each",
-                    f"expected: a multiple of {self.shards}",
-                ),
-                "Choose another batch size or shards=; drop an uneven last batch: make_loader(..., drop_last=True); "
-                "evaluate after model.eval().",
-            )
+            "a batch cannot be cut into equal shards",
+            (
+                f"found: {rows * ranks} samples on {ranks} ranks, {rows} on each",
+                f"expected: a multiple of {self.shards}",
+            ),
+            "Choose another batch size or shards=; drop an uneven last batch: make_loader(..., drop_last=True); "
+            "evaluate after model.eval().",
         )
 
     def _put_back(self) -> None:
@@ -236,11 +234,9 @@ def nodes_behind(outputs: Any, until: Collection[Any] = ()) -> Iterator[Any]:
         node = nodes.pop()
         if "MatrixExp" in node.name():
             raise DeterministicError(
-                explain(
-                    "a layer's gradient is not exactly twice as large for a loss that is, and the ranks scale it",
-                    ("found: matrix_exp, as in torch.nn.utils.parametrizations.orthogonal",),
-                    'Pass orthogonal_map="cayley", or "householder".',
-                )
+                "a layer's gradient is not exactly twice as large for a loss that is, and the ranks scale it",
+                ("found: matrix_exp, as in torch.nn.utils.parametrizations.orthogonal",),
+                'Pass orthogonal_map="cayley", or "householder".',
             )
         yield node
         following = [one for one, _ in node.next_functions if one is not None and one not in seen]
@@ -258,11 +254,9 @@ def _half_precision(module: nn.Module) -> DeterministicError | None:
     kinds = {parameter.device.type for parameter in module.parameters()} - {"meta"}
     if any(torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16 for kind in kinds):
         return DeterministicError(
-            explain(
-                "gradients in float16 get too large or too small on one number of ranks and not on another",
-                ("found: autocast to torch.float16",),
-                "Pass torch.bfloat16 to autocast.",
-            )
+            "gradients in float16 get too large or too small on one number of ranks and not on another",
+            ("found: autocast to torch.float16",),
+            "Pass torch.bfloat16 to autocast.",
         )
     return None
 
@@ -279,11 +273,9 @@ def _disagreement(
             for one in changed
         ):
             return DeterministicError(
-                explain(
-                    "a buffer is changed otherwise by each shard",
-                    (f"found: {name}, {str(buffers[name].dtype).removeprefix('torch.')}",),
-                    "Let the module change it alike for every batch.",
-                )
+                "a buffer is changed otherwise by each shard",
+                (f"found: {name}, {str(buffers[name].dtype).removeprefix('torch.')}",),
+                "Let the module change it alike for every batch.",
             )
     return None
 
@@ -316,11 +308,9 @@ class _Unsharded(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         raise DeterministicError(
-            explain(
-                "a module in eval mode was trained, and its batches are not cut into shards then",
-                ("found: model.training is False",),
-                "Call model.train() for the whole, and eval() for the parts that are to stay as they are.",
-            )
+            "a module in eval mode was trained, and its batches are not cut into shards then",
+            ("found: model.training is False",),
+            "Call model.train() for the whole, and eval() for the parts that are to stay as they are.",
         )
 
 

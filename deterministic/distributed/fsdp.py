@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 from ..ground import torch_names
 from .agreement import Agreement
 from .forward import ForwardPerShard, no_gradient, nodes_behind
@@ -103,11 +103,9 @@ class FullyShardedForward(ForwardPerShard):
         if all(group.reduce_grads for part in sharded_parts(self._module) for group in groups_of(part)):
             return None
         return DeterministicError(
-            explain(
-                "gradients would be added up on each rank first, and that sum depends on the ranks",
-                ("found: set_requires_gradient_sync(False)",),
-                "Leave it on: what several backward passes add up is then the same on any number of ranks.",
-            )
+            "gradients would be added up on each rank first, and that sum depends on the ranks",
+            ("found: set_requires_gradient_sync(False)",),
+            "Leave it on: what several backward passes add up is then the same on any number of ranks.",
         )
 
     def backward(self, outputs: list[list[Tensor]], gradients: list[Tensor | None]) -> None:
@@ -140,11 +138,9 @@ class FullyShardedForward(ForwardPerShard):
         """Refuse gradients that FSDP reduces without having come through the model as a whole."""
         if not self._is_reducing:
             raise DeterministicError(
-                explain(
-                    "a part of a sharded model was trained by itself, and its batches are not cut into shards then",
-                    ("found: gradients that did not come through the model that world_invariant was given",),
-                    "Call the whole model, and let its forward call the part.",
-                )
+                "a part of a sharded model was trained by itself, and its batches are not cut into shards then",
+                ("found: gradients that did not come through the model that world_invariant was given",),
+                "Call the whole model, and let its forward call the part.",
             )
 
 
@@ -228,5 +224,5 @@ def require(model: Any, ranks: int) -> None:
 
 def _refuse(found: str, remedy: str) -> NoReturn:
     raise DeterministicError(
-        explain("a sharded model cannot be trained alike on any number of ranks", (f"found: {found}",), remedy)
+        "a sharded model cannot be trained alike on any number of ranks", (f"found: {found}",), remedy
     )

@@ -120,11 +120,9 @@ def invariant(
         batch = Batch(loss, shared, args, kwargs)
         if batch.rows % number:
             raise DeterministicError(
-                explain(
-                    "a loss cannot be computed for equal shards",
-                    (f"found: {batch.rows} rows on this rank", f"expected: a multiple of {number}"),
-                    "Pass the rows of whole shards, samples first.",
-                )
+                "a loss cannot be computed for equal shards",
+                (f"found: {batch.rows} rows on this rank", f"expected: a multiple of {number}"),
+                "Pass the rows of whole shards, samples first.",
             )
         parts = []
         for shard in range(number):
@@ -132,11 +130,9 @@ def invariant(
             parts.append(loss(*own, **named))
         if any(part.dim() for part in parts):
             raise DeterministicError(
-                explain(
-                    "a loss is not one number",
-                    (f"found: a tensor of shape {[*parts[0].shape]}",),
-                    'Let it return a mean or a sum: reduction="mean".',
-                )
+                "a loss is not one number",
+                (f"found: a tensor of shape {[*parts[0].shape]}",),
+                'Let it return a mean or a sum: reduction="mean".',
             )
         return tree_sum(torch.stack(parts)) / number
 
@@ -167,18 +163,16 @@ def _require(model: object, shards: object, ranks: int) -> None:
     for name, part in model.named_modules():
         if problem := _problem(part):
             where = f"{name or 'the model'}: {type(part).__qualname__}"
-            raise DeterministicError(explain(f"a model {problem[0]}", (f"found: {where}",), problem[1]))
+            raise DeterministicError(f"a model {problem[0]}", (f"found: {where}",), problem[1])
     if is_ddp:
         require_plain(model)
     if is_sharded := bool(sharded_parts(model)):
         fsdp.require(model, ranks)
     if ranks > 1 and not is_ddp and not is_sharded:
         raise DeterministicError(
-            explain(
-                "a model on several ranks has nothing that adds their gradients up",
-                (f"found: {type(model).__qualname__} on {ranks} ranks",),
-                "Pass DistributedDataParallel(model).",
-            )
+            "a model on several ranks has nothing that adds their gradients up",
+            (f"found: {type(model).__qualname__} on {ranks} ranks",),
+            "Pass DistributedDataParallel(model).",
         )
 
 

@@ -68,19 +68,15 @@ def require_plain(model: Any) -> None:
     """Raise what speaks against giving a DistributedDataParallel the hook."""
     if model.process_group.size() != dist.get_world_size():
         raise DeterministicError(
-            explain(
-                "the model's process group has not all ranks",
-                (f"found: a group of {model.process_group.size()} ranks of {dist.get_world_size()}",),
-                "Make DistributedDataParallel without process_group=.",
-            )
+            "the model's process group has not all ranks",
+            (f"found: a group of {model.process_group.size()} ranks of {dist.get_world_size()}",),
+            "Make DistributedDataParallel without process_group=.",
         )
     if hooks := hooks_of(model):
         raise DeterministicError(
-            explain(
-                "the model has a communication hook already",
-                (f"found: {', '.join(str(getattr(hook, '__qualname__', hook)) for hook, _ in hooks)}",),
-                "Pass a model on which neither register_comm_hook was called nor ordered_reduction.",
-            )
+            "the model has a communication hook already",
+            (f"found: {', '.join(str(getattr(hook, '__qualname__', hook)) for hook, _ in hooks)}",),
+            "Pass a model on which neither register_comm_hook was called nor ordered_reduction.",
         )
 
 
@@ -136,11 +132,9 @@ class _InTurn:
 
     def __reduce__(self) -> Any:
         raise DeterministicError(
-            explain(
-                "a DistributedDataParallel that adds up in order cannot be copied: the copy would not",
-                ("found: a copy, or a pickle, of the whole wrapper",),
-                "Copy the module inside of it: copy.deepcopy(model.module), AveragedModel(model.module).",
-            )
+            "a DistributedDataParallel that adds up in order cannot be copied: the copy would not",
+            ("found: a copy, or a pickle, of the whole wrapper",),
+            "Copy the module inside of it: copy.deepcopy(model.module), AveragedModel(model.module).",
         )
 
     def average(self, buffer: Tensor) -> torch.futures.Future[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from ..errors import DeterministicError, cut, explain
+from ..errors import DeterministicError, cut
 from ..values.fingerprint import fingerprint_if_any
 from .reduction import tree_sum
 
@@ -72,11 +72,9 @@ class Batch:
         ]
         if unclear and shared is None:
             raise DeterministicError(
-                explain(
-                    "it cannot be told whether an argument has a row for each sample, or is a mask for all of them",
-                    (f"found: {', '.join(unclear)}: {self.rows} x {self.rows}, {self.rows} samples in the batch",),
-                    f"Say it: world_invariant(..., shared=[{unclear[0]!r}]), or shared=[] if all have a row for each.",
-                )
+                "it cannot be told whether an argument has a row for each sample, or is a mask for all of them",
+                (f"found: {', '.join(unclear)}: {self.rows} x {self.rows}, {self.rows} samples in the batch",),
+                f"Say it: world_invariant(..., shared=[{unclear[0]!r}]), or shared=[] if all have a row for each.",
             )
 
     def cut_off(self) -> None:
@@ -123,12 +121,10 @@ class SameForAll:
                 self._known.add(key)
             if digest == before and batches == _BATCHES and not bool((leaf == leaf[:1]).all()):
                 return DeterministicError(
-                    explain(
-                        "an argument has as many rows as the batch, and is the same for every batch",
-                        (f"found: {key[0]}: {[*leaf.shape]}, for {batch.rows} samples, in {_BATCHES} batches",),
-                        f"Say what it is: world_invariant(..., shared=[{key[0]!r}]) if it belongs to all samples, "
-                        "shared=[] if it has a row for each.",
-                    )
+                    "an argument has as many rows as the batch, and is the same for every batch",
+                    (f"found: {key[0]}: {[*leaf.shape]}, for {batch.rows} samples, in {_BATCHES} batches",),
+                    f"Say what it is: world_invariant(..., shared=[{key[0]!r}]) if it belongs to all samples, "
+                    "shared=[] if it has a row for each.",
                 )
         return None
 
@@ -211,5 +207,5 @@ def _leaves(value: Any) -> list[Any]:
 
 def _refuse(found: str, remedy: str, where: str = "was called with") -> NoReturn:
     raise DeterministicError(
-        explain(f"a batch cannot be cut into shards for what the module {where}", (f"found: {cut(found)}",), remedy)
+        f"a batch cannot be cut into shards for what the module {where}", (f"found: {cut(found)}",), remedy
     )

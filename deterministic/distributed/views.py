@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook
 from torch.utils.hooks import RemovableHandle
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 from .forward import ForwardPerShard, no_gradient, nodes_behind
 from .shards import Batch
 from .torch_internals import at_the_end, run_at_once
@@ -90,11 +90,9 @@ class ShardedForward(ForwardPerShard):
         for node in nodes_behind(outputs, {view.grad_fn for view in views.values()}):
             if "CheckpointFunction" in node.name():
                 raise DeterministicError(
-                    explain(
-                        "layers are checkpointed so that their gradients do not come through the shards' tree",
-                        ("found: torch.utils.checkpoint.checkpoint(..., use_reentrant=True)",),
-                        "Pass use_reentrant=False.",
-                    )
+                    "layers are checkpointed so that their gradients do not come through the shards' tree",
+                    ("found: torch.utils.checkpoint.checkpoint(..., use_reentrant=True)",),
+                    "Pass use_reentrant=False.",
                 )
             if name := names.get(node) or of_tensors.get(id(getattr(node, "variable", None))):
                 _refuse_other_way(name)
@@ -106,12 +104,10 @@ class ShardedForward(ForwardPerShard):
         for name, parameter in self._trained():
             if parameter.grad is not None and bool(parameter.grad.any()):
                 raise DeterministicError(
-                    explain(
-                        "gradients are accumulated over several backward passes, and that sum depends on the ranks",
-                        (f"found: {name}.grad is not zero",),
-                        "Call optimizer.zero_grad() before backward(), and accumulate by a larger batch: a rank goes "
-                        "over its shards anyway.",
-                    )
+                    "gradients are accumulated over several backward passes, and that sum depends on the ranks",
+                    (f"found: {name}.grad is not zero",),
+                    "Call optimizer.zero_grad() before backward(), and accumulate by a larger batch: a rank goes "
+                    "over its shards anyway.",
                 )
 
 
@@ -145,9 +141,7 @@ def _check_of_sum(name: str, parameter: Tensor, root: Tensor) -> RemovableHandle
 
 def _refuse_other_way(name: str) -> NoReturn:
     raise DeterministicError(
-        explain(
-            "a parameter has gradients that do not come through the shards, and that sum depends on the ranks",
-            (f"found: {name}, in a loss or a layer by itself, in a hook, or kept from one shard to the next",),
-            "Let the module's forward use it, and return what the loss needs, as a penalty on the weights.",
-        )
+        "a parameter has gradients that do not come through the shards, and that sum depends on the ranks",
+        (f"found: {name}, in a loss or a layer by itself, in a hook, or kept from one shard to the next",),
+        "Let the module's forward use it, and return what the loss needs, as a penalty on the weights.",
     )

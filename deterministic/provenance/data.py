@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 import torch
 
-from ..errors import DeterministicError, cut, explain
+from ..errors import DeterministicError, cut
 from ..ground import snapshot
 from ..ground.config import Config
 from ..sources import SOURCES
@@ -42,11 +42,9 @@ def _digest(name: str, dataset: Any) -> str:
         return fingerprint(dataset)
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise DeterministicError(
-            explain(
-                f"data[{name!r}] cannot be read from its beginning to its end and again",
-                (f"found: {type(dataset).__name__}", "expected: a data set with __len__ and __getitem__, or a tensor"),
-                "Pass such a one, or fingerprint its files, and pass the fingerprint.",
-            )
+            f"data[{name!r}] cannot be read from its beginning to its end and again",
+            (f"found: {type(dataset).__name__}", "expected: a data set with __len__ and __getitem__, or a tensor"),
+            "Pass such a one, or fingerprint its files, and pass the fingerprint.",
         )
     digest = blake2b(digest_size=16)
     with _apart(), _counter(name, len(dataset)) as count:
@@ -57,9 +55,7 @@ def _digest(name: str, dataset: Any) -> str:
             except (TypeError, ValueError) as error:
                 values = (f"found: {cut(str(error).splitlines()[0])}", f"index: {index}")
                 remedy = "Pass a data set whose samples are tensors, arrays, numbers, texts and containers of these."
-                raise DeterministicError(
-                    explain(f"a sample of data[{name!r}] has no digest", values, remedy)
-                ) from error
+                raise DeterministicError(f"a sample of data[{name!r}] has no digest", values, remedy) from error
             count(index + 1)
     return f"{digest.hexdigest()}-{len(dataset)}"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..errors import ManifestError, clipped, cut, explain
+from ..errors import ManifestError, clipped, cut
 from ..ground.tables import ShownByFirstLine, aligned
 from .difference import ManifestDiff, differences
 
@@ -52,7 +52,7 @@ class Manifest(ShownByFirstLine):
             Path(path).write_text(f"{text}\n", encoding="ascii")
         except (OSError, ValueError) as error:  # the second of what JSON does not have
             remedy = "Name a file that can be written."
-            raise ManifestError(explain("the manifest cannot be written", (f"found: {error}",), remedy)) from error
+            raise ManifestError("the manifest cannot be written", (f"found: {error}",), remedy) from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Manifest:
@@ -145,4 +145,4 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def _refusal(path: _Path, found: str, remedy: str = "Pass a file that Manifest.write wrote.") -> ManifestError:
-    return ManifestError(explain(f"{os.fspath(path)} cannot be read as a manifest", (f"found: {found}",), remedy))
+    return ManifestError(f"{os.fspath(path)} cannot be read as a manifest", (f"found: {found}",), remedy)

@@ -242,11 +242,9 @@ def _preparation() -> dict[str, Any]:
     """
     if getattr(process.current_process(), "_inheriting", False):
         raise DeterministicError(
-            explain(
-                "verify was called while a fresh interpreter imports the main module",
-                (f"found: {getattr(sys.modules['__main__'], '__file__', None) or 'a main module without a file'}",),
-                'Put the call under `if __name__ == "__main__":`, as for multiprocessing.',
-            )
+            "verify was called while a fresh interpreter imports the main module",
+            (f"found: {getattr(sys.modules['__main__'], '__file__', None) or 'a main module without a file'}",),
+            'Put the call under `if __name__ == "__main__":`, as for multiprocessing.',
         )
     method = multiprocessing.get_start_method(allow_none=True)
     data = {name: value for name, value in spawn.get_preparation_data("").items() if name not in _NOT_SENT}

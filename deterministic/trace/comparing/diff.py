@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ...errors import TraceError, explain
+from ...errors import TraceError
 from ...ground.source import flat
 from ...ground.synonyms import explained
 from ..file.chunks import StrPath
@@ -94,7 +94,7 @@ def diff_files(a: Path, b: Path, names: tuple[str, str], **how: Any) -> Verdict:
         if one.header.get("hashes") != other.header.get("hashes"):
             values = (f"{names[0]}: {one.header.get('hashes')}", f"{names[1]}: {other.header.get('hashes')}")
             remedy = "Record both with the same version of this library."
-            raise TraceError(explain("these traces have different hashes, which are never comparable", values, remedy))
+            raise TraceError("these traces have different hashes, which are never comparable", values, remedy)
         if RANKS in environment_of(one.header, other.header):
             how["level"] = "values"  # with other shares of the work, other operations run
         comparison = compare(one, other, **how)
@@ -283,7 +283,7 @@ def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
     if len(missing) == 1 and (files := _files_of_ranks(missing[0])):
         names = (f"found: {', '.join(file.name for file in files.values())}",)
         remedy = f"Name the file of one rank: {files[0]}. Runs of other numbers of ranks are compared at their steps."
-        raise TraceError(explain(f"{missing[0]} was written by several ranks, a file each", names, remedy))
+        raise TraceError(f"{missing[0]} was written by several ranks, a file each", names, remedy)
     if len(missing) < 2:
         return [(a, b)]
     one, other = _files_of_ranks(a), _files_of_ranks(b)
@@ -292,7 +292,7 @@ def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
     if one.keys() != other.keys():
         values = tuple(f"{path}: ranks {', '.join(map(str, ranks))}" for path, ranks in ((a, one), (b, other)))
         remedy = "Compare runs with the same number of ranks, or name the files of two ranks."
-        raise TraceError(explain("these traces are of different ranks", values, remedy))
+        raise TraceError("these traces are of different ranks", values, remedy)
     return [(one[rank], other[rank]) for rank in one]
 
 
@@ -308,5 +308,5 @@ def _files_of_ranks(path: Path) -> dict[int, Path]:
         if ranks != list(range(len(ranks))) or world_size != len(ranks):
             values = (f"found: ranks {', '.join(map(str, ranks))}", f"expected: {world_size}, as {file.name} says")
             remedy = "Collect the files of all ranks of one run and of no other, or name the files of two ranks."
-            raise TraceError(explain(f"the traces of the ranks of {path} are not those of one run", values, remedy))
+            raise TraceError(f"the traces of the ranks of {path} are not those of one run", values, remedy)
     return {rank: by_rank[rank] for rank in ranks}

@@ -106,11 +106,9 @@ class ChunkWriter:
 
     def _failed(self, error: OSError) -> TraceError:
         return TraceError(
-            explain(
-                f"the trace {self._path} cannot be written",
-                (f"found: {error.strerror or error}", f"written: {self.offset} bytes, readable up to there"),
-                "Make room, or write the trace to another place.",
-            )
+            f"the trace {self._path} cannot be written",
+            (f"found: {error.strerror or error}", f"written: {self.offset} bytes, readable up to there"),
+            "Make room, or write the trace to another place.",
         )
 
 
@@ -167,11 +165,9 @@ class ChunkReader:
     def damaged(self, offset: int, actual: str, expected: str) -> TraceError:
         """Return the error that says what is wrong at a byte."""
         return TraceError(
-            explain(
-                f"the trace {self._path} is damaged at byte {offset}",
-                (f"found: {actual}", f"expected: {expected}"),
-                "Copy it again from where it was written, or record it again; what comes before can be read.",
-            )
+            f"the trace {self._path} is damaged at byte {offset}",
+            (f"found: {actual}", f"expected: {expected}"),
+            "Copy it again from where it was written, or record it again; what comes before can be read.",
         )
 
     def cut(self, offset: int) -> CutError:
@@ -197,11 +193,9 @@ class ChunkReader:
         if magic != MAGIC:
             which, or_else = ("a newer", ", or a later one") if magic[-1] > VERSION else ("an older", "")
             raise TraceError(
-                explain(
-                    f"the trace {self._path} was written by {which} version of deterministic",
-                    (f"found: format {magic[-1]}", f"expected: format {VERSION}"),
-                    f"Read it with the version that wrote it{or_else}, or record it again.",
-                )
+                f"the trace {self._path} was written by {which} version of deterministic",
+                (f"found: format {magic[-1]}", f"expected: format {VERSION}"),
+                f"Read it with the version that wrote it{or_else}, or record it again.",
             )
 
     def _left(self, offset: int, wanted: int) -> int:
@@ -222,7 +216,7 @@ class ChunkReader:
 
     def _foreign(self, actual: object, differs: str = "is not a trace") -> TraceError:
         values = (f"found: {actual}", "expected: a file that deterministic wrote")
-        return TraceError(explain(f"{self._path} {differs}", values, "Pass the path of a trace."))
+        return TraceError(f"{self._path} {differs}", values, "Pass the path of a trace.")
 
 
 def _crc(tag: bytes, payload: bytes) -> int:

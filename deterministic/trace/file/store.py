@@ -11,7 +11,7 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Any, NamedTuple
 
-from ...errors import TraceError, explain
+from ...errors import TraceError
 from ...ground.source import JSON
 from . import payloads
 from .chunks import MAGIC, ChunkHead, ChunkReader, ChunkWriter, CutError, StrPath
@@ -126,7 +126,7 @@ class TraceWriter:
     def _closing_on_failure(self) -> Iterator[None]:
         if self._file.closed:
             values = ("found: it was closed, or writing to it failed before", "expected: a trace that is open")
-            raise TraceError(explain(f"nothing more can be written to {self._path}", values, "Begin another trace."))
+            raise TraceError(f"nothing more can be written to {self._path}", values, "Begin another trace.")
         try:
             with self._refusing():
                 yield
@@ -146,7 +146,7 @@ class TraceWriter:
         except (ValueError, OverflowError, IndexError, struct.error) as error:
             values = (f"found: {error}", "expected: what deterministic.trace.file.model describes")
             remedy = "Write what the model describes; the trace holds what was written before."
-            raise TraceError(explain(f"the trace {self._path} cannot hold this", values, remedy)) from error
+            raise TraceError(f"the trace {self._path} cannot hold this", values, remedy) from error
 
 
 class Entry(NamedTuple):
@@ -223,7 +223,7 @@ class TraceReader:
             return Segment(*entry[:3])
         if head is None or (recorded := self._recorded(head))[:3] != entry[:3]:
             values = (f"found: {entry}", "expected: what steps() of this reader gave")
-            raise TraceError(explain(f"the trace {self._path} has no such entry", values, "Pass one of this trace."))
+            raise TraceError(f"the trace {self._path} has no such entry", values, "Pass one of this trace.")
         hashes = self._hashes(head, recorded)
         with self._checking(head):
             records, repeats = self._numbers(recorded.records), self._numbers(recorded.repeats)

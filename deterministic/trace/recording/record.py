@@ -63,7 +63,7 @@ class Recording:
         """What is recording; a DeterministicError outside of the block."""
         if self._recorder is None:
             value = f"found: {self!r}, outside of its block"
-            raise DeterministicError(explain("nothing is being recorded", (value,), "Enter it first."))
+            raise DeterministicError("nothing is being recorded", (value,), "Enter it first.")
         return self._recorder
 
     def observe(self, name: str, value: Any) -> None:
@@ -82,7 +82,7 @@ class Recording:
         if self._recorder is not None:
             value = f"found: {self!r}, entered twice"
             remedy = "Use another record() with another path inside."
-            raise DeterministicError(explain("this trace is being recorded already", (value,), remedy))
+            raise DeterministicError("this trace is being recorded already", (value,), remedy)
         ranks = current_ranks() if self._by_rank else Ranks()
         path = path_of_rank(self.path, ranks.rank) if ranks.world_size > 1 else self.path
         self.header = {
