@@ -168,3 +168,16 @@ def test_another_process_opens_the_scope_with_what_is_in_effect() -> None:
     assert reproducible(1).arguments()["entropy"] is None  # type: ignore[index]
     with reproducible(0, entropy="seed"):
         assert reproducible().arguments() == reproducible(0, entropy="seed").arguments()
+
+
+def test_a_generator_that_is_given_its_seed_keeps_its_other_arguments() -> None:
+    with reproducible(0, entropy="seed"):
+        moved = [np.random.Philox(counter=1000), np.random.Philox(None, counter=1000)]
+    assert [list(each.state["state"]["counter"]) for each in moved] == [[1000, 0, 0, 0]] * 2
+
+
+def test_classes_of_numpy_are_pickled_by_their_names() -> None:
+    genuine = np.random.RandomState, np.random.Philox
+    with reproducible(0, entropy="warn"):
+        texts = [pickle.dumps(each) for each in (genuine, (np.random.RandomState, np.random.Philox))]
+    assert [pickle.loads(text) for text in texts] == [genuine, genuine]
