@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from deterministic.trace.file.model import TRACE_LEVELS, TraceLevel
+from deterministic.trace.recording.kept import Kept
 from deterministic.values.hashes import read
 from deterministic.values.numbers import NOT_COMPARED, UNREADABLE
 
@@ -179,6 +180,16 @@ def test_no_kind_of_tensor_stops_a_recording(body: Callable[[], Any], level: Tra
     first = recorded(in_a_module, level)
     torch.default_generator.manual_seed(0)
     assert recorded(in_a_module, level).hashes() == first.hashes()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_of_every_kind_the_values_are_kept_that_can_be_read() -> None:
+    counts = {}
+    for body in BODIES:
+        root, kept = type("Root", (nn.Module,), {"forward": lambda self, body=body: body()})(), Kept()
+        recorded(root, "ops", ahead=True, kept=kept)
+        counts[body] = len([*kept])
+    assert {body for body, count in counts.items() if not count} == {meta, fake}
 
 
 def test_operations_on_a_subclass_without_dispatch_are_recorded_read_and_written() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import torch
 
-from ...values.bits import kind_of, undispatched
+from ...values.bits import Unreadable, kind_of, row_of_values, undispatched
 from ...values.distance import Elements, elements_of
 
 MOST = 64 << 20
@@ -66,8 +67,10 @@ class Kept:
 
     def _take(self, record: int, value: int, tensor: torch.Tensor | None) -> None:
         if tensor is not None and self.segment is not None:
-            with undispatched():
-                self._copies[self.segment, record, value] = tensor.detach().clone()
+            # What is inside a function transform cannot be read when that is over, nor now.
+            with undispatched(), suppress(Unreadable):
+                if (row := row_of_values(tensor)) is not None:
+                    self._copies[self.segment, record, value] = row.detach().clone()
 
     def __iter__(self) -> Iterator[tuple[Key, Elements]]:
         """Yield each value, with the segment, the record and the number that it has there."""
