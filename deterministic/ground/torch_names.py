@@ -37,7 +37,8 @@ NEEDED = {
         "distributed.fsdp._fully_shard._fsdp_state.FSDPState._root_post_backward_final_callback"
     ),
     "trace": (
-        "_C._functorch _C._functorch.is_functorch_wrapped_tensor "
+        "_C._functorch.get_unwrapped _C._functorch.is_batchedtensor _C._functorch.is_functorch_wrapped_tensor "
+        "_C._functorch.is_gradtrackingtensor "
         "_C._DisableFuncTorch _C._TorchDispatchModeKey.FAKE _C._TorchDispatchModeKey.FUNCTIONAL _C._autograd "
         "_C._disabled_torch_dispatch_impl _C._dispatch_keys _C._get_dispatch_mode _C._len_torch_dispatch_stack "
         "_C._len_torch_function_stack _C._pop_torch_dispatch_stack _C._push_on_torch_dispatch_stack _guards._TLS "

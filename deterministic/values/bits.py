@@ -143,6 +143,13 @@ def row_of_values(tensor: Tensor) -> Tensor | None:
     return tensor
 
 
+def computed_with(tensor: Tensor) -> Tensor:
+    """Return what is computed with where a tensor inside `torch.vmap` or `torch.func.grad` is: one for all samples."""
+    while _functorch.is_batchedtensor(tensor) or _functorch.is_gradtrackingtensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def readable(tensor: Tensor) -> Tensor:
     """Return the tensor without what surrounds its values, or refuse it."""
     while _functorch.is_gradtrackingtensor(tensor):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from .bits import components, feed, integers, is_plain, memory, row_of_values, undispatched
+from .bits import components, computed_with, feed, integers, is_plain, memory, row_of_values, undispatched
 from .fingerprint import fingerprint
 from .numbers import MASK, NOT_COMPARED, UNREADABLE, is_number, number_bits, number_type, signed
 
@@ -186,7 +186,8 @@ def read(value: Any) -> tuple[Type | str, Hash]:
 
     The type of a tensor has strides where they are not those of a contiguous one, and the device where it is not the
     CPU. That of other values is the name of their class. Of what has no values or no fingerprint the type says so, and
-    the hash is 0. Of a tensor that is spread over ranks it is that of this rank's part. A device is not waited for.
+    the hash is 0. Of a tensor that is spread over ranks it is that of this rank's part, of one inside `torch.vmap` that
+    of all samples together. A device is not waited for.
 
     Raises:
         ValueError: A list, a tuple or a mapping contains itself, or is nested too deep.
@@ -197,13 +198,15 @@ def read(value: Any) -> tuple[Type | str, Hash]:
         return Type(value.dtype, value.shape, strides, None, torch.strided), xxh3_64_intdigest(plain)
     if is_number(value):
         return number_type(value), number_bits(value)
+    if isinstance(value, Tensor) and (inner := computed_with(value)) is not value:
+        return read(inner)
     name = "text" if isinstance(value, str) else type(value).__name__
     try:
         if isinstance(value, Tensor) and is_plain(value):
             name = str(value.dtype).removeprefix("torch.")
             return _type_of(value), _hash_of(value)
         return name, int(fingerprint(value, full=False)[:16], 16)
-    except (TypeError, ValueError, RuntimeError) as error:  # of tensors: meta, freed, inside torch.vmap
+    except (TypeError, ValueError, RuntimeError) as error:  # of tensors: meta, freed, fake
         if isinstance(error, ValueError) and isinstance(value, (list, tuple, Mapping)):
             raise
         return _unread(name, value, error), 0

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from deterministic.values import bits as module
-from deterministic.values.bits import components, feed, integers, memory, row_of_values, undispatched
+from deterministic.values.bits import components, computed_with, feed, integers, memory, row_of_values, undispatched
 
 from .tensors import DTYPES, INTEGERS, Named, Opaque, Wrapper, bytes_of, composite, nothing_seen, random_bits, views
 
@@ -183,6 +183,19 @@ def test_a_batched_tensor_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"inside a function transform(.|\n)*found: a tensor inside torch\.vmap"):
         torch.func.vmap(read)(torch.ones(2, 3))
+
+
+def test_within_transforms_all_samples_are_computed_with_together() -> None:
+    met = []
+
+    def square(weight: Tensor, x: Tensor) -> Tensor:
+        met.extend([computed_with(weight), computed_with(x)])
+        return (weight * x).square().sum()
+
+    weight, x = torch.ones(3), torch.arange(6.0).reshape(2, 3)
+    torch.func.vmap(torch.func.grad(square), (None, 0))(weight, x)
+    for found, given in zip(met, (weight, x), strict=True):
+        assert (found.shape, found.data_ptr()) == (given.shape, given.data_ptr())
 
 
 @pytest.mark.parametrize("name", composite())

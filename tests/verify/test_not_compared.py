@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -49,6 +50,24 @@ def test_what_holds_no_values_yet_is_no_reason_for_doubt() -> None:
 
     assert verify(run, runs=2)
     assert verify(lambda: nn.LazyLinear(2)(torch.ones(1, 2)), runs=2).notes == []
+
+
+def test_a_training_by_function_transforms_is_compared_within_them() -> None:
+    def run(noise: Callable[[], float]) -> None:
+        model = nn.Linear(2, 1)
+        weights = {name: one.detach() for name, one in model.named_parameters()}
+
+        def loss(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+            return cast(torch.Tensor, torch.func.functional_call(model, weights, (x,))).square().mean()
+
+        for _ in range(3):
+            gradients = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, torch.ones(4, 2))
+            weights = {name: one - gradients[name].mean(0) + noise() for name, one in weights.items()}
+
+    assert verify(run, lambda: 0.5, runs=2).notes == []
+    report = verify(run, random.SystemRandom().random, runs=2)
+    assert report.outcome == "different"
+    assert "a Python number differed" in str(report)
 
 
 class Result:
