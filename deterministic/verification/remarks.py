@@ -12,6 +12,7 @@ from ..errors import clipped
 from ..trace.comparing.divergence import and_more
 from ..trace.comparing.reasons import BUILD_IT, CHECK_LOADER, Cause, Reason
 from ..trace.comparing.verdict import Verdict
+from ..trace.file.model import Site
 from .runs import Done
 
 MOST_WORK_ELSEWHERE = 0.5
@@ -128,6 +129,15 @@ def notes_on(runs: Sequence[Done], steps: int) -> list[str]:
     if (steps or not runs[0].is_thin) and _work_elsewhere(runs) > MOST_WORK_ELSEWHERE:
         notes.append("Child processes did most of the work; what they computed was compared only as it came back.")
     return notes
+
+
+def not_compared(site: Site) -> list[str]:
+    """Return that an operation differed, though nothing that was compared came of it."""
+    where = f"{site.name.removesuffix('.default')} at {site.place}"
+    return [
+        f"{where} differs, and nothing that was compared depends on it. If its result matters (it is saved, say), "
+        'return it, or call run.observe("name", value).'
+    ]
 
 
 def _work_elsewhere(runs: Sequence[Done]) -> float:

@@ -18,6 +18,7 @@ from .remarks import (
     carried_over,
     done_once,
     made_by_dataset,
+    not_compared,
     notes_on,
     output_apart,
     replay_failed,
@@ -111,7 +112,7 @@ class Verification:
             seconds=[repetition.done.seconds for repetition in self._repetitions],
             verdict=verdict,
             reasons=reasons,
-            notes=[*notes, *noted, *made_by_dataset(verdict), *varied],
+            notes=[*notes, *noted, *made_by_dataset(verdict), *self._beside(outcome), *varied],
             traces={r.name: r.path for r in self._repetitions if r.path.exists()},
             differs=differs,
         )
@@ -138,6 +139,15 @@ class Verification:
                     break
                 kept.forget(repetition.path)
         return verdict
+
+    def _beside(self, outcome: Outcome) -> list[str]:
+        """Return where operations of runs that are the same differ, as far as they were recorded ahead."""
+        if outcome != "same" or self.fresh is not None:
+            return []
+        one, other = self._repetitions[0], self._repetitions[-1]
+        divergence = self._compare(one, other).divergence
+        is_known = divergence is not None and divergence.segment < min(one.done.ahead, other.done.ahead)
+        return not_compared(divergence.moment.site) if is_known and divergence and divergence.moment else []
 
     def _whole(self, number: int) -> _Repetition:
         path = self.folder / f"run{number + 1}.trace"
