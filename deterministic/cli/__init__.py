@@ -86,9 +86,10 @@ def _parsed(words: list[str]) -> argparse.Namespace | None:
         """Look the version up when it is asked for, not whenever the command runs."""
 
         def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-            from importlib.metadata import version
+            from ..ground.installed import version_of
 
-            sys.stdout.write(f"{parser.prog} {version('deterministic')}\n")
+            version, why = version_of("deterministic")
+            sys.stdout.write(f"{parser.prog} {version or why or 'is not installed'}\n")
             parser.exit()
 
     parser = argparse.ArgumentParser(

@@ -17,6 +17,7 @@ from . import machine
 from . import packages as installed
 from .data import digests
 from .manifest import SCHEMA, Manifest
+from .reasons import told
 from .redact import redacted_text
 
 _TOLD_ELSEWHERE = ("versions.device", "versions.num_threads")
@@ -96,6 +97,7 @@ def collected(
     head = {"schema": SCHEMA, "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     instead = {} if settings is None else {"settings": settings}
     now = {name: value for name, value in flat({**in_effect(), **instead}).items() if name not in _TOLD_ELSEWHERE}
+    now |= told({"versions.deterministic": now["versions.deterministic"]}, "its metadata is broken")
     quick = {**programs.program(), **_clean(now), **machine.process(), **machine.devices()}
     return {**head, **_seeds(asked), **quick, **slow}
 

@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from ..ground.installed import distributions, unreadable, version_of
 from .reasons import or_null, told
 
 KERNELS = (
@@ -23,12 +24,9 @@ def kernels() -> dict[str, Any]:
     """Return the versions of those that are installed."""
     found: dict[str, Any] = {}
     for name in KERNELS:
-        try:
-            found[f"kernels.{name}"] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-        except Exception as error:  # noqa: BLE001 - what is in others' metadata can raise anything
-            found |= told({f"kernels.{name}": None}, _broken(error))
+        version, why = version_of(name)
+        if version or why:
+            found |= told({f"kernels.{name}": version}, why)
     return found
 
 
@@ -40,14 +38,14 @@ def imported() -> dict[str, Any]:
     """
     tops = {str(name).partition(".")[0] for name in [*sys.modules]} - sys.stdlib_module_names
     found: dict[str, Any] = {}
-    for distribution in metadata.distributions():
+    for distribution in distributions():
         try:
             if not _modules(distribution) & tops:
                 continue
             name = distribution.metadata["Name"]
             version = distribution.version
-        except Exception as error:  # noqa: BLE001 - as above
-            name, version = None, _broken(error)
+        except Exception as error:  # noqa: BLE001 - what is in others' metadata can raise anything
+            name, version = None, unreadable(error)
         if name is None or not isinstance(version, str):
             where = getattr(getattr(distribution, "_path", None), "name", "")  # tells which; without it, nothing does
             if where:
@@ -65,7 +63,3 @@ def _modules(distribution: metadata.Distribution) -> set[str]:
         return {*named.split()}
     files = distribution.read_text("RECORD") or ""
     return {line.partition("/")[0].partition(".")[0] for line in files.splitlines()}
-
-
-def _broken(error: Exception) -> str:
-    return f"its metadata cannot be read: {type(error).__name__}"

@@ -6,7 +6,6 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy
@@ -14,6 +13,7 @@ import torch
 
 from ..errors import DeterministicError, explain
 from ..ground.config import LEVELS, Config
+from ..ground.installed import version_of
 from ..ground.source import JSON, RngSource, Source
 from . import SOURCES
 
@@ -69,12 +69,9 @@ def versions() -> dict[str, JSON]:
     device: str = torch.backends.cpu.get_cpu_capability()
     if torch.cuda.is_initialized():
         device = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
-    try:
-        own = metadata.version("deterministic")
-    except metadata.PackageNotFoundError:  # a checkout on sys.path, not installed
-        own = "unknown"
+    own, why = version_of("deterministic")
     return {
-        "deterministic": own,
+        "deterministic": own or (None if why else "unknown"),  # that of a checkout on sys.path, not installed
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": numpy.__version__,

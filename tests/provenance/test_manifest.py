@@ -20,12 +20,13 @@ from torch.utils.data import Dataset, IterableDataset
 
 import deterministic
 from deterministic import Manifest, make_loader, manifest, reproducible
+from deterministic.cli import main
 from deterministic.errors import DeterministicError, ManifestError
 from deterministic.provenance import code, data, machine, packages
 from deterministic.provenance.collecting import kept_manifest
 from deterministic.provenance.manifest import LARGEST
 from deterministic.provenance.tiers import tier_of
-from deterministic.sources.registry import describe
+from deterministic.sources.registry import describe, versions
 
 SECRET = "planted0Secret"
 
@@ -143,8 +144,11 @@ def test_what_the_system_does_not_tell_is_null_with_a_reason(monkeypatch: pytest
         assert found[f"reason.{name}"]
 
 
-def test_broken_metadata_of_a_package_is_null_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_metadata_of_a_package_is_null_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     broken = {"raises": b"\xff\xfe\x00", "empty": b"", "good": b"Name: good_one\nVersion: 1.5\n"}
+    broken |= {"deterministic": b"\xff\xfe\x00", "triton": b"", "apex": b"\xff\xfe\x00"}
     for name, content in broken.items():
         folder = tmp_path / f"{name}-1.dist-info"
         folder.mkdir()
@@ -158,11 +162,22 @@ def test_broken_metadata_of_a_package_is_null_with_a_reason(tmp_path: Path, monk
         assert found[f"packages.{name}-1.dist-info"] is None
         assert found[f"reason.packages.{name}-1.dist-info"]
 
-    def version(name: str) -> str:
-        raise UnicodeDecodeError("utf-8", b"", 0, 1, "broken")
+    kernels = packages.kernels()
+    assert kernels["kernels.triton"] is kernels["kernels.apex"] is None
+    assert kernels["reason.kernels.triton"] == "its metadata has no version"
+    assert "UnicodeDecodeError" in kernels["reason.kernels.apex"]
+    assert versions()["deterministic"] is None
+    assert kept_manifest()["reason.versions.deterministic"] == "its metadata is broken"
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert "UnicodeDecodeError" in capsys.readouterr().out
 
-    monkeypatch.setattr(metadata, "version", version)
-    assert "UnicodeDecodeError" in packages.kernels()["reason.kernels.triton"]
+
+def test_what_python_cannot_import_from_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = packages.kernels(), packages.imported(), versions()
+    monkeypatch.setattr(sys, "path", [None, 3, Path("nowhere"), *sys.path])
+    assert (packages.kernels(), packages.imported(), versions()) == expected
+    assert not {"packages", "kernels"} & {name.removeprefix("reason.") for name in manifest().data}
 
 
 class Unprintable:
@@ -188,7 +203,6 @@ ODD: list[tuple[str, Callable[[pytest.MonkeyPatch], object]]] = [
     ("script.sha256", lambda patch: patch.setitem(sys.modules, "__main__", None)),
     ("script.sha256", lambda patch: patch.setattr(code, "open", raises, raising=False)),
     ("git.commit", lambda patch: patch.setattr(subprocess, "Popen", raises)),  # as while Python ends
-    ("packages", lambda patch: patch.setattr(sys, "path", [*sys.path, None, 3])),
     ("packages", lambda patch: patch.setattr(metadata, "distributions", raises)),
     ("torch", lambda patch: patch.setattr(torch.__config__, "show", raises)),
     ("numpy.blas", lambda patch: patch.setattr(np, "show_config", raises)),
