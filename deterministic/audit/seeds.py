@@ -12,7 +12,7 @@ Found = Iterator[tuple[ast.AST, str, str]]
 """Nodes, each with the rule that it breaks and what is said of it."""
 
 _NUMPY = "default_rng RandomState SeedSequence PCG64 PCG64DXSM MT19937 Philox SFC64"
-_SAMPLERS = "TPESampler RandomSampler CmaEsSampler NSGAIISampler NSGAIIISampler QMCSampler GPSampler"
+_SAMPLERS = "TPESampler CmaEsSampler NSGAIISampler NSGAIIISampler QMCSampler GPSampler"
 _NOWHERE = 99
 _ENTROPY: dict[str, tuple[str, str, int]] = {
     **{f"numpy.random.{name}": ("DET101", "seed entropy key", 0) for name in _NUMPY.split()},
@@ -26,9 +26,10 @@ _ENTROPY: dict[str, tuple[str, str, int]] = {
     **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("LatinHypercube", "PoissonDisk")},
     **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("Sobol", "Halton")},
     **{f"optuna.samplers.{name}": ("DET105", "seed", _NOWHERE) for name in _SAMPLERS.split()},
+    "optuna.samplers.RandomSampler": ("DET105", "seed", 0),
     "optuna.create_study": ("DET105", "sampler", 1),
     "umap.UMAP": ("DET105", "random_state", _NOWHERE),
-    "albumentations.Compose": ("DET105", "seed", _NOWHERE),
+    "albumentations.Compose": ("DET105", "seed", 8),
     "datasets.interleave_datasets": ("DET105", "seed", 2),
     "datasets.load_dataset.shuffle": ("DET105", "seed generator", 0),
     "webdataset.shuffle": ("DET105", "rng seed", 2),
@@ -36,6 +37,13 @@ _ENTROPY: dict[str, tuple[str, str, int]] = {
 }
 """What draws from the system's entropy: the rule, the arguments each of which prevents it, and the place of the first
 of them among those without a name."""
+_DECIDING = {
+    "scipy.stats.qmc.Sobol": ("scramble", _NOWHERE, True),
+    "scipy.stats.qmc.Halton": ("scramble", _NOWHERE, True),
+    "datasets.interleave_datasets": ("probabilities", 1, None),
+    "webdataset.WebDataset.shuffle": ("size", 0, None),
+}
+"""Of these, an argument without which, or with a false one, nothing is drawn: its place, and what it is if left out."""
 _SEEDING = words(
     "random.seed random.Random numpy.random.seed numpy.random.default_rng numpy.random.RandomState "
     "numpy.random.SeedSequence tensorflow.random.set_seed transformers.set_seed accelerate.utils.set_seed "
@@ -93,15 +101,16 @@ def is_fallback(source: Parsed, node: ast.AST) -> bool:
 
 
 def _is_given(call: ast.Call, full: str) -> bool:
+    """Whether a call is given one of the arguments of `_ENTROPY`, or may be, or draws nothing."""
     _, keywords, place = _ENTROPY[full]
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    scrambled = given.get("scramble")  # without it Sobol and Halton draw nothing
-    if scrambled is not None and not (isinstance(scrambled, ast.Constant) and scrambled.value is True):
-        return True
-    if full == "datasets.interleave_datasets" and "probabilities" not in given and len(call.args) < 2:
-        return True  # it takes them in turn
     if None in given or any(isinstance(argument, ast.Starred) for argument in call.args):
         return True
+    if full in _DECIDING:
+        name, at, otherwise = _DECIDING[full]
+        decides = given.get(name) or next(iter(call.args[at : at + 1]), ast.Constant(otherwise))
+        if isinstance(decides, ast.Constant) and not decides.value:
+            return True
     values = [*call.args[place : place + 1], *(given[word] for word in keywords.split() if word in given)]
     return any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
 
