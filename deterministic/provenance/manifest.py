@@ -92,15 +92,15 @@ class Manifest(ShownByFirstLine):
 def _content(path: _Path) -> str:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe may have no end, or nobody who writes
-            raise _refusal(path, "it is no regular file")
+            raise ValueError("it is no regular file")
         with open(path, "rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise _refusal(path, f"it has more than {LARGEST:,} bytes")
+            raise ValueError(f"it has more than {LARGEST:,} bytes")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refusal(path, f"it is no text in UTF-8: {error.reason}, at byte {error.start}") from error
-    except (OSError, ValueError) as error:  # the second of a name that no file can have
+    except (OSError, ValueError) as error:  # the second also of a name that no file can have
         raise _refusal(path, getattr(error, "strerror", None) or str(error)) from error
 
 

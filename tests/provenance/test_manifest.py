@@ -322,6 +322,7 @@ def test_what_is_no_manifest_is_refused(content: bytes, says: str, tmp_path: Pat
     assert says in str(caught.value)
     assert str(path) in str(caught.value).splitlines()[0]
     assert len(str(caught.value)) < 1000
+    assert str(caught.value).count("cannot be read") == 1
 
 
 def a_pipe(folder: Path) -> Path:
