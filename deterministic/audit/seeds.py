@@ -72,7 +72,7 @@ def check_seeds(source: Parsed) -> Found:
                 yield call, rule, f"{full}(...) without {named}" if rule == "DET105" else f"{full}() without a seed"
         elif full == "torch.Generator" and _is_never_seeded(source, call):
             yield call, "DET103", "torch.Generator() is never seeded"
-        elif _seeds_a_generator_anew(source, call):
+        elif _seeds_a_generator_anew(source, call) and not is_fallback(source, call):
             yield call, "DET102", "seed() of a torch.Generator takes no seed"
         seeds = [keyword.value for keyword in call.keywords if keyword.arg in ("seed", "random_state")]
         if full in _SEEDING or name_of(call.func) in ("manual_seed", "manual_seed_all"):

@@ -172,6 +172,7 @@ NOT_FOUND: dict[str, list[str]] = {
         "random.seed(0)",
         "np.random.seed(seed)",
         "env.seed()",
+        "if seed is None:\n    seed = torch.default_generator.seed()",
         "def seed(): ...\nseed()",
         "torch.manual_seed(0)",
     ],
