@@ -72,7 +72,10 @@ def _findings(path: str, code: Code, source: Parsed) -> list[Fault]:
     }
     for check in CHECKS:
         for node, rule, message in check(source):
-            if not any({"", rule} & ignored.get(line, set()) for line in _lines(source, node)):
+            lines = _lines(source, node)
+            source.spend(min(len(lines), len(ignored)))
+            fewer = lines if len(lines) < len(ignored) else filter(lines.__contains__, ignored)
+            if not any({"", rule} & ignored.get(line, set()) for line in fewer):
                 found[node.lineno, node.col_offset, rule] = message  # type: ignore[attr-defined]
     return [
         Fault(path, *code.place(line), column + 1, rule, found[line, column, rule])

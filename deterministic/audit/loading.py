@@ -41,16 +41,16 @@ def _held(source: Parsed, class_: ast.ClassDef) -> Found:
         name = left.pop()
         if name in methods and name not in reached:
             reached.add(name)
-            left.extend(part.attr for part in _of_self(methods[name]))
+            left.extend(part.attr for part in _of_self(source, methods[name]))
     uses: defaultdict[str, list[tuple[str, ast.Attribute]]] = defaultdict(list)
     for name, method in methods.items():
-        for part in _of_self(method):
+        for part in _of_self(source, method):
             if name != "__init__":
                 uses[part.attr].append((name, part))
-    for part in _of_self(methods["__init__"]):
+    for part in _of_self(source, methods["__init__"]):
         assign = source.parents[part]
         if not isinstance(assign, ast.Assign) or not any(
-            source.called(each) in _MADE for each in ast.walk(assign.value)
+            source.called(each) in _MADE for each in source.walk(assign.value)
         ):
             continue
         same = uses[part.attr]
@@ -61,8 +61,8 @@ def _held(source: Parsed, class_: ast.ClassDef) -> Found:
             yield assign, "DET401", f"self.{part.attr} is made once, and each worker of a loader draws from a copy"
 
 
-def _of_self(function: ast.AST) -> Iterator[ast.Attribute]:
-    for part in ast.walk(function):
+def _of_self(source: Parsed, function: ast.AST) -> Iterator[ast.Attribute]:
+    for part in source.walk(function):
         if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
             yield part
 
@@ -70,9 +70,9 @@ def _of_self(function: ast.AST) -> Iterator[ast.Attribute]:
 def _same_every_epoch(source: Parsed, function: ast.AST) -> Found:
     if isinstance(function, (ast.FunctionDef, ast.Lambda)):
         arguments = {argument.arg for argument in function.args.args}
-        for call in ast.walk(function):
+        for call in source.walk(function):
             if isinstance(call, ast.Call) and source.called(call) in _SEEDED and call.args:
-                parts = ast.walk(call.args[0])
+                parts = source.walk(call.args[0])
                 if all(_is_fixed(source, part, arguments) for part in parts):
                     yield call, "DET402", "the workers of every epoch are seeded with the same number"
 

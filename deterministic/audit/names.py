@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from .files import UnreadableError
+
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SCOPES = frozenset((*_DEFINITIONS, ast.Lambda))
 _BOUND = (ast.arg, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping)
@@ -17,6 +19,8 @@ _SEEN = frozenset((*_LOOKED_AT, *_NAMING, *_DEFINITIONS, ast.Lambda, *_BOUND, *_
 """The types of nodes that anything is kept of."""
 _DEEPEST = 8
 """Aliases of aliases that are followed."""
+MOST_STEPS = 1_000_000
+"""Parts of a file that are looked at, each as often as it is: one that needs more was written to keep this one busy."""
 _OPAQUE = ast.Constant(..., lineno=0, end_lineno=0)
 """Stands for a value of which nothing is known: an argument, the variable of a loop."""
 
@@ -45,6 +49,7 @@ class Parsed:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.nodes: defaultdict[type[ast.AST], list[Any]] = defaultdict(list)
         self._scopes: dict[ast.AST, _Names] = {}
+        self._steps = 0
         self.module = _Names(tree, None)
         left: list[tuple[ast.AST, _Names]] = [(tree, self.module)]
         while left:
@@ -93,6 +98,18 @@ class Parsed:
             for name in node.names:
                 scope.bound[name].append(_OPAQUE)
                 self.module.bound[name].append(_OPAQUE)
+
+    def spend(self, steps: int) -> None:
+        """Count what is looked at, and raise an UnreadableError if it is more than there should be."""
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise UnreadableError(f"to look at it takes more than {MOST_STEPS:,} steps")
+
+    def walk(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield a node and all that is in it, and count them."""
+        for part in ast.walk(node):
+            self.spend(1)
+            yield part
 
     def above(self, node: ast.AST) -> Iterator[tuple[Any, ast.AST]]:
         """Yield each ancestor, the nearest first, and its child on the way."""

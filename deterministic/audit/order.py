@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from itertools import islice
 from typing import Any
 
 from .names import Parsed, name_of, words
@@ -21,8 +22,6 @@ _FINISHED = words("concurrent.futures.as_completed asyncio.as_completed")
 _SORTING = ("sorted", "natsorted", "sort", "sort_values", "natsort")
 _ADDING = ("append", "extend", "insert", "appendleft")
 _OF_SETS = ("union", "intersection", "difference", "symmetric_difference", "copy")
-_MOST_STEPS = 1_000_000
-"""In one file: one that needs more was written by a program, or to keep this one busy."""
 _WHAT = {"DET201": "a set", "DET202": "a directory", "DET203": "finished work"}
 _OF_PATHS = re.compile("path|dir|folder|root", re.IGNORECASE)
 _OF_NUMBERS = re.compile(
@@ -105,6 +104,7 @@ def _is_added_to(source: Parsed, read: ast.Name) -> bool:
 
 def _are_numbers(source: Parsed, node: Any) -> bool:
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        source.spend(len(node.elts))
         return all(map(_is_number, node.elts))
     if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp)):
         return _is_number(node.elt)
@@ -131,7 +131,6 @@ class _Use:
     def __init__(self, source: Parsed) -> None:
         self.source = source
         self.seen: set[ast.AST] = set()
-        self.steps = 0
         self.calls: defaultdict[str, list[ast.Call]] = defaultdict(list)
         self.counted: dict[ast.AST, bool] = {}
         for call in source.nodes[ast.Call]:
@@ -139,7 +138,7 @@ class _Use:
             if owner in ("self", "cls"):
                 self.calls[name_of(call.func)].append(call)
         sorting = filter(self._sorts, source.nodes[ast.Call])
-        self.sorted = {name_of(part) for call in sorting for part in ast.walk(call)}
+        self.sorted = {name_of(part) for call in sorting for part in source.walk(call)}
 
     def goes_on(self, node: ast.AST) -> bool:
         """Whether anything depends on the order in which this has its elements."""
@@ -186,7 +185,7 @@ class _Use:
         return name_of(call.func) == "parametrize" or (full in _KEEP and self._goes_on(call))
 
     def _by_loop(self, loop: ast.For, is_numbered: bool) -> bool:
-        body = [part for statement in loop.body for part in ast.walk(statement)]
+        body = [part for statement in loop.body for part in self.source.walk(statement)]
         if any(map(self._sorts, body)):
             return False
         if any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in body):
@@ -196,7 +195,7 @@ class _Use:
             stores = (
                 part for part in body if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Subscript)
             )
-            if any(name_of(part) == number for store in stores for part in ast.walk(store)):
+            if any(name_of(part) == number for store in stores for part in self.source.walk(store)):
                 return True
         methods = [part.func for part in body if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)]
         return any(method.attr in _ADDING and self._stored(method.value, loop) for method in methods)
@@ -207,8 +206,7 @@ class _Use:
         if not isinstance(target, ast.Name) or name == "__all__":
             return isinstance(target, ast.Attribute) and name not in {"__all__", *self.sorted}
         home = self.source.home(target)
-        if self._is_too_much(len(self.source.reads(target)) + len(self.source.bindings(target))):
-            return False
+        self.source.spend(len(self.source.reads(target)) + len(self.source.bindings(target)))
         lines = [getattr(value, "end_lineno", 0) for value in self.source.bindings(target)]
         first = getattr(since, "lineno", 0)
         last = min((line for line in lines if line > getattr(since, "end_lineno", 0)), default=1 << 40)
@@ -216,7 +214,7 @@ class _Use:
         reads = [read for read in reads if name_of(self.source.parents[read]) not in _ADDING]
         if home is self.source.module and not reads:
             return True  # it is for other files
-        is_sorted = any(self._sorts(above) for read in reads for above, _ in [*self.source.above(read)][:2])
+        is_sorted = any(self._sorts(above) for read in reads for above, _ in islice(self.source.above(read), 2))
         return not is_sorted and any(map(self._goes_on, reads))
 
     def _returned(self, node: ast.AST, is_first: bool) -> bool:
@@ -224,13 +222,8 @@ class _Use:
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
         name = getattr(function, "name", "")
         calls = self.calls[name] if name else []
-        if self._is_too_much(len(calls)):
-            return False
+        self.source.spend(len(calls))
         return any(map(self._goes_on, calls)) if calls else not is_first and name != "__dir__"  # `dir` sorts
-
-    def _is_too_much(self, steps: int) -> bool:
-        self.steps += steps
-        return self.steps > _MOST_STEPS
 
     def _sorts(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and name_of(node.func) in _SORTING
@@ -239,6 +232,6 @@ class _Use:
         """Whether the function looks how many there are: of one there is no order."""
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)
         if function not in self.counted:
-            compared = (part.left for part in ast.walk(function) if isinstance(part, ast.Compare))
+            compared = (part.left for part in self.source.walk(function) if isinstance(part, ast.Compare))
             self.counted[function] = any(self.source.called(left) == "len" for left in compared)
         return self.counted[function]

@@ -13,6 +13,7 @@ Found = Iterator[tuple[ast.AST, str, str]]
 
 _NUMPY = "default_rng RandomState SeedSequence PCG64 PCG64DXSM MT19937 Philox SFC64"
 _SAMPLERS = "TPESampler CmaEsSampler NSGAIISampler NSGAIIISampler QMCSampler GPSampler"
+_ENGINES = "Halton LatinHypercube PoissonDisk Sobol"
 _NOWHERE = 99
 _ENTROPY: dict[str, tuple[str, str, int]] = {
     **{f"numpy.random.{name}": ("DET101", "seed entropy key", 0) for name in _NUMPY.split()},
@@ -23,8 +24,7 @@ _ENTROPY: dict[str, tuple[str, str, int]] = {
     # With v0 alone SciPy 1.17 draws where it has to start again.
     **{f"scipy.sparse.linalg.{name}": ("DET105", "rng", 13) for name in ("eigs", "eigsh")},
     "scipy.sparse.linalg.svds": ("DET105", "rng random_state", 9),
-    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("LatinHypercube", "PoissonDisk")},
-    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in ("Sobol", "Halton")},
+    **{f"scipy.stats.qmc.{name}": ("DET105", "rng seed", _NOWHERE) for name in _ENGINES.split()},
     **{f"optuna.samplers.{name}": ("DET105", "seed", _NOWHERE) for name in _SAMPLERS.split()},
     "optuna.samplers.RandomSampler": ("DET105", "seed", 0),
     "optuna.create_study": ("DET105", "sampler", 1),
@@ -54,8 +54,6 @@ _VARYING = words(
     "os.getpid uuid.uuid1 uuid.uuid4 secrets.randbits secrets.randbelow secrets.token_bytes datetime.datetime.now "
     "datetime.datetime.utcnow"
 )
-
-
 _DEFAULT = ("torch.default_generator", "torch.random.default_generator")
 _PUT_BACK = ("seed", "setstate", "set_state")
 
@@ -93,7 +91,7 @@ def is_fallback(source: Parsed, node: ast.AST) -> bool:
         if isinstance(above, ast.BoolOp) and child is not above.values[0]:
             return True
         if isinstance(above, (ast.If, ast.IfExp)) and child is not above.test:
-            for part in ast.walk(above.test):
+            for part in source.walk(above.test):
                 word = name_of(part).lower()
                 if (isinstance(part, ast.Constant) and part.value is None) or "seed" in word or "determin" in word:
                     return True
@@ -120,7 +118,12 @@ def _shuffle_of_stream(source: Parsed, call: ast.Call) -> str:
     if name_of(call.func) != "shuffle":
         return ""
     made: Any = call
-    while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute) and not source.called(made):
+    seen: set[ast.AST] = set()  # `rows = rows.map(f)` leads back to it
+    while made not in seen and isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute):
+        if source.called(made):
+            break
+        source.spend(8)  # each of these takes as long as several others
+        seen.add(made)
         made = source.value(made.func.value)
     given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in getattr(made, "keywords", ())}
     full = source.called(made)
@@ -159,7 +162,7 @@ def _varying(source: Parsed, seed: ast.AST) -> Found:
     value = source.value(seed)
     if (isinstance(seed, ast.Name) and value is not seed and _is_seed(seed)) or is_fallback(source, value):
         return
-    for part in ast.walk(value):
+    for part in source.walk(value):
         full = source.called(part)
         if full in _VARYING or (full == "hash" and isinstance(part, ast.Call) and any(map(_is_text, part.args))):
             yield seed, "DET104", f"a seed from {full}()"

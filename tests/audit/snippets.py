@@ -211,6 +211,7 @@ NOT_FOUND: dict[str, list[str]] = {
         "import webdataset as wds\nsamples = wds.WebDataset(url).shuffle(0)",
         "import optuna\nstudy = optuna.create_study(sampler=optuna.samplers.RandomSampler(3))",
         "random.shuffle(rows)\nrows.shuffle()",
+        "rows = rows.map(f)\nrows.shuffle()",
     ],
     "DET201": [
         "for name in sorted({'a', 'b'}):\n    out.append(name)",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deterministic.audit import names
 from deterministic.audit.audit import Fault, audit
 from deterministic.audit.files import LARGEST, MOST_SIGNS, UnreadableError, files_in
 
@@ -118,6 +119,27 @@ def test_what_cannot_be_read_is_told_and_why(case: str, tmp_path: Path) -> None:
     name, data, says = UNREADABLE[case]
     with pytest.raises(UnreadableError, match=says):
         audited(tmp_path / name, data)
+
+
+N = 300
+BUSY = {
+    "names": "".join(f"a{i + 1} = a{i}.shuffle()\n" for i in range(N)),
+    "condition": "import random\nif " + "a or " * N + "b:\n" + " random.Random()\n" * N,
+    "seed": "import random\nx = [" + "a, " * N + "]\n" + "random.seed(x)\n" * N,
+    "numbers": "x = [" + "1, " * N + "]\n" + "f(set(x))\n" * N,
+    "attributes": "class D(Dataset):\n def __init__(self):\n  " + "self.a = " * N + "[" + "a, " * N + "]\n"
+    " def __getitem__(self): self.a\n",
+    "statement": "import random\n[\n" + "random.Random(),  # deterministic: ignore[DET102]\n" * N + "]",
+    "reads": "x = set(y)\n" + "for a in x: b.append(a)\n" * N,
+}
+
+
+@pytest.mark.parametrize("case", BUSY)
+def test_what_keeps_the_audit_busy_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audited(tmp_path / "a.py", BUSY[case])
+    monkeypatch.setattr(names, "MOST_STEPS", N * N // 4)
+    with pytest.raises(UnreadableError, match="steps"):
+        audited(tmp_path / "a.py", BUSY[case])
 
 
 def test_so_is_what_is_no_file(tmp_path: Path) -> None:
