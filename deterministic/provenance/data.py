@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from typing import Any
 
@@ -47,8 +47,8 @@ def _digest(name: str, dataset: Any) -> str:
             "Pass such a one, or fingerprint its files, and pass the fingerprint.",
         )
     digest = blake2b(digest_size=16)
-    with _apart(), _counter(name, len(dataset)) as count:
-        for index in range(len(dataset)):
+    with _apart(), closing(_counted(name, len(dataset))) as indices:
+        for index in indices:
             sample = dataset[index]
             try:
                 digest.update(fingerprint(sample).encode())
@@ -56,7 +56,6 @@ def _digest(name: str, dataset: Any) -> str:
                 values = (f"found: {cut(str(error).splitlines()[0])}", f"index: {index}")
                 remedy = "Pass a data set whose samples are tensors, arrays, numbers, texts and containers of these."
                 raise DeterministicError(f"a sample of data[{name!r}] has no digest", values, remedy) from error
-            count(index + 1)
     return f"{digest.hexdigest()}-{len(dataset)}"
 
 
@@ -71,24 +70,19 @@ def _apart() -> Iterator[None]:
         snapshot.restore(saved)
 
 
-@contextmanager
-def _counter(name: str, total: int) -> Iterator[Any]:
-    """Count on stderr, if that is a terminal and it takes longer than a moment."""
+def _counted(name: str, total: int) -> Generator[int, None, None]:
+    """Yield each index, and count on stderr, if that is a terminal and it takes longer than a moment."""
     is_seen = getattr(sys.stderr, "isatty", bool)()
-    last = time.monotonic()
-    width = 0
-
-    def count(done: int) -> None:
-        nonlocal last, width
-        if is_seen and time.monotonic() - last > _SECONDS_BETWEEN:
-            last = time.monotonic()
-            line = f"{name}: {done:,} of {total:,} samples ({done / total:.0%})"
-            width = max(width, len(line))
-            sys.stderr.write(f"\r{line}")
-            sys.stderr.flush()
-
+    last, width = time.monotonic(), 0
     try:
-        yield count
+        for index in range(total):
+            yield index
+            if is_seen and time.monotonic() - last > _SECONDS_BETWEEN:
+                last = time.monotonic()
+                line = f"{name}: {index + 1:,} of {total:,} samples ({(index + 1) / total:.0%})"
+                width = max(width, len(line))
+                sys.stderr.write(f"\r{line}")
+                sys.stderr.flush()
     finally:
         if width:
             sys.stderr.write(f"\r{' ' * width}\r")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import clipped, cut
-from ..ground.tables import ShownByFirstLine, aligned
+from ..ground.tables import Answer, aligned
 from .reasons import REASON
 from .tiers import LAST_THAT_ALTERS, PLACES, tier_of
 
@@ -46,7 +45,7 @@ class FieldDifference(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class ManifestDiff(ShownByFirstLine):
+class ManifestDiff(Answer):
     """What `Manifest.diff` found; true if something differs that can alter bits.
 
     Attributes:
@@ -65,19 +64,10 @@ class ManifestDiff(ShownByFirstLine):
         """1 if a difference can alter bits, else 0."""
         return int(self.can_alter_bits)
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """The same as JSON."""
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON data."""
         found = [{**one._asdict(), "can_alter_bits": one.can_alter_bits} for one in self.differences]
         return {"can_alter_bits": self.can_alter_bits, "differences": found}
-
-    def to_json(self, **kwargs: Any) -> str:
-        """Return it as JSON text.
-
-        Args:
-            kwargs: For `json.dumps`.
-        """
-        return json.dumps(self.data, **kwargs)
 
     def __bool__(self) -> bool:
         return self.can_alter_bits

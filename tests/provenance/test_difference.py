@@ -72,7 +72,7 @@ def test_differences_are_ranked() -> None:
     assert text.startswith("6 differences can alter bits\n  1  seed")
     assert "the vendor's name alone altered 23 of 81 operations" in text
     assert "2 differences less likely to alter bits" in text
-    assert found.data["differences"][0]["field"] == "seed"
+    assert found.as_data()["differences"][0]["field"] == "seed"
     assert bool(found) is True
 
 
