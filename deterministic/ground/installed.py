@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from importlib import metadata
+from typing import Any
 
 
-def distributions(**sought: str) -> Iterable[metadata.Distribution]:
+def distributions(**sought: Any) -> Iterable[metadata.Distribution]:
     """Return the distributions that are found, of one name if that is given.
 
     As `import` does, this passes over what is no text in `sys.path`, at which `importlib.metadata` raises.
