@@ -36,18 +36,17 @@ def _held(source: Parsed, class_: ast.ClassDef) -> Found:
     methods = {node.name: node for node in class_.body if isinstance(node, ast.FunctionDef)}
     if not {"__init__", "__getitem__"} <= methods.keys():
         return
+    parts = {name: [*_of_self(source, method)] for name, method in methods.items()}
+    made = parts.pop("__init__")
     reached, left = set(), ["__getitem__"]
     while left:
-        name = left.pop()
-        if name in methods and name not in reached:
+        if (name := left.pop()) in parts and name not in reached:
             reached.add(name)
-            left.extend(part.attr for part in _of_self(source, methods[name]))
+            left.extend(part.attr for part in parts[name])
     uses: defaultdict[str, list[tuple[str, ast.Attribute]]] = defaultdict(list)
-    for name, method in methods.items():
-        for part in _of_self(source, method):
-            if name != "__init__":
-                uses[part.attr].append((name, part))
-    for part in _of_self(source, methods["__init__"]):
+    for name, part in ((name, part) for name, some in parts.items() for part in some):
+        uses[part.attr].append((name, part))
+    for part in made:
         assign = source.parents[part]
         if not isinstance(assign, ast.Assign) or not any(
             source.called(each) in _MADE for each in source.walk(assign.value)
