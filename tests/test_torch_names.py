@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,23 +84,40 @@ def own_names_of(tree: ast.Module) -> Iterator[str]:
             yield node.id
 
 
-TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
-OWN = {name for tree in TREES.values() for name in own_names_of(tree)}
-WRITTEN = {name: file for file in FILES for name in names_of(TREES[file])}
 LISTED = {f"torch.{name}" for names in torch_names.NEEDED.values() for name in names.split()}
 
 
-@pytest.mark.parametrize("name", sorted(WRITTEN))
-def test_a_private_name_is_there_and_listed_or_told_of_when_its_part_is_imported(name: str) -> None:
-    assert torch_names._is_there(name), f"torch {torch.__version__} has no {name}, which {WRITTEN[name]} uses"
-    assert any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.")
-               for one in [*LISTED, *TOLD_ELSEWHERE])  # fmt: skip
+@cache
+def trees() -> Mapping[Path, ast.Module]:
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 
-def test_a_private_attribute_of_what_torch_makes_is_listed_too() -> None:
-    read = {name: file for file, tree in TREES.items() for name in private_attributes_of(tree)}
-    known = {part for name in [*LISTED, *WRITTEN] for part in name.split(".")}
-    assert {name: file.name for name, file in read.items() if name not in OWN | known | NOT_ON_A_CLASS.keys()} == {}
+@cache
+def own_names() -> set[str]:
+    return {name for tree in trees().values() for name in own_names_of(tree)}
+
+
+@pytest.fixture(scope="module")
+def written() -> Mapping[str, str]:
+    """Return the file of each private name."""
+    return {name: file.name for file, tree in trees().items() for name in names_of(tree)}
+
+
+def test_each_private_name_is_there_and_listed_or_told_of_when_its_part_is_imported(written: Mapping[str, str]) -> None:
+    assert {name: file for name, file in written.items() if not torch_names._is_there(name)} == {}, torch.__version__
+    listed = [f"{name}." for name in (*LISTED, *TOLD_ELSEWHERE)]
+    unlisted = {name for name in written if not any(_is_part(f"{name}.", one) for one in listed)}
+    assert {name: written[name] for name in unlisted} == {}
+
+
+def _is_part(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def test_a_private_attribute_of_what_torch_makes_is_listed_too(written: Mapping[str, str]) -> None:
+    read = {name: file for file, tree in trees().items() for name in private_attributes_of(tree)}
+    known = own_names() | {part for name in [*LISTED, *written] for part in name.split(".")} | NOT_ON_A_CLASS.keys()
+    assert {name: file.name for name, file in read.items() if name not in known} == {}
     assert NOT_ON_A_CLASS.keys() <= read.keys()
 
 

@@ -10,7 +10,7 @@ import pytest
 from deterministic.ground.torch_names import _is_there
 
 from ..processes import ROOT
-from ..test_torch_names import NOT_ON_A_CLASS, OWN, names_of, private_attributes_of
+from ..test_torch_names import NOT_ON_A_CLASS, names_of, own_names, private_attributes_of
 
 HOME = ROOT / "deterministic" / "trace" / "recording" / "torch_internals.py"
 OTHERS = sorted({*HOME.parent.glob("*.py"), *(HOME.parent.parent / "comparing").glob("*.py")} - {HOME})
@@ -54,7 +54,7 @@ def test_no_other_module_of_recordings_has_one(file: object) -> None:
     text = file.read_text(encoding="utf-8")  # type: ignore[attr-defined]
     tree = ast.parse(text)
     assert not [*names_of(tree)]
-    assert {*private_attributes_of(tree)} - OWN <= NOT_ON_A_CLASS.keys()
+    assert {*private_attributes_of(tree)} - own_names() <= NOT_ON_A_CLASS.keys()
     assert not re.search(r"(get|has)attr\([^()]*\"_[a-z]\w*\"|\"torch\._", text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -24,10 +25,14 @@ from deterministic import reproducible
 from deterministic.audit.audit import audit
 from deterministic.errors import EntropyError
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.script, which it calls when it is imported
-    from torch_geometric.data import Data
-    from torch_geometric.transforms import AddLaplacianEigenvectorPE
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """Import what takes long; outside of blocks, which would watch that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.script, which it calls when it is imported
+        importlib.import_module("torch_geometric.transforms")
+
 
 MATRIX = scipy.sparse.diags([1.0, 2.0, 1.0], [-1, 0, 1], shape=(60, 60), format="csr")
 RING = networkx.cycle_graph(120)
@@ -42,6 +47,9 @@ def column(rows: Any) -> list[Any]:
 
 
 def laplacian() -> Any:
+    from torch_geometric.data import Data
+    from torch_geometric.transforms import AddLaplacianEigenvectorPE
+
     edges = torch.tensor(list(RING.edges)).T
     data = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=120)
     return AddLaplacianEigenvectorPE(3, is_undirected=True)(data).laplacian_eigenvector_pe.tolist()

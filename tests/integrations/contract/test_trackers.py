@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import wandb
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
 from deterministic import reproducible
 
+from ...lazy import Lazy
 from .tracked import PAGE, track
+
+wandb = Lazy("wandb")
 
 
 def test_the_lines_for_tensorboard_arrive(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
     @contextmanager
     def writing() -> Iterator[Mapping[str, Any]]:
         with SummaryWriter(str(tmp_path / "logs")) as writer:

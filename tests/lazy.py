@@ -1,0 +1,16 @@
+"""Modules that take long to import, where they are first used: each worker of the suite collects all, and runs some."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class Lazy:
+    """A module of that name, imported with the first attribute that is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
