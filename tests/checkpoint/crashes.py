@@ -1,4 +1,4 @@
-"""A training that is killed again and again, and resumed: `python -m tests.checkpoint.crashes FOLDER KILLS SEED MODE`.
+"""A training killed again and again, and resumed: `python -m tests.checkpoint.crashes FOLDER KILLS SEED MODE..`.
 
 One process imports everything and forks the trainings, so that a training begins at once; it never computes anything
 itself. What it prints is JSON: how often it has killed, and the fingerprints that the trainings have ended with.
@@ -183,11 +183,12 @@ def kill_again_and_again(folder: Path, kills: int, draws: random.Random, mode: s
 
 def main() -> None:
     torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports dynamo, which takes longer than a training here
-    folder, kills, seed, mode = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     reference = folder / "reference"
     os.waitpid(fork(lambda: train(folder / "uninterrupted", 0), reference), 0)
-    found = kill_again_and_again(folder, kills, random.Random(seed), mode)
-    sys.stdout.write(json.dumps({**found, "uninterrupted": reference.read_text()}))
+    whole = {"uninterrupted": reference.read_text()}
+    found = {mode: kill_again_and_again(folder, kills, random.Random(seed), mode) | whole for mode in sys.argv[4:]}
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,8 +49,9 @@ with open(sys.argv[1], "r+") as file:
 @contextmanager
 def holder(directory: Path, how: str = "") -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Have another process hold the lock; yield it, and its child's number."""
-    command = [sys.executable, "-c", HOLD, str(directory), how]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command, environment = [sys.executable, "-c", HOLD, str(directory), how], {**os.environ, "PYTHONHASHSEED": "0"}
+    streams: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **streams) as process:
         assert process.stdout is not None
         try:
             yield process, int(process.stdout.readline())
@@ -65,6 +67,7 @@ def is_free(directory: Path) -> bool:
     return finished.returncode == 0
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_a_second_process_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
     with holder(tmp_path) as (process, _):
         for _ in range(2):
@@ -120,6 +123,7 @@ def test_directories_have_locks_of_their_own(tmp_path: Path) -> None:
         lock.release()
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_other_ranks_keep_nobody_out(tmp_path: Path) -> None:
     with holder(tmp_path):
         lock = DirectoryLock(tmp_path, rank=1)
