@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from deterministic.ground.config import Level
 
+from ..properties import on_demand
 from .programs import RUN, ended, python, run
 
 # Whatever is asked is printed as one line of JSON.
@@ -54,13 +57,11 @@ def asked(folder: Path, *options: str, torchs: bool = False, **variables: str) -
 
 
 def test_the_draws_are_those_of_seeding_by_hand_and_flags_are_set(script: Path) -> None:
-    by_hand = (
-        "import json, random; random.seed(7); first = random.random(); import numpy, torch; numpy.random.seed(7);"
-        "torch.manual_seed(7); print(json.dumps([first, numpy.random.rand(), torch.rand(1).item(), random.random()]))"
-    )
+    by_hand = random.Random(7)
     found = asked(script, "--seed", "7", torchs=True)
-    drawn = [found[name] for name in ("random", "numpy", "torch", "again")]
-    assert drawn == json.loads(python("-c", by_hand, cwd=script).out)
+    assert [found["random"], found["again"]] == [by_hand.random(), by_hand.random()]
+    assert found["numpy"] == np.random.RandomState(7).rand()
+    assert found["torch"] == torch.rand(1, generator=torch.Generator().manual_seed(7)).item()
     assert (found["flags"], found["warn_only"]) == ([True, True], False)
     assert found["scope"] == [7, 7]
     assert found["explicit"] == 8
@@ -84,8 +85,16 @@ def test_a_script_without_torch_does_not_wait_for_it_and_has_the_same_hashes_eve
     assert first["torch"] is False
 
 
-def test_a_large_seed_is_reduced_for_the_hashes_alone(script: Path) -> None:
-    found = asked(script, "--seed", str(2**64 - 1), torchs=True)
+@pytest.fixture(scope="module")
+def by_level(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """Return what is found at each level, at one with a large seed, at one with one thread."""
+    (folder := tmp_path_factory.mktemp("levels")).joinpath("ask.py").write_text(ASK)
+    more = {"warn": ["--num-threads", "1"], "cudnn": ["--seed", str(2**64 - 1)], "false": []}
+    return {level: asked(folder, "--deterministic", level, *options, torchs=True) for level, options in more.items()}
+
+
+def test_a_large_seed_is_reduced_for_the_hashes_alone(by_level: Mapping[str, Any]) -> None:
+    found = by_level["cudnn"]
     assert found["variables"]["PYTHONHASHSEED"] == str(2**32 - 1)
     assert found["scope"][0] == 2**64 - 1
 
@@ -94,14 +103,14 @@ def test_a_large_seed_is_reduced_for_the_hashes_alone(script: Path) -> None:
     ("level", "flags", "warn_only"),
     [("warn", [True, True], True), ("cudnn", [False, True], False), ("false", [False, False], False)],
 )
-def test_levels(level: str, flags: list[bool], warn_only: bool, script: Path) -> None:
-    found = asked(script, "--deterministic", level, torchs=True)
+def test_levels(level: str, flags: list[bool], warn_only: bool, by_level: Mapping[str, Any]) -> None:
+    found = by_level[level]
     assert (found["flags"], found["warn_only"]) == (flags, warn_only)
     assert ("CUBLAS_WORKSPACE_CONFIG" in found["variables"]) is (level == "warn")
 
 
-def test_threads_are_fixed_before_python_starts(script: Path) -> None:
-    found = asked(script, "--num-threads", "1", torchs=True)
+def test_threads_are_fixed_before_python_starts(by_level: Mapping[str, Any]) -> None:
+    found = by_level["warn"]
     assert found["threads"] == 1
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     assert {found["variables"][name] for name in names} == {"1"}
@@ -154,36 +163,47 @@ def test_notices_go_to_stderr_and_can_be_left_out(script: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(script: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "over"),
+    [
+        ("--seed 7 own.py", "--seed 7"),
+        ("--config config.yaml own.py", "config.yaml"),
+        ("--seed 7 both.py", None),
+        *on_demand([("own.py", None), ("--seed 8 own.py", None), ("-q --seed 7 own.py", None)]),
+    ],
+)
+def test_a_seed_that_the_script_gives_itself_wins_and_that_is_said(
+    command: str, over: str | None, script: Path
+) -> None:
     own = "from deterministic import reproducible\nwith reproducible(seed=8): pass\n"
     (script / "own.py").write_text(own)
     (script / "both.py").write_text(f"{own}with reproducible(): pass\n")
     (script / "config.yaml").write_text("seed: 3\n")
+    told = run(*command.split(), cwd=script).err
     said = "the script gave reproducible() the seed 8 itself, which wins over"
-    assert f"{said} --seed 7 inside" in run("--seed", "7", "own.py", cwd=script).err
-    assert f"{said} config.yaml inside" in run("--config", "config.yaml", "own.py", cwd=script).err
-    for command in (["own.py"], ["--seed", "8", "own.py"], ["--seed", "7", "both.py"], ["-q", "--seed", "7", "own.py"]):
-        assert said not in run(*command, cwd=script).err
+    assert f"{said} {over} inside" in told if over else said not in told
 
 
 @pytest.mark.slow
-def test_a_seed_that_the_script_gives_torch_itself_is_said(script: Path) -> None:
+@pytest.mark.parametrize(
+    "command", ["--seed 7 own.py", "--seed 8 own.py", *on_demand(["own.py", "-q --seed 7 own.py"])]
+)
+def test_a_seed_that_the_script_gives_torch_itself_is_said(command: str, script: Path) -> None:
     said = "the script seeded torch with 8 itself, which wins over --seed 7 from there on"
     (script / "own.py").write_text("import torch; torch.manual_seed(8)\n")
-    assert said in run("--seed", "7", "own.py", cwd=script).err
-    for command in (["own.py"], ["--seed", "8", "own.py"], ["-q", "--seed", "7", "own.py"]):
-        assert "itself" not in run(*command, cwd=script).err
+    told = run(*command.split(), cwd=script).err
+    assert said in told if command == "--seed 7 own.py" else "itself" not in told
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import torch",
-        "import torch; torch.manual_seed(torch.initial_seed())",
-        "from deterministic import reproducible; reproducible(deterministic=False).start()",
-        "import torch\nwith torch.random.fork_rng(): torch.manual_seed(8)",
-    ],
+KEEPS = (
+    "import torch",
+    "import torch; torch.manual_seed(torch.initial_seed())",
+    "from deterministic import reproducible; reproducible(deterministic=False).start()",
+    "import torch\nwith torch.random.fork_rng(): torch.manual_seed(8)",
 )
+
+
+@pytest.mark.parametrize("code", ["\n".join(KEEPS), *on_demand(KEEPS)])
 def test_a_script_that_keeps_the_seed_is_not_said_to_have_another(code: str, script: Path) -> None:
     (script / "keeps.py").write_text(code)
     assert "itself" not in run("--seed", str(2**40), "keeps.py", cwd=script).err  # torch gets another number for it

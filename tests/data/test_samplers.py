@@ -25,6 +25,7 @@ from deterministic import describe, reproducible
 from deterministic.data.samples.generators import generator_states, restore_generators
 from deterministic.errors import DeterministicError, ResumeMismatchError
 
+from ..properties import covering
 from .datasets import LENGTH, Draws, batches, epochs, loader
 
 WEIGHTS = [float(index + 1) for index in range(LENGTH)]
@@ -145,8 +146,7 @@ def test_its_order_and_samples_do_not_depend_on_workers_or_global_generators(nam
     assert len(set(rows)) == len(rows), "no two samples draw the same, also where an index comes again"
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("done", [0, 1, 4])
+@pytest.mark.parametrize(("name", "done"), covering([*SAMPLERS], [0, 1, 4]))
 def test_it_is_resumed_by_its_indices(name: str, done: int) -> None:
     _, second, third, fourth = epochs(loader(**SAMPLERS[name]()), 4)
     iterated = loader(num_workers=1, **SAMPLERS[name]())

@@ -16,6 +16,7 @@ from deterministic import reproducible
 from deterministic.data.samples.keys import index_number
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
 
+from ..properties import covering
 from .datasets import Draws, batches, epochs, loader
 from .samplers import ALL, BATCHES, EXACT, HIDING, LENGTH, PLAIN, Base, Endless
 
@@ -54,8 +55,11 @@ def test_it_goes_on_as_if_nobody_had_interrupted_it(name: str, done: int) -> Non
     assert len(rest) >= BATCHES
 
 
-@pytest.mark.parametrize("name", EXACT)
-@pytest.mark.parametrize("workers", [{"num_workers": 1}, {"num_workers": 2, "persistent_workers": True}], ids=str)
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    covering([*EXACT], [{"num_workers": 1}, {"num_workers": 2, "persistent_workers": True}]),
+    ids=str,
+)
 def test_workers_that_fetch_ahead_change_nothing(name: str, workers: dict[str, Any]) -> None:
     _, second, third = epochs(new(name), 3)
     iterated = new(name, **workers)
@@ -89,8 +93,7 @@ def test_what_follows_a_break_is_the_same_with_workers_and_after_a_resume(name: 
         assert taken(resumed(name, saved(iterated)), [9]) == expected[2:]
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("name", "workers"), covering([*ALL], [0, 1]))
 def test_a_look_moves_nothing_whatever_it_remembers(name: str, workers: int) -> None:
     expected = epochs(new(name), 3)
     iterated = new(name, num_workers=workers)
@@ -159,8 +162,7 @@ def test_a_state_within_an_epoch_stands_for_more_than_its_first_indices() -> Non
             assert epochs(later, 1) == [expected[done:]]
 
 
-@pytest.mark.parametrize("name", [*ALL, "plain"])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("name", "workers"), covering([*ALL, "plain"], [0, 1]))
 def test_what_was_loaded_counts_also_where_another_epoch_is_set(name: str, workers: int) -> None:
     for done in (0, 2):
         iterated = new(name)

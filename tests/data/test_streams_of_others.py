@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from deterministic import make_loader
 from deterministic.errors import DeterministicError, NondeterminismWarning, ReplayWarning, ResumeMismatchError
 
-from ..properties import on_demand
+from ..properties import covering, on_demand
 
 LENGTH = 5
 
@@ -182,8 +182,9 @@ def test_a_stream_goes_on_as_if_it_had_not_been_interrupted(stream: type, argume
             assert [seen(resumed) for _ in rest] == rest, (epoch, done)
 
 
-@pytest.mark.parametrize("arguments", [WORKERS[0], WORKERS[3]], ids=id_of)
-@pytest.mark.parametrize("stream", [Cursor, Endless, Sticky, Consumed, Own], ids=id_of)
+@pytest.mark.parametrize(
+    ("stream", "arguments"), covering([Cursor, Endless, Sticky, Consumed, Own], [WORKERS[0], WORKERS[3]]), ids=id_of
+)
 def test_a_resume_of_a_resume_is_exact_within_an_epoch_and_between_two(stream: type, arguments: dict[str, Any]) -> None:
     loader = new(stream, batch_size=None, **arguments)
     whole = [seen(loader) for _ in range(3)]
