@@ -13,6 +13,7 @@ import pytest
 from deterministic import make_loader
 from deterministic.testing import check_dataset, check_stream
 
+from ...properties import on_demand
 from .killed import cases, killed_anywhere
 
 
@@ -23,11 +24,11 @@ def numbers() -> Iterator[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def streamed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
-    """Return what streams four files of four rows."""
+    """Return what streams four files of three rows."""
     folder = tmp_path_factory.mktemp("rows")
     files = [folder / f"{part}.jsonl" for part in range(4)]
     for part, file in enumerate(files):
-        file.write_text("".join(json.dumps({"number": 10 * part + row}) + "\n" for row in range(4)))
+        file.write_text("".join(json.dumps({"number": 10 * part + row}) + "\n" for row in range(3)))
     names = [str(file) for file in files]
     return lambda: datasets.load_dataset(
         "json", data_files=names, split="train", streaming=True, cache_dir=str(folder / "cache")
@@ -74,7 +75,7 @@ def test_a_map_style_dataset_is_a_function_of_the_index() -> None:
     check_dataset(lambda: made.with_format("torch"))
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", ["as it is", *on_demand(sorted(CHANGES.keys() - {"as it is"}))])
 def test_a_killed_training_ends_with_the_same_bits(change: str, streamed: Callable[[], Any], tmp_path: Path) -> None:
     make = lambda: make_loader(CHANGES[change](streamed()), batch_size=2, collate_fn=list, seed=0)  # noqa: E731
     assert killed_anywhere(make, tmp_path) == {"exact"}
