@@ -175,12 +175,14 @@ print(issubclass(ExactResume, other.Callback))
 """
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_without_lightning_the_error_says_what_to_install() -> None:
-    assert "pip install 'deterministic[lightning]'" in run_python(NOT_INSTALLED)
+    assert "pip install 'deterministic[lightning]'" in run_python(NOT_INSTALLED, PYTHONHASHSEED="0")
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_lightning_under_its_other_name_is_found() -> None:
-    assert run_python(OTHER_NAME) == "True"
+    assert run_python(OTHER_NAME, PYTHONHASHSEED="0") == "True"
 
 
 TWO_RANKS = """

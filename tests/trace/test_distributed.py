@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from deterministic.trace.comparing.reasons import Reason
 from deterministic.trace.file.model import Site
 from deterministic.trace.file.store import TraceReader
 
-from ..processes import ROOT
+from ..processes import run_python
 from ..ranks import launch
 from .collectives import KINDS
 from .collectives import LEVELS as COLLECTIVES_LEVELS
@@ -110,12 +108,6 @@ print("recorded")
 """
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_the_plain_operations_inside_a_dtensor_are_recorded(tmp_path: Path) -> None:
-    finished = subprocess.run(
-        [sys.executable, "-c", DTENSOR, str(tmp_path / "meeting")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.stdout.strip() == "recorded", finished.stderr
+    assert run_python(DTENSOR, str(tmp_path / "meeting"), PYTHONHASHSEED="0") == "recorded"
