@@ -36,7 +36,7 @@ def record(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "deterministic", "record", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
     )
@@ -58,6 +58,7 @@ def test_the_exit_status_is_the_scripts_own_and_the_trace_is_whole(tmp_path: Pat
         assert reader.footer["raised"] == "SystemExit"
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_a_traceback_begins_at_the_script_and_as_it_is_nothing_is_seeded(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT.format(end="raise LookupError('nothing there')"))
     done = record(tmp_path, "--as-is", "--output=a.trace", "--absolute-paths", "-m", "train")
@@ -97,6 +98,7 @@ def test_the_trace_must_be_named_and_the_level_known(capsys: pytest.CaptureFixtu
     assert "usage: deterministic record [options] (SCRIPT | -m MODULE)" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("warm_pythons")
 def test_the_way_out_of_a_refused_operation_is_kept(tmp_path: Path) -> None:
     (tmp_path / "put.py").write_text("import torch\ntorch.zeros(1).put_(torch.tensor([0]), torch.tensor([1.0]))\n")
     done = record(tmp_path, "-o", "a.trace", "put.py")
