@@ -169,7 +169,7 @@ def test_no_config_changes_anything_and_the_contract_is_kept() -> None:
     check_source(source)
 
 
-@forks(examples(1.2))
+@forks(examples(0.6))
 def test_a_round_trip_is_exact_from_the_initial_state_on(rng: random.Random) -> None:
     check_exact(Fp32Precision(), rng, trips=8)
 
@@ -184,7 +184,7 @@ def test_writing_back_what_is_read_fails_the_same_check(rng: random.Random) -> N
         check_exact(SimpleNamespace(capture=readings, restore=restore), rng, trips=50)
 
 
-@forks(examples(0.5))
+@forks(examples(0.25))
 def test_next_to_other_threads_saving_writes_nothing_and_what_is_read_round_trips(rng: random.Random) -> None:
     for _ in range(8):
         call_some(rng)
