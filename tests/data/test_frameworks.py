@@ -19,6 +19,7 @@ from deterministic import reproducible
 from deterministic.errors import DeterministicError
 
 from ..processes import run_two_ranks
+from ..properties import covering
 from .datasets import Draws, SeekableStream, epochs, loader, mixing
 
 pytestmark = [
@@ -83,16 +84,15 @@ LOADERS: dict[str, Callable[..., Any]] = {
     "sampler": lambda **more: data(sampler=RandomSampler(range(LENGTH)), **more),
     "batch_sampler": lambda **more: data(batch_sampler=batches_of_four(), **more),
 }
-every_loader = pytest.mark.parametrize("make", LOADERS.values(), ids=LOADERS)
+every_loader = pytest.mark.parametrize(("name", "workers"), covering([*LOADERS], [0, 1]))
 shuffles = pytest.mark.filterwarnings("ignore:Your `predict_dataloader`'s sampler has shuffling enabled")
 
 
 @every_loader
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_trainer_sees_what_plain_iteration_gives(make: Callable[..., Any], workers: int) -> None:
+def test_a_trainer_sees_what_plain_iteration_gives(name: str, workers: int) -> None:
     module = Recorder()
-    trainer(max_epochs=3).fit(module, make(num_workers=workers))
-    assert module.trained == epochs(make(), 3)
+    trainer(max_epochs=3).fit(module, LOADERS[name](num_workers=workers))
+    assert module.trained == epochs(LOADERS[name](), 3)
 
 
 def test_a_loader_made_in_a_hook_of_the_module_is_the_same() -> None:
@@ -153,11 +153,10 @@ def test_a_trainer_resumes_between_two_epochs(hook: str, workers: int, tmp_path:
 
 @shuffles
 @every_loader
-@pytest.mark.parametrize("workers", [0, 1])
-def test_predictions_are_of_the_same_samples(make: Callable[..., Any], workers: int) -> None:
+def test_predictions_are_of_the_same_samples(name: str, workers: int) -> None:
     # Lightning builds the loader again, around a batch sampler of its own that notes the indices.
-    ours = make(num_workers=workers)
-    assert predictions(Recorder(), ours) == predictions(Recorder(), ours) == epochs(make(), 1)[0]
+    ours = LOADERS[name](num_workers=workers)
+    assert predictions(Recorder(), ours) == predictions(Recorder(), ours) == epochs(LOADERS[name](), 1)[0]
 
 
 def test_predictions_with_a_loader_made_in_a_hook_are_of_the_same_samples() -> None:
@@ -248,8 +247,7 @@ PREPARED: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("name", PREPARED)
+@pytest.mark.parametrize(("name", "workers"), covering([*PREPARED], [0, 1]))
 def test_a_loader_that_accelerate_has_built_again_is_refused(accelerator: Accelerator, name: str, workers: int) -> None:
     ours = PREPARED[name](num_workers=workers)
     built_again = [accelerator.prepare(ours)]
