@@ -11,6 +11,7 @@ A page is a story: its blocks run in order, in one module of their own and in an
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import doctest
 import inspect
@@ -212,10 +213,13 @@ def test_the_blocks_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 def test_the_programs_of_the_readme_pass_mypy(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is in the extra `typing`")
-    (tmp_path / "mypy.ini").write_text(
-        f"[mypy]\nstrict = True\nmypy_path = {ROOT}\ncache_dir = {tmp_path / 'cache'}\n"
-        "[mypy-deterministic.*]\nfollow_imports = silent\n"
-    )
+    # What mypy knows of torch it finds where the command of the whole repository keeps it, and keeps it there for that.
+    setup = configparser.RawConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    setup["mypy"].update({"mypy_path": f"{tmp_path}{os.pathsep}{ROOT}", "cache_dir": str(ROOT / ".mypy_cache")})
+    setup["mypy-deterministic.*"] = {"follow_imports": "silent"}
+    with (tmp_path / "mypy.ini").open("w", encoding="utf-8") as settings:
+        setup.write(settings)
     programs = [block.text for block in blocks_of((ROOT / "README.md").read_text(encoding="utf-8")) if block.is_python]
     files = [tmp_path / f"program{number}.py" for number in range(len(programs))]
     for file, text in zip(files, programs, strict=True):
