@@ -1,24 +1,22 @@
-"""The hooks, and the fixture: what pytest and pytest-randomly call, handed on to whoever does it."""
+"""The plugins that a session has, its fixture, and what pytest-randomly calls."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Generator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ..ground.imports import once_torch_imported
-from .arguments import ATTRIBUTE, MARKER, PluginOptions, arguments_of, options_of, validate_markers
+from .arguments import ATTRIBUTE, MARKER, PluginOptions, options_of
 from .running import Running
 
 if TYPE_CHECKING:
     from ..scope.run import Run
 
-_RUNNING = pytest.StashKey[Running]()
+_RUNNING = "deterministic-running"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,86 +27,18 @@ def pytest_configure(config: pytest.Config) -> None:
         "this seed, with this level of determinism, and give everything back afterwards; as reproducible() does",
     )
     options = options_of(config)
-    config.stash[_RUNNING] = Running(options)
+    running = Running(options)
+    config.pluginmanager.register(running, _RUNNING)
     config.pluginmanager.register(Summary(config, options), "deterministic-summary")
     if options.check is not None:
-        config.pluginmanager.register(_Repeating(config.stash[_RUNNING], options.check), "deterministic-check")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse markers that are wrong before the first test runs; under pytest-xdist before the test itself runs."""
-    for item in items:
-        try:
-            validate_markers(item)
-        except pytest.UsageError as error:
-            if not hasattr(config, "workerinput"):
-                raise
-            # A worker of pytest-xdist that ends while it collects leaves nothing but an internal error behind.
-            config.stash[_RUNNING].refused[item.nodeid] = str(error)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which fixtures controlled tests ask for, since a test that is not may be the first to have one set up."""
-    running = session.config.stash[_RUNNING]
-    for item in session.items:
-        if item.nodeid not in running.refused and arguments_of(item, running.options) is not None:
-            running.wider.update(getattr(item, "fixturenames", ()))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
-    """Enclose all that is done for a test, its reruns by other plugins too."""
-    __tracebackhide__ = True
-    with item.config.stash[_RUNNING].protocol(item):
-        return (yield)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test whose marker was refused where pytest could not be ended for it, before anything is set up."""
-    refused = item.config.stash[_RUNNING].refused.get(item.nodeid)
-    if refused is not None:
-        pytest.fail(refused, pytrace=False)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, Any, Any]:
-    """Set a fixture up from a seed of its own."""
-    __tracebackhide__ = True
-    with request.config.stash[_RUNNING].fixture(fixturedef, request):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Seed right before the body, inside of whatever the other plugins do before it.
-
-    pytest-randomly seeds in the hook itself, after every wrapper of it; what is called last is `item.runtest`, for
-    functions, `unittest` methods, doctests and items of other plugins alike.
-    """
-    __tracebackhide__ = True
-    body = item.runtest
-    item.runtest = functools.partial(item.config.stash[_RUNNING].call, body)  # type: ignore[assignment, method-assign]
-    try:
-        return (yield)
-    finally:
-        del item.runtest
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Seed right before the fixtures of the test are torn down."""
-    __tracebackhide__ = True
-    item.config.stash[_RUNNING].before_teardown()
-    return (yield)
+        config.pluginmanager.register(_Repeating(running, options.check), "deterministic-check")
 
 
 @pytest.fixture
 def reproducible_run(request: pytest.FixtureRequest) -> Run:
     """The `deterministic.Run` of this test's scope; without a marker the test is run as if it had one."""
-    return request.config.stash[_RUNNING].run()
+    running: Running = request.config.pluginmanager.get_plugin(_RUNNING)
+    return running.run()
 
 
 class _Repeating:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from ..ground.launch import default_seed
 from ..ground.seeds import derive_seed
 from ..scope.interrupt import indivisible
 from ..scope.refusals import explain_refusal
-from .arguments import PluginOptions, arguments_of
+from .arguments import PluginOptions, arguments_of, validate_markers
 
 if TYPE_CHECKING:
     from ..scope.entry import ScopeEntry, ScopeSite
@@ -32,7 +32,7 @@ WAY_OUT = (
 
 
 class Running:
-    """What is open for the test that is running; one test at a time.
+    """The plugin that knows what is open for the test that is running; one test at a time.
 
     The scope is opened by the first fixture of the test's own, else before its body, and closed by the last finalizer
     of the test: inside are its fixtures and its body, outside are the fixtures that it shares with other tests.
@@ -61,22 +61,78 @@ class Running:
         """The seed of the scope that is open."""
         return None if self._entry is None else self._entry.config.seed
 
-    @contextmanager
-    def protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Enclose all that is done for a test, with its reruns."""
+    # What pytest calls
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Refuse markers that are wrong before the first test runs; under pytest-xdist before the test itself runs."""
+        for item in items:
+            try:
+                validate_markers(item)
+            except pytest.UsageError as error:
+                if not hasattr(config, "workerinput"):
+                    raise
+                # A worker of pytest-xdist that ends while it collects leaves nothing but an internal error behind.
+                self.refused[item.nodeid] = str(error)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note which fixtures controlled tests ask for: one that is not may be the first to have one set up."""
+        for item in session.items:
+            if item.nodeid not in self.refused and arguments_of(item, self.options) is not None:
+                self.wider.update(getattr(item, "fixturenames", ()))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Enclose all that is done for a test, its reruns by other plugins too."""
+        __tracebackhide__ = True
         self._item = item
         self._arguments = None if item.nodeid in self.refused else arguments_of(item, self.options)
         try:
-            yield
+            return (yield)
         finally:
             self._leave()  # where finalizers did not get their turn
             self._item = self._arguments = self._watch = None
             self._has_begun = False
 
-    def fixture(
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Fail a test whose marker was refused where pytest could not be ended for it, before anything is set up."""
+        if item.nodeid in self.refused:
+            pytest.fail(self.refused[item.nodeid], pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """Set a fixture up from a seed of its own, whatever the order of tests and fixtures."""
+        __tracebackhide__ = True
+        with self._around(fixturedef, request):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Seed right before the body, inside of whatever the other plugins do before it.
+
+        pytest-randomly seeds in the hook itself, after every wrapper of it; what is called last is `item.runtest`, for
+        functions, `unittest` methods, doctests and items of other plugins alike.
+        """
+        __tracebackhide__ = True
+        item.runtest = functools.partial(self._call, item.runtest)  # type: ignore[method-assign]
+        try:
+            return (yield)
+        finally:
+            del item.runtest
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self) -> Generator[None, Any, Any]:
+        """Seed right before the fixtures of the test are torn down; again inside of what others seed."""
+        __tracebackhide__ = True
+        if self._entry is not None and self._item is not None:
+            self._item.addfinalizer(functools.partial(self._seed, "teardown"))
+        return (yield)
+
+    def _around(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> AbstractContextManager[None]:
-        """Let a fixture draw from a seed of its own, whatever the order of tests and fixtures."""
         if self._item is None:
             return nullcontext()
         if fixturedef.scope != "function":
@@ -84,8 +140,8 @@ class Running:
         self._begin()
         return self._aside("fixture", *_key(fixturedef))
 
-    def call(self, body: Callable[[], object]) -> object:
-        """Run the body of the test from the seed itself: inside of what pytest-randomly seeds before it."""
+    def _call(self, body: Callable[[], object]) -> object:
+        """Run the body of the test from the seed itself."""
         __tracebackhide__ = True
         self._begin()
         if self._entry is None or self._item is None:
@@ -97,11 +153,6 @@ class Running:
         except RuntimeError as error:
             explain_refusal(error, WAY_OUT)
             raise
-
-    def before_teardown(self) -> None:
-        """Let the fixtures of the test be torn down from a seed of its own; again inside of what others seed."""
-        if self._entry is not None and self._item is not None:
-            self._item.addfinalizer(functools.partial(self._seed, "teardown"))
 
     def run(self) -> Run:
         """Return the run of the test, with a scope if it has none yet."""
