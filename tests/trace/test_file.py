@@ -13,7 +13,7 @@ from deterministic.errors import TraceError
 from deterministic.trace.file import store
 from deterministic.trace.file.chunks import MAGIC
 from deterministic.trace.file.model import Segment, Site, Step
-from deterministic.trace.file.store import Entry, TraceReader, TraceWriter
+from deterministic.trace.file.store import TraceReader, TraceWriter
 
 from .traces import (
     HEADER,
@@ -132,22 +132,6 @@ def test_a_reader_and_a_writer_can_be_used_again(tmp_path: Path) -> None:
         with reader:
             assert [plain(segment) for segment in reader.segments()] == segments_of(SMALL)
             assert reader.sites == SITES
-
-
-def test_an_entry_of_another_trace_is_refused(tmp_path: Path) -> None:
-    write_trace(tmp_path / "a", SMALL)
-    write_trace(tmp_path / "b", [(Segment(Step(0, 9), A, B, [0], [1]), SITES)])
-    with TraceReader(tmp_path / "a") as trace, TraceReader(tmp_path / "b") as other:
-        (entry,) = other.steps()
-        with pytest.raises(TraceError, match="has no such entry"):
-            trace.segment_at(entry)
-        list(trace.steps())
-        with pytest.raises(TraceError):
-            trace.segment_at(entry)
-        with pytest.raises(TraceError, match="has no such entry"):
-            trace.segment_at(Entry(Step(0, 0), A, B, 10**9))
-        with pytest.raises(TraceError, match="has no such entry"):
-            trace.segment_at(next(trace.steps())._replace(digest=B))
 
 
 def test_the_file_begins_with_the_magic_and_the_header(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,17 +47,6 @@ _STEP = struct.Struct("<iQI")
 _RECORDED = struct.Struct("<iQI16s16sQQI")
 _COUNT = struct.Struct("<I")
 _DIGEST = struct.Struct("16s")
-
-
-class Recorded(NamedTuple):
-    """A `Segment`, but where in the file its records and the repeats of its hashes are, and how many are distinct."""
-
-    step: Step
-    digest: bytes
-    values_digest: bytes
-    records: int
-    repeats: int
-    length: int
 
 
 def pack_json(data: object) -> bytes:
@@ -124,15 +113,15 @@ def check_segment(segment: Segment) -> None:
         raise ValueError(f"a digest that is not of {_DIGEST.size} bytes")
 
 
-def pack_step(segment: Recorded) -> bytes:
-    """Return a segment but for its records and hashes."""
-    return _RECORDED.pack(*segment.step, *segment[1:])
+def pack_step(segment: Segment, records: int, repeats: int, length: int) -> bytes:
+    """Return a segment, but where its records and the repeats of its hashes are, and how many of these are distinct."""
+    return _RECORDED.pack(*segment.step, segment.digest, segment.values_digest, records, repeats, length)
 
 
-def unpack_step(payload: bytes) -> Recorded:
-    """Return a segment but for its records and hashes."""
+def unpack_step(payload: bytes) -> tuple[Step, bytes, bytes, int, int, int]:
+    """Return the step of a segment, its digests, and the other arguments of `pack_step`."""
     optimizer, number, part, *rest = _unpacked(_RECORDED, payload)
-    return Recorded(_check_step(Step(optimizer, number, part)), *rest)
+    return (_check_step(Step(optimizer, number, part)), *rest)
 
 
 def pack_digests(segments: Sequence[Segment]) -> bytes:

@@ -97,9 +97,8 @@ class TraceWriter:
         if len(segment.hashes) != length:
             raise ValueError(f"{len(segment.hashes)} hashes for records that have {length}")
         distinct, repeats = payloads.without_repeats(segment.hashes)
-        recorded = payloads.Recorded(*segment[:3], self._share(records), self._share(repeats), len(distinct))
-        hashes = payloads.pack_words(distinct)
-        self._append((payloads.STEP, payloads.pack_step(recorded)), (payloads.HASHES, hashes))
+        step = payloads.pack_step(segment, self._share(records), self._share(repeats), len(distinct))
+        self._append((payloads.STEP, step), (payloads.HASHES, payloads.pack_words(distinct)))
 
     def _share(self, numbers: array[int]) -> int:
         """Return where these numbers are in the file; they are written now if they are not there."""
@@ -150,15 +149,14 @@ class TraceWriter:
 
 
 class Entry(NamedTuple):
-    """A segment without its records, as `TraceReader.steps` finds it.
-
-    Its fields are those of `Segment`, and where in the file it is, for `TraceReader.segment_at`.
-    """
+    """A segment without its records, as `TraceReader.steps` finds it: its step and digests, and where the rest is."""
 
     step: Step
     digest: bytes
     values_digest: bytes
-    offset: int
+    records: int = 0  # where in the file
+    repeats: int = 0  # of hashes, where
+    hashes: ChunkHead | None = None  # the distinct ones; None where there are no records
 
 
 class TraceReader:
@@ -217,31 +215,27 @@ class TraceReader:
             self.truncated = False
 
     def segment_at(self, entry: Entry) -> Segment:
-        """Return a segment that `steps` of this reader gave; a TraceError says that it is damaged, or of another."""
-        head = self._file.head(entry.offset) if entry.offset < self._known else None
-        if head is not None and head.tag == payloads.DIGESTS:
+        """Return a segment that `steps` of this reader gave; a TraceError says that it is damaged."""
+        if entry.hashes is None:
             return Segment(*entry[:3])
-        if head is None or (recorded := self._recorded(head))[:3] != entry[:3]:
-            values = (f"found: {entry}", "expected: what steps() of this reader gave")
-            raise TraceError(f"the trace {self._path} has no such entry", values, "Pass one of this trace.")
-        hashes = self._hashes(head, recorded)
-        with self._checking(head):
-            records, repeats = self._numbers(recorded.records), self._numbers(recorded.repeats)
+        with self._checking(entry.hashes):
+            records, repeats = self._numbers(entry.records), self._numbers(entry.repeats)
             length = payloads.count_of_values(records, self._value_counts)
             if length != len(repeats):
                 raise ValueError(f"{len(repeats)} hashes for records that have {length}")
-            distinct = payloads.unpack_words("Q", self._file.payload(hashes))
+            distinct = payloads.unpack_words("Q", self._file.payload(entry.hashes))
             return Segment(*entry[:3], records, payloads.with_repeats(distinct, repeats))
 
     def _read(self, head: ChunkHead) -> tuple[int, list[Entry]]:
         """Return where the next chunk begins that is to be read, and the segments that this one has."""
-        if head.tag == payloads.STEP:
-            recorded = self._recorded(head)
-            return self._hashes(head, recorded).end, [Entry(*recorded[:3], head.offset)]
         with self._checking(head):
             payload = self._file.payload(head)
+            if head.tag == payloads.STEP:
+                *entry, length = payloads.unpack_step(payload)
+                hashes = self._hashes(head, length)
+                return hashes.end, [Entry._make([*entry, hashes])]
             if head.tag == payloads.DIGESTS:
-                return head.end, [Entry(*segment[:3], head.offset) for segment in payloads.unpack_digests(payload)]
+                return head.end, [Entry(*segment[:3]) for segment in payloads.unpack_digests(payload)]
             self._read_other(head, payload)
         return head.end, []
 
@@ -259,18 +253,14 @@ class TraceReader:
         elif head.tag != payloads.NUMBERS:  # which are read again when a segment has them
             raise ValueError("a chunk that is unknown, or in the wrong place")
 
-    def _recorded(self, head: ChunkHead) -> payloads.Recorded:
-        with self._checking(head):
-            return payloads.unpack_step(self._payload(head, payloads.STEP))
-
-    def _hashes(self, head: ChunkHead, recorded: payloads.Recorded) -> ChunkHead:
+    def _hashes(self, head: ChunkHead, length: int) -> ChunkHead:
         """Return the chunk after `head`, whose length nothing else vouches for as long as it is not read."""
         hashes = self._file.head(head.end)
         if hashes is None:
             raise self._file.cut(head.offset)
         with self._checking(hashes):
-            if hashes.tag != payloads.HASHES or hashes.length != 8 * recorded.length:
-                raise ValueError(f"{hashes.length} bytes where {recorded.length} hashes should be")
+            if hashes.tag != payloads.HASHES or hashes.length != 8 * length:
+                raise ValueError(f"{hashes.length} bytes where {length} hashes should be")
         return hashes
 
     def _numbers(self, offset: int) -> array[int]:
