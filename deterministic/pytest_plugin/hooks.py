@@ -16,7 +16,7 @@ from .running import Running
 if TYPE_CHECKING:
     from ..scope.run import Run
 
-_RUNNING = "deterministic-running"
+_RUNNING = pytest.StashKey[Running]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,8 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "this seed, with this level of determinism, and give everything back afterwards; as reproducible() does",
     )
     options = options_of(config)
-    running = Running(options)
-    config.pluginmanager.register(running, _RUNNING)
+    running = config.stash[_RUNNING] = Running(options)
+    config.pluginmanager.register(running, "deterministic-running")
     config.pluginmanager.register(Summary(config, options), "deterministic-summary")
     if options.check is not None:
         config.pluginmanager.register(_Repeating(running, options.check), "deterministic-check")
@@ -37,8 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def reproducible_run(request: pytest.FixtureRequest) -> Run:
     """The `deterministic.Run` of this test's scope; without a marker the test is run as if it had one."""
-    running: Running = request.config.pluginmanager.get_plugin(_RUNNING)
-    return running.run()
+    return request.config.stash[_RUNNING].run()
 
 
 class _Repeating:

@@ -116,7 +116,7 @@ class Running:
         functions, `unittest` methods, doctests and items of other plugins alike.
         """
         __tracebackhide__ = True
-        item.runtest = functools.partial(self._call, item.runtest)  # type: ignore[method-assign]
+        item.runtest = functools.partial(self._call, item.runtest)  # type: ignore[assignment, method-assign]
         try:
             return (yield)
         finally:
