@@ -124,6 +124,16 @@ def explain(differs: str, values: tuple[str, ...], remedy: str) -> str:
     return "\n".join((differs, *(f"  {value}" for value in clipped), remedy))
 
 
+def type_error(differs: str, values: tuple[str, ...], remedy: str) -> TypeError:
+    """Return a TypeError that `explain` words."""
+    return TypeError(explain(differs, values, remedy))
+
+
+def value_error(differs: str, values: tuple[str, ...], remedy: str) -> ValueError:
+    """Return a ValueError that `explain` words."""
+    return ValueError(explain(differs, values, remedy))
+
+
 class _Short(reprlib.Repr):
     """Cuts what is long, deep or contains itself."""
 

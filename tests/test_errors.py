@@ -23,7 +23,7 @@ from deterministic import (
     spawn_seeds,
     verify,
 )
-from deterministic.errors import DeterministicError, SeedError, cut, explain
+from deterministic.errors import DeterministicError, SeedError, cut, explain, type_error, value_error
 
 HUGE = 10**5000
 """An integer that Python does not turn into decimal digits."""
@@ -121,3 +121,5 @@ def test_an_error_words_what_it_is_given_and_comes_back_from_a_pickle() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(error), str(again)) == (SeedError, text, text)
     assert str(DeterministicError("a differs", ("found: 1",))) == explain("a differs", ("found: 1",), "")
+    builtin = [type_error("a differs", ("found: 1",), "Pass 2."), value_error("a differs", ("found: 1",), "Pass 2.")]
+    assert [(type(error), str(error)) for error in builtin] == [(TypeError, text), (ValueError, text)]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import CheckpointError, NondeterminismWarning, ReplayWarning, cut, explain, users_line, warn
+from ..errors import CheckpointError, NondeterminismWarning, ReplayWarning, cut, users_line, value_error, warn
 from ..ground.arguments import choice
 from ..ground.arguments import count as whole_number
 from ..ground.config import OMITTED, Omitted
@@ -110,7 +110,7 @@ class Checkpoint:
             every_seconds = _SECONDS if self._saves_epochs else None
         if every_seconds is not None and not (isinstance(every_seconds, (int, float)) and every_seconds > 0):
             values = (f"found: {cut(every_seconds)}", "expected: a number of more than 0 seconds")
-            raise ValueError(explain("every_seconds= is out of range", values, "Pass such a number."))
+            raise value_error("every_seconds= is out of range", values, "Pass such a number.")
         self._every_seconds = every_seconds
         require_stateful(
             stateful, ("every", "every_seconds", "keep", "keep_every", "on_mismatch", "on_damage", "resume")

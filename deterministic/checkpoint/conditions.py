@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from ..errors import NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ..errors import NondeterminismWarning, ResumeMismatchError, cut, warn
 from ..ground import snapshot
 from ..ground.ranks import current_ranks
 from ..ground.source import RngSource, flat
@@ -113,7 +113,6 @@ def compare(path: object, saved: Mapping[str, Any], on_mismatch: str, own: Seque
 
 def complain(on_mismatch: str, differs: str, values: tuple[str, ...], remedy: str) -> None:
     """Raise ResumeMismatchError, or warn if that is asked for."""
-    text = explain(differs, values, remedy)
     if on_mismatch == "raise":
-        raise ResumeMismatchError(text)
-    warn(NondeterminismWarning, text)
+        raise ResumeMismatchError(differs, values, remedy)
+    warn(NondeterminismWarning, differs, values, remedy)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..errors import NondeterminismWarning, cut, explain, warn
+from ..errors import NondeterminismWarning, cut, type_error, warn
 from ..ground.synonyms import OF_SCOPE, meant
 from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
@@ -40,12 +40,10 @@ def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> 
                 remedy = f"Write {found[0]}={cut(found[1])}."
             elif of_scope := meant(name, value, OF_SCOPE):
                 remedy = f"Write `with reproducible({of_scope[0]}={cut(of_scope[1])}):` around the training."
-            raise TypeError(
-                explain(
-                    f"{name}= has no state_dict() and load_state_dict(state)",
-                    (f"found: {type(value).__name__}",),
-                    remedy,
-                )
+            raise type_error(
+                f"{name}= has no state_dict() and load_state_dict(state)",
+                (f"found: {type(value).__name__}",),
+                remedy,
             )
 
 

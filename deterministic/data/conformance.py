@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from torch.utils.data import Dataset
 
-from ..errors import DeterministicError, NondeterminismWarning, NotReproducibleError, ReplayWarning, cut, explain
+from ..errors import DeterministicError, NondeterminismWarning, NotReproducibleError, ReplayWarning, cut, value_error
 from ..scope.reproducible import reproducible
 from ..values.difference import difference
 from .loader import make_loader
@@ -171,7 +171,7 @@ def _interrupted(own: Callable[[], dict[str, Any]], arguments: dict[str, Any], r
         if min(lengths) < 3:
             problem = "an epoch is too short to be interrupted twice"
             values = (f"found: {lengths} batches", "expected: 3 or more in each")
-            raise ValueError(explain(problem, values, "Let make() return what gives more, or pass batch_size=1."))
+            raise value_error(problem, values, "Let make() return what gives more, or pass batch_size=1.")
         for case, stops in _CASES.items():
             places = [(epoch, count % (lengths[epoch] + 1), move) for epoch, count, move in stops]
             remedies = f"Let state_dict() and load_state_dict() say what its order depends on, or {remedy}."

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from ..errors import DeterministicError, ResumeMismatchError, explain
+from ..errors import DeterministicError, ResumeMismatchError, value_error
 from ..trace.recording.seeding import ACTIVE
 from .orders.base import Epochs, Feed, Order, Progress
 from .samples.dataset_epoch import DatasetEpoch
@@ -218,12 +218,10 @@ class LoaderIterator:
 def require_safe_threads(loader: DataLoader[Any], threads: int) -> None:
     """Refuse several threads in forked workers with a ValueError: OpenMP's pool survives no fork, they would hang."""
     if threads > 1 and loader.num_workers and _forks(loader):
-        raise ValueError(
-            explain(
-                "forked workers would hang with several threads: OpenMP's pool does not survive a fork",
-                (f"worker_threads: {threads}", f"num_workers: {loader.num_workers}, by fork"),
-                'Pass multiprocessing_context="forkserver" or "spawn", or leave worker_threads at 1.',
-            )
+        raise value_error(
+            "forked workers would hang with several threads: OpenMP's pool does not survive a fork",
+            (f"worker_threads: {threads}", f"num_workers: {loader.num_workers}, by fork"),
+            'Pass multiprocessing_context="forkserver" or "spawn", or leave worker_threads at 1.',
         )
 
 

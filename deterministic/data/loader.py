@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, IterDataPipe, MapDataPipe
 
-from ..errors import SeedError, cut, explain
+from ..errors import SeedError, cut, type_error, value_error
 from ..ground.arguments import boolean, choice, count
 from ..ground.config import OMITTED, Omitted
 from ..ground.launch import given_seed
@@ -171,20 +171,16 @@ def make_loader(
     choice("stream_state", stream_state, _STREAM_STATES)
     choice("held", held, _HELD)
     if generator is not None and not hasattr(generator, "initial_seed"):
-        raise TypeError(
-            explain(
-                "generator is not a torch.Generator",
-                (f"found: {generator!r} ({type(generator).__name__})", "expected: a torch.Generator"),
-                "Pass torch.Generator().manual_seed(...), or seed=.",
-            )
+        raise type_error(
+            "generator is not a torch.Generator",
+            (f"found: {generator!r} ({type(generator).__name__})", "expected: a torch.Generator"),
+            "Pass torch.Generator().manual_seed(...), or seed=.",
         )
     if generator is not None and not isinstance(seed, Omitted):
-        raise TypeError(
-            explain(
-                "a loader takes a seed or a generator, not both",
-                (f"seed: {seed!r}", f"generator: seeded with {generator.initial_seed()}"),
-                "Leave one of them out.",
-            )
+        raise type_error(
+            "a loader takes a seed or a generator, not both",
+            (f"seed: {seed!r}", f"generator: seeded with {generator.initial_seed()}"),
+            "Leave one of them out.",
         )
     if sampler is not None:
         dataloader_arguments["sampler"] = sampler
@@ -268,21 +264,17 @@ def _effective_seed(seed: int | Omitted) -> int | None:
 def _require_one_order(shuffle: object, arguments: Mapping[str, Any], randomness: str) -> list[str]:
     """Return the names of the samplers; refuse two orders, and one that is accidental."""
     if arguments.get("in_order", True) is not True and randomness != "worker":
-        raise ValueError(
-            explain(
-                "in_order=False lets the fastest worker decide the order of the batches",
-                ("found: in_order=False", "expected: in_order=True"),
-                "Pass in_order=True.",
-            )
+        raise value_error(
+            "in_order=False lets the fastest worker decide the order of the batches",
+            ("found: in_order=False", "expected: in_order=True"),
+            "Pass in_order=True.",
         )
     samplers = [name for name in ("sampler", "batch_sampler") if arguments.get(name) is not None]
     if samplers and shuffle:
-        raise ValueError(
-            explain(
-                f"shuffle and {samplers[0]} are two orders for one loader",
-                (f"shuffle: {cut(shuffle)}", f"{samplers[0]}: a {type(arguments[samplers[0]]).__name__}"),
-                "Leave one of them out.",
-            )
+        raise value_error(
+            f"shuffle and {samplers[0]} are two orders for one loader",
+            (f"shuffle: {cut(shuffle)}", f"{samplers[0]}: a {type(arguments[samplers[0]]).__name__}"),
+            "Leave one of them out.",
         )
     return samplers
 
@@ -291,24 +283,20 @@ def _require_defaults(**arguments: tuple[object, object]) -> None:
     """Refuse what the standard recipe does not have."""
     for name, (value, default) in arguments.items():
         if value != default:
-            raise TypeError(
-                explain(
-                    f'randomness="worker" is a plain DataLoader, which has no {name}',
-                    (f"{name}: {cut(value)}",),
-                    'Leave it out, or use randomness="sample".',
-                )
+            raise type_error(
+                f'randomness="worker" is a plain DataLoader, which has no {name}',
+                (f"{name}: {cut(value)}",),
+                'Leave it out, or use randomness="sample".',
             )
 
 
 def _require_blocks(dataset: object, shuffle: object, block_size: object, samplers: list[str], randomness: str) -> int:
     """Return how many samples a block has."""
     if not isinstance(shuffle, str) or shuffle != "blocks" or block_size is None:
-        raise TypeError(
-            explain(
-                'shuffle= is True or False, or "blocks" together with block_size=',
-                (f"shuffle: {cut(shuffle)}", f"block_size: {cut(block_size)}"),
-                'Pass shuffle=True, or shuffle="blocks", block_size=1000 with the number of samples in a shard.',
-            )
+        raise type_error(
+            'shuffle= is True or False, or "blocks" together with block_size=',
+            (f"shuffle: {cut(shuffle)}", f"block_size: {cut(block_size)}"),
+            'Pass shuffle=True, or shuffle="blocks", block_size=1000 with the number of samples in a shard.',
         )
     _require_own_order("block_size", block_size, OMITTED, dataset, samplers, randomness)
     return count("block_size", block_size, least=1)
@@ -325,41 +313,33 @@ def _require_own_order(
         "dataset: an IterableDataset": isinstance(dataset, IterableDataset),
     }
     if other := next((text for text, holds in others.items() if holds), None):
-        raise TypeError(
-            explain(
-                f"{name}= cuts the loader's own order, and goes with nothing else that cuts batches",
-                (f"{name}: {cut(value)}", other),
-                "Leave one of them out.",
-            )
+        raise type_error(
+            f"{name}= cuts the loader's own order, and goes with nothing else that cuts batches",
+            (f"{name}: {cut(value)}", other),
+            "Leave one of them out.",
         )
 
 
 def _require_readable(dataset: object, samplers: list[str]) -> None:
     if isinstance(dataset, (IterDataPipe, MapDataPipe)):
-        raise TypeError(
-            explain(
-                "a DataPipe shuffles and divides itself through hooks that this loader does not have",
-                (f"found: {type(dataset).__name__}", "expected: a Dataset or an IterableDataset"),
-                'Pass randomness="worker", or make it a Dataset.',
-            )
+        raise type_error(
+            "a DataPipe shuffles and divides itself through hooks that this loader does not have",
+            (f"found: {type(dataset).__name__}", "expected: a Dataset or an IterableDataset"),
+            'Pass randomness="worker", or make it a Dataset.',
         )
     if not samplers and not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__len__"):
-        raise TypeError(
-            explain(
-                "the dataset has no length, so it can have no order",
-                (f"found: {type(dataset).__name__} without __len__()",),
-                "Give it a __len__(), or pass a sampler.",
-            )
+        raise type_error(
+            "the dataset has no length, so it can have no order",
+            (f"found: {type(dataset).__name__} without __len__()",),
+            "Give it a __len__(), or pass a sampler.",
         )
 
 
 def _require_place(dataset: object) -> None:
     """Refuse a stream that cannot say where it is."""
     if isinstance(dataset, IterableDataset) and not is_stateful(dataset):
-        raise TypeError(
-            explain(
-                "this stream cannot say where it is",
-                (f"found: {type(dataset).__name__} without state_dict() and load_state_dict(state)",),
-                'Give it both, or pass stream_state="use" to load again what was seen.',
-            )
+        raise type_error(
+            "this stream cannot say where it is",
+            (f"found: {type(dataset).__name__} without state_dict() and load_state_dict(state)",),
+            'Give it both, or pass stream_state="use" to load again what was seen.',
         )

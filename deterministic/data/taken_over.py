@@ -16,7 +16,7 @@ from torch.utils.data import (
     default_convert,
 )
 
-from ..errors import cut, explain
+from ..errors import cut, type_error
 from ..ground.arguments import as_integer
 from .keyed_loader import ReproducibleDataLoader
 
@@ -39,27 +39,27 @@ def require_one_dataset(
         if isinstance(dataset, ReproducibleDataLoader):
             whole = "use this one as it is: make_loader made it"
         remedy = f"Pass loader.dataset, or {whole}."
-        raise TypeError(explain("make_loader takes a dataset, and this is a loader", (found,), remedy))
+        raise type_error("make_loader takes a dataset, and this is a loader", (found,), remedy)
     for name, value in {"batch_size": second, **others}.items():
         if name in _NUMBERS and isinstance(value, str):
             values = (f"found: {name}={cut(value)}", "expected: a number")
-            raise TypeError(explain(f"{name} is text", values, f"Write {name}=int({cut(value)})."))
+            raise type_error(f"{name} is text", values, f"Write {name}=int({cut(value)}).")
     if (columns := _is_columns(dataset)) or (hasattr(second, "__getitem__") and as_integer(second) is None):
         found += " of tensors" if columns else f" and a {type(second).__name__}"
         remedy = (
             "Put them into one: make_loader(torch.utils.data.TensorDataset(x, y), batch_size=32), arrays and lists as "
             "torch.as_tensor(x)."
         )
-        raise TypeError(explain("make_loader takes one dataset, and then batch_size", (found,), remedy))
+        raise type_error("make_loader takes one dataset, and then batch_size", (found,), remedy)
     if not isinstance(dataset, IterableDataset) and not any(hasattr(dataset, name) for name in _READ_BY):
         remedy = "Pass a dataset, or a list: make_loader(list(zip(x, y)), batch_size=32)."
-        raise TypeError(explain("make_loader takes a dataset, and this one cannot be indexed", (found,), remedy))
+        raise type_error("make_loader takes a dataset, and this one cannot be indexed", (found,), remedy)
     if isinstance(dataset, Mapping) and sampler is None and others.get("batch_sampler") is None:
         names = [cut(name) for name in dataset if isinstance(name, str)]
         if names and len(names) == len(dataset):
             remedy = f"Choose one of them, for example make_loader(dataset[{names[0]}], batch_size=32)."
             found += f" of {', '.join(names[:5])}"
-            raise TypeError(explain("make_loader takes one dataset, not a mapping of several", (found,), remedy))
+            raise type_error("make_loader takes one dataset, not a mapping of several", (found,), remedy)
 
 
 def _is_columns(dataset: object) -> bool:
@@ -75,7 +75,7 @@ def settings_of(loader: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(loader, DataLoader) or isinstance(loader, ReproducibleDataLoader):
         found = (f"found: a {type(loader).__name__}", "expected: a torch.utils.data.DataLoader")
         remedy = "Use a loader of make_loader's as it is; for a dataset write make_loader(dataset, batch_size=32)."
-        raise TypeError(explain("make_loader.like takes over the settings of a plain DataLoader", found, remedy))
+        raise type_error("make_loader.like takes over the settings of a plain DataLoader", found, remedy)
     default = default_convert if loader.batch_sampler is None else default_collate
     settings: dict[str, Any] = {} if loader.collate_fn is default else {"collate_fn": loader.collate_fn}
     left_out = {"dataset", "collate_fn", *_ORDERS}

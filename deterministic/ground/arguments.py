@@ -6,7 +6,7 @@ import operator
 from collections.abc import Collection, Mapping
 from typing import SupportsIndex, TypeVar, cast
 
-from ..errors import cut, explain
+from ..errors import cut, explain, type_error, value_error
 
 T = TypeVar("T", bound="bool | str")
 
@@ -41,12 +41,12 @@ def count(name: str, value: object, *, least: int = 0, what: str = "", remedy: s
     differs, actual = "is not an integer", f"found: {cut(value)} ({type(value).__name__})"
     if number is not None:
         differs, actual = f"is below {least}" if least else "is negative", f"found: {cut(number)}"
-    text = explain(
+    error = type_error if number is None and not what else value_error
+    raise error(
         f"{name} {what or differs}",
         (actual, f"expected: an int, {least} or more"),
         remedy or f"Pass a number, for example {name}={max(least, 1)}.",
     )
-    raise TypeError(text) if number is None and not what else ValueError(text)
 
 
 def boolean(name: str, value: object, *, remedy: str | None = None) -> bool:
@@ -54,7 +54,7 @@ def boolean(name: str, value: object, *, remedy: str | None = None) -> bool:
     if isinstance(value, bool):
         return value
     values = (f"found: {cut(value)}", "expected: True or False")
-    raise TypeError(explain(f"{name} is not a bool", values, remedy or f"Pass {name}=True or {name}=False."))
+    raise type_error(f"{name} is not a bool", values, remedy or f"Pass {name}=True or {name}=False.")
 
 
 def choice(

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NamedTuple
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, value_error
 
 
 class Ranks(NamedTuple):
@@ -53,12 +53,10 @@ def current_rank() -> int:
         return current_ranks().rank
     rank = os.environ.get("RANK", "0")
     if not rank.isdecimal():
-        raise ValueError(
-            explain(
-                "per_rank=True needs this process's rank, and the variable RANK holds none",
-                (f"found: RANK={rank!r}", "expected: 0, 1, 2, ..."),
-                "Start with torchrun, initialise torch.distributed before entering, or unset RANK.",
-            )
+        raise value_error(
+            "per_rank=True needs this process's rank, and the variable RANK holds none",
+            (f"found: RANK={rank!r}", "expected: 0, 1, 2, ..."),
+            "Start with torchrun, initialise torch.distributed before entering, or unset RANK.",
         )
     return int(rank)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from ..errors import SeedError, cut, explain
+from ..errors import SeedError, cut, type_error
 from .arguments import as_integer
 from .arguments import count as count_of
 from .launch import DEFAULT_SEED as DEFAULT_SEED
@@ -65,12 +65,10 @@ def derive_seed(seed: int, *path: SupportsIndex | str) -> int:
         elif (number := as_integer(part)) is not None:
             tag, data = b"i", number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
         else:
-            raise TypeError(
-                explain(
-                    "a part of the path is neither an int nor a str",
-                    (f"found: {cut(part)} ({type(part).__name__})", "expected: int or str"),
-                    "Name the derived seed with strings and integers, for example derive_seed(42, 'fold', 3).",
-                )
+            raise type_error(
+                "a part of the path is neither an int nor a str",
+                (f"found: {cut(part)} ({type(part).__name__})", "expected: int or str"),
+                "Name the derived seed with strings and integers, for example derive_seed(42, 'fold', 3).",
             )
         digest.update(tag + len(data).to_bytes(8, "little") + data)
     return int.from_bytes(digest.digest(), "little")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from ..errors import cut, explain
+from ..errors import cut, type_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,7 +92,7 @@ def refuse_unknown(call: str, given: Mapping[str, object], known: Collection[str
                 less = _LESS.get(found[1]) if found[0] == "deterministic" and shown != "..." else None
                 remedy = f"Write {written if found[0] in known else scope.format(written)}{f', {less}' * bool(less)}."
             values = (f"found: {name}=", f"expected: {', '.join(known)}")
-            raise TypeError(explain(f"{call}() has no such argument", values, remedy))
+            raise type_error(f"{call}() has no such argument", values, remedy)
 
 
 def explained(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -120,11 +120,11 @@ def _refuse(
         values = tuple(f"found: a value of type {type(value).__name__} without a name" for value in more)
         levels = [value for value in more if call == "reproducible" and value in (False, "cudnn", "warn")]
         written = example.replace("=True", f"={levels[0]!r}") if levels else example
-        raise TypeError(explain(f"{call}() takes all other arguments by name", values, f"Write {written}."))
+        raise type_error(f"{call}() takes all other arguments by name", values, f"Write {written}.")
     for parameter, value in zip(parameters.values(), args, strict=False):
         if "Path" in str(parameter.annotation) and not isinstance(value, (str, os.PathLike)):
             values = (f"found: {cut(value)} ({type(value).__name__})", "expected: a str or a pathlib.Path")
-            raise TypeError(explain(f"{parameter.name} of {call}() is not a path", values, f"Write {example}."))
+            raise type_error(f"{parameter.name} of {call}() is not a path", values, f"Write {example}.")
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         around = "`with reproducible({}):` around it" if call == "record" else ""
         refuse_unknown(call, given, [name for name in parameters if name != "self"], around)

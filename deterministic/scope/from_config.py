@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..errors import NondeterminismWarning, SeedError, cut, explain, warn
+from ..errors import NondeterminismWarning, SeedError, cut, explain, type_error, value_error, warn
 from ..ground.arguments import as_integer, boolean
 from ..ground.config import validate_level
 from ..ground.synonyms import OTHER_LEVELS
@@ -85,7 +85,7 @@ def section_of(config: Mapping[str, Any] | str | os.PathLike[str], key: str | No
         where = f"key={key!r}" if key else cut(config)
         values = (f"found: {type(section).__name__} at {where}", "expected: keys and values, for example seed: 42")
         remedy = "Put the keys at the top level of the file, or name the section that has them: key=."
-        raise TypeError(explain("the configuration is not a mapping", values, remedy))
+        raise type_error("the configuration is not a mapping", values, remedy)
     return section
 
 
@@ -142,13 +142,13 @@ def _other_seeds(section: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 def _at(mapping: Any, key: str | None, entries_of: Callable[[Any], Any] = lambda mapping: mapping) -> Any:
     """Return what stands at a dotted path."""
     if not isinstance(key, (str, type(None))):
-        raise TypeError(explain("key= is not a path", (f"found: {cut(key)}",), "Pass a text such as key='training'."))
+        raise type_error("key= is not a path", (f"found: {cut(key)}",), "Pass a text such as key='training'.")
     for part in key.split(".") if key else ():
         entries = entries_of(mapping)
         if not isinstance(entries, Mapping) or part not in entries:
             names = cut(list(entries)) if isinstance(entries, Mapping) else type(entries).__name__
             values = (f"missing: {part}, of key={key!r}", f"there: {names}")
-            raise ValueError(explain("the configuration has no such section", values, "Pass its path, as 'a.b'."))
+            raise value_error("the configuration has no such section", values, "Pass its path, as 'a.b'.")
         mapping = entries[part]
     return mapping
 
@@ -163,34 +163,28 @@ def _level(values: Mapping[str, Any]) -> Any:
         return None if cudnn is None else ("cudnn" if cudnn else False)
     level = validate_level(values["deterministic"])
     if cudnn is False and level is not False:
-        raise ValueError(
-            explain(
-                "two keys of the configuration contradict each other",
-                (f"deterministic: {level!r} (covers cuDNN)", "deterministic_cudnn: False"),
-                "Leave deterministic_cudnn out.",
-            )
+        raise value_error(
+            "two keys of the configuration contradict each other",
+            (f"deterministic: {level!r} (covers cuDNN)", "deterministic_cudnn: False"),
+            "Leave deterministic_cudnn out.",
         )
     return "cudnn" if cudnn and level is False else level
 
 
 def _read(config: str | os.PathLike[str], key: str | None) -> Any:
     if not isinstance(config, (str, os.PathLike)):
-        raise TypeError(
-            explain(
-                "this is not a configuration",
-                (f"found: {cut(config)} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
-                "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
-            )
+        raise type_error(
+            "this is not a configuration",
+            (f"found: {cut(config)} ({type(config).__name__})", "expected: a mapping, or the path of a file"),
+            "Pass a mapping, for example vars(arguments) of an argparse.Namespace.",
         )
     path = Path(config).absolute()  # an error says where it was looked for: Hydra may change the directory
     suffix = path.suffix.lower()
     if suffix not in (".json", ".yaml", ".yml"):
-        raise ValueError(
-            explain(
-                "this configuration file cannot be read",
-                (f"found: {path}", "expected: a name that ends in .yaml, .yml or .json"),
-                "Rename it, or load it and pass the mapping.",
-            )
+        raise value_error(
+            "this configuration file cannot be read",
+            (f"found: {path}", "expected: a name that ends in .yaml, .yml or .json"),
+            "Rename it, or load it and pass the mapping.",
         )
     data = path.read_bytes()
     try:
@@ -329,12 +323,10 @@ def _excesses(events: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 def _refuse_text(form: str, path: Path, before: str, problem: str, error: Exception | None = None) -> NoReturn:
     """Refuse a file for what stands in it after `before`."""
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    raise ValueError(
-        explain(
-            f"the configuration file is not valid {form}",
-            (f"found: {path}, line {line}, column {column}", f"there: {problem}"),
-            "Correct that line.",
-        )
+    raise value_error(
+        f"the configuration file is not valid {form}",
+        (f"found: {path}, line {line}, column {column}", f"there: {problem}"),
+        "Correct that line.",
     ) from error
 
 
@@ -342,12 +334,10 @@ def _refuse_repeated(pairs: Sequence[tuple[Any, Any]], path: Path) -> None:
     for key in KEYS:
         values = [cut(value) for other, value in pairs if other == key]
         if len(values) > 1:
-            raise ValueError(
-                explain(
-                    "a key appears twice in the configuration file, and only one would count",
-                    tuple(f"found: {key}: {value}" for value in values),
-                    f"Leave one of them in {path}.",
-                )
+            raise value_error(
+                "a key appears twice in the configuration file, and only one would count",
+                tuple(f"found: {key}: {value}" for value in values),
+                f"Leave one of them in {path}.",
             )
 
 
@@ -360,7 +350,7 @@ def _refuse_misspelt(mapping: Mapping[Any, Any]) -> None:
             if ours == _HASH_SEED:
                 setter = "`deterministic run` sets it before Python starts"
                 remedy = f"Take it out: {ours} is an environment variable; {setter}."
-            raise ValueError(explain(differs, (f"found: {key}", f"known: {ours}"), remedy))
+            raise value_error(differs, (f"found: {key}", f"known: {ours}"), remedy)
 
 
 def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..errors import DeterministicError, ScopeOrderWarning, explain, warn
+from ..errors import DeterministicError, ScopeOrderWarning, type_error, warn
 from ..ground import launch
 from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
@@ -66,12 +66,10 @@ class Scope:
             self._fixed_config = Config(self._seed, self._deterministic, self._num_threads, entropy=self._entropy)
         self._own: tuple[Source, ...] = ()
         if not isinstance(generators, Iterable):
-            raise TypeError(
-                explain(
-                    "generators= is not a list of generators",
-                    (f"found: {type(generators).__name__}", "expected: a list or tuple"),
-                    "Pass generators=[generator].",
-                )
+            raise type_error(
+                "generators= is not a list of generators",
+                (f"found: {type(generators).__name__}", "expected: a list or tuple"),
+                "Pass generators=[generator].",
             )
         generators = tuple(generators)
         if generators:
@@ -183,12 +181,10 @@ class Scope:
             TypeError: The scope has generators of the user's, which are objects of this process.
         """
         if self._own:
-            raise TypeError(
-                explain(
-                    "a fresh interpreter has other generators than this one",
-                    (f"found: {self!r} with generators=",),
-                    "Open the scope inside the function, or leave isolate and stress out.",
-                )
+            raise type_error(
+                "a fresh interpreter has other generators than this one",
+                (f"found: {self!r} with generators=",),
+                "Open the scope inside the function, or leave isolate and stress out.",
             )
         if not self._enabled:
             return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 
-from ..errors import ScopeConflictError, explain
+from ..errors import ScopeConflictError, type_error
 from . import stack
 from .entry import DECORATED, ScopeEntry, ScopeSite
 from .interrupt import indivisible
@@ -97,12 +97,10 @@ def decorate(
         return cast("Callable[..., Any]", type(function)(decorate(function.__func__, enter, on_conflict)))
     inner = getattr(function, "__func__", function)
     if not isinstance(inner, types.FunctionType) or not isinstance(function, (types.FunctionType, types.MethodType)):
-        raise TypeError(
-            explain(
-                "only functions and methods can be decorated with @reproducible",
-                (f"found: {function!r} ({type(function).__name__})",),
-                "Decorate the class's methods, or write `with reproducible(...):` around the call.",
-            )
+        raise type_error(
+            "only functions and methods can be decorated with @reproducible",
+            (f"found: {function!r} ({type(function).__name__})",),
+            "Decorate the class's methods, or write `with reproducible(...):` around the call.",
         )
     site = ScopeSite(inner.__code__, inner.__code__.co_firstlineno, DECORATED)
     drive = _driver_of(inner)
@@ -119,12 +117,10 @@ def _driver_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
         if is_kind(function):
             return drive
         if is_kind(inspect.unwrap(function)):
-            raise TypeError(
-                explain(
-                    "the body of this function would run outside of the scope",
-                    (f"found: {function!r}", f"wraps: {inspect.unwrap(function)!r}"),
-                    "Put @reproducible under the other decorator, directly on the generator or coroutine function.",
-                )
+            raise type_error(
+                "the body of this function would run outside of the scope",
+                (f"found: {function!r}", f"wraps: {inspect.unwrap(function)!r}"),
+                "Put @reproducible under the other decorator, directly on the generator or coroutine function.",
             )
     return None
 
@@ -288,12 +284,10 @@ class _ByName:
     def __reduce__(self) -> Any:
         wrapper = cast(Any, self)
         if "<locals>" in wrapper.__qualname__:
-            raise TypeError(
-                explain(
-                    "a decorated function can be pickled only by its name, and this one is local to another function",
-                    (f"found: {wrapper.__module__}.{wrapper.__qualname__}",),
-                    "Move it to the top level of its module.",
-                )
+            raise type_error(
+                "a decorated function can be pickled only by its name, and this one is local to another function",
+                (f"found: {wrapper.__module__}.{wrapper.__qualname__}",),
+                "Move it to the top level of its module.",
             )
         return _by_name, (wrapper.__module__, wrapper.__qualname__)
 
@@ -308,12 +302,10 @@ class _ByName:
 
     def __prepare_scriptable__(self) -> Any:
         # torch.jit.script calls this; it would compile the function under the decorator, without its scope.
-        raise TypeError(
-            explain(
-                "torch.jit.script would drop the scope of a function decorated with @reproducible",
-                (f"found: {cast(Any, self).__qualname__}",),
-                "Script the function under the decorator, and enter the scope around its calls.",
-            )
+        raise type_error(
+            "torch.jit.script would drop the scope of a function decorated with @reproducible",
+            (f"found: {cast(Any, self).__qualname__}",),
+            "Script the function under the decorator, and enter the scope around its calls.",
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from ..errors import explain
+from ..errors import type_error, value_error
 from ..ground.config import Config
 from ..ground.seeds import derive_seed
 from ..ground.source import NOTHING, Applied, JSON, SourceKind
@@ -103,21 +103,19 @@ def own_generators(generators: Iterable[Generator]) -> tuple[OwnGenerator, ...]:
             remedy = "Leave it out, or write a source for it and register it with deterministic.register_source."
             if is_class:
                 remedy = "Pass an object of it: torch.Generator(), numpy.random.default_rng() or random.Random()."
-            raise TypeError(
-                explain(
-                    f"{name} is not a generator that can be saved and seeded",
-                    (
-                        f"found: {'the class ' * is_class}{kind.__module__}.{kind.__qualname__}",
-                        "expected: torch.Generator, numpy.random.Generator, numpy.random.RandomState or random.Random",
-                    ),
-                    remedy,
-                )
+            raise type_error(
+                f"{name} is not a generator that can be saved and seeded",
+                (
+                    f"found: {'the class ' * is_class}{kind.__module__}.{kind.__qualname__}",
+                    "expected: torch.Generator, numpy.random.Generator, numpy.random.RandomState or random.Random",
+                ),
+                remedy,
             )
         if generator in GLOBAL:
             differs = f"{name} is a global generator, which every scope seeds and restores anyway"
-            raise ValueError(explain(differs, (f"found: {generator!r}",), "Leave it out."))
+            raise value_error(differs, (f"found: {generator!r}",), "Leave it out.")
         if source in sources:
             both = sources[sources.index(source)].name, name
-            raise ValueError(explain("a generator is listed twice", both, "List it once: it has one stream."))
+            raise value_error("a generator is listed twice", both, "List it once: it has one stream.")
         sources.append(source)
     return tuple(sources)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import torch
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, type_error
 from ..ground.config import LEVELS, Config
 from ..ground.installed import version_of
 from ..ground.source import JSON, RngSource, Source
@@ -133,14 +133,12 @@ def _check_shape(source: object) -> None:
     if missing or kind not in ("rng", "setting"):
         values = (f"missing: {', '.join(missing) or 'nothing'}", f"kind: {kind!r}, expected 'rng' or 'setting'")
         remedy = "Write what is missing; deterministic.sources.base describes it."
-        raise TypeError(explain(f"{made.__name__} is not a {protocol.__name__}", values, remedy))
+        raise type_error(f"{made.__name__} is not a {protocol.__name__}", values, remedy)
     if getattr(made, "__hash__", None) is None:
-        raise TypeError(
-            explain(
-                f"{made.__name__} cannot be hashed, and a scope keeps the states by source",
-                ("found: __hash__ is None, as in a dataclass with eq=True",),
-                "Leave __eq__ out, or make it a frozen dataclass.",
-            )
+        raise type_error(
+            f"{made.__name__} cannot be hashed, and a scope keeps the states by source",
+            ("found: __hash__ is None, as in a dataclass with eq=True",),
+            "Leave __eq__ out, or make it a frozen dataclass.",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch.utils.data.distributed import DistributedSampler
 
-from ...errors import ResumeMismatchError, cut, explain
+from ...errors import ResumeMismatchError, cut, value_error
 from ...ground.arguments import as_integer
 from ...ground.ranks import Ranks, current_ranks, ranks_are_final
 from ..samples.fetch import Fetch
@@ -74,12 +74,10 @@ class OwnOrder(IndexOrder):
         if not self.keying.is_global:
             return self._batch_size * world_size
         if self._batch_size % world_size:
-            raise ValueError(
-                explain(
-                    "global_batch_size cannot be shared equally by the ranks",
-                    (f"global_batch_size: {self._batch_size}", f"world_size: {world_size}"),
-                    "Choose a multiple of world_size.",
-                )
+            raise value_error(
+                "global_batch_size cannot be shared equally by the ranks",
+                (f"global_batch_size: {self._batch_size}", f"world_size: {world_size}"),
+                "Choose a multiple of world_size.",
             )
         return self._batch_size
 
@@ -131,12 +129,10 @@ class OwnOrder(IndexOrder):
             if start < self._end(length, whole) and place < start + size * world_size:
                 rank, within = divmod(place - start, size)
                 return next(self._cut(arrangement, epoch, start, Ranks(rank, world_size))), within
-        raise ValueError(
-            explain(
-                "the sample's draws depend on its batch, and no batch of the epoch has it",
-                (f"found: index {cut(index)}, occurrence {cut(occurrence)}, epoch {cut(epoch)}",),
-                f"Pass an index that the epoch has: 0 <= index < {length}.",
-            )
+        raise value_error(
+            "the sample's draws depend on its batch, and no batch of the epoch has it",
+            (f"found: index {cut(index)}, occurrence {cut(occurrence)}, epoch {cut(epoch)}",),
+            f"Pass an index that the epoch has: 0 <= index < {length}.",
         )
 
     def identity(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
 
-from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, explain, warn
+from ...errors import DeterministicError, NondeterminismWarning, ResumeMismatchError, cut, value_error, warn
 from ...sources.own_generators import GLOBAL
 from ...values.stateful import is_stateful, takes
 from ..samples.dataset_epoch import tell_one, users_epoch
@@ -129,12 +129,10 @@ class SamplerOrder(IndexOrder):
                 tell_one(sampler, epoch, self.keying.seed)
 
     def fetch_with(self, epoch: int, index: Any, occurrence: int) -> tuple[Fetch, int]:
-        raise ValueError(
-            explain(
-                "the sample's draws depend on its batch, and only the sampler knows the batch",
-                (f"found: {self.name}, with draws that are seeded per batch",),
-                'Use randomness="sample" and a dataset without __getitems__, or an order of the loader\'s own.',
-            )
+        raise value_error(
+            "the sample's draws depend on its batch, and only the sampler knows the batch",
+            (f"found: {self.name}, with draws that are seeded per batch",),
+            'Use randomness="sample" and a dataset without __getitems__, or an order of the loader\'s own.',
         )
 
     def leave(self, progress: Progress) -> None:

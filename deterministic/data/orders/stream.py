@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn
 
 from torch.utils.data import DataLoader
 
-from ...errors import NondeterminismWarning, ReplayWarning, explain, warn
+from ...errors import NondeterminismWarning, ReplayWarning, type_error, warn
 from ...ground.ranks import Ranks, current_ranks
 from ...values.leaves import outline
 from ..samples.fetch import keyed_collate
@@ -47,12 +47,10 @@ class StreamOrder(Order):
         return type(self.upstream.dataset).__name__
 
     def with_indices(self) -> NoReturn:
-        raise TypeError(
-            explain(
-                "a stream has no indices, so no sample of it can be made alone",
-                (f"found: {self._dataset}, an IterableDataset", "expected: a dataset with indices"),
-                "Load a state from just before the batch, and iterate to it.",
-            )
+        raise type_error(
+            "a stream has no indices, so no sample of it can be made alone",
+            (f"found: {self._dataset}, an IterableDataset", "expected: a dataset with indices"),
+            "Load a state from just before the batch, and iterate to it.",
         )
 
     def feed(self, loader: DataLoader[Any], *, is_lasting: bool, upstream: Upstream | None = None) -> Feed:

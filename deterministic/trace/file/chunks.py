@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import NamedTuple, TypeAlias
 
-from ...errors import TraceError, explain
+from ...errors import TraceError
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -173,11 +173,9 @@ class ChunkReader:
     def cut(self, offset: int) -> CutError:
         """Return the error that says where the last chunk begins, which is not whole."""
         return CutError(
-            explain(
-                f"the trace {self._path} was cut",
-                (f"found: {self._size} bytes", f"expected: more, for what begins at byte {offset}"),
-                "Its writer was killed or is still writing, or it was copied in part; what comes before can be read.",
-            )
+            f"the trace {self._path} was cut",
+            (f"found: {self._size} bytes", f"expected: more, for what begins at byte {offset}"),
+            "Its writer was killed or is still writing, or it was copied in part; what comes before can be read.",
         )
 
     def _check_magic(self) -> None:

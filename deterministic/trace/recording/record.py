@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ...errors import DeterministicError, TraceError, explain
+from ...errors import DeterministicError, TraceError, type_error
 from ...ground.arguments import choice
 from ...ground.ranks import Ranks, current_ranks
 from ...ground.synonyms import explained
@@ -132,7 +132,7 @@ class Recording:
         if any(is_kind(function) for is_kind in kinds):
             value = f"found: {getattr(function, '__qualname__', function)!s}, a generator or a coroutine function"
             remedy = "Use `with record(...)` in its body."
-            raise TypeError(explain("a call of this function computes nothing yet", (value,), remedy))
+            raise type_error("a call of this function computes nothing yet", (value,), remedy)
 
         @wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
