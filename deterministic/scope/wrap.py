@@ -211,8 +211,12 @@ def _close_when_idle(inner: Any, body: Body, conflict: ScopeConflictError) -> No
     stack.transition.postpone_until_idle(partial(_close, inner, body))
 
 
+_steps = types.coroutine(partial(_drive))
+"""The same to be awaited: of a partial, since of a function itself what it returns would say so everywhere."""
+
+
 async def _drive_coroutine(make: Callable[[], Any], body: Body) -> Any:
-    return await _BodySteps(make, body, is_whole_body=True)
+    return await _steps(make, body)
 
 
 async def _drive_async_generator(make: Callable[[], AsyncGenerator[Any, Any]], body: Body) -> AsyncGenerator[Any, Any]:
@@ -220,30 +224,16 @@ async def _drive_async_generator(make: Callable[[], AsyncGenerator[Any, Any]], b
     awaitable = _without_hooks(inner)
     while True:
         try:
-            item = await _BodySteps(awaitable, body, is_whole_body=False)
+            item = await _steps(awaitable, body, is_whole_body=False)
         except StopAsyncIteration:
             return
         try:
             awaitable = partial(inner.asend, (yield item))
         except GeneratorExit:
-            await _BodySteps(inner.aclose, body, is_whole_body=True)
+            await _steps(inner.aclose, body)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the body
             awaitable = partial(inner.athrow, error)
-
-
-class _BodySteps:
-    """An awaitable around `_drive`."""
-
-    __slots__ = ("_body", "_is_whole_body", "_make")
-
-    def __init__(self, make: Callable[[], Any], body: Body, *, is_whole_body: bool) -> None:
-        self._make = make
-        self._body = body
-        self._is_whole_body = is_whole_body
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return _drive(self._make, self._body, is_whole_body=self._is_whole_body)
 
 
 def _leave_to_driver(inner: AsyncGenerator[Any, Any]) -> None:
