@@ -9,20 +9,20 @@ import numpy as np
 import torch
 
 from deterministic import errors
-from deterministic.ground.callers import _HARMLESS_MODULES, _whose
+from deterministic.ground.callers import _HARMLESS_MODULES, whose
 
 
 def test_a_file_is_pythons_a_packages_this_librarys_or_the_users() -> None:
-    whose = {
+    expected = {
         tempfile.__file__: "Python's",
         random.__file__: "Python's",
         np.__file__: "installed",
         errors.__file__: "ours",
     }
-    whose |= {torch.__file__: "installed", __file__: "user's", "<stdin>": "user's", "<string>": "user's"}
-    whose |= {"<ipython-input-3-abc>": "user's", "<frozen os>": "nobody's", "<eval_with_key>.1": "nobody's"}
-    whose |= {"/elsewhere/lib/python3/dist-packages/a.py": "installed", "train.py": "user's"}
-    assert {name: _whose(name) for name in whose} == whose
+    expected |= {torch.__file__: "installed", __file__: "user's", "<stdin>": "user's", "<string>": "user's"}
+    expected |= {"<ipython-input-3-abc>": "user's", "<frozen os>": "nobody's", "<eval_with_key>.1": "nobody's"}
+    expected |= {"/elsewhere/lib/python3/dist-packages/a.py": "installed", "train.py": "user's"}
+    assert {name: whose(name) for name in expected} == expected
 
 
 def test_what_people_write_is_never_harmless_by_its_module() -> None:

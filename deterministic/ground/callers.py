@@ -55,21 +55,21 @@ def origin_of(frame: FrameType | None, *, may_name: bool = False) -> Origin | No
     caller, by, through = None, "", ""
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
-        top, whose, function = module.partition(".")[0], _whose(frame.f_code.co_filename), frame.f_code.co_name
-        if whose == "user's":
+        top, owner, function = module.partition(".")[0], whose(frame.f_code.co_filename), frame.f_code.co_name
+        if owner == "user's":
             return Origin(caller or frame, frame, by, through)
         if caller is None:
-            is_pythons_or_names = whose == "Python's" or (whose == "installed" and may_name)
-            if whose == "ours" or (is_pythons_or_names and top in _HARMLESS_MODULES):
+            is_pythons_or_names = owner == "Python's" or (owner == "installed" and may_name)
+            if owner == "ours" or (is_pythons_or_names and top in _HARMLESS_MODULES):
                 return None
-            if whose == "Python's" and top in ("secrets", "uuid"):
+            if owner == "Python's" and top in ("secrets", "uuid"):
                 through = f"{module}.{function}()"
         if {(module, ""), (module, function)} & _HARMLESS_FUNCTIONS:
             return None
         # A package that is imported makes keys, and generators that one of a program's first lines would have made.
-        if may_name and whose == "installed" and function == "<module>" and module != "__main__":
+        if may_name and owner == "installed" and function == "<module>" and module != "__main__":
             return None
-        if whose == "installed" and top not in _PASSED:
+        if owner == "installed" and top not in _PASSED:
             caller = caller or frame
             is_inner = function in _WRAPPERS or function.startswith("_") > function.startswith("__")
             by = by if by and is_inner else f"{module}.{function}"
@@ -84,7 +84,7 @@ _PYTHONS = tuple(
 
 
 @cache
-def _whose(filename: str) -> str:
+def whose(filename: str) -> str:
     """Return whose code a file has: "ours", "user's", "installed", "Python's", or "nobody's" where it was generated."""
     if filename.startswith(OURS):
         return "ours"

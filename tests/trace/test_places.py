@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from deterministic.trace.recording.places import Places, Spot, is_users
+from deterministic.trace.recording import places
+from deterministic.trace.recording.places import Places, Spot
 
 from .recorded import line_of
 
@@ -141,4 +142,4 @@ def test_paths_are_relative_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_whose_a_file_is(filename: Any, expected: bool) -> None:
-    assert is_users(filename) is expected
+    assert (places.kind_of(spot_in(filename).code) in (places._OTHERS, places._OWN)) is expected

@@ -16,7 +16,8 @@ import torch
 import typing_extensions
 import wrapt
 
-from ...errors import OURS, cell
+from ...errors import cell
+from ...ground.callers import whose
 from ...values.numbers import hash_of_text
 from ..file.model import MOST_CALLERS, Line
 from .torch_internals import BACKWARD, OPTIMIZER_STEP
@@ -25,17 +26,11 @@ _CHECKPOINT_FILE = os.path.join(os.path.dirname(torch.__file__), "utils", "check
 
 _INSTALLED = tuple(sorted({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}))
 
-_NOT_THE_USERS = (
+_LEFT_OUT = (
     *(os.path.dirname(module.__file__ or "") + os.sep for module in (torch, wrapt)),
-    OURS,
     typing_extensions.__file__,  # which torch marks functions with as deprecated
     sysconfig.get_path("scripts") + os.sep,  # commands, as deterministic and torchrun
-    "<",  # frozen and generated code
 )
-_TYPED = ("<ipython-input", "<stdin>", "<string>")
-"""What code is called that the user typed, or passed with `python -c`."""
-
-_STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 
 _TORCHS, _OTHERS, _OWN, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(7)
 """What a frame on the stack can be; most are torch's, and nothing else is 0. Others': of installed packages."""
@@ -183,13 +178,6 @@ def kind_of(code: CodeType) -> int:
         return _OPTIMIZER
     if code.co_filename == _CHECKPOINT_FILE:
         return _CHECKPOINT
-    if not is_users(code.co_filename):
+    if code.co_filename.startswith(_LEFT_OUT):
         return _TORCHS
-    return _OTHERS if code.co_filename.startswith(_INSTALLED) else _OWN
-
-
-def is_users(filename: str) -> bool:
-    """Return whether a file is neither Python's, nor torch's, nor this library's."""
-    if filename.startswith(_NOT_THE_USERS):
-        return filename.startswith(_TYPED)
-    return not filename.startswith(_STANDARD_LIBRARY) or filename.startswith(_INSTALLED)
+    return {"user's": _OWN, "installed": _OTHERS}.get(whose(code.co_filename), _TORCHS)
