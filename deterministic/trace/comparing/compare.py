@@ -288,7 +288,7 @@ class _Comparer:
                 self._count(group)
                 divergence.later_steps += step != divergence.step
 
-        for side, group in _in_turn(*sources):
+        for side, group in chain.from_iterable(map(enumerate, zip_longest(*sources))):
             if group is None:
                 is_cut[side] = self._sides[side].reader.footer is None
             elif group.ends_step and group.step in waiting[1 - side]:
@@ -300,6 +300,7 @@ class _Comparer:
                 waiting[side][group.step] = group
                 if len(waiting[side]) > _FARTHEST_STEP:
                     lacking(side, next(iter(waiting[side])))
+        is_cut[:] = (side.reader.footer is None for side in self._sides)  # also where both end at once
         for side in (0, 1):
             for step in list(waiting[side]):
                 lacking(side, step)
@@ -323,14 +324,3 @@ def _same_values(one: Group, other: Group) -> bool | None:
     """Return whether two steps have the same at the level "values"; None where one was cut: digests do not tell it."""
     is_whole = len(one.entries) == len(other.entries) == 1
     return one.entries[0].values_digest == other.entries[0].values_digest if is_whole else None
-
-
-def _in_turn(*sources: Iterator[Group | None]) -> Iterator[tuple[int, Group | None]]:
-    """Yield from several iterators in turn, with the number of each; None once where one ends."""
-    live = dict(enumerate(sources))
-    while live:
-        for number, source in list(live.items()):
-            group = next(source, None)
-            if group is None:
-                del live[number]
-            yield number, group
