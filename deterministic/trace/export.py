@@ -54,7 +54,7 @@ def number_of(value: Value, bits: int) -> JSON:
 
 
 def _records(segment: Segment, sites: list[Site]) -> Iterator[dict[str, Any]]:
-    hashes = iter(segment.hashes)
+    hashes = iter(map(int, segment.hashes))
     for index in segment.records:
         site = sites[index]
         # zip asks for a value first, so that it takes no hash of the next record.

@@ -10,7 +10,7 @@ import pytest
 
 from deterministic.trace.comparing import compare as module
 from deterministic.trace.comparing.divergence import Comparison
-from deterministic.trace.file import digests
+from deterministic.trace.file import payloads
 from deterministic.trace.file.model import NO_OPTIMIZER, TRACE_LEVELS, Segment, Step, TraceLevel
 from deterministic.trace.file.store import TraceWriter
 from tests.trace.runs import FOOTER, HEADER, Pair, Rec, changed, compared, counts, lines, op, ops, part, rec, step
@@ -147,7 +147,7 @@ def test_what_follows_the_last_step_is_compared(pair: Pair) -> None:
 
 @pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "LONGEST_SEGMENT", 4)
+    monkeypatch.setattr(payloads, "LONGEST_SEGMENT", 4)
 
 
 @pytest.mark.usefixtures("short_segments")

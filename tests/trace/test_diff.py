@@ -206,7 +206,7 @@ def test_a_trace_that_was_killed_after_its_last_step_or_beside_another(pair: Pai
 
 
 def test_a_trace_that_was_killed_within_a_cut_step(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deterministic.trace.file.digests.LONGEST_SEGMENT", 4)
+    monkeypatch.setattr("deterministic.trace.file.payloads.LONGEST_SEGMENT", 4)
     write(pair.paths[0], [step(0, *ops(*range(11)))])
     write(pair.paths[1], [], ops(*range(10)), footer=None)  # two parts of four, and two records that were lost
     found = diff(*pair.paths)

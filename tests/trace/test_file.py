@@ -3,13 +3,12 @@ from __future__ import annotations
 import os
 import random
 import tracemalloc
-from array import array
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 
-from deterministic.errors import TraceError
 from deterministic.trace.file import store
 from deterministic.trace.file.chunks import MAGIC
 from deterministic.trace.file.model import Segment, Site, Step
@@ -75,9 +74,9 @@ def test_records_and_hashes_are_arrays(tmp_path: Path) -> None:
     write_trace(tmp_path / "a", SMALL[:1])
     with TraceReader(tmp_path / "a") as trace:
         (segment,) = trace.segments()
-    assert isinstance(segment.records, array)
-    assert isinstance(segment.hashes, array)
-    assert (segment.records.typecode, segment.hashes.typecode) == ("I", "Q")
+    assert isinstance(segment.records, np.ndarray)
+    assert isinstance(segment.hashes, np.ndarray)
+    assert (segment.records.dtype.str, segment.hashes.dtype.str) == ("<u4", "<u8")
 
 
 def test_a_trace_that_was_not_closed_is_not_finished(tmp_path: Path) -> None:

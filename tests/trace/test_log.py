@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from deterministic.trace.file import digests
-from deterministic.trace.file.digests import key_of
+from deterministic.trace.file import payloads
 from deterministic.trace.file.model import Line, Segment, Site, Step, Value
 from deterministic.trace.recording.log import Log
 
@@ -67,24 +66,24 @@ def test_where_inputs_came_from_and_where_the_text_stands_does_not_make_another_
     one, other = (
         OPERATION._replace(values=(Value("input", "float32[]", "self", origin),)) for origin in ("outside", "")
     )
-    assert key_of(one) == key_of(other)
-    assert key_of(one) == key_of(
-        one._replace(place="a.py:1", function="g", text="x", source="1", callers=(Line("b.py:2"),), root_class="Net")
-    )
-    assert key_of(one) != key_of(one._replace(module="b.3")) != key_of(one._replace(arguments="dim=1"))
+    assert one.key == other.key
+    elsewhere = Line("b.py:2")
+    assert one.key == one._replace(place="a.py:1", function="g", text="x", source="1", callers=(elsewhere,)).key
+    assert one.key == one._replace(root_class="Net").key
+    assert one.key != one._replace(module="b.3").key != one._replace(arguments="dim=1").key
 
 
 def test_a_renamed_class_or_compiled_function_is_the_same_site() -> None:
     named = Site("input", "Net", "forward", module_class="Net", root_class="Net")
-    assert key_of(named) == key_of(named._replace(name="Other", module_class="Other", root_class="Other"))
-    assert key_of(named) != key_of(named._replace(kind="module"))
+    assert named.key == named._replace(name="Other", module_class="Other", root_class="Other").key
+    assert named.key != named._replace(kind="module").key
     compiled = OPERATION._replace(name="compiled step")
-    assert key_of(compiled) == key_of(compiled._replace(name="compiled train"))
-    assert key_of(compiled) != key_of(compiled._replace(name="compile"))
+    assert compiled.key == compiled._replace(name="compiled train").key
+    assert compiled.key != compiled._replace(name="compile").key
 
 
 def test_a_segment_without_a_step_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "LONGEST_SEGMENT", 3)
+    monkeypatch.setattr(payloads, "LONGEST_SEGMENT", 3)
     memory = Memory()
     log = Log(memory, "ops")
     for index in range(7):

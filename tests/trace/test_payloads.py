@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 import time
 import tracemalloc
 import zlib
-from array import array
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deterministic.trace.file import payloads
@@ -114,8 +113,9 @@ def test_json_that_has_no_sites_is_refused(data: Any) -> None:
 
 
 def test_numbers_come_back() -> None:
-    words = array("I", [0, 1, 2**32 - 1])
-    assert payloads.unpack_numbers(payloads.pack_numbers(payloads.pack_words(words))) == words
+    words = [0, 1, 2**32 - 1]
+    packed = payloads.pack_numbers(np.array(words, payloads.U32).tobytes())
+    assert payloads.unpack_numbers(packed).tolist() == words
 
 
 def test_numbers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,18 +160,9 @@ def test_a_step_comes_back(step: Step) -> None:
 def test_there_is_no_optimizer_before_none(optimizer: int) -> None:
     segment = Segment(Step(optimizer, 0), bytes(16), bytes(16))
     with pytest.raises(ValueError):
-        payloads.check_segment(segment)
-    with pytest.raises(ValueError):
         payloads.unpack_step(payloads.pack_step(segment, 0, 0, 0))
     with pytest.raises(ValueError):
         payloads.unpack_digests(payloads.pack_digests([segment]))
-
-
-@pytest.mark.parametrize("digest", [b"", bytes(15), bytes(17)])
-def test_a_digest_has_16_bytes(digest: bytes) -> None:
-    for segment in (Segment(Step(0, 0), digest, bytes(16)), Segment(Step(0, 0), bytes(16), digest)):
-        with pytest.raises(ValueError):
-            payloads.check_segment(segment)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -205,19 +196,3 @@ def test_digests_have_a_limit() -> None:
     assert len(payloads.unpack_digests(payloads.pack_digests([digest_only(0)] * limit))) == limit
     with pytest.raises(ValueError):
         payloads.unpack_digests(payloads.pack_digests([digest_only(0)] * (limit + 1)))
-
-
-@pytest.mark.parametrize("byteorder", ["little", "big"])
-def test_numbers_are_little_endian_in_the_file_and_come_back(byteorder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = array("Q", [1, 2**64 - 2])
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "byteorder", byteorder)  # the numbers of an array stay in the order of this machine
-        packed = payloads.pack_words(words)
-        unpacked = payloads.unpack_words("Q", packed)
-    assert unpacked == words == array("Q", [1, 2**64 - 2])
-    assert packed == (words.tobytes() if byteorder == sys.byteorder else struct.pack(">2Q", *words))
-
-
-def test_a_part_of_a_number_is_refused() -> None:
-    with pytest.raises(ValueError):
-        payloads.unpack_words("Q", bytes(12))

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from array import array
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deterministic.trace.file.model import Segment, Step
-from deterministic.trace.file.payloads import count_of_values, with_repeats, without_repeats
+from deterministic.trace.file.payloads import U32, U64, with_repeats, without_repeats
 from deterministic.trace.file.store import TraceWriter
 
 from .traces import HEADER, SETTINGS, SITES, A, B, read_trace
@@ -26,13 +26,13 @@ from .traces import HEADER, SETTINGS, SITES, A, B, read_trace
 def test_each_hash_that_is_met_again_is_told_by_how_far_it_was_before(
     hashes: list[int], distinct: list[int], repeats: list[int]
 ) -> None:
-    assert [*map(list, without_repeats(hashes))] == [distinct, repeats]
+    assert [part.tolist() for part in without_repeats(np.array(hashes, U64))] == [distinct, repeats]
 
 
 @SETTINGS
 @given(hashes=st.lists(st.integers(0, 5) | st.integers(0, 2**64 - 1)))
 def test_hashes_come_back(hashes: list[int]) -> None:
-    distinct, repeats = without_repeats(array("Q", hashes))
+    distinct, repeats = without_repeats(np.array(hashes, U64))
     assert len(distinct) == len(set(hashes))
     assert with_repeats(distinct, repeats).tolist() == hashes
 
@@ -44,23 +44,15 @@ def test_what_does_not_belong_together_is_refused(distinct: list[int], repeats: 
     belongs = sum(is_new) == len(distinct)
     belongs &= all(back <= place and is_new[place - back] for place, back in enumerate(repeats) if back)
     if belongs:
-        assert len(with_repeats(array("Q", distinct), array("I", repeats))) == len(repeats)
+        assert len(with_repeats(np.array(distinct, U64), np.array(repeats, U32))) == len(repeats)
     else:
         with pytest.raises(ValueError, match="hashes for"):
-            with_repeats(array("Q", distinct), array("I", repeats))
+            with_repeats(np.array(distinct, U64), np.array(repeats, U32))
 
 
 def test_hashes_without_repeats_are_refused() -> None:
     with pytest.raises(ValueError, match="1 hashes for 0 places"):
-        with_repeats(array("Q", [1]), array("I"))
-
-
-def test_the_values_of_records_are_counted() -> None:
-    counts = array("I", [1, 0, 3])
-    assert count_of_values(array("I", [2, 0, 2, 1]), counts) == 7
-    assert count_of_values(array("I"), array("I")) == 0
-    with pytest.raises(IndexError):
-        count_of_values(array("I", [3]), counts)
+        with_repeats(np.array([1], U64), np.array([], U32))
 
 
 def test_a_hash_that_is_there_twice_is_stored_once(tmp_path: Path) -> None:

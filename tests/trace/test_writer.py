@@ -129,29 +129,13 @@ def test_many_sites_at_once_are_no_long_chunk(tmp_path: Path) -> None:
     assert read_trace(tmp_path / "a").sites == sites
 
 
-@pytest.mark.parametrize(
-    ("segment", "found"),
-    [
-        (Segment(Step(0, 0), A, B, [0], []), "0 hashes for records that have 1"),
-        (Segment(Step(0, 0), A, A, [], [1]), "1 hashes for records that have 0"),
-        (Segment(Step(0, 0), A, B, [0], [2**64]), "int"),
-        (Segment(Step(0, 0), A, B, [0], [-1]), "int"),
-        (Segment(Step(0, 0), A, B, [3], [1]), "index 3 is out of bounds"),
-        (Segment(Step(0, 0), A, B, [-1], [1]), "int"),
-        (Segment(Step(0, 0), A, b"", [0], [1]), "16 bytes"),
-        (Segment(Step(-2, 0), A, A), "optimizer -2"),
-        (Segment(Step(2**31, 0), A, B, [0], [1]), ""),
-        (Segment(Step(2**31, 0), A, A), ""),
-        (Segment(Step(0, -1), A, B, [0], [1]), ""),
-        (Segment(Step(0, 0, 2**32), A, B, [0], [1]), ""),
-    ],
-)
-def test_what_is_no_segment_is_refused_and_ends_the_trace(segment: Segment, found: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [Step(2**31, 0), Step(0, -1), Step(0, 0, 2**32)])
+def test_what_a_file_cannot_hold_is_refused_and_ends_the_trace(step: Step, tmp_path: Path) -> None:
     with TraceWriter(tmp_path / "a", HEADER) as trace:
         trace.write(*SMALL[0])
         trace.write(digest_only(1), SITES[2:])
-        with pytest.raises(TraceError, match=f"cannot hold this\n  found: .*{found}"):
-            trace.write(segment)
+        with pytest.raises(TraceError, match=r"cannot hold this\n  found: \S"):
+            trace.write(Segment(step, A, B, [0], [1]))
         with pytest.raises(TraceError, match="nothing more can be written to"):
             trace.write(digest_only(2))
         with pytest.raises(TraceError, match="nothing more can be written to"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deterministic import reproducible
-from deterministic.trace.file import digests
+from deterministic.trace.file import payloads
 from deterministic.trace.file.model import TraceLevel
 from deterministic.trace.recording.record import record
 from deterministic.verification import curves as curves_module
@@ -89,7 +89,7 @@ def test_numbers_of_a_step_that_is_recorded_in_parts_lie_within_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for run, longest in (("one", 3), ("other", 1 << 16)):
-        monkeypatch.setattr(digests, "LONGEST_SEGMENT", longest)
+        monkeypatch.setattr(payloads, "LONGEST_SEGMENT", longest)
         weight = torch.nn.Parameter(torch.zeros(2))
         optimizer = torch.optim.SGD([weight], lr=0.1)
         with record(tmp_path / run, "values") as trace:

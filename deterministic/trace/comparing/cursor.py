@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...values.numbers import hash_of_text
-from ..file import digests
+from ..file import payloads
 from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, TRACE_LEVELS, Site, Step, TraceLevel, Value
 from ..file.store import Entry, TraceReader
 from .divergence import Moment, argument_of
@@ -104,9 +104,9 @@ class Side:
             for part in parts
             for site, start in zip(part.sites, part.starts, strict=True)
         ]
-        none, longest = np.empty(0, np.uint64), digests.LONGEST_SEGMENT
+        none, longest = np.empty(0, np.uint64), payloads.LONGEST_SEGMENT
         return [
-            digests.digest_of(keys[start : start + longest], np.concatenate([none, *hashes[start:][:longest]]))
+            payloads.digest_of(keys[start : start + longest], np.concatenate([none, *hashes[start:][:longest]]))
             for start in range(0, len(keys) + 1, longest)  # one that is just full is followed by an empty one
         ]
 
@@ -190,7 +190,7 @@ def _comparable_key(site: Site, level: TraceLevel) -> int:
         for value in site.values
         if value.role != "input" or level == "ops+inputs"
     ]
-    return digests.key_of(site._replace(values=tuple(values)))
+    return site._replace(values=tuple(values)).key
 
 
 def common_prefix(a: np.ndarray, b: np.ndarray) -> int:

@@ -9,7 +9,6 @@ from enum import Enum
 from typing import Any
 
 from ..file import model
-from ..file.digests import key_of
 from ..file.model import COLLECTIVES, NO_OPTIMIZER, Role, Site
 from .divergence import (
     Divergence,
@@ -141,7 +140,7 @@ def _other_site(divergence: Divergence, first: Moment, second: Moment, settings:
     if (
         one.identity != other.identity
         or (one.source == other.source and one.place != other.place)
-        or key_of(one) == key_of(other)  # one run has done it once more
+        or one.key == other.key  # one run has done it once more
     ):
         places = [site.place or site.name for site in (one, other)]
         lines = f": {places[0]} in the first, {places[1]} in the second" if places[0] != places[1] else ""

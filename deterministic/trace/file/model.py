@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ...values.numbers import hash_of_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TraceLevel = Literal["digest", "values", "modules", "ops", "ops+inputs"]
 
@@ -158,6 +163,12 @@ class Site(NamedTuple):
             name = self.name.removeprefix(self.module_class)
         return self.kind, name, self.phase, self.module, self.node
 
+    @property
+    def key(self) -> int:
+        """64 bits of what two runs must agree in to be at the same site; where inputs came from is none of it."""
+        values = [(value.role, value.type, value.name) for value in self.values]
+        return hash_of_text("\0".join([*self.identity, self.arguments, *("\1".join(value) for value in values)]))
+
 
 class Step(NamedTuple):
     """Which segment this is, the same in every run.
@@ -180,8 +191,8 @@ class Segment(NamedTuple):
     step: Step
     digest: bytes  # 16 bytes over all of its records, and their sites
     values_digest: bytes  # 16 bytes over those records alone that the level "values" has
-    records: Sequence[int] = ()  # the site of each, as an index; empty at the level "digest"
-    hashes: Sequence[int] = ()  # those of all records, one after the other, 0 <= hash < 2**64
+    records: Sequence[int] | np.ndarray = ()  # the site of each, as an index; empty at the level "digest"
+    hashes: Sequence[int] | np.ndarray = ()  # those of all records, one after the other, 0 <= hash < 2**64
 
 
 def site_from_json(data: Any) -> Site:

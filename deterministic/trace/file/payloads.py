@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 import zlib
-from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import xxhash
 
 from .model import NO_OPTIMIZER, TRACE_LEVELS, Segment, Site, Step, TraceLevel, site_from_json
 
@@ -40,8 +39,13 @@ JSON_LIMIT = 2**22
 NUMBERS_LIMIT = 2**22
 """Records of a segment, and hashes of one."""
 
+LONGEST_SEGMENT = 2**16
+"""Records after which a segment is cut: what is held in memory stays bounded where no optimizer steps."""
+
 DIGESTS_LIMIT = 2**12
 """Segments without records in one chunk."""
+
+U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 
 _STEP = struct.Struct("<iQI")
 _RECORDED = struct.Struct("<iQI16s16sQQI")
@@ -97,20 +101,13 @@ def unpack_sites(payload: bytes) -> list[Site]:
 
 
 def pack_numbers(numbers: bytes) -> bytes:
-    """Return numbers that segments share, which `pack_words` made; raise ValueError if they are too many."""
+    """Return numbers that segments share, given as `U32`; raise ValueError if they are too many."""
     return zlib.compress(_within(numbers, 4 * NUMBERS_LIMIT))
 
 
-def unpack_numbers(payload: bytes) -> array[int]:
+def unpack_numbers(payload: bytes) -> np.ndarray:
     """Return numbers that segments share."""
-    return unpack_words("I", _inflate(payload, 4 * NUMBERS_LIMIT))
-
-
-def check_segment(segment: Segment) -> None:
-    """Raise ValueError or `struct.error` for a segment whose step or digests could not be packed or unpacked."""
-    _STEP.pack(*_check_step(segment.step))
-    if not len(segment.digest) == len(segment.values_digest) == _DIGEST.size:
-        raise ValueError(f"a digest that is not of {_DIGEST.size} bytes")
+    return np.frombuffer(_inflate(payload, 4 * NUMBERS_LIMIT), U32)
 
 
 def pack_step(segment: Segment, records: int, repeats: int, length: int) -> bytes:
@@ -148,25 +145,6 @@ def unpack_digests(payload: bytes) -> list[Segment]:
     ]
 
 
-def pack_words(words: array[int]) -> bytes:
-    """Return the numbers of an array."""
-    return _swapped(words).tobytes()
-
-
-def unpack_words(typecode: Literal["I", "Q"], data: bytes) -> array[int]:
-    """Return u32 ("I") or u64 ("Q") numbers."""
-    words: array[int] = array(typecode)
-    words.frombytes(data)
-    return _swapped(words)
-
-
-def _swapped(words: array[int]) -> array[int]:
-    if sys.byteorder == "big":
-        words = words[:]
-        words.byteswap()
-    return words
-
-
 def _check_step(step: Step) -> Step:
     if step.optimizer < NO_OPTIMIZER:
         raise ValueError(f"a step of optimizer {step.optimizer}")
@@ -201,21 +179,24 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name}, which is not JSON")
 
 
-def without_repeats(hashes: Sequence[int]) -> tuple[array[int], array[int]]:
+def digest_of(keys: np.ndarray, hashes: np.ndarray) -> bytes:
+    """Return 16 bytes over the keys of the sites and the hashes of records, the same on every machine."""
+    digest = xxhash.xxh3_128(struct.pack("<QQ", len(keys), len(hashes)))
+    digest.update(keys.astype(U64, copy=False).tobytes())
+    digest.update(hashes.astype(U64, copy=False).tobytes())
+    return digest.digest()
+
+
+def without_repeats(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct hashes in the order in which they come, and the repeats."""
-    if not len(hashes):
-        return array("Q"), array("I")
-    plain = np.frombuffer(array("Q", hashes), np.uint64)
-    _, firsts, numbers = np.unique(plain, return_index=True, return_inverse=True)
-    repeats = np.arange(len(plain)) - firsts[numbers]
-    return array("Q", plain[repeats == 0].tobytes()), array("I", repeats.astype(np.uint32).tobytes())
+    _, firsts, numbers = np.unique(hashes, return_index=True, return_inverse=True)
+    repeats = np.arange(len(hashes)) - firsts[numbers]
+    return hashes[repeats == 0], repeats.astype(U32)
 
 
-def with_repeats(distinct: array[int], repeats: array[int]) -> array[int]:
+def with_repeats(distinct: np.ndarray, repeats: np.ndarray) -> np.ndarray:
     """Return the hashes; a ValueError says that the two do not belong together."""
-    if not len(repeats) and not len(distinct):
-        return array("Q")
-    back = np.frombuffer(repeats, np.uint32).astype(np.int64)
+    back = repeats.astype(np.int64)
     is_new = back == 0
     places = np.cumsum(is_new) - 1
     again = np.flatnonzero(back)
@@ -223,9 +204,5 @@ def with_repeats(distinct: array[int], repeats: array[int]) -> array[int]:
     if is_new.sum() != len(distinct) or (firsts < 0).any() or not is_new[firsts].all():
         raise ValueError(f"{len(distinct)} hashes for {len(repeats)} places with other repeats")
     places[again] = places[firsts]
-    return array("Q", np.frombuffer(distinct, np.uint64)[places].tobytes())
-
-
-def count_of_values(records: array[int], counts: array[int]) -> int:
-    """Return how many hashes records have, given how many values each site has; an IndexError: no such site."""
-    return int(np.frombuffer(counts, np.uint32)[np.frombuffer(records, np.uint32)].sum()) if len(records) else 0
+    hashes: np.ndarray = distinct[places]
+    return hashes

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from time import monotonic
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...errors import TraceError
 from ...ground.source import JSON
@@ -50,7 +51,6 @@ class TraceWriter:
         with self._refusing():
             payloads.level_of(self._header)
             header = payloads.pack_json(dict(self._header))
-        self._value_counts = array("I")  # of each site
         self._shared: dict[bytes, int] = {}  # where numbers are, by digest, the last used last
         self._waiting: list[Segment] = []
         self._pid = os.getpid()
@@ -68,14 +68,12 @@ class TraceWriter:
         """Append a segment, and before it the sites that no earlier one had.
 
         Its records are indexes of sites, counted from 0 in the order in which they were written. A TraceError says that
-        it is no segment, or that the operating system refuses, or did before.
+        the file cannot hold it, or that the operating system refuses, or did before.
         """
         if self._is_ours():
             with self._closing_on_failure():
                 for first in range(0, len(new_sites), _SITES_AT_ONCE):
-                    some = new_sites[first : first + _SITES_AT_ONCE]
-                    self._append((payloads.SITES, payloads.pack_sites(some)))
-                    self._value_counts.extend(len(site.values) for site in some)
+                    self._append((payloads.SITES, payloads.pack_sites(new_sites[first : first + _SITES_AT_ONCE])))
                 self._write_segment(segment)
 
     def close(self, footer: Mapping[str, JSON]) -> None:
@@ -86,23 +84,19 @@ class TraceWriter:
         self._file.close()
 
     def _write_segment(self, segment: Segment) -> None:
-        payloads.check_segment(segment)
         if not len(segment.records) + len(segment.hashes) and segment.digest == segment.values_digest:
             self._waiting.append(segment)
             if len(self._waiting) >= DIGESTS_AT_ONCE or monotonic() - self._written >= SECONDS:
                 self._append()
             return
-        records = array("I", segment.records)
-        length = payloads.count_of_values(records, self._value_counts)
-        if len(segment.hashes) != length:
-            raise ValueError(f"{len(segment.hashes)} hashes for records that have {length}")
-        distinct, repeats = payloads.without_repeats(segment.hashes)
+        distinct, repeats = payloads.without_repeats(np.asarray(segment.hashes, payloads.U64))
+        records = np.asarray(segment.records, payloads.U32)
         step = payloads.pack_step(segment, self._share(records), self._share(repeats), len(distinct))
-        self._append((payloads.STEP, step), (payloads.HASHES, payloads.pack_words(distinct)))
+        self._append((payloads.STEP, step), (payloads.HASHES, distinct.tobytes()))
 
-    def _share(self, numbers: array[int]) -> int:
+    def _share(self, numbers: np.ndarray) -> int:
         """Return where these numbers are in the file; they are written now if they are not there."""
-        plain = payloads.pack_words(numbers)
+        plain = numbers.tobytes()
         digest = blake2b(plain, digest_size=16).digest()
         offset = self._shared.pop(digest, None)
         if offset is None:
@@ -188,8 +182,8 @@ class TraceReader:
             self._file.close()
             raise
         self.sites, self.footer, self.truncated = [], None, False
-        self._value_counts = array("I")  # of each site
-        self._shared: dict[int, array[int]] = {}  # numbers by where they are, the last used last
+        self._value_counts = np.empty(0, np.intp)  # of each site
+        self._shared: dict[int, np.ndarray] = {}  # numbers by where they are, the last used last
         self._start = self._known = head.end  # known: up to where the iterator that came farthest has read
         return self
 
@@ -220,10 +214,10 @@ class TraceReader:
             return Segment(*entry[:3])
         with self._checking(entry.hashes):
             records, repeats = self._numbers(entry.records), self._numbers(entry.repeats)
-            length = payloads.count_of_values(records, self._value_counts)
+            length = self._value_counts[records].sum()
             if length != len(repeats):
                 raise ValueError(f"{len(repeats)} hashes for records that have {length}")
-            distinct = payloads.unpack_words("Q", self._file.payload(entry.hashes))
+            distinct = np.frombuffer(self._file.payload(entry.hashes), payloads.U64)
             return Segment(*entry[:3], records, payloads.with_repeats(distinct, repeats))
 
     def _read(self, head: ChunkHead) -> tuple[int, list[Entry]]:
@@ -245,7 +239,8 @@ class TraceReader:
             if head.offset >= self._known:  # else another iterator has read it
                 sites = payloads.unpack_sites(payload)
                 self.sites += sites
-                self._value_counts.extend(len(site.values) for site in sites)
+                counts = np.array([len(site.values) for site in sites], np.intp)
+                self._value_counts = np.append(self._value_counts, counts)
         elif head.tag == payloads.END:
             if not self._file.ends_at(head.end):
                 raise ValueError("a footer with something behind it")
@@ -263,7 +258,7 @@ class TraceReader:
                 raise ValueError(f"{hashes.length} bytes where {length} hashes should be")
         return hashes
 
-    def _numbers(self, offset: int) -> array[int]:
+    def _numbers(self, offset: int) -> np.ndarray:
         """Return the numbers that a segment shares with others."""
         numbers = self._shared.pop(offset, None)
         if numbers is None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ...values.hashes import Hash, collect
-from ..file import digests
+from ..file import payloads
 from ..file.model import LOWEST_LEVEL, NO_OPTIMIZER, Segment, Site, Step, TraceLevel
 
 
@@ -55,7 +55,7 @@ class Log:
             index = self._indexes.get(site)
             if index is None:
                 index = self._indexes[site] = len(self._indexes)
-                self._keys.append(digests.key_of(site))
+                self._keys.append(site.key)
                 self._lengths.append(len(site.values))
                 self._is_value.append(LOWEST_LEVEL.get(site.kind, "values") == "values")
                 self._new.append(site)
@@ -68,7 +68,7 @@ class Log:
         with self._lock:
             self._records.append((site, hashes))
             self.total += 1
-            if len(self._records) >= digests.LONGEST_SEGMENT:
+            if len(self._records) >= payloads.LONGEST_SEGMENT:
                 self.part += 1
                 self._write(Step(NO_OPTIMIZER, self._steps, self.part))
 
@@ -100,10 +100,10 @@ class Log:
         sites = np.frombuffer(records, np.uint32)
         keys, is_value = np.frombuffer(self._keys, np.uint64)[sites], np.frombuffer(self._is_value, np.bool_)[sites]
         plain = np.frombuffer(hashes, np.uint64)
-        digest = values_digest = digests.digest_of(keys, plain)
+        digest = values_digest = payloads.digest_of(keys, plain)
         if not is_value.all():
             lengths = np.frombuffer(self._lengths, np.uint32)[sites]
-            values_digest = digests.digest_of(keys[is_value], plain[np.repeat(is_value, lengths)])
+            values_digest = payloads.digest_of(keys[is_value], plain[np.repeat(is_value, lengths)])
         if self._level == "digest":
             records, hashes = array("I"), array("Q")
         new, self._new = ([], self._new) if self._level == "digest" else (self._new, [])
