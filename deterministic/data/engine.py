@@ -26,18 +26,15 @@ _logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """One torch DataLoader over what carries the keys, with the loader's arguments; no reference to it is kept.
-
-    Attributes:
-        feed: What it works on.
-        kind: What those workers were started with that outlive an iterator: settings, their number, `collate_fn`.
-    """
+    """One torch DataLoader over what carries the keys, with the loader's arguments; no reference to it is kept."""
 
     def __init__(
         self, loader: DataLoader[Any], keying: Keying, feed: Feed, *, epoch: int, workers: int, kind: Any = None
     ) -> None:
-        self.feed = feed
-        self.kind = kind
+        self.feed = feed  # what it works on
+        self.kind = (
+            kind  # what workers that outlive an iterator were started with: settings, their number, `collate_fn`
+        )
         arguments = dict(feed.arguments)
         if workers:
             settings = None if _forks(loader) else capture_settings()

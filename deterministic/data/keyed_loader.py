@@ -315,12 +315,7 @@ class ReproducibleDataLoader(DataLoader[T]):
 
 
 class WatchedLoader:
-    """A loader whose batches are announced.
-
-    Args:
-        loader: Made by `make_loader`.
-        tell: Called before each batch of an epoch is fetched, and before its end is said; not for `peek`.
-    """
+    """A loader; `tell` is called before each batch of an epoch is fetched, and before its end, but not for `peek`."""
 
     def __init__(self, loader: ReproducibleDataLoader[object], tell: Callable[[], None]) -> None:
         self._loader = loader

@@ -22,18 +22,10 @@ def as_integer(value: object) -> int | None:
 
 
 def count(name: str, value: object, *, least: int = 0, what: str = "", remedy: str | None = None) -> int:
-    """Return the value of the argument `name` as an int of at least `least`.
+    """Return the value of the argument `name` as an int, also one of numpy's; a bool is no number.
 
-    Args:
-        name: What the caller calls it.
-        value: An int or anything with `__index__` (numpy integers); a bool is no number.
-        least: The smallest that has a meaning.
-        what: What any other value is; one of a wrong type is then a ValueError, too.
-        remedy: What to do, where that is more than to pass another number.
-
-    Raises:
-        TypeError: Not an integer.
-        ValueError: Below `least`.
+    A TypeError says that it is none, a ValueError that it is below `least`; with `what`, which says what any other
+    value is, both are ValueErrors. The `remedy` is what to do, where that is more than to pass another number.
     """
     number = as_integer(value)
     if number is not None and number >= least:
@@ -65,17 +57,9 @@ def choice(
     what: str = "not one of its choices",
     error: type[Exception] = ValueError,
 ) -> T:
-    """Return the value of the argument `name`, which is one of those allowed.
+    """Return the value of the argument `name`, a bool or a string, if it is one of those allowed; 1 is not True.
 
-    Args:
-        name: What the caller calls it.
-        value: A bool or a string; 1 is not True.
-        allowed: The choices; in a mapping each has a sentence of what it means.
-        what: What any other value is.
-        error: What is raised of it.
-
-    Raises:
-        ValueError: It is none of them; or `error`.
+    Else raise an `error` that says `what` it is; of a mapping it has a sentence of what each choice means, too.
     """
     if isinstance(value, (bool, str)) and value in allowed:
         return cast(T, value)

@@ -39,19 +39,12 @@ class Limit(NamedTuple):
 
 
 class Caught(NamedTuple):
-    """Entropy that was drawn while a scope was open, for the report.
+    """Entropy that was drawn while a scope was open, for the report."""
 
-    Attributes:
-        place: The user's line, "train.py:12".
-        what: What drew it, for example "uuid.uuid4()".
-        by: The function of an installed package that the line calls; empty if it draws by itself.
-        seeded: Whether the run's seed decided it after all.
-    """
-
-    place: str
-    what: str
-    by: str
-    seeded: bool
+    place: str  # the user's line, "train.py:12"
+    what: str  # what drew it, for example "uuid.uuid4()"
+    by: str  # the function of an installed package that the line calls; empty if it draws by itself
+    seeded: bool  # whether the run's seed decided it after all
 
 
 class Applied(NamedTuple):

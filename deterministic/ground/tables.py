@@ -68,13 +68,7 @@ def wrapped(text: str, indent: str = "", most: int = 110) -> list[str]:
 
 
 def html_table(rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), highlighted: Collection[int] = ()) -> str:
-    """Return a table of escaped texts; nothing if it has no rows.
-
-    Args:
-        rows: The texts of the cells.
-        head: Those of the first row.
-        highlighted: The numbers of the rows that stand out.
-    """
+    """Return a table of escaped texts, in which rows of some numbers stand out; nothing if it has no rows."""
     if not rows:
         return ""
     lines = [_html_row("th", head)] if head else []

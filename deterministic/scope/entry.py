@@ -41,34 +41,20 @@ STARTED = -1
 
 @dataclass(eq=False, repr=False, slots=True)
 class ScopeEntry:
-    """One entry into a scope.
+    """One entry into a scope."""
 
-    Attributes:
-        request: The object that was entered (one request can have many entries).
-        config: What was applied.
-        site: Where.
-        owner: Who entered, or has resumed it since.
-        saved: What leaving gives back; replaced when an entry below leaves first, and at every resumption.
-        applied: What each source did, in the order of `before`.
-        before: What `saved` was on entering, for the report.
-        part: The suspended part of the stack that this entry is in, if any.
-        is_open: False once left.
-        run: The handle that its body has; None once left.
-        seeded: What the code seeded while it was on the stack.
-        plain_loaders: The lines that have iterated a plain DataLoader meanwhile.
-    """
-
-    request: object
-    config: Config
-    site: ScopeSite
-    owner: Owner
-    saved: Snapshot
-    applied: list[Applied]
-    before: Snapshot
-    part: SuspendedPart | None = None
-    is_open: bool = True
-    run: Any = None
-    seeded: list[Seeding] = field(default_factory=list)
+    request: object  # the object that was entered (one request can have many entries)
+    config: Config  # what was applied
+    site: ScopeSite  # where
+    owner: Owner  # who entered, or has resumed it since
+    saved: Snapshot  # what leaving gives back; replaced when an entry below leaves first, and at every resumption
+    applied: list[Applied]  # what each source did, in the order of `before`
+    before: Snapshot  # what `saved` was on entering, for the report
+    part: SuspendedPart | None = None  # the suspended part of the stack that this entry is in, if any
+    is_open: bool = True  # false once left
+    run: Any = None  # the handle that its body has; None once left
+    seeded: list[Seeding] = field(default_factory=list)  # what the code seeded while it was on the stack
+    # The lines that have iterated a plain DataLoader meanwhile.
     plain_loaders: dict[str, None] = field(default_factory=dict)
     opt_outs: dict[str, None] = field(default_factory=dict)
 

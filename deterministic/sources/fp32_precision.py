@@ -35,21 +35,13 @@ DEFAULT = "default"
 
 
 class Fp32State(NamedTuple):
-    """What `Fp32Precision.capture` returns.
+    """What `Fp32Precision.capture` returns."""
 
-    Attributes:
-        reads: What each of `SLOTS` resolves to; empty where this torch has no slots.
-        raw: What each of `SLOTS` itself holds: a precision, "none" (inherits) or "default".
-        legacy_reads: What the two legacy getters return; None for one that raises.
-        legacy_raw: What is stored behind them; None where that cannot be known.
-        exact: Whether all of `raw` is known. About the capture and not about torch, so not compared.
-    """
-
-    reads: tuple[str, ...]
-    raw: tuple[str, ...]
-    legacy_reads: Legacy
-    legacy_raw: Legacy
-    exact: bool
+    reads: tuple[str, ...]  # what each of `SLOTS` resolves to; empty where this torch has no slots
+    raw: tuple[str, ...]  # what each of `SLOTS` itself holds: a precision, "none" (inherits) or "default"
+    legacy_reads: Legacy  # what the two legacy getters return; None for one that raises
+    legacy_raw: Legacy  # what is stored behind them; None where that cannot be known
+    exact: bool  # whether all of `raw` is known. About the capture and not about torch, so not compared
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fp32State) and self[:-1] == other[:-1]

@@ -227,15 +227,11 @@ def _slices(tensor: Tensor, limit: int) -> Iterator[Tensor]:
 
 
 class Components(NamedTuple):
-    """The plain tensors that a tensor is made of.
+    """The plain tensors that a tensor is made of."""
 
-    Attributes:
-        kind: That of `kind_of`.
-        parts: By name. One of a nested tensor or a wrapper may itself have several components; what else makes the
-            value of a wrapper subclass may be of any type.
-    """
-
-    kind: str
+    kind: str  # that of `kind_of`
+    # By name. One of a nested tensor or a wrapper may itself have several components; what else makes the value of a
+    # wrapper subclass may be of any type.
     parts: Mapping[str, Any]
 
 

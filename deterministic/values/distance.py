@@ -40,16 +40,11 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> str:
 
 
 class Elements(NamedTuple):
-    """The elements of a tensor.
+    """The elements of a tensor."""
 
-    Attributes:
-        name: Their dtype; of complex ones that of the two parts.
-        shape: The tensor's.
-        bits: The elements as integers of their size, one below the other, the parts of a complex one beside each other.
-    """
-
-    name: str
-    shape: tuple[int, ...]
+    name: str  # their dtype; of complex ones that of the two parts
+    shape: tuple[int, ...]  # the tensor's
+    # The elements as integers of their size, one below the other, the parts of a complex one beside each other.
     bits: np.ndarray
 
 

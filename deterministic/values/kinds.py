@@ -23,30 +23,19 @@ from . import bits
 
 
 class Child(NamedTuple):
-    """A value that another one holds.
+    """A value that another one holds."""
 
-    Attributes:
-        step: How one gets there: "item", "attribute", "call" (of a method), or "key" for the key itself.
-        key: The index, the key, or the name.
-        value: The value.
-    """
-
-    step: str
-    key: Any
+    step: str  # how one gets there: "item", "attribute", "call" (of a method), or "key" for the key itself
+    key: Any  # the index, the key, or the name
     value: Any
 
 
 class Node(NamedTuple):
-    """A value taken apart.
-
-    Attributes:
-        kind: What it is.
-        parts: What makes it up.
-        group: How many parts belong together, where the order of such groups does not count; 0: every place counts.
-    """
+    """A value taken apart."""
 
     kind: str
-    parts: Iterable[bytes | Child | Node]
+    parts: Iterable[bytes | Child | Node]  # what makes it up
+    # How many parts belong together, where the order of such groups does not count; 0: every place counts.
     group: int = 0
 
 

@@ -19,16 +19,11 @@ from ..samples.torch_internals import unwrapped
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """A place in the data. Two of them are one only if they are the same object: `Epochs` relies on it.
+    """A place in the data. Two of them are one only if they are the same object: `Epochs` relies on it."""
 
-    Attributes:
-        epoch: Which epoch, 0 or more.
-        done: How much of it is behind: samples of all ranks together for an own order, else batches.
-        state: The state that it was loaded from, for the order to go on from; None: it was never saved.
-    """
-
-    epoch: int = 0
-    done: int = 0
+    epoch: int = 0  # which epoch, 0 or more
+    done: int = 0  # how much of it is behind: samples of all ranks together for an own order, else batches
+    # The state that it was loaded from, for the order to go on from; None: it was never saved.
     state: Mapping[str, Any] | None = None
 
 
@@ -52,28 +47,19 @@ class Count:
 
 
 class Progress:
-    """How far one iterator has come, counted in batches yielded, whatever was fetched ahead.
-
-    Attributes:
-        start: Where it starts.
-        count: What the report keeps of it.
-        asked: Whether it was asked for a batch.
-        yielded: How many batches are behind: yielded, or raised and followed by one that was yielded.
-        taken: How many fetches its order has given, to workers ahead of what is yielded.
-        skip: How many batches were seen before the start, and are to be loaded again and left out.
-        lost: How many batches raised instead of being yielded, since the last that was yielded.
-        superseded: Whether a later iterator has taken over its workers.
-        memory: What the order keeps with it, for the state.
-        iterator: The iterator, as long as somebody holds it.
-    """
+    """How far one iterator has come, counted in batches yielded, whatever was fetched ahead."""
 
     def __init__(self, start: Position) -> None:
         self.start = start
-        self.count = Count(start)
-        self.yielded = self.taken = self.skip = self.lost = 0
-        self.asked = self.superseded = False
-        self.memory: Any = None
-        self.iterator: Callable[[], object] = _nobody
+        self.count = Count(start)  # what the report keeps of it
+        self.asked = False  # whether it was asked for a batch
+        self.yielded = 0  # how many batches are behind: yielded, or raised and followed by one that was yielded
+        self.taken = 0  # how many fetches its order has given, to workers ahead of what is yielded
+        self.skip = 0  # how many batches were seen before the start, and are to be loaded again and left out
+        self.lost = 0  # how many batches raised instead of being yielded, since the last that was yielded
+        self.superseded = False  # whether a later iterator has taken over its workers
+        self.memory: Any = None  # what the order keeps with it, for the state
+        self.iterator: Callable[[], object] = _nobody  # returns the iterator, as long as somebody holds it
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no iterator."""
@@ -106,20 +92,13 @@ def _nobody() -> None:
 
 
 class Epochs:
-    """Which epoch is next, and the iterator that is under way.
-
-    Attributes:
-        next: Where the next iterator starts.
-        under_way: The latest iterator's progress; None before the first, and after a load.
-        watchers: Called before a batch is fetched, or the end is said.
-        is_pinned: Whether an epoch was ever set, or a state loaded.
-    """
+    """Which epoch is next, and the iterator that is under way."""
 
     def __init__(self) -> None:
-        self.next = Position()
-        self.under_way: Progress | None = None
-        self.watchers: list[Callable[[], None]] = []
-        self.is_pinned = False
+        self.next = Position()  # where the next iterator starts
+        self.under_way: Progress | None = None  # the latest iterator's; None before the first, and after a load
+        self.watchers: list[Callable[[], None]] = []  # called before a batch is fetched, or the end is said
+        self.is_pinned = False  # whether an epoch was ever set, or a state loaded
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is watched by nobody."""
@@ -170,37 +149,26 @@ class Feed(NamedTuple):
     """What one DataLoader of torch's works on: a dataset and a `collate_fn` that carry the keys, and what cuts batches.
 
     No way back to the loader: in a cycle it would be collected late and in no order, and its workers with it.
-
-    Attributes:
-        begin: Lets the next iterator, the first or not, be over an epoch that its order has begun.
-        arguments: What else the DataLoader takes.
     """
 
     dataset: Any
     collate_fn: Callable[[Any], Any]
+    # Lets the next iterator, the first or not, be over an epoch that its order has begun.
     begin: Callable[[Progress, bool], None]
-    arguments: dict[str, Any]
+    arguments: dict[str, Any]  # what else the DataLoader takes
 
 
 class Order(ABC):
-    """Which batches an epoch has, and in which order: the part in which loaders differ.
+    """Which batches an epoch has, and in which order: the part in which loaders differ."""
 
-    Attributes:
-        name: What the state and the report call it.
-        fields: What its states have beside the common part, and of which type.
-        has_indices: Whether its dataset is asked for indices.
-        workers: The number of worker processes; the loader keeps it up to date.
-        is_own: Whether it is a function of (seed, epoch), any place of which can be gone to at once.
-    """
-
-    name: str
-    fields: ClassVar[dict[str, type]]
-    has_indices: ClassVar[bool] = True
-    is_own: ClassVar[bool] = False
+    name: str  # what the state and the report call it
+    fields: ClassVar[dict[str, type]]  # what its states have beside the common part, and of which type
+    has_indices: ClassVar[bool] = True  # whether its dataset is asked for indices
+    is_own: ClassVar[bool] = False  # whether it is a function of (seed, epoch): any place can be gone to at once
 
     def __init__(self, keying: Keying) -> None:
         self.keying = keying
-        self.workers = 0
+        self.workers = 0  # the number of worker processes; the loader keeps it up to date
 
     @abstractmethod
     def with_indices(self) -> IndexOrder:

@@ -18,21 +18,13 @@ from .upstream import HERE, Place, Upstream
 
 
 class Shipped(NamedTuple):
-    """A batch on its way from the worker, with the worker's place after it; a NamedTuple passes `pin_memory`.
+    """A batch on its way from the worker, with the worker's place after it; a NamedTuple passes `pin_memory`."""
 
-    Attributes:
-        batch: What `collate_fn` made.
-        samples: Of how many samples; 0: there is no batch.
-        worker: Which worker made it.
-        place: Its place after it; None: the dataset cannot say.
-        after: Its place between this epoch and the next, once this one is at its end.
-    """
-
-    batch: Any
-    samples: int
-    worker: int
-    place: Place | None = None
-    after: Place | None = None
+    batch: Any  # what `collate_fn` made
+    samples: int  # of how many samples; 0: there is no batch
+    worker: int  # which worker made it
+    place: Place | None = None  # its place after it; None: the dataset cannot say
+    after: Place | None = None  # its place between this epoch and the next, once this one is at its end
 
 
 class _Blank:
@@ -43,10 +35,6 @@ class KeyedStream(IterableDataset[Any]):
     """The user's stream: seeded before each sample from (seed, epoch, worker, number of workers, number of the sample).
 
     It cuts batches as `loader` does; with `is_persistent` its workers outlive an epoch.
-
-    Attributes:
-        dataset: The user's.
-        samples: What was iterated last in this process, weakly, since it has this: the place of this worker.
     """
 
     def __init__(self, upstream: Upstream, keying: Keying, loader: DataLoader[Any], *, is_persistent: bool) -> None:
@@ -57,6 +45,7 @@ class KeyedStream(IterableDataset[Any]):
         self.held = Held(self.dataset, "dataset", keying, goes_on=True)
         self.batch_size = loader.batch_size
         self.drop_last = loader.drop_last
+        # What was iterated last in this process, weakly, since it has this: the place of this worker.
         self.samples: Callable[[], Samples | None] = _none_yet
         self.is_persistent = is_persistent
         self._places: Mapping[int, Place] = {}

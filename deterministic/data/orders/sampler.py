@@ -298,24 +298,16 @@ class SamplerOrder(IndexOrder):
 
 
 class SamplerMemory:
-    """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far.
-
-    Attributes:
-        where: What the sampler's pass began with, and the epoch before it.
-        start: Where the epoch was begun, or gone on with.
-        batches: How many batches the pass has given, with those before the start.
-        digest: Of the indices of all of them.
-        ahead: Of those up to each batch that was fetched and not yielded.
-        is_over: Whether the sampler was asked for more than its last batch.
-        is_left: Whether the epoch was left, and the sampler is where the last batch was yielded.
-    """
+    """What an epoch of a sampler leaves for the state: how it began, and which indices it has given so far."""
 
     def __init__(self, where: dict[str, Any], start: Position) -> None:
-        self.where = where
-        self.start = start
-        self.batches = self.digest = 0
-        self.ahead: deque[int] = deque()
-        self.is_over = self.is_left = False
+        self.where = where  # what the sampler's pass began with, and the epoch before it
+        self.start = start  # where the epoch was begun, or gone on with
+        self.batches = 0  # how many batches the pass has given, with those before the start
+        self.digest = 0  # of the indices of all of them
+        self.ahead: deque[int] = deque()  # of those up to each batch that was fetched and not yielded
+        self.is_over = False  # whether the sampler was asked for more than its last batch
+        self.is_left = False  # whether the epoch was left, and the sampler is where the last batch was yielded
         self._forgotten = 0
         self._last = 0 if start.state is None else start.state["digest"]
 

@@ -196,30 +196,21 @@ class StreamOrder(Order):
 
 
 class StreamMemory:
-    """Where each worker was after the batch of its that was yielded last.
-
-    Attributes:
-        places: By the number of the worker.
-        after: Where those are that have come to their end.
-        workers: How many there are.
-        skip: How many batches must be loaded again to reach the start.
-        last: The worker that gave the batch yielded last; -1: none did.
-        digest: Of the batches so far of a dataset that cannot say where it is, those that are loaded again included.
-        is_left: Whether the epoch before was left, so that where the stream begins is not what it says.
-    """
+    """Where each worker was after the batch of its that was yielded last."""
 
     def __init__(self, state: Mapping[str, Any], workers: int) -> None:
-        self.places = {
+        self.places = {  # by the number of the worker
             worker: Place(fetched, ended, pickle.dumps(tuple(own)))
             for worker, fetched, ended, own in state.get("places", [])
         }
-        self.after: dict[int, Place] = {}
+        self.after: dict[int, Place] = {}  # where those are that have come to their end
         self.workers = workers
         has_begun = any(place.fetched for place in self.places.values())
-        self.skip: int = 0 if has_begun else state.get("done", 0)
-        self.last: int = state.get("turn", 0) - 1 if has_begun else -1
+        self.skip: int = 0 if has_begun else state.get("done", 0)  # batches to be loaded again to reach the start
+        self.last: int = state.get("turn", 0) - 1 if has_begun else -1  # who gave the batch yielded last; -1: none did
+        # Of the batches so far of a dataset that cannot say where it is, those that are loaded again included.
         self.digest = 0
-        self.is_left = False
+        self.is_left = False  # whether the epoch before was left, so that where the stream begins is not what it says
         self._saved_digest: int | None = state.get("digest")
         self._saved_done: int = state.get("done", 0)
 

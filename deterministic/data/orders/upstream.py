@@ -26,17 +26,12 @@ _OPAQUE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, torc
 
 
 class Place(NamedTuple):
-    """How far one worker has come in its part of a stream.
+    """How far one worker has come in its part of a stream."""
 
-    Attributes:
-        fetched: How many samples it has made in this epoch; 0: it is between two.
-        ended: Whether it has given all; between two epochs: whether the one before gave any.
-        state: Pickled: what `state_dict()` of the dataset and of its iterator say, None for the one that has none, and
-            what the dataset shows that has changed since it was made.
-    """
-
-    fetched: int
-    ended: bool
+    fetched: int  # how many samples it has made in this epoch; 0: it is between two
+    ended: bool  # whether it has given all; between two epochs: whether the one before gave any
+    # Pickled: what `state_dict()` of the dataset and of its iterator say, None for the one that has none, and what the
+    # dataset shows that has changed since it was made.
     state: bytes
 
     def said(self) -> tuple[Any, Any, dict[str, Any]]:
@@ -55,17 +50,13 @@ class Upstream:
     """The user's stream, whose `state_dict()` is asked where it is if the loader `uses_state`.
 
     Generators that it holds and that are keyed (`is_keyed`) say nothing of the pass.
-
-    Attributes:
-        can_seek: Whether it says where it is and can be put there.
-        has_given: Whether its latest pass that ended gave any sample.
     """
 
     def __init__(self, dataset: Any, *, uses_state: bool, is_keyed: bool = False) -> None:
         self.dataset = dataset
         self.uses_state = uses_state
-        self.can_seek = uses_state and is_stateful(dataset)
-        self.has_given = False
+        self.can_seek = uses_state and is_stateful(dataset)  # whether it says where it is and can be put there
+        self.has_given = False  # whether its latest pass that ended gave any sample
         self._is_keyed = is_keyed
         # What is told its epoch need not remember it, and may count whatever it likes.
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else self._shown()
@@ -223,21 +214,13 @@ class Upstream:
 
 @dataclass
 class _Put:
-    """A place that was loaded, until a pass began elsewhere.
+    """A place that was loaded, until a pass began elsewhere."""
 
-    Attributes:
-        before: What the dataset said before, in a list, which is empty if it did not.
-        now: What it said before the latest pass, the same way.
-        gave: Whether the pass that began there gave a sample.
-        first: What it said after that, value by value.
-        moving: Which of it that sample had moved.
-    """
-
-    before: list[Any]
-    now: list[Any]
-    gave: bool = False
-    first: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
-    moving: set[tuple[str, ...]] = field(default_factory=set)
+    before: list[Any]  # what the dataset said before, in a list, which is empty if it did not
+    now: list[Any]  # what it said before the latest pass, the same way
+    gave: bool = False  # whether the pass that began there gave a sample
+    first: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)  # what it said after that, value by value
+    moving: set[tuple[str, ...]] = field(default_factory=set)  # which of it that sample had moved
 
 
 def _warn_of_more(dataset: object, before: Mapping[Any, bytes], current: Mapping[Any, bytes]) -> None:

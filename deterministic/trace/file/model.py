@@ -77,20 +77,15 @@ COLLECTIVES = ASYNCHRONOUS | {"symm_mem", "_dtensor"}
 
 
 class Value(NamedTuple):
-    """What one hash of a record is of.
-
-    Attributes:
-        role: See `Role`.
-        type: "float32[128, 128]", with "/[1, 128]" where it is not contiguous and the device where it is not the CPU;
-            for a number "float", "int", "bool" or "text": its 64 bits stand in place of a hash, a text's hash does.
-        name: The parameter's name, the argument's, "default cpu" of a generator; may be empty.
-        origin: For an input where it came from, if no traced operation of this thread wrote it: `OUTSIDE` and the like.
-            For a generator of a replay its seed. Two runs may differ in it and agree in everything else.
-    """
+    """What one hash of a record is of."""
 
     role: Role
+    # "float32[128, 128]", with "/[1, 128]" where it is not contiguous and the device where it is not the CPU; for a
+    # number "float", "int", "bool" or "text": its 64 bits stand in place of a hash, a text's hash does.
     type: str
-    name: str = ""
+    name: str = ""  # the parameter's name, the argument's, "default cpu" of a generator; may be empty
+    # For an input where it came from, if no traced operation of this thread wrote it: `OUTSIDE` and the like. For a
+    # generator of a replay its seed. Two runs may differ in it and agree in everything else.
     origin: str = ""
 
 
@@ -107,39 +102,25 @@ class Site(NamedTuple):
     """What the records of one place have in common.
 
     Two runs are at the same site if what is computed there is the same (`identity`), wherever its text stands.
-
-    Attributes:
-        kind: See `Kind`.
-        name: "aten.addmm.default"; the name of the parameter; what was observed.
-        phase: "forward", "backward", "recompute", "optimizer", or "" where it has none.
-        module: The path below the outermost module, "b.3.o"; "" for the outermost one, and outside of modules.
-        module_class: "Linear"; "" outside of modules.
-        root_class: The class of the outermost module, "GPT"; "" outside of modules.
-        place: The innermost line outside of torch, "models.py:17"; for the backward phase that of the forward
-            operation. "" if unknown.
-        function: The name of the function that the line is in.
-        node: Of the backward phase: the autograd node, "AddmmBackward0".
-        arguments: What the operation was given beside tensors and floats, as text: "dim=1, keepdim=False".
-        text: What stands in the line; "" if it is not kept or not at hand.
-        source: A digest of the file that the line is in: in two files with one digest a line number means one thing.
-        callers: The lines that led there, the innermost first, at most `MOST_CALLERS`.
-        values: What the hashes of a record are of, in order.
     """
 
     kind: Kind
-    name: str
-    phase: str = ""
-    module: str = ""
-    module_class: str = ""
-    root_class: str = ""
+    name: str  # "aten.addmm.default"; the name of the parameter; what was observed
+    phase: str = ""  # "forward", "backward", "recompute", "optimizer", or "" where it has none
+    module: str = ""  # the path below the outermost module, "b.3.o"; "" for the outermost one, and outside of modules
+    module_class: str = ""  # "Linear"; "" outside of modules
+    root_class: str = ""  # the class of the outermost module, "GPT"; "" outside of modules
+    # The innermost line outside of torch, "models.py:17"; for the backward phase that of the forward operation. "" if
+    # unknown.
     place: str = ""
-    function: str = ""
-    node: str = ""
-    arguments: str = ""
-    text: str = ""
+    function: str = ""  # the name of the function that the line is in
+    node: str = ""  # of the backward phase: the autograd node, "AddmmBackward0"
+    arguments: str = ""  # what the operation was given beside tensors and floats, as text: "dim=1, keepdim=False"
+    text: str = ""  # what stands in the line; "" if it is not kept or not at hand
+    # A digest of the file that the line is in: in two files with one digest a line number means one thing.
     source: str = ""
-    callers: tuple[Line, ...] = ()
-    values: tuple[Value, ...] = ()
+    callers: tuple[Line, ...] = ()  # the lines that led there, the innermost first, at most `MOST_CALLERS`
+    values: tuple[Value, ...] = ()  # what the hashes of a record are of, in order
 
     @property
     def users_line(self) -> Line:
@@ -171,18 +152,13 @@ class Site(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Which segment this is, the same in every run.
+    """Which segment this is, the same in every run."""
 
-    Attributes:
-        optimizer: Optimizers are counted in the order of their first steps, from 0. `NO_OPTIMIZER` for what follows
-            the last step of all, and for what was cut off a segment that grew too long.
-        number: The number of the optimizer's step, from 0; with `NO_OPTIMIZER` the number of all steps until then.
-        part: 0, but for what was cut off: 1, 2, ... since the last step.
-    """
-
+    # Optimizers are counted in the order of their first steps, from 0. `NO_OPTIMIZER` for what follows the last step of
+    # all, and for what was cut off a segment that grew too long.
     optimizer: int
-    number: int
-    part: int = 0
+    number: int  # the number of the optimizer's step, from 0; with `NO_OPTIMIZER` the number of all steps until then
+    part: int = 0  # 0, but for what was cut off: 1, 2, ... since the last step
 
 
 class Segment(NamedTuple):
