@@ -22,8 +22,7 @@ from .save import TrainingState, save_state
 from .stateful import names_of_parameters, require_stateful, states_of, warn_of_parameters
 from .telling import tell
 
-_SECONDS = 600
-"""Between two saves within an epoch, by default; a tenth of it between two lines that say so."""
+_SECONDS = 600  # between two saves within an epoch, by default; a tenth of it between two lines that say so
 
 
 class Checkpoint:

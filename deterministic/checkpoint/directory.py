@@ -21,8 +21,7 @@ else:
     import fcntl
 
 LOCK = ".lock"
-TEMPORARY = ".tmp"
-"""Ends the name of a file that is not in place yet; what a killed process left of one can be deleted."""
+TEMPORARY = ".tmp"  # ends the name of a file that is not in place yet; what a killed process left of one can be deleted
 
 _STEP = r"step-([0-9]{8}|[1-9][0-9]{8,17})"
 _MAIN = re.compile(_STEP + r"\.safetensors")

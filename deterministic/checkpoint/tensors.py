@@ -21,8 +21,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     str(dtype).removeprefix("torch."): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)
 }
 
-_ALIGNMENT = 16
-"""Bytes: the size of the largest dtype, so that what is stored begins where any of them may."""
+_ALIGNMENT = 16  # bytes: the size of the largest dtype, so that what is stored begins where any of them may
 
 _SAFETENSORS = {
     "bfloat16": "BF16",
@@ -40,8 +39,7 @@ _SAFETENSORS = {
 MOST_DIMENSIONS = 64
 """As many as torch's and numpy's operations take; the product of a million lengths would take hours."""
 
-_MANY_BYTES = 1 << 22
-"""Of which there are large pages."""
+_MANY_BYTES = 1 << 22  # of which there are large pages
 
 _INDICES = {
     "sparse_coo": ("indices",),
@@ -50,8 +48,7 @@ _INDICES = {
     "sparse_bsr": ("crow_indices", "col_indices"),
     "sparse_bsc": ("ccol_indices", "row_indices"),
 }
-_QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
-"""Whose values are one integer each."""
+_QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)  # whose values are one integer each
 
 
 class StoredPart(NamedTuple):

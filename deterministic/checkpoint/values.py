@@ -22,14 +22,12 @@ _FACTORIES: Mapping[str, Callable[[], Any]] = {
     kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)
 }
 
-_DEEPEST = 100
-"""Containers in containers; to read one takes up to seven of the thousand calls that Python allows."""
+_DEEPEST = 100  # containers in containers; to read one takes up to seven of the thousand calls that Python allows
 
 _MOST_ALIKE = 100
 """Keys of one hash, as multiples of 2**61 - 1 are: a set or dict compares each with all others of its hash."""
 
-_LONG = 1 << 64
-"""Python turns no number of some thousand digits into decimal ones."""
+_LONG = 1 << 64  # Python turns no number of some thousand digits into decimal ones
 
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 """Two halves of a character, which JSON makes one of."""

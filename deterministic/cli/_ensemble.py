@@ -20,8 +20,7 @@ from ._environment import command_with
 from ._look import write_table
 from ._options import FAILED, INTERRUPTED, OK
 
-_SILENCE = 2.0
-"""For how many seconds nothing may come through a pipe whose script has ended before it is given up."""
+_SILENCE = 2.0  # for how many seconds nothing may come through a pipe whose script has ended before it is given up
 
 
 class _Terminated(KeyboardInterrupt):

@@ -24,8 +24,7 @@ from .samples.isolation import Isolated
 _RANDOM = {"shuffled", "blocks", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler"}
 """Orders whose repetition nobody wants: an evaluation in order may have the same draws each time."""
 
-_LOOKED_AT = 16
-"""Entries of a container, and elements of a tensor, by which data are known."""
+_LOOKED_AT = 16  # entries of a container, and elements of a tensor, by which data are known
 
 _PROCESS = Run(None)
 """Stands for no scope, where loaders have the seed of the process; one with a seed of its own is meant so there."""

@@ -30,8 +30,7 @@ _HARMLESS_FUNCTIONS = {
 }
 """Modules, and their functions, none for all, that make a generator without a seed, and give it one, or have no use."""
 
-_PASSED = ("numpy", "random", "secrets", "uuid")
-"""Modules through which others ask."""
+_PASSED = ("numpy", "random", "secrets", "uuid")  # modules through which others ask
 _WRAPPERS = ("decorated", "func", "inner", "wrapped", "wrapper")
 """What decorators call the function that they make, which says nothing to the reader; nor does a private name."""
 

@@ -9,16 +9,14 @@ from types import FrameType
 from typing import Any
 
 _SECOND = 10**9
-_UNITS = (_SECOND, 10**6, 10**3, 1)
-"""What a time is counted in, in ns: s, ms, µs, ns."""
+_UNITS = (_SECOND, 10**6, 10**3, 1)  # what a time is counted in, in ns: s, ms, µs, ns
 _WHOLE = 60 * _SECOND
 """How old a time may be, in ns, to be known as one: one in 35 million seeds below 2**32 looks like one by chance."""
 _PARTS = ((10**6, 5 * _SECOND), (10**3, 5 * 10**6), (1, 5 * 10**4))
 """The same of what is left of it by `% 2**32`: by chance one in 18,000 would, so it also has to stand by a clock."""
 _MODULI = (2**32, 2**32 - 1, 2**31)
 _CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "timestamp"}
-SMALL = 10**8
-"""Seeds that people write are smaller, or not the time."""
+SMALL = 10**8  # seeds that people write are smaller, or not the time
 
 
 def is_clock(seed: Any, frame: FrameType | None) -> bool:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SEED = 42
 
-VARIABLE = "DETERMINISTIC_RUN"
-"""Holds a `Launch` as JSON."""
+VARIABLE = "DETERMINISTIC_RUN"  # holds a `Launch` as JSON
 
 seen: dict[int | None, None] | None = None
 """The seeds that scopes were entered with, where somebody asks (`Launch.seeds_file`); None where nobody does."""

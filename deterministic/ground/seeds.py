@@ -11,8 +11,7 @@ from .launch import DEFAULT_SEED as DEFAULT_SEED
 
 SEED_LIMIT = 2**64
 
-_BY_HAND_LIMIT = 2**32
-"""Below it every library takes the seed as it stands, so the draws are those of seeding by hand."""
+_BY_HAND_LIMIT = 2**32  # below it every library takes the seed as it stands, so the draws are those of seeding by hand
 
 
 def validate_seed(seed: object, *, name: str = "seed") -> int:

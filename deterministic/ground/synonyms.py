@@ -57,8 +57,7 @@ _FUNCTIONS: Mapping[str, str] = {
 
 _OFF = ("0", "false", "no", "off")
 
-OF_SCOPE = ("seed", "deterministic", "num_threads")
-"""Arguments of `reproducible` that are looked for elsewhere, too."""
+OF_SCOPE = ("seed", "deterministic", "num_threads")  # arguments of `reproducible` that are looked for elsewhere, too
 
 _WORKERS = "make_loader seeds the workers of its loaders; a plain DataLoader takes worker_init_fn=seed_worker."
 

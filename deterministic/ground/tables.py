@@ -8,8 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 _CELL = "text-align:left;vertical-align:top"
-_HIGHLIGHT = "background:#fff8c5;color:#1f2328"
-"""With the colour of the text: a notebook may be dark."""
+_HIGHLIGHT = "background:#fff8c5;color:#1f2328"  # with the colour of the text: a notebook may be dark
 
 
 class ShownByFirstLine:
@@ -36,8 +35,7 @@ class Answer(ShownByFirstLine):
         return json.dumps(self.as_data(), **kwargs)
 
 
-_LEAST = 40
-"""Columns that a text takes on the narrowest terminal: its indents, and words beside them."""
+_LEAST = 40  # columns that a text takes on the narrowest terminal: its indents, and words beside them
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:

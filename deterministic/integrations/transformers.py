@@ -16,8 +16,7 @@ from ..ground.seeds import derive_seed
 from ..scope import stack
 from ..scope.run import current_run
 
-_SEED_LIMIT = 2**32
-"""Trainer gives its seed to `numpy.random.seed`, which takes no larger one."""
+_SEED_LIMIT = 2**32  # Trainer gives its seed to `numpy.random.seed`, which takes no larger one
 
 
 def hf_kwargs(*, full_determinism: bool = False) -> dict[str, Any]:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from ..scope.entry import ScopeEntry, ScopeSite
     from ..scope.request import Scope
 
-BLOCKS = 100_000
-"""How far a Mersenne Twister is followed, in blocks of 624 words: 62 million words, half a second."""
+BLOCKS = 100_000  # how far a Mersenne Twister is followed, in blocks of 624 words: 62 million words, half a second
 
 _WORDS = 624
 

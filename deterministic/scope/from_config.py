@@ -23,13 +23,11 @@ _MISSPELT = 0.9
 
 _HASH_SEED = "PYTHONHASHSEED"
 
-_DEEPEST = 100
-"""Containers in containers: reading one takes several of the thousand calls that Python allows."""
+_DEEPEST = 100  # containers in containers: reading one takes several of the thousand calls that Python allows
 
 _TOO_DEEP = f"containers nested deeper than {_DEEPEST}"
 
-_MOST_DIGITS = 4300
-"""Python's own limit, which 3.10 lacks and numbers to the base 60 escape: more take quadratic time."""
+_MOST_DIGITS = 4300  # Python's own limit, which 3.10 lacks and numbers to the base 60 escape: more take quadratic time
 
 _MOST_COPIES = 100_000
 """Values that all aliases and merge keys stand for: nested in each other, a few lines would stand for billions."""

@@ -24,8 +24,7 @@ from ..ground.torch_names import require
 
 require("trace")
 
-PIECE = 1 << 24
-"""Bytes of the largest part of a tensor that is copied at once."""
+PIECE = 1 << 24  # bytes of the largest part of a tensor that is copied at once
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _MEMORY = memoryview((ctypes.c_char * (1 << 62)).from_address(0))

@@ -18,8 +18,7 @@ _IEEE = ("float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m
 _OTHERS = ("float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e8m0fnu")
 """The same with a NaN in place of -0, and one without a sign."""
 
-_MOST_ULPS = 10_000
-"""More of them are no rounding, and tell nobody how far apart the values are."""
+_MOST_ULPS = 10_000  # more of them are no rounding, and tell nobody how far apart the values are
 
 _INTEGERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 

@@ -13,8 +13,7 @@ from .bits import Unreadable
 from .kinds import Child, Node, layout_of, takers
 from .sharded import is_sharded, whole
 
-_DEEPEST = 100
-"""Values in values; to write one takes up to six of the thousand calls that Python allows."""
+_DEEPEST = 100  # values in values; to write one takes up to six of the thousand calls that Python allows
 
 _LONGEST_KEY = 40
 _EXPECTED = (

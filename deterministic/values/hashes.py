@@ -20,8 +20,7 @@ from .bits import components, computed_with, feed, integers, is_plain, memory, r
 from .fingerprint import fingerprint
 from .numbers import MASK, NOT_COMPARED, UNREADABLE, is_number, number_bits, number_type, signed
 
-HOST = "xxh3-64/1"
-"""xxh3, 64 bits (https://github.com/Cyan4973/xxHash), of the bytes in little-endian order."""
+HOST = "xxh3-64/1"  # xxh3, 64 bits (https://github.com/Cyan4973/xxHash), of the bytes in little-endian order
 
 DEVICE = "mlin-64/1"
 """Multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", 2014) of 32-bit words.
@@ -34,11 +33,8 @@ one pair in 2**64 has, or one in 2**32 if they differ in nothing but the signs o
 of a little-endian device.
 """
 
-BLOCK = 1 << 16
-"""Words of a block: as many as there are weights."""
-
-CHUNK = 16 * BLOCK
-"""Words that are multiplied at once: as many products lie in memory, 8 bytes each."""
+BLOCK = 1 << 16  # words of a block: as many as there are weights
+CHUNK = 16 * BLOCK  # words that are multiplied at once: as many products lie in memory, 8 bytes each
 
 Hash: TypeAlias = "int | Tensor"
 """64 bits, or a 0-dimensional tensor on a device that is fetched later."""

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_MOST = 16
-"""Entries of a list that are leaves by themselves; a longer one, as a generator's state is, is one value."""
+_MOST = 16  # entries of a list that are leaves by themselves; a longer one, as a generator's state is, is one value
 _ELEMENTS, _ENTRIES = 64, 8
 """How many elements of a tensor, or pairs of a dict, and entries of a list an outline has."""
 _SHARED = (np.ndarray, torch.Tensor, FunctionType, ModuleType, type)

@@ -7,8 +7,7 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-NOT_COMPARED = "not compared"
-"""Ends the type of a value that has no fingerprint, or whose values cannot be read."""
+NOT_COMPARED = "not compared"  # ends the type of a value that has no fingerprint, or whose values cannot be read
 
 UNREADABLE = f"unreadable, {NOT_COMPARED}"
 """Ends the type of a tensor that holds values which cannot be read, and of what holds such a tensor."""

@@ -25,8 +25,7 @@ _PLAIN = ("builtins", "torch.utils.data.sampler", "torch.utils.data.distributed"
 what they hold, as weights."""
 _EMPTY = (SequentialSampler, RandomSampler, DistributedSampler)
 """Those of them that hold nothing but the length of the data."""
-_ENOUGH = 8
-"""How many indices must agree where the last epoch's do not: fewer may by chance."""
+_ENOUGH = 8  # how many indices must agree where the last epoch's do not: fewer may by chance
 _LAST = {"epoch": int, "done": int, "digest": int, "ended": bool, "generators": list, "sampler": object}
 
 

@@ -23,8 +23,7 @@ WHOLE = 65_536
 
 _ROUNDS = 12
 """With 6, some orders of 3 to 6 samples come oftener than others; with 10, half a million orders do not show it."""
-_LEAST = 4
-"""The shortest side: with 2, the rounds mix so slowly that twice as many would be needed."""
+_LEAST = 4  # the shortest side: with 2, the rounds mix so slowly that twice as many would be needed
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _HALF = np.uint64(32)

@@ -11,18 +11,15 @@ from ...ground.arguments import as_integer
 from ..samples.keys import Keying
 from .base import Count, Epochs, Order, Position
 
-_VERSION = 2
-"""1 had another shuffled order, and samples drew other numbers."""
+_VERSION = 2  # 1 had another shuffled order, and samples drew other numbers
 
 _NAMES = {"order": "order or sampler", "length": "length of the dataset", "batch": "batch_size"}
 """What entries are called in errors, where they have not the name of an argument."""
 _OMITTED = {"drop_last": False, "persistent_workers": False}
 """What a missing entry means: orders leave it out, to stay small."""
 
-_OPEN = 4
-"""How many of the latest epochs may still move: iterators that are used at the same time."""
-_MOST = 100
-"""How many entries of epochs the report keeps, the latest ones."""
+_OPEN = 4  # how many of the latest epochs may still move: iterators that are used at the same time
+_MOST = 100  # how many entries of epochs the report keeps, the latest ones
 
 
 def save(order: Order, epochs: Epochs) -> dict[str, Any]:

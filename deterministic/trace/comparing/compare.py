@@ -17,14 +17,9 @@ from .divergence import Comparison, Divergence, Moment, corresponding, differing
 
 _EMPTY = np.empty(0, np.intp)
 
-_AT_ONCE = 1 << 14
-"""Records that are compared in one go; what it takes beside the segments is bounded by it."""
-
-_WINDOW = 2048
-"""Records of each trace that are aligned with each other, in time quadratic in them."""
-
-_FARTHEST_STEP = 1024
-"""How many steps a step that one trace lacks is waited for."""
+_AT_ONCE = 1 << 14  # records that are compared in one go; what it takes beside the segments is bounded by it
+_WINDOW = 2048  # records of each trace that are aligned with each other, in time quadratic in them
+_FARTHEST_STEP = 1024  # how many steps a step that one trace lacks is waited for
 
 
 def compare(a: TraceReader, b: TraceReader, level: TraceLevel = "ops+inputs", start: int = 0) -> Comparison:

@@ -30,8 +30,7 @@ _NOTHING = (
     'returned value; inside of `with reproducible(...) as run:` add run.observe("loss", loss)'
 )
 
-_ENTROPY = "None"
-"""The seed of `random.seed()` and `numpy.random.seed()`."""
+_ENTROPY = "None"  # the seed of `random.seed()` and `numpy.random.seed()`
 
 _PYTHONS = {"python.random": "Python's generator (random)", "numpy.random": "numpy's generator (numpy.random)"}
 _SEED_FIRST = "Seed it first: reproducible(seed=...) and `deterministic run` do, with every generator of the process."

@@ -54,11 +54,8 @@ class Cause:
     remedy: str
 
 
-HASH_SEED = "PYTHONHASHSEED"
-"""It changes the order of sets, and nothing that is computed."""
-
-RANKS = "number of ranks"
-"""What an environment calls it."""
+HASH_SEED = "PYTHONHASHSEED"  # it changes the order of sets, and nothing that is computed
+RANKS = "number of ranks"  # what an environment calls it
 
 ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
 """What the order of a set may be behind, or a generator that is not torch's."""

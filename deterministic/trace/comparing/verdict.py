@@ -17,11 +17,8 @@ Outcome = Literal["same", "different", "could not tell"]
 _EXIT_CODES: Mapping[Outcome, int] = {"same": 0, "different": 1, "could not tell": 2}
 
 _NAME_WIDTH = 19
-_WIDTH = 160
-"""Columns of the text, but for lines of code."""
-
-_LONGEST_CODE = 10_000
-"""Columns of a line of code where there is no terminal, with its place."""
+_WIDTH = 160  # columns of the text, but for lines of code
+_LONGEST_CODE = 10_000  # columns of a line of code where there is no terminal, with its place
 
 _MOST_TOLD = 3
 _LONGEST_ENVIRONMENT = 12

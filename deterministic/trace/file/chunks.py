@@ -25,8 +25,7 @@ SIGNATURE = b"\x89DTR\r\n\x1a"
 VERSION = 2
 MAGIC = SIGNATURE + bytes([VERSION])
 
-CHUNK_LIMIT = 2**28
-"""No payload is longer, so that no number in a file makes its reader allocate more."""
+CHUNK_LIMIT = 2**28  # no payload is longer, so that no number in a file makes its reader allocate more
 
 _HEAD = struct.Struct("<4sII")
 

@@ -57,8 +57,7 @@ given, a tensor that it read, a tensor that it wrote or that the record tells of
 MOST_CALLERS = 3
 """How many lines are kept that led to the innermost one; the last is the user's own if none before it is."""
 
-NO_OPTIMIZER = -1
-"""Stands in place of an optimizer's number where a segment does not end with a step."""
+NO_OPTIMIZER = -1  # stands in place of an optimizer's number where a segment does not end with a step
 
 
 OUTSIDE = "outside"  # no traced operation wrote it, and none has read it before: from numpy, a file, another process

@@ -33,17 +33,13 @@ from .model import NO_OPTIMIZER, TRACE_LEVELS, Segment, Site, Step, TraceLevel, 
 
 HEADER, SITES, NUMBERS, STEP, HASHES, DIGESTS, END = b"HEAD", b"SITE", b"NUMS", b"STEP", b"HASH", b"DIGS", b"END "
 
-JSON_LIMIT = 2**22
-"""Bytes of a JSON text; parsed it takes up to some twenty times that."""
-
-NUMBERS_LIMIT = 2**22
-"""Records of a segment, and hashes of one."""
+JSON_LIMIT = 2**22  # bytes of a JSON text; parsed it takes up to some twenty times that
+NUMBERS_LIMIT = 2**22  # records of a segment, and hashes of one
 
 LONGEST_SEGMENT = 2**16
 """Records after which a segment is cut: what is held in memory stays bounded where no optimizer steps."""
 
-DIGESTS_LIMIT = 2**12
-"""Segments without records in one chunk."""
+DIGESTS_LIMIT = 2**12  # segments without records in one chunk
 
 U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 

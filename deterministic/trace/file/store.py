@@ -18,11 +18,8 @@ from . import payloads
 from .chunks import MAGIC, ChunkHead, ChunkReader, ChunkWriter, CutError, StrPath
 from .model import Segment, Site, Step, TraceLevel
 
-DIGESTS_AT_ONCE = 128
-"""Segments without records that share a chunk."""
-
-SECONDS = 1.0
-"""Since the last chunk, after which they are written with the next segment, however few they are."""
+DIGESTS_AT_ONCE = 128  # segments without records that share a chunk
+SECONDS = 1.0  # since the last chunk, after which they are written with the next segment, however few they are
 
 SHARED_KNOWN = 128
 """Numbers that segments share, those used last, of which a writer knows where they are, and of which a reader has an
