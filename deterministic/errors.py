@@ -34,8 +34,7 @@ __all__ = [
 _LONGEST = 10_000
 """Characters of one value in an error: enough for every path and list of names, and for no content of a file."""
 
-OURS = os.path.dirname(__file__) + os.sep
-"""What the files of this library begin with."""
+OURS = os.path.dirname(__file__) + os.sep  # what the files of this library begin with
 
 
 class DeterministicError(Exception):

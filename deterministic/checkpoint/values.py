@@ -29,8 +29,7 @@ _MOST_ALIKE = 100
 
 _LONG = 1 << 64  # Python turns no number of some thousand digits into decimal ones
 
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-"""Two halves of a character, which JSON makes one of."""
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # two halves of a character, which JSON makes one of
 
 
 class Called(NamedTuple):

@@ -27,14 +27,9 @@ VARIABLE = "DETERMINISTIC_RUN"  # holds a `Launch` as JSON
 seen: dict[int | None, None] | None = None
 """The seeds that scopes were entered with, where somebody asks (`Launch.seeds_file`); None where nobody does."""
 
-is_quiet = False
-"""Whether this process was started with `deterministic run --quiet`."""
-
-remembered: int | None = None
-"""The seed that `seed_everything` gave to all of this process; None where it did not."""
-
-times_seeded = 0
-"""How often `seed_everything` was called: what is drawn again after it is drawn again on purpose."""
+is_quiet = False  # whether this process was started with `deterministic run --quiet`
+remembered: int | None = None  # the seed that `seed_everything` gave to all of this process; None where it did not
+times_seeded = 0  # how often `seed_everything` was called: what is drawn again after it is drawn again on purpose
 
 
 innermost_entry: Callable[[], Any] = lambda: None  # noqa: E731

@@ -10,8 +10,7 @@ from ..errors import DeterministicError, ResumeMismatchError
 from .config import Config
 from .source import Applied, RngSource, Source
 
-Snapshot: TypeAlias = dict[Source, Any]
-"""What each source captured, in the order in which they were applied."""
+Snapshot: TypeAlias = dict[Source, Any]  # what each source captured, in the order in which they were applied
 
 
 def capture(sources: Iterable[Source]) -> Snapshot:

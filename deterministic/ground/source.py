@@ -55,8 +55,7 @@ class Applied(NamedTuple):
     caught: Mapping[Caught, int] = {}
 
 
-NOTHING = Applied()
-"""What `apply` returns when the config asks nothing of a source."""
+NOTHING = Applied()  # what `apply` returns when the config asks nothing of a source
 
 
 @runtime_checkable

@@ -38,8 +38,7 @@ class CellScopes:
         self._shell = shell
         self._opened: list[_CellScope] = []
         self._custom_tb: Callable[..., Any] | None = None
-        self.latest: Run | None = None
-        """The run of the scope that was opened last."""
+        self.latest: Run | None = None  # the run of the scope that was opened last
 
     @indivisible
     def enter(self, scope: Scope, kind: Literal["each", "cell", "part"] = "cell") -> _CellScope:

@@ -271,8 +271,7 @@ def _prepared() -> tuple[list[Source], Callable[[], None]]:
     return SOURCES, refuse_moments()
 
 
-_python_random: tuple[object, ...] | None = None
-"""The state of Python's generator in the parent, from before a fork."""
+_python_random: tuple[object, ...] | None = None  # the state of Python's generator in the parent, from before a fork
 
 
 def _before_fork() -> None:

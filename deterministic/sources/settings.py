@@ -41,8 +41,7 @@ class Flag(NamedTuple):
     show: Callable[[Any], JSON] = to_json
 
 
-Flags: TypeAlias = "Iterable[Flag | None]"
-"""A row of flags; None stands for one that this torch lacks."""
+Flags: TypeAlias = "Iterable[Flag | None]"  # a row of flags; None stands for one that this torch lacks
 
 
 def torch_flag(name: str, getter: str, setter: str) -> Flag | None:

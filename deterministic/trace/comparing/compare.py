@@ -46,8 +46,7 @@ class _Comparer:
         self._columns = cache(self._columns_of)
         self._parted: tuple[Moment, Moment, int] | None = None
         self._step: Step | None = None
-        self._overwritten: Divergence | None = None
-        """The first that differs of what was written over unread."""
+        self._overwritten: Divergence | None = None  # the first that differs of what was written over unread
         self._comparison = Comparison(level)
 
     def run(self, start: int) -> Comparison:

@@ -71,8 +71,7 @@ SEEN = ""
 ASYNCHRONOUS = frozenset({"c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd"})
 """Collectives that return before the data is there."""
 
-COLLECTIVES = ASYNCHRONOUS | {"symm_mem", "_dtensor"}
-"""Namespaces of operations whose result depends on other ranks."""
+COLLECTIVES = ASYNCHRONOUS | {"symm_mem", "_dtensor"}  # namespaces of operations whose result depends on other ranks
 
 
 class Value(NamedTuple):
