@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from weakref import ref
 
 from ..errors import place
-
-if TYPE_CHECKING:
-    from ..ground.config import Config
-    from ..ground.snapshot import Snapshot
-    from ..ground.source import Applied
-    from ..trace.recording.seeding import Seeding
-    from .ownership import Owner
+from ..ground.config import Config
+from ..ground.snapshot import Snapshot
+from ..ground.source import Applied
+from ..trace.recording.seeding import Seeding
+from .ownership import Owner
 
 
 class ScopeSite(NamedTuple):

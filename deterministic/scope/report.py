@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..ground.tables import ShownByFirstLine, aligned, html_table, wrapped
 from ..sources.registry import versions
-
-if TYPE_CHECKING:
-    from .entry import ScopeEntry
+from .entry import ScopeEntry
 
 _SET, _LISTED = "set (before -> inside)", ("loaders", "not controlled")
 _PLAIN = {

@@ -19,19 +19,17 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from ..errors import ScopeOrderWarning, warn
 from ..ground import launch, snapshot
+from ..ground.config import Config
+from ..ground.snapshot import Snapshot
+from ..ground.source import Source
 from . import interrupt
 from .entry import DECORATED, STARTED, ScopeEntry, ScopeSite, SuspendedPart, SuspendedParts
 from .ownership import Owner, Standing, conflict, current_owner, standing
 from .transition import Transition
-
-if TYPE_CHECKING:
-    from ..ground.config import Config
-    from ..ground.snapshot import Snapshot
-    from ..ground.source import Source
 
 OnConflict: TypeAlias = Literal["raise", "wait"]
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from ..errors import ScopeConflictError
 from ..trace.recording.seeding import HOLDERS, watch
 from . import interrupt
-
-if TYPE_CHECKING:
-    from .entry import ScopeEntry
+from .entry import ScopeEntry
 
 _RECHECK_SECONDS = 0.5
 
