@@ -19,8 +19,7 @@ _LEAVES_MEMORY_AS_IT_IS = re.compile(
 _FROM_PYTHON = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})
 """`torch.tensor(data)` arrives as one of these: its schema is that of a view, and its data is new."""
 
-_SHARES = frozenset({"_unsafe_view", "_wrap_tensor_autograd"})
-"""A view, though its schema does not say so."""
+_SHARES = frozenset({"_unsafe_view", "_wrap_tensor_autograd"})  # a view, though its schema does not say so
 
 _PLACE = re.compile(r"(index|start|end|step|length|(storage_)?offset|split_sizes?) ((Optional|List)\[)?int\]?")
 """Whole numbers that say which part of a tensor is meant: they differ from call to call at the same place."""

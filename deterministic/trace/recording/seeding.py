@@ -28,14 +28,12 @@ class Active(Protocol):
     def stop(self) -> None: ...
 
 
-ACTIVE: list[Active] = []
-"""The recorders that are at work, the innermost last."""
+ACTIVE: list[Active] = []  # the recorders that are at work, the innermost last
 
 HOLDERS: list[Sequence[Any]] = [ACTIVE]
 """What is open: each has a list `seeded` for notes. The stack adds its entries, which note DataLoaders, too."""
 
-MOST = 64
-"""Notes that each holds: the first ones, for the first seed that differs is the one to know."""
+MOST = 64  # notes that each holds: the first ones, for the first seed that differs is the one to know
 
 _LONGEST_SEED = 40
 _NAMES = (

@@ -17,8 +17,7 @@ from .records import Records
 from .states import NamedTensors, States
 from .torch_internals import autograd, current_node, engine, is_only_described, is_transformed, works_for
 
-_FREED = 0
-"""The hash of what has no values now, as the parameters that FSDP gathers for as long as a module runs."""
+_FREED = 0  # the hash of what has no values now, as the parameters that FSDP gathers for as long as a module runs
 
 
 class Steps:

@@ -18,8 +18,7 @@ from .operations import Operation, tensors_in
 from .places import Places, Spot
 from .torch_internals import DispatchMode, schema_of, storage_key, without_overrides
 
-FEWEST = 1 << 12
-"""Storages that are remembered before those that are gone are looked for."""
+FEWEST = 1 << 12  # storages that are remembered before those that are gone are looked for
 
 
 class _Storage(NamedTuple):
