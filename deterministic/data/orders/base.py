@@ -59,11 +59,11 @@ class Progress:
         self.lost = 0  # how many batches raised instead of being yielded, since the last that was yielded
         self.superseded = False  # whether a later iterator has taken over its workers
         self.memory: Any = None  # what the order keeps with it, for the state
-        self.iterator: Callable[[], object] = _nobody  # returns the iterator, as long as somebody holds it
+        self.iterator: Callable[[], object] = nobody  # returns the iterator, as long as somebody holds it
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no iterator."""
-        return {**self.__dict__, "iterator": _nobody}
+        return {**self.__dict__, "iterator": nobody}
 
     @property
     def ended(self) -> bool:
@@ -87,8 +87,8 @@ class Progress:
         self.count.batches += 1
 
 
-def _nobody() -> None:
-    return None
+def nobody() -> None:
+    """Return None, as a weak reference to what is gone does."""
 
 
 class Epochs:

@@ -14,6 +14,7 @@ from ..samples.dataset_epoch import DatasetEpoch
 from ..samples.held import Held
 from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, epoch_key, sample_key
 from ..samples.states import seed_generators
+from .base import nobody
 from .upstream import HERE, Place, Upstream
 
 
@@ -46,7 +47,7 @@ class KeyedStream(IterableDataset[Any]):
         self.batch_size = loader.batch_size
         self.drop_last = loader.drop_last
         # What was iterated last in this process, weakly, since it has this: the place of this worker.
-        self.samples: Callable[[], Samples | None] = _none_yet
+        self.samples: Callable[[], Samples | None] = nobody
         self.is_persistent = is_persistent
         self._places: Mapping[int, Place] = {}
         self._turn = 0
@@ -72,10 +73,6 @@ class KeyedStream(IterableDataset[Any]):
         self.samples = weakref.ref(samples)
         self._places, self._turn = {}, 0  # of a worker that lives on: the next epoch begins where this one ends
         return samples
-
-
-def _none_yet() -> None:
-    return None
 
 
 class Samples:
