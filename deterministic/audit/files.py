@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from ..errors import DeterministicError
 
-LARGEST = 2 * 2**20
-"""Bytes of a file that is read: more is data."""
+LARGEST = 2 * 2**20  # bytes of a file that is read: more is data
 
 MOST_SIGNS = 300_000
 """Signs and lines of source that is parsed. Python's parser takes a kilobyte for what stands between two of them; the
@@ -31,14 +30,10 @@ class UnreadableError(DeterministicError, ValueError):
 
 
 class Code(NamedTuple):
-    """The code of a file.
+    """The code of a file."""
 
-    Attributes:
-        text: It; of a notebook all cells, one below the other, since a name of one is known in the next.
-        cells: Of a notebook the number of each cell, counted from 1, and the line at which it begins.
-    """
-
-    text: str
+    text: str  # it; of a notebook all cells, one below the other, since a name of one is known in the next
+    # Of a notebook the number of each cell, counted from 1, and the line at which it begins.
     cells: tuple[tuple[int, int], ...] = ()
 
     def place(self, line: int) -> tuple[int, int]:

@@ -10,11 +10,10 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, value_error
 from .reduction import tree_sum
 
-BLOCK = 2**22
-"""Numbers that are squared at once, in float64."""
+BLOCK = 2**22  # numbers that are squared at once, in float64
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0) -> Tensor:
@@ -49,8 +48,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
         tensor([0.6000, 0.8000])
     """
     if norm_type not in (1, 2, math.inf):
-        raise ValueError(
-            explain("a norm of this type is not the same everywhere", (f"norm_type: {norm_type}",), "Pass 1, 2 or inf.")
+        raise value_error(
+            "a norm of this type is not the same everywhere", (f"norm_type: {norm_type}",), "Pass 1, 2 or inf."
         )
     every = [parameters] if isinstance(parameters, Tensor) else [*parameters]
     gradients: list[Any] = [one.grad for one in every if one.grad is not None]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, type_error, value_error
 from ..ground.arguments import count
 from ..ground.ranks import the_ranks
 from . import fsdp
@@ -143,21 +143,17 @@ def _require_shards(shards: object, ranks: int) -> None:
     number = count("shards", shards, least=1)
     of_each, rest = divmod(number, ranks)
     if rest or of_each & (of_each - 1):
-        raise ValueError(
-            explain(
-                "the number of ranks does not divide shards" if rest else "a rank's shards are no power of two",
-                (f"shards: {number}", f"ranks: {ranks}"),
-                "Pass the number of ranks times 1, 2, 4, ...: 8 for 1, 2, 4 and 8 ranks, 12 for 3, 6 and 12.",
-            )
+        raise value_error(
+            "the number of ranks does not divide shards" if rest else "a rank's shards are no power of two",
+            (f"shards: {number}", f"ranks: {ranks}"),
+            "Pass the number of ranks times 1, 2, 4, ...: 8 for 1, 2, 4 and 8 ranks, 12 for 3, 6 and 12.",
         )
 
 
 def _require(model: object, shards: object, ranks: int) -> None:
     """Raise what speaks against a model, as far as this rank alone can tell."""
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            explain("world_invariant takes a module", (f"found: {type(model).__qualname__}",), "Pass the model.")
-        )
+        raise type_error("world_invariant takes a module", (f"found: {type(model).__qualname__}",), "Pass the model.")
     _require_shards(shards, ranks)
     is_ddp = isinstance(model, nn.parallel.DistributedDataParallel)
     for name, part in model.named_modules():

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError, type_error
 
 PIECE = 1 << 23
 """Bytes that CPUs add up at once, with memory for half of them, or for one or two where the ranks are no power of two.
@@ -52,12 +52,10 @@ def ordered_reduction(model: nn.parallel.DistributedDataParallel) -> nn.parallel
         DeterministicError: It has a communication hook, or its group has not all ranks.
     """
     if not isinstance(model, nn.parallel.DistributedDataParallel):
-        raise TypeError(
-            explain(
-                "ordered_reduction takes a DistributedDataParallel",
-                (f"found: {type(model).__qualname__}",),
-                "Wrap the module first: ordered_reduction(DistributedDataParallel(module)).",
-            )
+        raise type_error(
+            "ordered_reduction takes a DistributedDataParallel",
+            (f"found: {type(model).__qualname__}",),
+            "Wrap the module first: ordered_reduction(DistributedDataParallel(module)).",
         )
     require_plain(model)
     register(model)

@@ -13,11 +13,8 @@ from typing import Any
 from .reasons import or_null, told
 from .redact import redacted
 
-SECONDS = 5.0
-"""Longest that one call of git may take."""
-
-_LONGEST = 256 * 2**20
-"""Bytes of a script that are read."""
+SECONDS = 5.0  # longest that one call of git may take
+_LONGEST = 256 * 2**20  # bytes of a script that are read
 
 # Nothing that the configuration may start or change: no pager, hook, differ, textconv or lazy fetch over the network.
 _GIT = ("git", "--no-optional-locks", "--no-pager", "-c", "core.fsmonitor=false", "-c", "core.quotePath=true")

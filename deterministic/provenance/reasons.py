@@ -7,8 +7,7 @@ from typing import Any
 
 from ..errors import DeterministicError
 
-REASON = "reason."
-"""What the name of a field begins with that says why another is null."""
+REASON = "reason."  # what the name of a field begins with that says why another is null
 
 
 def told(facts: Mapping[str, Any], why: str) -> dict[str, Any]:

@@ -9,19 +9,12 @@ from typing import NamedTuple
 
 
 class Tier(NamedTuple):
-    """What some fields have to do with bits.
+    """What some fields have to do with bits."""
 
-    Attributes:
-        number: 1, the likeliest to alter them, to 8; up to `LAST_THAT_ALTERS` they can.
-        names: The fields, or what several begin with, up to a dot; "*" for any.
-        why: How a difference alters bits, or why not.
-        remedy: What to do about it.
-    """
-
-    number: int
-    names: str
-    why: str
-    remedy: str = "Nothing."
+    number: int  # 1, the likeliest to alter them, to 8; up to `LAST_THAT_ALTERS` they can
+    names: str  # the fields, or what several begin with, up to a dot; "*" for any
+    why: str  # how a difference alters bits, or why not
+    remedy: str = "Nothing."  # what to do about it
 
 
 LAST_THAT_ALTERS = 6

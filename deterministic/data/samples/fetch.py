@@ -16,24 +16,16 @@ from .states import seed_generators
 
 T = TypeVar("T")
 
-_ANEW = 3
-"""How often samples are made anew because they made generators: some make a new one each time."""
+_ANEW = 3  # how often samples are made anew because they made generators: some make a new one each time
 
 
 class Fetch(NamedTuple):
-    """One batch to fetch. Everything that its draws depend on travels in it, so workers hold no state.
+    """One batch to fetch. Everything that its draws depend on travels in it, so workers hold no state."""
 
-    Attributes:
-        indices: What the dataset is asked for, in order: a list, or what else a batch sampler gives.
-        epoch: The key of the epoch's samples.
-        number: Which epoch that is.
-        occurrences: How often the epoch has asked for each before; None: never.
-    """
-
-    indices: Any
-    epoch: int
-    number: int
-    occurrences: list[int] | None = None
+    indices: Any  # what the dataset is asked for, in order: a list, or what else a batch sampler gives
+    epoch: int  # the key of the epoch's samples
+    number: int  # which epoch that is
+    occurrences: list[int] | None = None  # how often the epoch has asked for each before; None: never
 
     def occurrence(self, place: int) -> int:
         """Return how often the epoch has asked before for what is at this place of the batch."""

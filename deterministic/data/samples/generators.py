@@ -20,8 +20,7 @@ from .keys import index_number
 
 _DEPTH = 4
 """How deep generators are looked for inside a sampler: a batch sampler, its sampler, what that holds, a list there."""
-_WIDTH = 100
-"""How many entries of a container are looked at: generators are few, and numbers that count passes."""
+_WIDTH = 100  # how many entries of a container are looked at: generators are few, and numbers that count passes
 _OF_DATA = (Dataset, torch.Tensor, np.ndarray)
 
 
@@ -90,23 +89,17 @@ def _unpacked(plain: Any) -> Any:
 
 
 class SamplerPass:
-    """The batches of one `iter(sampler)`: their indices, and how often it gave each before (None: none of them).
-
-    Attributes:
-        batches: How many were taken.
-        indices: How many indices were in them.
-        digest: 32 bits that depend on all of those.
-        ahead: The batch that comes next, if it was asked for: the first is at once.
-    """
+    """The batches of one `iter(sampler)`: their indices, and how often it gave each before (None: none of them)."""
 
     def __init__(self, sampler: Iterable[Any], key: int, *, is_batched: bool, counts: bool) -> None:
         self._stream = OwnStream(key)
         self._is_batched = is_batched
         self._seen: dict[int, int] | None = {} if counts else None
-        self.batches = self.indices = self.digest = 0
+        self.batches = self.indices = 0  # how many were taken, and how many indices were in them
+        self.digest = 0  # 32 bits that depend on all of those
         with self._stream:
             self._iterator = iter(sampler)
-        self.ahead = self._ask()
+        self.ahead = self._ask()  # the batch that comes next, if it was asked for: the first is at once
 
     def __iter__(self) -> SamplerPass:
         return self

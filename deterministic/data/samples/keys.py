@@ -15,7 +15,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias, cast, overload
 import numpy as np
 import torch
 
-from ...errors import DeterministicError, SeedError, explain
+from ...errors import DeterministicError, SeedError, type_error
 from ...ground.arguments import choice
 from ...ground.entropy import current
 from ...ground.ranks import current_ranks
@@ -33,30 +33,20 @@ _COLLATE = 0xC0117A7E
 
 @dataclass
 class Keying:
-    """What `make_loader` adds to a DataLoader's arguments.
+    """What `make_loader` adds to a DataLoader's arguments."""
 
-    Attributes:
-        given_seed: 0 <= seed < 2**64; None: drawn from torch's global generator when it is first needed, as a
-            DataLoader without a generator draws, so that `torch.manual_seed` decides it.
-        randomness: What is seeded: every sample, or every batch.
-        shard: Whether ranks share the data, so that they must have one seed.
-        is_global: Whether the batch size counts the samples of all ranks.
-        worker_threads: How many threads torch uses for one CPU operation while fetching.
-        stream_state: What a stream's own `state_dict()` is good for.
-        held: What is done with generators that the dataset or `collate_fn` holds.
-        labels: What tells their keys apart, by path, as far as they were there when the loader was made.
-        rows: The report's on each of those.
-    """
-
+    # 0 <= seed < 2**64; None: drawn from torch's global generator when it is first needed, as a DataLoader without a
+    # generator draws, so that `torch.manual_seed` decides it.
     given_seed: int | None
-    randomness: Randomness
-    shard: bool
-    is_global: bool
-    worker_threads: int
-    stream_state: StreamState = "use"
-    held: HeldChoice = "key"
+    randomness: Randomness  # what is seeded: every sample, or every batch
+    shard: bool  # whether ranks share the data, so that they must have one seed
+    is_global: bool  # whether the batch size counts the samples of all ranks
+    worker_threads: int  # how many threads torch uses for one CPU operation while fetching
+    stream_state: StreamState = "use"  # what a stream's own `state_dict()` is good for
+    held: HeldChoice = "key"  # what is done with generators that the dataset or `collate_fn` holds
+    # What tells their keys apart, by path, as far as they were there when the loader was made.
     labels: dict[str, int] = field(default_factory=dict)
-    rows: list[dict[str, str]] = field(default_factory=list)
+    rows: list[dict[str, str]] = field(default_factory=list)  # the report's on each of those
 
     @property
     def seed(self) -> int:
@@ -232,14 +222,12 @@ def _parts(value: Any) -> Iterable[SupportsIndex | str]:
     # A collection of somebody else's may say no more of itself than its length.
     text = repr(list(value) if isinstance(value, Collection) else value)
     if " at 0x" in text:  # an address, which is another in every process
-        raise TypeError(
-            explain(
-                "an index has no value that is the same in every process, so its sample cannot be given a seed",
-                (
-                    f"found: {text}",
-                    "expected: an int, a str, bytes, a tuple of these, or anything with a __repr__ of its own",
-                ),
-                "Let the sampler give indices of such a type, or give this type a __repr__ that says its value.",
-            )
+        raise type_error(
+            "an index has no value that is the same in every process, so its sample cannot be given a seed",
+            (
+                f"found: {text}",
+                "expected: an int, a str, bytes, a tuple of these, or anything with a __repr__ of its own",
+            ),
+            "Let the sampler give indices of such a type, or give this type a __repr__ that says its value.",
         )
     return (type(value).__name__, text)

@@ -29,8 +29,7 @@ Write: TypeAlias = Callable[[int, Any], None]
 """Puts one generator where a key says, with words that were made of it."""
 
 _MASK = 2**64 - 1
-_TWISTER = 624
-"""Words of a Mersenne Twister, which Python's, numpy's and torch's generators all are."""
+_TWISTER = 624  # words of a Mersenne Twister, which Python's, numpy's and torch's generators all are
 _LOST = 18
 """Outputs that are thrown away, until each bit of the key has reached all of the state; numpy's seeding takes 12."""
 _HALF, _WHOLE = np.dtype("<u4"), np.dtype("<u8")
