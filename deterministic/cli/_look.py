@@ -5,25 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ..ground.tables import aligned
 
 if TYPE_CHECKING:
+    from ..provenance.difference import ManifestDiff
+    from ..trace.comparing.verdict import Judgement
     from ..verification.report import Report
 
 _COLOURS = {"good": "32", "bad": "1;31", "": "", 0: "1;32", 1: "1;31", 2: "1;33"}
 """Of what a row is, and of the first line of a report by its exit status."""
 
 
-class _JSONReport(Protocol):
-    @property
-    def exit_code(self) -> int: ...
-
-    def to_json(self, *, indent: int) -> str: ...
-
-
-def write_report(report: _JSONReport, *, as_json: bool) -> int:
+def write_report(report: Judgement | ManifestDiff, *, as_json: bool) -> int:
     """Write a report on stdout, and return its exit status."""
     if as_json:
         sys.stdout.write(f"{report.to_json(indent=2)}\n")
