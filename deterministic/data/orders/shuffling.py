@@ -97,16 +97,9 @@ def bijection(numbers: Words, length: int, keys: Words, *, undo: bool = False) -
     """Return by what each of these numbers is replaced: one to one within 0 <= number < length.
 
     A round adds to one of two coordinates a hash of the other. The rectangle that they span is a little larger than
-    the length, so what comes to lie beyond it is replaced again until it does not.
-
-    Args:
-        numbers: Of any shape.
-        length: 1 <= length < 2**63.
-        keys: One for all of them or one for each; hashed, since keys that are close give orders that are alike.
-        undo: Return what each of them came from.
-
-    Returns:
-        An array of the same shape. 100 to 200 ns a number where there are thousands of them.
+    the length, so what comes to lie beyond it is replaced again until it does not. The length is below 2**63, and there
+    is a key for all numbers or one for each: hashed, since keys that are close give orders that are alike. To `undo` it
+    is to return what each of them came from. 100 to 200 ns a number where there are thousands of them.
     """
     if length == 1:  # the rectangle would be far too large for it
         return np.zeros_like(numbers)

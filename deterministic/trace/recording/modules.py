@@ -50,10 +50,8 @@ class _Call(NamedTuple):
 class Modules:
     """The stack of the modules that are running, on each thread.
 
-    Args:
-        on_root: Called when a module that is in no other is called: with it, its name, what it was called with, and
-            whether it is the first time.
-        on_return: Called with a module's name and what it returned.
+    `on_root` is called when a module that is in no other is: with it, its name, what it was called with, and whether
+    it is the first time; `on_return` with a module's name and what it returned.
     """
 
     def __init__(

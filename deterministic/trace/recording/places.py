@@ -54,12 +54,10 @@ class Spot:
 
 
 class Places:
-    """Finds the user's line, and writes it.
+    """Finds the user's line, and writes it, with `texts` also what stands there.
 
-    Args:
-        absolute: Write absolute paths. Otherwise a path is relative to the working directory or to where packages are
-            installed; of any other file only the name is written.
-        texts: Write what stands in the lines.
+    A path that is not `absolute` is relative to the working directory or to where packages are installed; of any other
+    file only the name is written.
     """
 
     def __init__(self, *, absolute: bool = False, texts: bool = True) -> None:

@@ -107,10 +107,8 @@ class Pause:
 class Records:
     """Makes sites of drafts and of named values, and adds both to the trace.
 
-    Args:
-        inputs: Hash whatever an operation reads; otherwise only what no recorded operation has written.
-        kept: A value to keep.
-        first_seed: torch's seed when it began; None: do not note seeds, for each makes a site of its own.
+    With `inputs` whatever an operation reads is hashed, otherwise only what no recorded operation has written. Seeds
+    are noted if there is a `first_seed`, torch's when it began: each makes a site of its own.
     """
 
     def __init__(

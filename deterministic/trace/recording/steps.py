@@ -23,9 +23,8 @@ _FREED = 0  # the hash of what has no values now, as the parameters that FSDP ga
 class Steps:
     """Watches every optimizer, through torch's global hooks.
 
-    Args:
-        on_start: Called before a step, with the closure that it was given, if any; returns the closure to use.
-        on_end: Called after a step with the optimizer's number, the step's, and whether it can be compared.
+    `on_start` is called before a step, with the closure that it was given, if any, and returns the one to use; `on_end`
+    after a step with the optimizer's number, the step's, and whether it can be compared.
     """
 
     def __init__(
@@ -122,10 +121,8 @@ def _state(optimizer: torch.optim.Optimizer, parameters: NamedTensors) -> Iterat
 class ByHand:
     """Watches the backward passes of this thread, and until an optimizer steps, what became of the leaves.
 
-    Args:
-        on_backward: Called after a backward pass with the leaves that it reached, and a gradient of each.
-        on_step: Called when the leaves have changed, with them.
-        on_roots: Called with what a backward pass begins from, before it does.
+    `on_roots` is called with what a backward pass begins from, before it does; `on_backward` after it with the leaves
+    that it reached, and a gradient of each; `on_step` with the leaves when they have changed.
     """
 
     def __init__(
