@@ -122,10 +122,8 @@ def replacing(path: Path, named: Callable[[], Path] | None = None) -> Iterator[B
 
     It is written under a temporary name, and survives a loss of power when the block is left. A link is replaced, not
     followed. After any exception what was there is as it was. Where the name depends on what was written, `named`
-    returns the path, in the same folder, when all of it is.
-
-    Raises:
-        CheckpointError: What is there is no file, or the operating system refuses.
+    returns the path, in the same folder, when all of it is. A CheckpointError says that what is there is no file, or
+    that the operating system refuses.
     """
     _require_replaceable(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")

@@ -19,10 +19,7 @@ class Ranks(NamedTuple):
 def current_ranks() -> Ranks:
     """Return the ranks of torch.distributed where it is initialised, else of the variables RANK and WORLD_SIZE.
 
-    With neither, this is the only process.
-
-    Raises:
-        DeterministicError: The variables hold no ranks.
+    With neither, this is the only process; a DeterministicError says that the variables hold no ranks.
     """
     if process_group_exists():
         import torch.distributed

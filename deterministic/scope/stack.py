@@ -72,11 +72,8 @@ def enter(
 ) -> ScopeEntry:
     """Save every source, or `only` some, and the entry's `own`; apply `config`; push the entry, with what `run` makes.
 
-    A step is gone before the event loop goes on: left, or taken off with its suspended body.
-
-    Raises:
-        ScopeConflictError: Another thread or task has a scope open, or this is no moment to enter one. Nothing was
-            touched.
+    A step is gone before the event loop goes on: left, or taken off with its suspended body. A ScopeConflictError says,
+    before anything is touched, that another thread or task has a scope open, or that this is no moment to enter one.
     """
     known, _ = _prepared()
     me = current_owner()

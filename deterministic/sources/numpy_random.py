@@ -134,9 +134,8 @@ def bits_of(generator: Any) -> Any:
 def memory(generator: Any) -> list[np.ndarray[Any, np.dtype[np.uint32]]] | None:
     """Return what a `RandomState` or `Generator` over a Mersenne Twister consists of, where it lies in memory.
 
-    Returns:
-        Its 624 words and the position, and what begins with whether it holds a Gaussian: a `Generator`, which holds
-        none, has its position there, too. None: it is over another kind, or nobody knows where.
+    It is its 624 words and the position, and what begins with whether it holds a Gaussian: a `Generator`, which holds
+    none, has its position there, too. None: it is over another kind, or nobody knows where.
     """
     bits, is_legacy = bits_of(generator), isinstance(generator, np.random.RandomState)
     if type(bits) is not np.random.MT19937 or not layout_holds() or (is_legacy and gauss_offset() is None):

@@ -117,10 +117,8 @@ class Upstream:
         What a dataset says after a pass may mean "at the end", and would make the next one empty, where one that was
         not interrupted begins anew. And some keep a place that was loaded for every pass that follows. What a sample
         moves gives them away: after the first one of a pass (if it `gave` one) it is where it was after the first one
-        of the pass that was put there. That part of what the dataset says is put back to what it was before.
-
-        Raises:
-            ResumeMismatchError: The dataset did not say where it was before, so that it cannot be put back.
+        of the pass that was put there. That part of what the dataset says is put back to what it was before; where it
+        did not say where it was before, it cannot be, which a ResumeMismatchError says.
         """
         put, (loaded, *_) = self._put, place.said()
         if put is None:
