@@ -103,18 +103,18 @@ class FlagSource:
         return {flag.name: flag.show(value) for flag, value in zip(self._flags, state, strict=True)}
 
 
-class Algorithms:
+class Algorithms(FlagSource):
     """`torch.use_deterministic_algorithms`, its `warn_only`, `torch.utils.deterministic.fill_uninitialized_memory`."""
 
     name = "torch.deterministic_algorithms"
-    kind: SourceKind = "setting"
 
-    def capture(self) -> tuple[bool, bool, bool]:
-        return (
-            torch._C._get_deterministic_algorithms(),
-            torch._C._get_deterministic_algorithms_warn_only(),
-            torch._C._get_deterministic_fill_uninitialized_memory(),
-        )
+    def flags(self) -> Flags:
+        is_on, warns = torch._C._get_deterministic_algorithms, torch._C._get_deterministic_algorithms_warn_only
+        set_: Any = torch._C._set_deterministic_algorithms
+        yield Flag("enabled", is_on, lambda value: set_(value, warn_only=warns()))
+        yield Flag("warn_only", warns, lambda value: set_(is_on(), warn_only=value))
+        fills = torch._C._get_deterministic_fill_uninitialized_memory
+        yield Flag("fill_uninitialized_memory", fills, torch._C._set_deterministic_fill_uninitialized_memory)
 
     def apply(self, config: Config) -> Applied:
         # The public setter imports torch._inductor.config on its first call: seconds, for a flag that inductor alone
@@ -126,14 +126,6 @@ class Algorithms:
             return NOTHING
         torch._C._set_deterministic_algorithms(True, warn_only=config.warn_only)
         return _WARN if config.warn_only else _ON
-
-    def restore(self, state: tuple[bool, bool, bool]) -> None:
-        enabled, warn_only, fill = state
-        torch._C._set_deterministic_algorithms(enabled, warn_only=warn_only)
-        torch._C._set_deterministic_fill_uninitialized_memory(fill)
-
-    def describe(self, state: tuple[bool, bool, bool]) -> dict[str, JSON]:
-        return dict(zip(("enabled", "warn_only", "fill_uninitialized_memory"), state, strict=True))
 
 
 _ON = Applied({"enabled": True, "warn_only": False})
