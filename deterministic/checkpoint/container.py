@@ -37,6 +37,9 @@ FORMAT = "deterministic checkpoint 1"
 PIECE = 1 << 24
 """Bytes that are read at once."""
 
+_LOOKED_OVER = 1 << 18
+"""Bytes that are read at once where nobody keeps them: they are still in the processor's cache when they are hashed."""
+
 HEADER_LIMIT = 10**8
 """Bytes of a header: as many as safetensors allows."""
 
@@ -47,16 +50,12 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Content(NamedTuple):
-    """What a file contains; no values if only the head was read, and how many bytes each of its parts has.
-
-    If shards are asked for, the bytes of every part, too.
-    """
+    """What a file contains; no values if only the head was read, and how many bytes each of its parts has."""
 
     head: Mapping[str, Any]
     values: Mapping[str, Any]
     checksum: str
     sizes: Mapping[str, int]
-    parts: Mapping[str, Tensor] = {}
 
 
 def write(
@@ -124,11 +123,11 @@ def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> s
     return hashing.hexdigest()
 
 
-def read(path: str | os.PathLike[str], *, with_values: bool = True, with_shards: bool = False) -> Content:
+def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
     """Read a file in one pass; nothing is made of it before its checksum is found right.
 
-    Without values no tensor is made, and `PIECE` bytes of memory suffice. Shards are looked over if they are not asked
-    for, and `places` tells where they are.
+    Without values no tensor is made, and little memory suffices. Shards are looked over, and `places` tells where they
+    are.
 
     Raises:
         CheckpointError: It cannot be read, is no checkpoint, is damaged, or a newer version wrote it.
@@ -137,9 +136,9 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True, with_shards:
         # A pipe is opened without waiting for somebody to write into it, and then refused.
         no_wait = getattr(os, "O_NONBLOCK", 0)
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file, undispatched():
-            texts, sizes, data, checksum = _read(file, path, with_values, with_shards)
+            texts, sizes, data, checksum = _read(file, path, with_values)
         values = _decoded(path, texts, data if with_values else None)
-        return Content(*values, checksum, sizes, data if with_shards else {})
+        return Content(*values, checksum, sizes)
     except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's for a lack of memory
         raise refusal(
             f"the checkpoint {os.fspath(path)} cannot be read",
@@ -176,7 +175,7 @@ def _decoded(
 
 
 def _read(
-    file: BinaryIO, path: Any, with_data: bool, with_shards: bool
+    file: BinaryIO, path: Any, with_data: bool
 ) -> tuple[Mapping[str, str], Mapping[str, int], Mapping[str, Tensor], str]:
     """Return a file's texts, the size of each part, its bytes if they are asked for, and the checksum, found right."""
     size = os.fstat(file.fileno()).st_size
@@ -194,9 +193,9 @@ def _read(
         raise _damaged(path, f"a header that is wrong: {error}") from error
     data = {}
     wanted = _of_values(texts) if with_data else ()
-    scratch = memory_of(min(PIECE, max(sizes.values(), default=0)))
+    scratch = memory_of(min(_LOOKED_OVER, max(sizes.values(), default=0)))
     for name, nbytes in sizes.items():
-        if with_shards or name in wanted:
+        if name in wanted:
             data[name] = memory_of(nbytes)
         _fill(file, data.get(name, scratch), nbytes, hashing, path)
     if hashing.hexdigest().encode("ascii") != text[_CHECKSUM]:

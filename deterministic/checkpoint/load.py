@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ..errors import CheckpointError, ResumeMismatchError, cut
 from ..ground.arguments import choice
 from ..ground.ranks import Ranks
@@ -62,12 +60,14 @@ def load_checkpoint(
     """
     choice("on_mismatch", on_mismatch, MISMATCH)
     run = innermost_run()
-    are_together = are_sharded(stateful)
-    sharing, on_all = (the_ranks(), together) if are_together else (Ranks(), lambda work: work())
-    saved = on_all(lambda: of_ranks(container.read(path), Path(path), sharing))
-    saved = on_all(lambda: put_together(saved, stateful))
-    on_all(lambda: _require_fit(path, saved, stateful, run, on_mismatch))
-    on_all(lambda: _load_objects(path, saved.objects, stateful, on_mismatch))
+    ranks = the_ranks() if are_sharded(stateful) else Ranks()
+    saved = together(
+        lambda: of_ranks(container.read(path), Path(path), ranks),
+        lambda saved: put_together(saved, stateful),
+        lambda saved: _fitting(path, saved, stateful, run, on_mismatch),
+        ranks=ranks,
+    )
+    together(lambda: _load_objects(path, saved.objects, stateful, on_mismatch), ranks=ranks)
     put_back(saved.generators, run)
     return {name: saved.objects[name]["value"] for name, value in stateful.items() if not is_stateful(value)}
 
@@ -92,15 +92,15 @@ def resume(
     for step in reversed(steps):
         path = main_file(directory, step)
         try:
-            saved = together(partial(_state_of_this_rank, directory, step))
-            saved = together(partial(put_together, saved, stateful))
+            read = partial(_state_of_this_rank, directory, step)
+            saved = together(read, lambda saved: put_together(saved, stateful))
         except CheckpointError as error:
             if on_damage == "raise" or step == steps[0]:
                 raise
             _logger.warning("set aside: %s", error)
             damaged.append(step)
             continue
-        together(partial(_require_fit, path, saved, stateful, run, on_mismatch))
+        together(partial(_fitting, path, saved, stateful, run, on_mismatch))
         together(partial(_load_objects, path, saved.objects, stateful, on_mismatch))
         if the_ranks().rank == 0:
             for other in damaged:
@@ -168,23 +168,20 @@ def of_ranks(content: container.Content, path: Path, sharing: Ranks) -> Training
     files = {rank: file_of_rank(main, rank, checksums[rank]) for rank in needed}
     me = the_ranks()
     mine = me.rank if len(checksums) == me.world_size > 1 else None
-    parts: dict[int, Mapping[str, Tensor]] = {}
     for rank in sorted({*files, *([mine] if mine else [])}):
         if rank == mine or rank % sharing.world_size == sharing.rank:
-            # What others read of this rank's part is less than it needs itself: memory for it is needed anyway.
-            of_rank = _read_of_rank(main, rank, checksums[rank], with_shards=rank == mine)
-            parts |= {rank: of_rank.parts} if rank == mine else {}
+            of_rank = _read_of_rank(main, rank, checksums[rank])
             if rank == mine and rank:  # of rank 0 the main file has it
                 objects = with_own_parts(state.objects, of_rank.values["own"])
                 state = state._replace(generators=of_rank.values["generators"], objects=objects)
-    return state._replace(files=files, parts=parts, own=own)
+    return state._replace(files=files, own=own)
 
 
-def _read_of_rank(main: Path, rank: int, checksum: str, *, with_shards: bool) -> container.Content:
+def _read_of_rank(main: Path, rank: int, checksum: str) -> container.Content:
     """Read a rank's file, which is to be the one that the main file names."""
     file, unmarked = (file_of_rank(main, rank, one) for one in (checksum, ""))
     # Version 0.1.0 had no checksum in the name; where neither is there, the one that is missing has.
-    content = container.read(unmarked if unmarked.exists() and not file.exists() else file, with_shards=with_shards)
+    content = container.read(unmarked if unmarked.exists() and not file.exists() else file)
     if content.checksum != checksum:
         raise CheckpointError(
             f"the file of rank {rank} does not belong to {main}",
@@ -194,10 +191,10 @@ def _read_of_rank(main: Path, rank: int, checksum: str, *, with_shards: bool) ->
     return content
 
 
-def _require_fit(
+def _fitting(
     path: object, saved: TrainingState, stateful: Mapping[str, Any], run: Run | None, on_mismatch: str
-) -> None:
-    """Raise ResumeMismatchError if objects or generators cannot be put where they were saved; touches none."""
+) -> TrainingState:
+    """Return a state if objects and generators can be put there, else raise ResumeMismatchError; touches none."""
     misfits = [f"{name}: saved, but not passed" for name in saved.objects if name not in stateful]
     for name, value in stateful.items():
         state = saved.objects.get(name)
@@ -216,6 +213,7 @@ def _require_fit(
         )
     require_same_place(saved.generators, run)
     compare(path, saved.conditions, on_mismatch, saved.own)
+    return saved
 
 
 def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, Any], on_mismatch: str) -> None:

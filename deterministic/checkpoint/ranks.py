@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 
 from ..distributed.reduction import is_ordered
 from ..errors import CheckpointError, NondeterminismWarning, warn
+from ..ground.ranks import Ranks
 from ..ground.ranks import the_ranks as the_ranks
 from ..values.fingerprint import fingerprint_if_any
 from .values import Called
@@ -17,9 +18,9 @@ from .values import Called
 T = TypeVar("T")
 
 
-def gather(value: T) -> list[T]:
-    """Return what each rank has given; every rank must call it."""
-    size = the_ranks().world_size
+def gather(value: T, ranks: Ranks | None = None) -> list[T]:
+    """Return what each of these ranks has given, which are this one alone or, by default, all; each must call it."""
+    size = (ranks or the_ranks()).world_size
     if size == 1:
         return [value]
     values: list[Any] = [None] * size
@@ -27,27 +28,35 @@ def gather(value: T) -> list[T]:
     return values
 
 
-def together(work: Callable[[], T]) -> T:
-    """Do something on every rank and return its result, but only if it succeeded on all of them.
+def together(first: Callable[[], T], *then: Callable[[T], T], ranks: Ranks | None = None) -> T:
+    """Do something on every rank, and more with its result, and return what comes of it, if it succeeded on all ranks.
+
+    They tell each other once, in the end; so what follows on the first may change nothing but in the last place.
 
     Raises:
-        CheckpointError: It raised on another rank; on the rank on which it raised, what it raised.
+        CheckpointError: It raised on another rank, and nothing came before that here; else what was raised here.
     """
-    result, error = None, None
+    result: Any = None
+    error, done = None, 0
     try:
-        result = work()
+        result = first()
+        for work in then:
+            done += 1
+            result = work(result)
     except Exception as raised:  # noqa: BLE001 - the others must not wait for this rank for ever
         error = raised
-    errors = gather(None if error is None else f"{type(error).__name__}: {error}")
-    if error is not None:
+    places = gather(None if error is None else (done, f"{type(error).__name__}: {error}"), ranks)
+    failed = {rank: place for rank, place in enumerate(places) if place is not None}
+    earliest = min((place for place, _ in failed.values()), default=None)
+    if error is not None and done == earliest:
         raise error
-    if any(errors):
+    if failed:
         raise CheckpointError(
             "this failed on some ranks, and all ranks have to go on together",
-            tuple(f"rank {rank}: {text}" for rank, text in enumerate(errors) if text),
+            tuple(f"rank {rank}: {text}" for rank, (place, text) in failed.items() if place == earliest),
             "Fix it there; nothing was changed on this rank.",
         )
-    return result  # type: ignore[return-value]
+    return result  # type: ignore[no-any-return]
 
 
 def warn_of_buckets(objects: Mapping[str, Any]) -> None:

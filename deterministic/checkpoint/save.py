@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from ..ground.synonyms import explained
 from ..provenance.collecting import kept_manifest
 from . import container
@@ -68,9 +66,8 @@ class TrainingState(NamedTuple):
     """A moment of a training, and the conditions under which it ran.
 
     Between two epochs it names no loaders, and the epoch that comes next; else the one that is under way, and the
-    loaders that it goes over. One that was read says where the ranks' files with parts of sharded tensors are, has the
-    parts in this rank's own file if as many ranks saved it, and what each rank had of its own, by name, None if the
-    file does not say it. One that is saved says what the parameters of
+    loaders that it goes over. One that was read says where the ranks' files with parts of sharded tensors are, and what
+    each rank had of its own, by name, None if the file does not say it. One that is saved says what the parameters of
     each optimizer are called in its module, for `to_dcp`.
     """
 
@@ -82,7 +79,6 @@ class TrainingState(NamedTuple):
     epoch: int = 0
     loaders: Sequence[str] = ()
     files: Mapping[int, Path] = {}
-    parts: Mapping[int, Mapping[str, Tensor]] = {}
     own: Sequence[str] | None = None
     parameters: Mapping[str, Sequence[str]] = {}
 

@@ -35,6 +35,12 @@ class _Like(NamedTuple):
     parameter: Tensor
 
 
+class _Copied(NamedTuple):
+    """Stands for a tensor of a module, whose `load_state_dict` copies what it is given, and keeps none of it."""
+
+    tensor: Tensor
+
+
 def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingState:
     """Return a state with tensors in place of `Sharded`, spread over these ranks as the objects' own tensors are.
 
@@ -44,23 +50,22 @@ def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingSt
     Raises:
         CheckpointError: A file does not have what it should.
     """
-    parts, states = _Parts(saved.files, saved.parts), saved.objects
+    parts, states = _Parts(saved.files), saved.objects
 
     def fit(value: Any, _: str, place: Any) -> Any:
         is_whole = isinstance(value, Tensor) and value.layout is torch.strided
         if not is_whole and not isinstance(value, Sharded):
             return value
+        may_map = isinstance(place, _Copied)
+        place = place.tensor if isinstance(place, _Copied) else place
         with undispatched(), torch.no_grad():
-            if not is_whole and (made := parts.as_held(value, place)) is not None:
+            if not is_whole and (made := parts.spread(value, place, may_map)) is not None:
                 return made
             if (target := _empty(value, place)) is not None:
-                box, mine = box_of(target), target.to_local()
-                if is_whole:
-                    mine.copy_(value[box.within(all_of(value.shape))])
-                elif mine.device.type == "cpu" and mine.is_contiguous():
-                    parts.read(value, box, mine)
-                else:
-                    mine.copy_(parts.read(value, box))
+                box = box_of(target)
+                target.to_local().copy_(
+                    value[box.within(all_of(value.shape))] if is_whole else parts.read(value, box, may_map=True)
+                )
                 return target
             if is_whole or (isinstance(place, Tensor) and tuple(place.shape) != value.shape):
                 return value
@@ -93,7 +98,8 @@ def _places(value: Any, saved: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"value": value}
     state = state_of(value)
     if isinstance(value, nn.Module):
-        return {**state, "gradients": dict(value.named_parameters())}
+        copied = {key: _Copied(one) if isinstance(one, Tensor) else one for key, one in state["state"].items()}
+        return {**state, "state": copied, "gradients": dict(value.named_parameters())}
     if not isinstance(value, torch.optim.Optimizer):
         return state
     try:
@@ -110,53 +116,45 @@ def _places(value: Any, saved: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Parts:
-    """The parts that are in the files of ranks; a file that is not held is opened when something in it is needed."""
+    """The parts that are in the files of ranks; a file is mapped into memory when something in it is needed."""
 
-    def __init__(self, files: Mapping[int, Path], held: Mapping[int, Mapping[str, Tensor]]) -> None:
-        self._files, self._held = files, held
-        self._places: dict[int, Mapping[str, tuple[int, int]]] = {}
+    def __init__(self, files: Mapping[int, Path]) -> None:
+        self._files = files
+        self._mapped: dict[int, tuple[Mapping[str, tuple[int, int]], Any]] = {}
 
-    def as_held(self, sharded: Sharded, place: Any) -> DTensor | None:
-        """Return a tensor that is spread as the one in its place, in the memory that a file was read into; else None.
-
-        So it is on as many ranks as saved it, on CPUs, where this rank has written what it needs.
-        """
+    def spread(self, sharded: Sharded, place: Any, may_map: bool) -> DTensor | None:
+        """Return a tensor that is spread as the one in its place, if that is one on CPUs; else None."""
         of = place.parameter if isinstance(place, _Like) else place
         if not is_sharded(of) or tuple(of.shape) != sharded.shape or of.device.type != "cpu":
             return None
-        box = box_of(of)
-        held = [rank for rank, part in sharded.parts if part == box and rank in self._held]
-        if not held or not of.to_local().is_contiguous():
+        if not of.to_local().is_contiguous():
             return None
-        self._find(sharded, held[0], box)
-        local = self._held[held[0]][sharded.name].view(sharded.dtype).view(box.shape)
         how: dict[str, Any] = {"run_check": False, "shape": of.shape, "stride": of.stride()}
-        return of.from_local(local, of.device_mesh, of.placements, **how)
+        return of.from_local(self.read(sharded, box_of(of), may_map), of.device_mesh, of.placements, **how)
 
-    def read(self, sharded: Sharded, box: Box, into: Tensor | None = None) -> Tensor:
-        """Return what is in a box, in a tensor of its shape that is given or a new one; only that is read."""
+    def read(self, sharded: Sharded, box: Box, may_map: bool = False) -> Tensor:
+        """Return what is in a box, in new memory, or where its file is mapped if it may and one has all of it.
+
+        That it may not be kept: who changes the file later would change it, too, and whoever cuts it off would end us.
+        """
         unit = _UNITS[sharded.dtype.itemsize]
         held = [(common, part, self._find(sharded, rank, part)) for rank, part in sharded.parts
                 if (common := part.overlap(box))]  # fmt: skip
-        whole = memory_of(prod(box.shape) * unit.itemsize).view(sharded.dtype).view(box.shape) if into is None else into
+        if may_map and len(held) == 1 and held[0][0] == held[0][1] == box:
+            return torch.from_numpy(held[0][2]).view(sharded.dtype).view(box.shape)
+        whole = memory_of(prod(box.shape) * unit.itemsize).view(sharded.dtype).view(box.shape)
         values: Any = whole.view(unit).numpy()
-        for common, part, (path, start) in held:
-            if box.shape and common.shape[1:] == part.shape[1:] == box.shape[1:]:
-                # Whole rows lie in one piece, also in the file.
-                rows = values[common.within(box)[:1]]
-                start += (common.offset[0] - part.offset[0]) * prod(part.shape[1:]) * unit.itemsize
-                np.copyto(rows, np.fromfile(path, values.dtype, rows.size, offset=start).reshape(rows.shape))
-            else:
-                there = np.memmap(path, values.dtype, "r", start, part.shape)
-                values[common.within(box)] = there[common.within(part)]
+        for common, part, there in held:
+            values[common.within(box)] = there.view(values.dtype).reshape(part.shape)[common.within(part)]
         return whole
 
-    def _find(self, sharded: Sharded, rank: int, part: Box) -> tuple[Path, int]:
-        """Return the file of a part, and where in it the part begins."""
+    def _find(self, sharded: Sharded, rank: int, part: Box) -> Any:
+        """Return the bytes of a part, where its file is mapped."""
         path = self._files[rank]
-        if rank not in self._places:
-            self._places[rank] = container.places(path)
-        start, size = self._places[rank].get(sharded.name, (0, -1))
+        if rank not in self._mapped:
+            self._mapped[rank] = container.places(path), np.memmap(path, np.uint8, "c")
+        places, mapped = self._mapped[rank]
+        start, size = places.get(sharded.name, (0, -1))
         expected = prod(part.shape) * sharded.dtype.itemsize
         if size != expected:
             found = "nothing" if size < 0 else f"{size:,} bytes"
@@ -165,4 +163,4 @@ class _Parts:
                 f"{found}, where {expected:,} bytes belong",
                 "Copy all files of a checkpoint again, or take an earlier one.",
             )
-        return path, start
+        return np.asarray(mapped[start : start + size])

@@ -152,7 +152,7 @@ _WRITERS: Mapping[type, Callable[[ValueEncoder, Any, str], Any]] = {
 def decode(plain: Any, tensors: LoadedTensors) -> Any:
     """Return the value that `ValueEncoder.encode` wrote; raise whatever comes of anything else."""
     if isinstance(plain, list):
-        return [decode(item, tensors) for item in plain]
+        return [item if type(item) is int else decode(item, tensors) for item in plain]  # words of generators are many
     if not isinstance(plain, dict):
         return plain
     tag = next(iter(plain), "")

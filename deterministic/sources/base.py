@@ -66,8 +66,9 @@ def numpy_state(plain: Any, now: Any, name: str = "the state") -> Any:
     """
     if isinstance(now, dict) and isinstance(plain, dict) and plain.keys() == now.keys():
         return {key: numpy_state(plain[key], now[key], key) for key in now}
-    if isinstance(now, np.ndarray) and isinstance(plain, list) and len(plain) == len(now):
-        return np.array([numpy_state(word, 0, f"a word of {name}") for word in plain], now.dtype)
+    are_words = isinstance(plain, list) and all(type(word) is int and word >= 0 for word in plain)
+    if isinstance(now, np.ndarray) and are_words and len(plain) == len(now):
+        return np.array(plain, now.dtype)
     if isinstance(now, float) and type(plain) is float and math.isfinite(plain):
         return plain
     limit = _NUMPY_LIMITS.get(name, 2**128 - 1)

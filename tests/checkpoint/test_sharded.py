@@ -101,5 +101,6 @@ def test_what_cannot_be_saved_or_loaded_is_refused_on_all_ranks_by_its_name(tmp_
         assert first[name].startswith(f"{elsewhere}{texts[0]}") if is_on_one else first[name] == second[name]
     for found in (first, second):
         assert (found["rows"], found["is as before"], found["whole again"]) == (True, True, "done")
+        assert found["is apart from the files"]
         # Of the save that rank 1 refused, rank 0 has written its own part; no main file names it.
         assert [name.rpartition(".")[0] for name in found["files"]] == ["refused.rank0"]
