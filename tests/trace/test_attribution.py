@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential, set_checkpoint_early_stop
 
+from deterministic.distributed import world_invariant
+
 from .models import MODELS, Transformer, train
 from .recorded import Entry, Recorded, line_of, recorded
 
@@ -241,6 +243,12 @@ def test_adding_up_a_gradient_belongs_to_the_module_of_the_parameter() -> None:
     added = [e.site for e in recorded(twice).named("add_")]
     assert {site.node.split("::")[-1] for site in added} == {"AccumulateGrad"}
     assert {site.module for site in added} == {"inner"}
+
+
+def test_the_views_that_world_invariant_makes_belong_to_the_modules_of_their_parameters() -> None:
+    model = world_invariant(Piece(), shards=4)
+    found = in_phase(recorded(lambda: model(torch.ones(4, 3)).sum().backward()), "backward")
+    assert {e.site.module for e in found if e.site.node == "ViewBackward0"} == {"inner"}
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`")  # a FutureWarning from torch 2.14 on

@@ -98,6 +98,8 @@ class Attribution:
             for generation in reversed(self._forward):
                 if (remembered := generation.get((thread, number))) is not None:
                     return remembered
+        while node is not None and len(node.next_functions) == 1:  # as views of parameters, of `world_invariant`
+            ((node, _),) = node.next_functions
         parameter = getattr(node, "variable", None)  # what adds up the gradients of a leaf
         return (OUTSIDE if parameter is None else self._owner_of(parameter)), None
 
