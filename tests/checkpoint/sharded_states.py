@@ -118,6 +118,7 @@ def refusals(folder: Path) -> dict[str, Any]:
             file.unlink() if damaged is None else file.write_bytes(damaged)
         torch.distributed.barrier()
         found[name] = loading()
+        found[f"{name}, and another shape"] = loading(model=model if rank else wide)
         torch.distributed.barrier()
     if rank == 0:
         file.write_bytes(data)
