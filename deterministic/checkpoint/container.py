@@ -34,11 +34,8 @@ from .values import ValueEncoder, decode
 
 FORMAT = "deterministic checkpoint 1"
 
-PIECE = 1 << 24
-"""Bytes that are read at once."""
-
-_LOOKED_OVER = 1 << 18
-"""Bytes that are read at once where nobody keeps them: they are still in the processor's cache when they are hashed."""
+PIECE = 1 << 19
+"""Bytes that are read at once: they are still in the processor's cache when they are hashed."""
 
 HEADER_LIMIT = 10**8
 """Bytes of a header: as many as safetensors allows."""
@@ -126,8 +123,8 @@ def write_pieces(file: BinaryIO, header: bytes, memories: Sequence[Tensor]) -> s
 def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
     """Read a file in one pass; nothing is made of it before its checksum is found right.
 
-    Without values no tensor is made, and little memory suffices. Shards are looked over, and `places` tells where they
-    are.
+    Without values no tensor is made, and `PIECE` bytes of memory suffice. Shards are looked over; `places` tells where
+    they are.
 
     Raises:
         CheckpointError: It cannot be read, is no checkpoint, is damaged, or a newer version wrote it.
@@ -193,7 +190,7 @@ def _read(
         raise _damaged(path, f"a header that is wrong: {error}") from error
     data = {}
     wanted = _of_values(texts) if with_data else ()
-    scratch = memory_of(min(_LOOKED_OVER, max(sizes.values(), default=0)))
+    scratch = memory_of(min(PIECE, max(sizes.values(), default=0)))
     for name, nbytes in sizes.items():
         if name in wanted:
             data[name] = memory_of(nbytes)
