@@ -78,7 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     from ..verification.progress import progress
     from ..verification.report import Report
     from ..verification.verification import Verification
-    from ..verification.world_sizes import WorldSizes
 
     runs, sizes = arguments.runs or 3, arguments.world_sizes
     how = {name: getattr(arguments, name) for name in ("stress", "timeout", "show_output", "jobs")}
@@ -86,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             with progress(len(sizes or range(runs)), plain=arguments.show_output) as tell:
                 if sizes is not None:
+                    from ..verification.world_sizes import WorldSizes
+
                     verification: Any = WorldSizes(task, sizes, folder, control, arguments.timeout, tell)
                 else:
                     verification = Verification(task.title, isolated, runs, folder, control, tell)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..scope.request import Scope
-from .processes import leave_answer
+from .processes import importing, leave_answer
 from .runs import Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask, show
 from .stress import Conditions
@@ -42,7 +42,8 @@ class RepetitionJob:
 
     def do(self, folder: Path) -> None:
         """Run it, print what Python would print of its end, and leave a `Done` and the pickled exception."""
-        from . import performing  # which imports torch, before anything is varied
+        with importing():
+            from . import performing  # which imports torch, before anything is varied
 
         if self.conditions is not None:
             self.conditions.begin()

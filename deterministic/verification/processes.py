@@ -6,6 +6,7 @@ Importing it does not import torch.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import io
 import os
 import pickle
@@ -119,15 +120,30 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 def main(folder: str) -> None:
     """Do, in the fresh interpreter, the job that lies in a folder."""
-    parent, job, _ = _read(folder)
-    _end_with(parent)
-    if job is None:
-        job = _awaited(folder)
+    with importing():
+        parent, job, _ = _read(folder)
+        _end_with(parent)
+        if job is None:
+            job = _awaited(folder)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that a crash loses no line
     if not faulthandler.is_enabled():
         faulthandler.enable()
     job(Path(folder))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Let Python look for no garbage in what is imported meanwhile, neither now nor later: there is none.
+
+    It would at the end, too, several times; of importing torch and ending that is a quarter.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _read(folder: str) -> tuple[int, Job | None, Sequence[Path]]:

@@ -5,7 +5,6 @@ Importing it does not import torch.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -104,6 +103,8 @@ class FunctionTask:
         """Call it; what a generator yields counts as returned."""
         result = self.function(*self.args, **self.kwargs)
         if inspect.iscoroutine(result):
+            import asyncio  # here, because the process that compares needs it for nothing else
+
             return asyncio.run(result)
         return list(result) if inspect.isgenerator(result) else result
 

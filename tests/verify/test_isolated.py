@@ -115,6 +115,15 @@ time.sleep(600)
 
 
 @pytest.mark.usefixtures("warm_pythons")
+def test_what_was_there_before_the_script_is_not_searched_for_garbage_and_its_own_is(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    searched = '"RepetitionJob" in {type(one).__name__ for one in gc.get_objects()}'
+    script.write_text(f"import gc\nprint(gc.isenabled(), {searched})\n")
+    run_once(ScriptTask(str(script)), tmp_path / "run.trace")
+    assert (tmp_path / "run.out").read_text() == "True False\n"
+
+
+@pytest.mark.usefixtures("warm_pythons")
 def test_the_next_interpreter_is_ready_and_its_run_is_as_any_other(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(ENDS.format(end="print(os.getpid(), repr(sys.stdin.read())); sys.stderr.write('told\\n')"))
