@@ -27,6 +27,7 @@ require("trace")
 PIECE = 1 << 24  # bytes of the largest part of a tensor that is copied at once
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_dispatch_keys, _function_modes = torch._C._dispatch_keys, torch._C._len_torch_function_stack  # for each record
 _MEMORY = memoryview((ctypes.c_char * (1 << 62)).from_address(0))
 """All memory there is, of which a part is a buffer: made of ctypes each buffer would take twice as long."""
 
@@ -58,7 +59,7 @@ def undispatched() -> Iterator[None]:
 
 def _keys(tensor: Tensor) -> int:
     """Return the dispatch keys of a tensor, as a number: they tell all that can be particular about it."""
-    return int(torch._C._dispatch_keys(tensor).raw_repr())
+    return int(_dispatch_keys(tensor).raw_repr())
 
 
 def _plain_keys() -> set[int]:
@@ -93,11 +94,7 @@ def memory(tensor: Tensor) -> Any:
     They are those of `integers`: a buffer where they lie, or a copy if the tensor is small and not contiguous. The
     buffer is valid as long as the tensor is: keep it.
     """
-    if (
-        type(tensor) in _PLAIN_TYPES
-        and not torch._C._len_torch_function_stack()
-        and torch._C._dispatch_keys(tensor).raw_repr() in _PLAIN_KEYS
-    ):
+    if type(tensor) in _PLAIN_TYPES and not _function_modes() and _dispatch_keys(tensor).raw_repr() in _PLAIN_KEYS:
         address = tensor.data_ptr()
         if not address:  # it is empty, or its storage was freed
             return None if tensor.numel() else b""
