@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..errors import DeterministicError, ScopeOrderWarning, type_error, warn
-from ..ground import launch
+from ..ground import launch, watching
 from ..ground.arguments import boolean, choice
 from ..ground.config import OMITTED, Config, Level, Omitted, validate_level, validate_num_threads
 from ..ground.entropy import EntropyMode, validate_entropy
@@ -193,9 +193,7 @@ class Scope:
             seed = enclosing.config.seed
         elif isinstance(seed, Omitted) and launch.remembered is not None:
             seed = launch.remembered
-        from ..sources import ENTROPY
-
-        policy = ENTROPY.capture()
+        policy = watching.in_effect  # and not by its source, which imports torch
         options = {
             "deterministic": self._deterministic,
             "num_threads": self._num_threads,

@@ -170,6 +170,7 @@ def test_a_run_that_only_fails_while_it_is_watched_is_run_without(tmp_path: Path
 def test_the_process_that_only_compares_runs_does_not_import_torch() -> None:
     compares = ["verification.verification", "verification.isolated", "verification.report", "provenance.manifest"]
     modules = ["cli.verify", "cli.diff", "cli._look", *compares]
-    program = f"import sys, {', '.join(f'deterministic.{name}' for name in modules)}\nprint('torch' in sys.modules)"
+    program = f"import sys, {', '.join(f'deterministic.{name}' for name in modules)}\n"
+    program += "deterministic.verification.isolated.control_for_job(True)\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)
     assert done.stdout == "False\n"
