@@ -32,9 +32,8 @@ class Engine:
         self, loader: DataLoader[Any], keying: Keying, feed: Feed, *, epoch: int, workers: int, kind: Any = None
     ) -> None:
         self.feed = feed  # what it works on
-        self.kind = (
-            kind  # what workers that outlive an iterator were started with: settings, their number, `collate_fn`
-        )
+        # What workers that outlive an iterator were started with: settings, their number, `collate_fn`.
+        self.kind = kind
         arguments = dict(feed.arguments)
         if workers:
             settings = None if _forks(loader) else capture_settings()
