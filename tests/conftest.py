@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -37,13 +37,14 @@ settings.load_profile(properties.PROFILE)
 
 @pytest.fixture(autouse=True)
 def canary() -> Iterator[None]:
-    before = snapshot.capture(SOURCES)
+    before, environment = snapshot.capture(SOURCES), dict(os.environ)
     yield
     changed = what_changed(before)
     left_open = list(stack._entries)
     for entry in reversed(left_open):
         stack.leave(entry)
     snapshot.restore(before)
+    give_back(environment)
     launch.remembered = None
     assert not left_open, f"this test left scopes open: {[str(entry.site) for entry in left_open]}"
     assert not changed, f"this test left sources changed: {changed}"
@@ -66,6 +67,13 @@ def warm_pythons(model_of_pythons: None) -> Iterator[None]:
     """Start each Python with the hash seed 0 as a copy of one that has imported torch already: see `warm`."""
     with warm.pythons():
         yield
+
+
+def give_back(environment: Mapping[str, str]) -> None:
+    """Set the variables of the environment as they were: packages set some for good when they are first imported."""
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:

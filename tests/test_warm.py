@@ -17,7 +17,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each Python is a new process"),
     pytest.mark.usefixtures("warm_pythons"),
 ]
-WARM = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
 FACTS = """
 import os, sys
 print(sys.argv, sys.path[:2], __name__, globals().get("__file__"), os.getcwd(), os.environ["ONE"], hash("x"))
@@ -27,12 +26,16 @@ sys.exit(3)
 """
 
 
+def warm(**changed: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT), **changed}
+
+
 def facts(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments, "--an", "argument"],
         input="typed",
         cwd=folder,
-        env={**WARM, "ONE": "1"},
+        env=warm(ONE="1"),
         capture_output=True,
         text=True,
     )
@@ -66,19 +69,19 @@ def test_a_program_finds_what_it_finds_in_a_new_process(
     ],
 )
 def test_how_a_program_ends_is_known(code: str, status: int) -> None:
-    with subprocess.Popen([sys.executable, "-c", code], env=WARM, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([sys.executable, "-c", code], env=warm(), stderr=subprocess.DEVNULL) as process:
         assert is_copy(process)
         assert process.wait(60) == status
 
 
 def test_what_is_left_to_the_end_is_done() -> None:
     code = "import atexit, threading; atexit.register(print, 2); threading.Timer(0.01, lambda: print(1)).start()"
-    assert subprocess.check_output([sys.executable, "-c", code], env=WARM) == b"1\n2\n"
+    assert subprocess.check_output([sys.executable, "-c", code], env=warm()) == b"1\n2\n"
 
 
 def test_one_can_be_waited_for_and_ended() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with subprocess.Popen(command, env=WARM, start_new_session=True) as process:
+    with subprocess.Popen(command, env=warm(), start_new_session=True) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.01)
         assert process.poll() is None
@@ -89,23 +92,23 @@ def test_one_can_be_waited_for_and_ended() -> None:
 
 def test_no_two_draw_the_same() -> None:
     code = "import random, numpy, torch; print(random.random(), numpy.random.rand(), torch.rand(1).item())"
-    first, second = (subprocess.check_output([sys.executable, "-c", code], env=WARM).split() for _ in range(2))
+    first, second = (subprocess.check_output([sys.executable, "-c", code], env=warm()).split() for _ in range(2))
     assert all(one != other for one, other in zip(first, second, strict=True)), first
 
 
 def test_what_it_forks_has_it_as_its_parent() -> None:
     code = "import os; pid = os.getpid()\nif os.fork(): os.wait()\nelse: print(os.getppid() == pid)"
-    assert subprocess.check_output([sys.executable, "-c", code], env=WARM) == b"True\n"
+    assert subprocess.check_output([sys.executable, "-c", code], env=warm()) == b"True\n"
 
 
 def test_it_has_the_threads_that_it_is_asked_to_have() -> None:
     command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
-    assert subprocess.check_output(command, env={**WARM, "OMP_NUM_THREADS": "1"}) == b"1\n"
+    assert subprocess.check_output(command, env=warm(OMP_NUM_THREADS="1")) == b"1\n"
 
 
 def test_those_that_it_starts_are_copies_too() -> None:
     code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', ''])._connection is not None)"
-    assert subprocess.check_output([sys.executable, "-c", code], env=WARM) == b"True\n"
+    assert subprocess.check_output([sys.executable, "-c", code], env=warm()) == b"True\n"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,6 @@ def test_those_that_it_starts_are_copies_too() -> None:
     ],
 )
 def test_a_new_process_is_started_where_a_copy_would_not_do(options: list[str], changed: dict[str, str]) -> None:
-    with subprocess.Popen([sys.executable, *options, "-c", ""], env={**WARM, **changed}) as process:
+    with subprocess.Popen([sys.executable, *options, "-c", ""], env=warm(**changed)) as process:
         assert not is_copy(process)
     assert process.returncode == 0
