@@ -93,7 +93,7 @@ def is_fallback(source: Parsed, node: ast.AST) -> bool:
         if isinstance(above, (ast.If, ast.IfExp)) and child is not above.test:
             for part in source.walk(above.test):
                 word = name_of(part).lower()
-                if (isinstance(part, ast.Constant) and part.value is None) or "seed" in word or "determin" in word:
+                if _is_none(part) or "seed" in word or "determin" in word:
                     return True
     return False
 
@@ -110,7 +110,11 @@ def _is_given(call: ast.Call, full: str) -> bool:
         if isinstance(decides, ast.Constant) and not decides.value:
             return True
     values = [*call.args[place : place + 1], *(given[word] for word in keywords.split() if word in given)]
-    return any(not (isinstance(value, ast.Constant) and value.value is None) for value in values)
+    return not all(map(_is_none, values))
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _shuffle_of_stream(source: Parsed, call: ast.Call) -> str:
@@ -211,5 +215,6 @@ def _environments(source: Parsed) -> Found:
         if isinstance(owner, ast.Name) and source.called(source.value(owner)) == "gymnasium.make":
             resets.setdefault(owner.id, []).append(call)
     for calls in resets.values():
-        if not any(call.args or call.keywords for call in calls):
+        given = [keyword for call in calls for keyword in call.keywords if keyword.arg in ("seed", None)]
+        if all(_is_none(keyword.value) for keyword in given) and not any(call.args for call in calls):
             yield calls[-1], "DET105", "an environment of gymnasium is never reset with seed="

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -60,7 +61,7 @@ def together(first: Callable[[], T], *then: Callable[[T], T], ranks: Ranks | Non
 
 
 def warn_of_buckets(objects: Mapping[str, Any]) -> None:
-    """Warn of models whose gradients a resumed training adds up in another order, once.
+    """Warn of models whose gradients a resumed training adds up in another order, once; also by what DDP wraps.
 
     DistributedDataParallel sums gradients in buckets, and puts them together anew after its first backward pass: a
     resumed training has the first buckets again for one step. From three ranks on, the place of a number in its bucket
@@ -68,13 +69,14 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
     with find_unused_parameters=True (`Reducer::should_rebuild_buckets` in torch/csrc/distributed/c10d/reducer.cpp), nor
     where the order of the ranks decides: `ordered_reduction`, `world_invariant`.
     """
-    names = [
-        name
-        for name, value in objects.items()
-        if isinstance(value, torch.nn.parallel.DistributedDataParallel)
-        and not (value.find_unused_parameters or is_ordered(value))
-    ]
-    if names and the_ranks().world_size > 2:  # two numbers have one sum
+    if the_ranks().world_size <= 2:  # two numbers have one sum
+        return
+    ddp: Any = torch.nn.parallel.DistributedDataParallel
+    wrappers = [one for one in gc.get_objects() if issubclass(type(one), ddp)]  # a module does not know its own
+    in_buckets = [one for one in wrappers if not (one.find_unused_parameters or is_ordered(one))]
+    parts = {id(part) for one in in_buckets for part in (one, one.module)}
+    names = [name for name, value in objects.items() if id(value) in parts]
+    if names:
         warn(
             NondeterminismWarning,
             "a training that is resumed adds gradients up in another order in its first step",

@@ -44,7 +44,8 @@ def train(directory: Path, how: str, end: str) -> dict[str, str]:
         loader = make_loader(Noisy(), batch_size=2, shuffle=True)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            checkpoint = Checkpoint(directory, every=2, model=model, optimizer=optimizer, loader=loader)
+            saved = inner if how == "wide, inner" else model
+            checkpoint = Checkpoint(directory, every=2, model=saved, optimizer=optimizer, loader=loader)
         torch.rand(checkpoint.steps + rank)
         for epoch in checkpoint.epochs(3):
             for batch in loader:

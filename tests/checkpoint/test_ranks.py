@@ -60,8 +60,9 @@ def test_a_checkpoint_of_ranks_of_version_0_1_0_is_read(tmp_path: Path) -> None:
         assert found["resume"] == found["whole"]
 
 
-def test_above_two_ranks_ddp_s_first_step_adds_in_another_order_and_that_is_said(tmp_path: Path) -> None:
-    for found in run(tmp_path, 3, "wide", "whole", "stop", "resume"):
+@pytest.mark.parametrize("how", ["wide", "wide, inner"])
+def test_above_two_ranks_ddp_s_first_step_adds_in_another_order_and_that_is_said(how: str, tmp_path: Path) -> None:
+    for found in run(tmp_path, 3, how, "whole", "stop", "resume"):
         assert found["resume"]["weights"] != found["whole"]["weights"]
         assert "ordered_reduction" in found["resume"]["warnings"]
 
