@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..errors import DeterministicError, type_error, value_error
 from ..ground.arguments import count
 from ..ground.ranks import the_ranks
 from . import fsdp
 from .agreement import Agreement
-from .forward import ForwardPerShard
+from .forward import ForwardPerShard, nodes_behind
 from .reduction import register, require_plain, tree_sum
 from .shards import Batch
 from .torch_internals import sharded_parts
@@ -107,7 +109,8 @@ def invariant(
 
     Raises:
         ValueError: As `world_invariant`, for `shards`.
-        DeterministicError: When it is called: the batch cannot be cut, or the loss is not one number.
+        DeterministicError: When it is called: the batch cannot be cut, the loss is not one number, or its gradient is
+            not exactly twice as large for one that is (`logcumsumexp`).
     """
     size = the_ranks().world_size
     _require_shards(shards, size)
@@ -128,6 +131,8 @@ def invariant(
         for shard in range(number):
             own, named = batch.shard(shard, number)
             parts.append(loss(*own, **named))
+            given = {leaf.grad_fn for leaf in tree_leaves((own, named)) if isinstance(leaf, Tensor)}
+            deque(nodes_behind(parts[-1], given), maxlen=0)
         if any(part.dim() for part in parts):
             raise DeterministicError(
                 "a loss is not one number",

@@ -278,20 +278,6 @@ def test_the_gradient_of_a_gradient_goes_through_the_shards() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_a_loss_is_the_mean_of_the_losses_of_the_shards() -> None:
-    loss = invariant(F.cross_entropy, shards=2, shared=["weight"])
-    out, targets, weight = torch.randn(6, 3, requires_grad=True), torch.tensor([0, 1, 2, 1, 1, 0]), torch.ones(3)
-    weight[1] = 3
-    parts = [F.cross_entropy(o, t, weight=weight) for o, t in zip(out.chunk(2), targets.chunk(2), strict=True)]
-    assert torch.equal(loss(out, targets, weight=weight), (parts[0] + parts[1]) / 2)
-    with torch.no_grad():
-        assert torch.equal(loss(out, targets, weight), F.cross_entropy(out, targets, weight=weight))
-    with pytest.raises(DeterministicError, match="not one number"):
-        invariant(lambda o, t: F.cross_entropy(o, t, reduction="none"), shards=2)(out, targets)
-    with pytest.raises(DeterministicError, match="equal shards"):
-        loss(out[:5], targets[:5], weight)
-
-
 def test_layers_and_weights_with_several_names_stay_parameters_and_are_trained_once() -> None:
     first, other = nn.Linear(3, 3), nn.Linear(3, 3)
     other.weight = first.weight
