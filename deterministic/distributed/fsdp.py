@@ -21,6 +21,7 @@ from ..errors import DeterministicError
 from ..ground import torch_names
 from .agreement import Agreement
 from .forward import ForwardPerShard, no_gradient, nodes_behind
+from .optimizers import watch_steps_of
 from .reduction import tree_sum
 from .shards import Batch
 from .torch_internals import (
@@ -58,6 +59,7 @@ def shard_calls(model: Any, shards: int, shared: Collection[str] | None, ranks: 
     for part in sharded_parts(model):
         part.set_custom_reduce_scatter(_TreeReduceScatter())
         part.set_all_reduce_hook(per_shard.require_own_pass)
+    watch_steps_of(model)
 
 
 class FullyShardedForward(ForwardPerShard):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -78,6 +79,12 @@ def refused(rank: int) -> dict[str, Callable[[], Any]]:
     def orthogonal() -> Any:
         return nn.utils.parametrizations.orthogonal(nn.Linear(2, 2), orthogonal_map="matrix_exp")
 
+    def step(make: Callable[[Any], torch.optim.Optimizer]) -> None:
+        model, others = world_invariant(model_of()), model_of()
+        for one in (others, model):  # what is not world-invariant is no concern of ours
+            called(one).sum().backward()
+            make(one.parameters()).step()
+
     def again() -> None:
         loss = called(world_invariant(model_of())).sum()
         loss.backward(retain_graph=True)
@@ -105,6 +112,8 @@ def refused(rank: int) -> dict[str, Callable[[], Any]]:
         "columns": columns,
         "a second pass": again,
         "no scale": lambda: called(world_invariant(model_of(orthogonal()))),
+        "fused": lambda: step(functools.partial(torch.optim.AdamW, fused=True)),
+        "matrices": lambda: step(lambda parameters: torch.optim.Muon([next(parameters)])),
         "twice differentiated": lambda: called(world_invariant(model_of())).sum().backward(create_graph=True),
     }
 

@@ -47,6 +47,8 @@ EXPECTED = {
     "columns": "(Shard(dim=1),) over a mesh of [2]",
     "a second pass": "found: a second backward pass through one call",
     "no scale": "found: matrix_exp",
+    "fused": "found: AdamW(fused=True) on CPUs",
+    "matrices": "found: Muon",
     "twice differentiated": "found: gradients of gradients",
 }
 
