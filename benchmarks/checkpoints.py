@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, skip_first_batches
 from torch import nn
 from torch.utils.data import DataLoader
 
 from deterministic import Checkpoint, make_loader, reproducible, save_checkpoint
 
-from . import lightning
 from .loaders import BATCH_SIZE
 from .resume import LENGTH, PLACES
 from .timing import in_turn, median_ratio
@@ -158,6 +156,8 @@ def resuming(folder: Path, *, rounds: int) -> dict[str, Any]:
         next(iter(skip_first_batches(loader, int(place * LENGTH) // BATCH_SIZE)))
         return time.perf_counter() - started
 
+    from accelerate import Accelerator, skip_first_batches
+
     accelerator = Accelerator(cpu=True)
     ours = {name: partial(first_batch, name) for name in names}
     others = {f"{name}, Accelerate": partial(first_batch_of_accelerate, place) for name, place in names.items()}
@@ -176,6 +176,8 @@ def measure(*, rounds: int, folder: Path | None = None) -> dict[str, Any]:
         rounds: How often each is timed.
         folder: On the disk to measure; the system's own place for temporary files if omitted.
     """
+    from . import lightning  # with it, and with Accelerate, comes inductor: scopes are measured without
+
     place = Path(tempfile.mkdtemp(dir=folder))
     try:
         return {

@@ -22,10 +22,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
 
-from deterministic.distributed import ordered_reduction, world_invariant
-from deterministic.distributed.reduction import average
+# What is measured is imported where it is used: with it comes inductor, and from then on scopes save its options.
 
 AIM_HOOK, AIM_ONE_SHARD, AIM_SHARDED = 1.10, 1.5, 1.15
 RANKS = (2, 4)
@@ -120,6 +118,8 @@ def _batch(name: str, size: int) -> tuple[Tensor, Tensor]:
 
 def _ways() -> dict[str, Callable[[Any], Any]]:
     """Return what makes of a DistributedDataParallel one that is trained each way."""
+    from deterministic.distributed import ordered_reduction, world_invariant
+
     return {
         "DDP": lambda model: model,
         "ordered_reduction": ordered_reduction,
@@ -144,6 +144,10 @@ def _memory(way: str) -> int:
 
 def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
     """Time a step of each way in turn: the median of the ratios to plain DDP's, or FSDP2's, in the same round."""
+    from torch.distributed.fsdp import fully_shard
+
+    from deterministic.distributed import world_invariant
+
     make, batch = MODELS[name]
     ranks = dist.get_world_size()
     ways = _ways()
@@ -182,6 +186,8 @@ def _steps(name: str, rounds: int) -> dict[str, dict[str, float]]:
 
 def _reductions(rounds: int) -> dict[str, dict[str, float]]:
     """Time an all-reduce and one in the order of the ranks, each the best of the rounds, in ms."""
+    from deterministic.distributed.reduction import average
+
     found = {}
     for size in BYTES:
         bucket = torch.ones(size // 4)

@@ -115,6 +115,14 @@ def test_importing_the_library_is_light() -> None:
     assert imported_by(code) == set()
 
 
+def test_no_public_name_brings_torch_s_compiler() -> None:
+    """It takes more than a second, and from then on scopes save inductor's options."""
+    code = "import deterministic, torch\nfor name in deterministic.__all__:\n    getattr(deterministic, name)"
+    names = run_python(f"{code}\nimport sys; print(*sys.modules)").split()
+    assert "deterministic.checkpoint.checkpoint" in names
+    assert "torch._dynamo" not in names
+
+
 # From here on: each rule notices what breaks it.
 
 

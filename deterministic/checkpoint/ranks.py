@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch.distributed
 from torch.utils._pytree import tree_map
 
-from ..distributed.reduction import is_ordered
 from ..errors import CheckpointError, NondeterminismWarning, warn
 from ..ground.ranks import Ranks
 from ..ground.ranks import the_ranks as the_ranks
@@ -71,6 +70,8 @@ def warn_of_buckets(objects: Mapping[str, Any]) -> None:
     """
     if the_ranks().world_size <= 2:  # two numbers have one sum
         return
+    from ..distributed.reduction import is_ordered  # with it comes torch's compiler
+
     ddp: Any = torch.nn.parallel.DistributedDataParallel
     wrappers = [one for one in gc.get_objects() if issubclass(type(one), ddp)]  # a module does not know its own
     in_buckets = [one for one in wrappers if not (one.find_unused_parameters or is_ordered(one))]
