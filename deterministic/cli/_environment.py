@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from ..ground.launch import VARIABLE, Launch, launched
+from ..ground.launch import HASH_SEED, VARIABLE, Launch, launched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-HASH_SEED = "PYTHONHASHSEED"
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

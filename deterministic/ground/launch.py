@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_SEED = 42
 
 VARIABLE = "DETERMINISTIC_RUN"  # holds a `Launch` as JSON
+HASH_SEED = "PYTHONHASHSEED"  # what decides the order of sets of strings, and nothing that is computed
 
 seen: dict[int | None, None] | None = None
 """The seeds that scopes were entered with, where somebody asks (`Launch.seeds_file`); None where nobody does."""

@@ -14,14 +14,13 @@ from typing import Any, NoReturn
 from ..errors import NondeterminismWarning, SeedError, cut, explain, type_error, value_error, warn
 from ..ground.arguments import as_integer, boolean
 from ..ground.config import validate_level
+from ..ground.launch import HASH_SEED
 from ..ground.synonyms import OTHER_LEVELS
 
 KEYS = ("seed", "deterministic", "deterministic_cudnn")
 
 _MISSPELT = 0.9
 """Similarity from which a longer key counts as a misspelling; "deterministic_ops" is 0.87 from "deterministic"."""
-
-_HASH_SEED = "PYTHONHASHSEED"
 
 _DEEPEST = 100  # containers in containers: reading one takes several of the thousand calls that Python allows
 
@@ -345,7 +344,7 @@ def _refuse_misspelt(mapping: Mapping[Any, Any]) -> None:
         if ours is not None:
             differs = "a key of the configuration looks misspelt, and would silently do nothing"
             remedy = f"Write {ours}, or rename the key if it is not meant for this library."
-            if ours == _HASH_SEED:
+            if ours == HASH_SEED:
                 setter = "`deterministic run` sets it before Python starts"
                 remedy = f"Take it out: {ours} is an environment variable; {setter}."
             raise value_error(differs, (f"found: {key}", f"known: {ours}"), remedy)
@@ -367,8 +366,8 @@ def _meant(key: Any, mapping: Mapping[str, Any]) -> str | None:
         return str(close[0])
     # Spelt right, in whatever case, it is somebody's own key.
     variable = folded.upper().replace("_", "")
-    if variable != _HASH_SEED and difflib.get_close_matches(variable, [_HASH_SEED], cutoff=_MISSPELT):
-        return _HASH_SEED
+    if variable != HASH_SEED and difflib.get_close_matches(variable, [HASH_SEED], cutoff=_MISSPELT):
+        return HASH_SEED
     if len(folded) != 4:
         return None
     swapped = sorted(folded) == sorted("seed")

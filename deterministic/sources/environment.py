@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from ..ground.config import Config
-from ..ground.launch import launched
+from ..ground.launch import HASH_SEED, launched
 from ..ground.source import NOTHING, Applied, JSON, Limit, SourceKind
 
 # fmt: off
@@ -45,7 +45,6 @@ VARIABLES: tuple[str, ...] = (
 )
 # fmt: on
 
-_HASH_SEED = "PYTHONHASHSEED"
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _WORKSPACE_VALUES = (":4096:8", ":16:8")
 
@@ -133,21 +132,21 @@ def _is_hash_seed_fixed() -> bool:
     if sys.flags.ignore_environment:
         return False
     launch = launched()
-    if launch is not None and _HASH_SEED in launch.variables:
-        return os.environ.get(_HASH_SEED) == launch.variables[_HASH_SEED]
+    if launch is not None and HASH_SEED in launch.variables:
+        return os.environ.get(HASH_SEED) == launch.variables[HASH_SEED]
     try:
         with open("/proc/self/environ", "rb") as file:  # as it was at the start; on Linux alone
             variables = dict(variable.partition(b"=")[::2] for variable in file.read().split(b"\0"))
     except OSError:
         return False
-    return variables.get(_HASH_SEED.encode(), b"").isdigit()
+    return variables.get(HASH_SEED.encode(), b"").isdigit()
 
 
 _HASH_LIMITS: tuple[Limit, ...] = ()
 if not _is_hash_seed_fixed():
     _HASH_LIMITS = (
         Limit(
-            _HASH_SEED,
+            HASH_SEED,
             "The order of sets of strings differs from process to process; it is fixed when the interpreter starts.",
             "Start the script with `deterministic run`, or do not let results depend on the order of a set.",
         ),

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ..errors import DeterministicError, TraceError, explain
+from ..ground.launch import HASH_SEED
 from ..scope.request import Scope
 from ..trace.file.store import TraceReader
 from .jobs import STEPS, RepetitionJob
-from .processes import HASH_SEED, Job, RunFailedError, answer_in, command_for, ending, last_lines, started
+from .processes import Job, RunFailedError, answer_in, command_for, ending, last_lines, started
 from .ranks import meeting
 from .runs import Control, Done, FunctionTask, Plan, Task
 from .scripts import NotRunnableError, ScriptTask

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..ground.launch import HASH_SEED
 from ..scope.request import Scope
-from .processes import HASH_SEED, answer_in, command_for, ending, last_lines, leave_answer, started
+from .processes import answer_in, command_for, ending, last_lines, leave_answer, started
 from .scripts import NotRunnableError, ScriptTask, show
 
 _RANKS, _LOGS, _FAILED, _REFUSED = "ranks", "logs", "failed", "refused"

@@ -22,8 +22,6 @@ from typing import IO, Any, TypeAlias
 
 from ..errors import DeterministicError
 
-HASH_SEED = "PYTHONHASHSEED"
-
 LAST_LINES = 40
 """How many lines of a failed run's stdout are shown, and of its stderr."""
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .processes import HASH_SEED
+from ..ground.launch import HASH_SEED
 
 _HASH_SEEDS = 2**32
 _LONGEST_BURST, _LONGEST_PAUSE = 0.0005, 0.002

@@ -22,10 +22,11 @@ import torch
 
 from ..errors import explain
 from ..ground.config import Level
+from ..ground.launch import HASH_SEED
 from ..scope.reproducible import reproducible
 from .isolated import IsolatedRuns
 from .performing import in_this_process
-from .processes import HASH_SEED, RunFailedError, answer_in, last_lines, leave_answer, started
+from .processes import RunFailedError, answer_in, last_lines, leave_answer, started
 from .report import Report
 from .runs import Task
 from .scripts import NotRunnableError, ScriptTask, show

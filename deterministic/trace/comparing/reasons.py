@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from ...ground.launch import HASH_SEED
 from ..file import model
 from ..file.model import COLLECTIVES, NO_OPTIMIZER, Role, Site
 from .divergence import (
@@ -54,7 +55,6 @@ class Cause:
     remedy: str
 
 
-HASH_SEED = "PYTHONHASHSEED"  # it changes the order of sets, and nothing that is computed
 RANKS = "number of ranks"  # what an environment calls it
 
 ORDERED = (Reason.CONTROL_FLOW, Reason.NUMBER, Reason.OUTSIDE)
