@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .names import Parsed
 from .seeds import Found, is_fallback
 
-_WELL_FORMED = re.compile(r"(:\d+:\d+)+")
+_WELL_FORMED = re.compile(r"(:\d+:\d+)*")
 
 
 def check_settings(source: Parsed) -> Found:
@@ -18,12 +18,7 @@ def check_settings(source: Parsed) -> Found:
     for node, variable, value in _variables(source):
         if variable == "PYTHONHASHSEED" and not starts_again and not isinstance(node, ast.Dict):
             yield node, "DET301", "PYTHONHASHSEED is set in a running program"
-        if (
-            variable == "CUBLAS_WORKSPACE_CONFIG"
-            and isinstance(value, str)
-            and value
-            and not _WELL_FORMED.fullmatch(value)
-        ):
+        if variable == "CUBLAS_WORKSPACE_CONFIG" and isinstance(value, str) and not _WELL_FORMED.fullmatch(value):
             yield node, "DET302", f"CUBLAS_WORKSPACE_CONFIG is set to {value!r}"
     for assign in source.nodes[ast.Assign]:
         is_on = isinstance(assign.value, ast.Constant) and assign.value.value is True

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import CheckpointError, cut, explain
+from ..errors import CheckpointError, cut, value_error
 from ..ground.ranks import Ranks
 from ..values.stateful import is_stateful
 from . import container
@@ -101,9 +101,8 @@ def from_dcp(directory: str | os.PathLike[str], /, **stateful: Any) -> dict[str,
             state[name] = state_dict.get_optimizer_state_dict(owners[name], value)
         elif isinstance(value, torch.optim.Optimizer):
             modules = ", ".join(modules_in(stateful)) or "no module"
-            raise ValueError(
-                explain(f"no module has all parameters of {name}", (f"found: {modules}",), "Pass its module, too.")
-            )
+            differs = f"no module has all parameters of {name}"
+            raise value_error(differs, (f"found: {modules}",), "Pass its module, too.")
         else:
             state[name] = value.state_dict() if is_stateful(value) else value
     reader, differs = DataReader(directory), f"{os.fspath(directory)} cannot be loaded"

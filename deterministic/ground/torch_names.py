@@ -10,7 +10,7 @@ from __future__ import annotations
 import pkgutil
 import sys
 
-from ..errors import DeterministicError, explain
+from ..errors import DeterministicError
 
 NEEDED = {
     "sources": (
@@ -60,7 +60,7 @@ def require(part: str) -> None:
     if missing:
         value = f"found: torch {sys.modules['torch'].__version__} without torch.{', torch.'.join(missing)}"
         remedy = "Install a torch that the README names, or a newer version of this library."
-        raise MissingNameError(explain(f"deterministic.{part} does not fit the installed torch", (value,), remedy))
+        raise MissingNameError(f"deterministic.{part} does not fit the installed torch", (value,), remedy)
 
 
 def _is_there(path: str) -> bool:

@@ -17,7 +17,7 @@ from multiprocessing import process, spawn
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..errors import DeterministicError, TraceError, explain
+from ..errors import DeterministicError, TraceError, type_error
 from ..ground.launch import HASH_SEED
 from ..scope.request import Scope
 from ..trace.file.store import TraceReader
@@ -160,11 +160,9 @@ class IsolatedRuns:
 
     def _failure(self, raised: str, pickled: bytes, output: list[str]) -> BaseException:
         failure = RunFailedError(
-            explain(
-                f"{self._title} failed in a process of its own, so there is nothing to compare with",
-                (f"found: {raised}", *output),
-                "Fix it, and verify again.",
-            )
+            f"{self._title} failed in a process of its own, so there is nothing to compare with",
+            (f"found: {raised}", *output),
+            "Fix it, and verify again.",
         )
         told = NotRunnableError if isinstance(self._task, ScriptTask) else BaseException
         if told is BaseException or raised == told.__name__:
@@ -232,7 +230,7 @@ def _pickled(task: FunctionTask, preparation: Mapping[str, Any]) -> bytes:
         return pickle.dumps(task)
     except Exception as error:  # pickling calls the objects' own methods, which may raise anything
         values = (f"function: {task.title}", f"found: {type(error).__name__}: {error}")
-        raise TypeError(explain(differs, values, f"{remedy}, or leave isolate and stress out.")) from error
+        raise type_error(differs, values, f"{remedy}, or leave isolate and stress out.") from error
 
 
 def _preparation() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DeterministicError, cut, explain
+from ..errors import DeterministicError, cut, type_error, value_error
 from ..ground.arguments import count
 from ..ground.config import LEVELS, Level
 from ..ground.tables import Answer, aligned, details, html_table, paragraph
@@ -78,16 +78,14 @@ def compare_levels(
 def _check_levels(levels: Any) -> None:
     known = tuple(f"{level!r}: {text}" for level, text in LEVELS.items())
     if not isinstance(levels, (list, tuple)):
-        raise TypeError(
-            explain("levels= is not a list of levels", (f"found: {cut(levels)}", *known), "Pass some of these.")
-        )
+        raise type_error("levels= is not a list of levels", (f"found: {cut(levels)}", *known), "Pass some of these.")
     for one in levels:
         # 1 == True and 0 == False, and neither is a level.
         if not isinstance(one, (bool, str)) or one not in LEVELS:
-            raise ValueError(explain("unknown level in levels=", (f"found: {cut(one)}", *known), "Pass some of these."))
+            raise value_error("unknown level in levels=", (f"found: {cut(one)}", *known), "Pass some of these.")
     if not levels or len(set(levels)) < len(levels):
         what = "names a level twice" if levels else "is empty"
-        raise ValueError(explain(f"levels= {what}", (f"found: {cut(levels)}", *known), "Name each level once."))
+        raise value_error(f"levels= {what}", (f"found: {cut(levels)}", *known), "Name each level once.")
 
 
 def compare(

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from ..errors import explain
 from ..ground.config import Level
 from ..ground.launch import HASH_SEED
 from ..scope.reproducible import reproducible
@@ -118,7 +117,7 @@ class FreshTrials(Trials):
         if isinstance(raised, NotRunnableError):
             raise raised
         if raised:
-            raise RunFailedError(explain(raised, (f"in: {self.title}", *lines), "Fix it, and measure again."))
+            raise RunFailedError(raised, (f"in: {self.title}", *lines), "Fix it, and measure again.")
         return value
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DeterministicError, NotReproducibleError, cut, explain
+from ..errors import DeterministicError, NotReproducibleError, cut, type_error, value_error
 from ..ground.arguments import as_integer, count
 from ..ground.synonyms import refuse_unknown
 from ..scope.request import Scope
@@ -148,7 +148,7 @@ def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, A
             verb = "verify" if by is verify else "cost"
             command = f"`deterministic {verb} {cut(os.fspath(function))}`"
             remedy = f"Pass a function; for a script there is the command {command}."
-        raise TypeError(explain(f"{name} needs a function", (f"found: {cut(function)}",), remedy))
+        raise type_error(f"{name} needs a function", (f"found: {cut(function)}",), remedy)
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -162,21 +162,17 @@ def check_function(function: Any, by: Callable[..., Any], kwargs: Mapping[str, A
 def _check_control(control: Any) -> None:
     if not isinstance(control, (bool, Scope)):
         seed = as_integer(control)
-        raise TypeError(
-            explain(
-                "control= is neither a truth value nor a scope",
-                (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
-                f"For a seed write control=reproducible(seed={42 if seed is None else cut(seed)}).",
-            )
+        raise type_error(
+            "control= is neither a truth value nor a scope",
+            (f"found: {cut(control)}", "expected: True, False, or reproducible(...)"),
+            f"For a seed write control=reproducible(seed={42 if seed is None else cut(seed)}).",
         )
 
 
 def _check_timeout(timeout: Any, *, isolated: bool) -> None:
     if timeout is not None and (not isolated or not timeout > 0):
-        raise ValueError(
-            explain(
-                "timeout= needs processes of their own, and a positive number of seconds",
-                (f"found: timeout={timeout!r}, isolate={isolated}",),
-                "Pass isolate=True, or leave timeout out.",
-            )
+        raise value_error(
+            "timeout= needs processes of their own, and a positive number of seconds",
+            (f"found: timeout={timeout!r}, isolate={isolated}",),
+            "Pass isolate=True, or leave timeout out.",
         )
