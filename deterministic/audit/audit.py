@@ -24,23 +24,14 @@ _IGNORE = re.compile(r"#\s*deterministic:\s*ignore(?:\[([^\]]*)\])?")
 
 
 class Fault(NamedTuple):
-    """A place that breaks a rule.
-
-    Attributes:
-        path: The file.
-        cell: Of a notebook, counted from 1; 0 in a file of source.
-        line: Counted from 1, in the cell if there is one.
-        column: Counted from 1.
-        rule: The id of the rule.
-        message: What was found there.
-    """
+    """A place that breaks a rule."""
 
     path: str
-    cell: int
-    line: int
-    column: int
-    rule: str
-    message: str
+    cell: int  # of a notebook, counted from 1; 0 in a file of source
+    line: int  # counted from 1, in the cell if there is one
+    column: int  # counted from 1
+    rule: str  # its id
+    message: str  # what was found there
 
     @property
     def place(self) -> str:

@@ -37,17 +37,11 @@ class _Names:
 
 
 class Parsed:
-    """A parsed file, walked once and without recursion, however deep it is.
-
-    Attributes:
-        nodes: Those that rules look at, by type.
-        parents: The parent of each node.
-        module: Its own names.
-    """
+    """A parsed file, walked once and without recursion, however deep it is."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.parents: dict[ast.AST, ast.AST] = {}
-        self.nodes: defaultdict[type[ast.AST], list[Any]] = defaultdict(list)
+        self.nodes: defaultdict[type[ast.AST], list[Any]] = defaultdict(list)  # those that rules look at, by type
         self._scopes: dict[ast.AST, _Names] = {}
         self._steps = 0
         self.module = _Names(tree, None)

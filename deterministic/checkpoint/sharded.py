@@ -101,7 +101,6 @@ def _problems(name: str, held: list[_OnRank], owners: Mapping[Box, list[int]]) -
 
 
 def _absences(what: str, names: tuple[Any, ...]) -> list[str]:
-    """Return what some ranks have and others have not."""
     problems = []
     for name in sorted(set().union(*names)):
         without = [str(rank) for rank, own in enumerate(names) if name not in own]
@@ -199,7 +198,6 @@ def _mapped(value: Any, name: str, place: Any, change: _Change, within: set[int]
 
 
 def _at(place: Any, key: Any) -> Any:
-    """Return what a container has at a key, if it is one and has."""
     if isinstance(place, Mapping):
         return place.get(key)
     is_there = isinstance(place, (list, tuple)) and type(key) is int and key < len(place)

@@ -67,8 +67,6 @@ def run_ensemble(arguments: argparse.Namespace) -> int:
 
 
 class _Ensemble:
-    """The runs that are under way."""
-
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._is_ending = False

@@ -73,7 +73,6 @@ def _of_no_run(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extract(checkpoint: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Write the manifest that is in a checkpoint."""
     from ..provenance.manifest import Manifest
 
     if not isinstance(checkpoint.get("manifest"), dict):

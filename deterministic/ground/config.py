@@ -26,24 +26,16 @@ OMITTED = Omitted.OMITTED
 
 
 class Config(NamedTuple):
-    """What one entry applies; every source reads the part that is its own.
+    """What one entry applies; every source reads the part that is its own."""
 
-    Attributes:
-        seed: The effective seed, 0 <= seed < 2**64; None leaves the generators where they are.
-        deterministic: The level, a key of `LEVELS`.
-        num_threads: How many threads torch uses for one CPU operation; None leaves the number alone.
-        allow_nondeterministic: The scoped opt-out: deterministic algorithms off, everything else as it is.
-        seed_of_all_ranks: With `per_rank`, the seed that this rank's own was derived from: what ranks must agree on
-            (the order of a loader) comes from it. None: `seed` is the same on every rank.
-        entropy: What is done where numbers come that no seed decides; None leaves it as it is.
-    """
-
-    seed: int | None = None
+    seed: int | None = None  # the effective one, 0 <= seed < 2**64; None leaves the generators where they are
     deterministic: Level = False
-    num_threads: int | None = None
-    allow_nondeterministic: bool = False
+    num_threads: int | None = None  # that torch uses for one CPU operation; None leaves the number alone
+    allow_nondeterministic: bool = False  # the scoped opt-out: deterministic algorithms off, everything else as it is
+    # With `per_rank`, the seed that this rank's own was derived from: what ranks must agree on (the order of a loader)
+    # comes from it. None: `seed` is the same on every rank.
     seed_of_all_ranks: int | None = None
-    entropy: EntropyMode | None = None
+    entropy: EntropyMode | None = None  # what is done where numbers come that no seed decides; None leaves it as it is
 
     @property
     def common_seed(self) -> int | None:

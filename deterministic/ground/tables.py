@@ -56,6 +56,11 @@ def columns(most: int) -> int:
     return min(most, max(shutil.get_terminal_size().columns, _LEAST))
 
 
+def plural(count: int, what: str) -> str:
+    """Return "1 step" or "1,024 steps"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def wrapped(text: str, indent: str = "", most: int = 110) -> list[str]:
     """Return a text as lines that no word is broken for, and that fit the terminal."""
     import textwrap

@@ -54,16 +54,12 @@ _NO_RUN = " In a script of deterministic run, `with reproducible() as run:` has 
 
 
 class Ledger(dict[Caught, int]):
-    """What was caught, and how often; past `_MOST` places the rest is counted as one.
-
-    Attributes:
-        made: The generators of torch that were made without a seed, which each still may be given.
-    """
+    """What was caught, and how often; past `_MOST` places the rest is counted as one."""
 
     __slots__ = ("__weakref__", "made")
 
     def __init__(self) -> None:
-        self.made: list[tuple[Any, Caught]] = []
+        self.made: list[tuple[Any, Caught]] = []  # torch's generators without a seed, which each still may be given
 
     def note(self, caught: Caught) -> bool:
         """Count it; return whether it is new."""
@@ -87,23 +83,17 @@ class Ledger(dict[Caught, int]):
 
 
 class Policy:
-    """What is done about entropy, for one scope. Immutable but for what it has caught and which seeds it has given.
-
-    Attributes:
-        mode: One of `ground.levels.ENTROPY` but "ignore", for which there is none.
-        seed: Where "seed" takes it from.
-        ledger: What was caught since.
-        outer: The ledgers of the policies around it, as long as somebody keeps them for a report.
-        given: The numbers of the seeds to give next, by site.
-        reached: The same as plain numbers.
-    """
+    """What is done about entropy, for one scope. Immutable but for what it has caught and which seeds it has given."""
 
     __slots__ = ("given", "ledger", "mode", "outer", "reached", "seed")
 
     def __init__(self, mode: EntropyMode, seed: int | None, around: Policy | None = None) -> None:
-        self.mode, self.seed, self.ledger = mode, seed, Ledger()
-        self.given: dict[str, Iterator[int]] = {}
-        self.reached: dict[str, int] = {}
+        self.mode = mode  # but "ignore", for which there is none
+        self.seed = seed  # where "seed" takes it from
+        self.ledger = Ledger()  # what was caught since
+        self.given: dict[str, Iterator[int]] = {}  # the numbers of the seeds to give next, by site
+        self.reached: dict[str, int] = {}  # the same as plain numbers
+        # The ledgers of the policies around it, as long as somebody keeps them for a report.
         self.outer: tuple[weakref.ref[Ledger], ...] = ()
         if around is not None:
             self.outer = (weakref.ref(around.ledger), *(ledger for ledger in around.outer if ledger() is not None))

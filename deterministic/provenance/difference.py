@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import clipped, cut
-from ..ground.tables import Answer, aligned
+from ..ground.tables import Answer, aligned, plural
 from .reasons import REASON
 from .tiers import LAST_THAT_ALTERS, PLACES, tier_of
 
@@ -79,14 +79,14 @@ class ManifestDiff(Answer):
         if not self.differences:
             return "the manifests agree in every field"
         heads = (
-            f"{_count(altering)} can alter bits" if altering else "nothing differs that is known to alter bits",
-            f"{_count(others)} less likely to alter bits",
-            f"{_count(unknown)} that cannot be told, since one manifest does not know it",
+            "can alter bits",
+            "less likely to alter bits",
+            "that cannot be told, since one manifest does not know it",
         )
-        lines: list[str] = []
+        lines = [] if altering else ["nothing differs that is known to alter bits", ""]
         for head, some in zip(heads, (altering, others, unknown), strict=True):
-            if some or head is heads[0]:
-                lines += [head, *_table(some), ""]
+            if some:
+                lines += [f"{plural(len(some), 'difference')} {head}", *_table(some), ""]
         return "\n".join(lines).rstrip()
 
 
@@ -119,8 +119,6 @@ def shown(value: Any) -> str:
 
 def _table(some: Sequence[FieldDifference]) -> list[str]:
     """Return the rows of a table, and after those that have the same in common what there is to know of them."""
-    if not some:
-        return []
     few = some[:_MOST_SHOWN]
     rows = [(f"{one.tier}", clipped(cut(one.field)[1:-1]), f"{shown(one.a)} -> {shown(one.b)}") for one in few]
     lines = []
@@ -135,7 +133,3 @@ def _advice(one: FieldDifference) -> str:
     if not one.is_known:
         return clipped(cut(one.why)[1:-1], 100)
     return one.why if one.tier > LAST_THAT_ALTERS else f"{one.why}. {one.remedy}"
-
-
-def _count(some: Sequence[FieldDifference]) -> str:
-    return f"{len(some):,} difference{'' if len(some) == 1 else 's'}"

@@ -83,7 +83,8 @@ class Fp32Precision:
     def capture(self) -> Fp32State:
         reads = tuple(starmap(self._get, self._slots))
         guess = _guess(reads)
-        raw, sure, alone = guess.raw, not (guess.parents or guess.children), _alone()
+        raw, sure = guess.raw, not (guess.parents or guess.children)
+        alone = len(sys._current_frames()) == 1  # the only Python thread
         if alone and not sure:
             raw = self._probed[reads] = self._probe(reads, guess)
         elif not sure:
@@ -219,11 +220,6 @@ def _settable(state: Fp32State, slot: int) -> str:
     if state.raw[slot] != DEFAULT:
         return state.raw[slot]
     return INHERITS if _parent_set(state.reads) else "tf32"
-
-
-def _alone() -> bool:
-    """Return whether this is the only Python thread."""
-    return len(sys._current_frames()) == 1
 
 
 def _or_none(getter: Callable[[], T]) -> T | None:

@@ -33,12 +33,7 @@ _MEMORY = memoryview((ctypes.c_char * (1 << 62)).from_address(0))
 
 
 class Unreadable(TypeError):
-    """A tensor has no values that could be read here.
-
-    Attributes:
-        differs, values, remedy: The arguments of `errors.explain`.
-        is_hollow: Whether there are none, so that nothing is missed.
-    """
+    """A tensor has no values that could be read here; where it `is_hollow` there are none, so nothing is missed."""
 
     def __init__(self, differs: str, actual: str, remedy: str, *, is_hollow: bool = True) -> None:
         self.differs, self.remedy, self.is_hollow = differs, remedy, is_hollow

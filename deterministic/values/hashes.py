@@ -94,7 +94,6 @@ def _hash(flat: Tensor) -> Tensor:
 
 
 def _sums(flat: Tensor, weights: Tensor) -> Tensor:
-    """Return the sum of each block."""
     sums = []
     blocks_at_once = min(CHUNK, _count_of_words(flat)) // BLOCK
     products = torch.empty((blocks_at_once, BLOCK), dtype=torch.int64, device=flat.device)

@@ -264,7 +264,6 @@ class LevelComparison(Answer):
         return any(result.cuda_peak is not None for result in self.results)
 
     def _costs(self) -> list[str]:
-        """Return the lines on what costs more."""
         costly = [result for result in self.results if result.costlier]
         if not costly:
             return []
@@ -275,7 +274,6 @@ class LevelComparison(Answer):
         return [head, *aligned([*zip(levels, operations, strict=True)])]
 
     def _legend(self) -> list[str]:
-        """Return the lines on what the numbers are."""
         untold = {result.difference: None for result in self.results if result.outcome == "could not tell"}
         lines = [
             *(f"could not tell: {why}" for why in untold if why),

@@ -12,6 +12,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..ground.tables import plural
 from ..trace.comparing.verdict import Outcome
 from ..values.distance import Elements, apart
 from .isolated import control_for_job
@@ -117,7 +118,7 @@ class WorldSizes:
                 unread |= {name: None for name, digest in zip(*line[2:], strict=True) if digest == UNREAD}
             if not steps:
                 why = why or ["no optimizer made a step", _BY_HAND]
-                return self._found("could not tell", [f"on {_ranks(size)}: {why[0]}", *why[1:]])
+                return self._found("could not tell", [f"on {plural(size, 'rank')}: {why[0]}", *why[1:]])
             self._steps = self._steps or steps
             if difference := first_difference(first / LINES, ranks / LINES):
                 pair = {self.sizes[0]: first, size: ranks}
@@ -137,12 +138,14 @@ class WorldSizes:
         """Run both once more, up to where they differ, to tell how far apart they are; return what is to be noted."""
         notes, kept = [], []
         for size, ranks in pair.items() if difference.place is not None else ():
-            again, why = self._run(size, f"{_ranks(size)}, again", (difference.line, difference.place or 0))
+            again, why = self._run(size, f"{plural(size, 'rank')}, again", (difference.line, difference.place or 0))
             digests, value = answer_in(again) or (None, None)
             if digests is None:
-                notes.append(f"run again, on {_ranks(size)}: {why[0] if why else 'it did not come to this step'}")
+                notes.append(
+                    f"run again, on {plural(size, 'rank')}: {why[0] if why else 'it did not come to this step'}"
+                )
             elif digests != next(islice(lines_of(ranks / LINES), difference.line, None)).digests:
-                notes.append(f"run again, on {_ranks(size)}: other values than before. {_NOT_REPRODUCIBLE}")
+                notes.append(f"run again, on {plural(size, 'rank')}: other values than before. {_NOT_REPRODUCIBLE}")
             kept.append(value)
         difference.rows["what differs"] = _distance(kept)
         later = [*self.sizes][self.sizes.index([*pair][1]) + 1 :]
@@ -153,10 +156,6 @@ class WorldSizes:
     ) -> WorldSizesReport:
         common = (self.task.title, outcome, len(self._seconds), self._steps, self._seconds, None, reasons, notes)
         return WorldSizesReport(*common, **{"sizes": self.sizes, **own})
-
-
-def _ranks(size: int) -> str:
-    return f"{size} rank{'' if size == 1 else 's'}"
 
 
 def _distance(kept: Sequence[Elements | None]) -> str:

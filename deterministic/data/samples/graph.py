@@ -85,15 +85,11 @@ class Graph:
 
     Breadth first, and each level in the order of its paths, so that a path does not depend on which attribute was set
     first. What has two paths has the shorter one.
-
-    Attributes:
-        found: Each generator once: its path, and the link that leads to it.
-        links: The other links on the way to them, and those of their other paths, that may lead elsewhere later.
-        watched: Where one may appear later: sizes of dictionaries and containers, and places where nothing is.
     """
 
     def __init__(self, root: Any, name: str) -> None:
-        self.found: list[tuple[str, Link]] = []
+        self.found: list[tuple[str, Link]] = []  # each generator once: its path, and the link that leads to it
+        # Where one may appear later: sizes of dictionaries and containers, and places where nothing is.
         self.watched: list[Link] = []
         self._seen: dict[int, Any] = {}  # and with it alive, so that no address is used twice
         level, others, ways, room = [_Visit(name, Link(None, root), None)], list[Link](), dict[int, Link](), _MOST
@@ -117,6 +113,7 @@ class Graph:
                     while parent is not None and id(parent) not in ways:
                         ways[id(parent)], parent = parent.link, parent.parent
             level = following
+        # The other links on the way to them, and those of their other paths, that may lead elsewhere later.
         self.links = [link for link in (*others, *ways.values()) if link.get is not None]
 
     def _leading(self, visit: _Visit, value: Any, kind: type) -> list[_Visit]:
@@ -228,7 +225,6 @@ def _is_library(file: str) -> bool:
 
 
 def _is_users(module: Any) -> bool:
-    """Return whether this is a module that the user wrote."""
     if type(module) is not ModuleType:
         return False
     file = module.__dict__.get("__file__")
@@ -236,7 +232,6 @@ def _is_users(module: Any) -> bool:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Return the names in a function and those in it."""
     return set(code.co_names).union(*(_names(one) for one in code.co_consts if type(one) is CodeType))
 
 

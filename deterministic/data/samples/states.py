@@ -175,7 +175,6 @@ def _torch(generator: torch.Generator) -> Write:
 
 
 def _globally() -> Callable[[int], None]:
-    """Return `seed_generators`."""
     # CPython's own name for the generator behind its functions is not in its stubs.
     python, torchs = _python(random.random.__self__), _torch(torch.default_generator)  # type: ignore[attr-defined]
     legacy, bits = np.random.mtrand._rand, get_bit_generator()

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 from ...errors import TraceError
 from ...ground.source import flat
 from ...ground.synonyms import explained
+from ...ground.tables import plural
 from ..file.chunks import StrPath
 from ..file.model import NO_OPTIMIZER
 from ..file.store import TraceReader
 from .compare import compare
-from .divergence import Comparison, Divergence, and_more, corresponding, differing_values, plural
+from .divergence import Comparison, Divergence, and_more, corresponding, differing_values
 from .reasons import ORDERED, RANKS, Cause, Reason, cause_of
 from .verdict import Judgement, Outcome, Verdict, when
 
@@ -148,7 +149,6 @@ def environment_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str
 
 
 def _notes(name: str, footer: Mapping[str, Any] | None) -> list[str]:
-    """Return what the reader should know of a trace."""
     if footer is None:
         return [f"{name} was not finished: its process was killed, or is still writing"]
     notes = [f"{name} ended with a {footer['raised']}"] if footer.get("raised") else []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import clipped
+from ...ground.tables import plural
 from ...values.numbers import number_from
 from ..file.model import Site, Step, TraceLevel, Value
 
@@ -102,11 +103,6 @@ def differing_values(one: Moment, other: Moment) -> list[int]:
         for i, j in corresponding(one.site, other.site)
         if one.hashes[i] != other.hashes[j] or one.site.values[i].type != other.site.values[j].type
     ]
-
-
-def plural(count: int, what: str) -> str:
-    """Return "1 step" or "1,024 steps"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def and_more(names: Sequence[str], most: int) -> str:

@@ -42,17 +42,11 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True)
 class Cause:
-    """What the first difference shows.
-
-    Attributes:
-        reason: Of the closed list.
-        because: One sentence about this difference.
-        remedy: What to do next.
-    """
+    """What the first difference shows."""
 
     reason: Reason
-    because: str
-    remedy: str
+    because: str  # one sentence about this difference
+    remedy: str  # what to do next
 
 
 RANKS = "number of ranks"  # what an environment calls it

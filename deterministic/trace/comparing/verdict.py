@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import clipped
-from ...ground.tables import Answer, columns, wrapped
+from ...ground.tables import Answer, columns, plural, wrapped
 from ..file.model import NO_OPTIMIZER, Line, Site, Step, TraceLevel
-from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values, plural
+from .divergence import Comparison, Divergence, Moment, called, corresponding, differing_values
 from .reasons import Cause
 
 Outcome = Literal["same", "different", "could not tell"]

@@ -161,7 +161,6 @@ class Storages:
 
 
 def _is_whole(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is all that there is in its storage."""
     return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
 
 
