@@ -42,11 +42,7 @@ class Fault(NamedTuple):
 
 
 def audit(path: str) -> list[Fault]:
-    """Return what is found in a file, in the order of its lines.
-
-    Raises:
-        UnreadableError: It cannot be read or parsed.
-    """
+    """Return what is found in a file, in the order of its lines; raise UnreadableError if it cannot be parsed."""
     code = code_of(path)
     try:
         return _findings(path, code, Parsed(_parsed(code)))

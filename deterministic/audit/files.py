@@ -60,11 +60,7 @@ def files_in(paths: list[str]) -> Iterator[str]:
 
 
 def code_of(path: str) -> Code:
-    """Return the code of a file.
-
-    Raises:
-        UnreadableError: It cannot be read, is too large or no text, or is a notebook that is none.
-    """
+    """Return the code of a file; an UnreadableError says that it is too large, no text, a notebook that is none."""
     try:
         if not os.path.isfile(path):
             what = "this is a folder that cannot be listed" if os.path.isdir(path) else "this is no plain file"

@@ -65,11 +65,8 @@ def write(
     """Write a file, which is there as a whole or not at all, and return its checksum: a head of JSON, and any values.
 
     With `named` it gets the path that this returns for its checksum, in the same folder. Shards are parts that belong
-    to no value of the file; `read` leaves them out, and `places` finds them.
-
-    Raises:
-        CheckpointError: A value cannot be stored, and its path and its class are named; there is too much beside the
-            tensors; or the operating system refuses.
+    to no value of the file; `read` leaves them out, and `places` finds them. A CheckpointError says that a value cannot
+    be stored, that there is too much beside the tensors, or that the operating system refuses.
     """
     tensors = StoredTensors()
     encoder = ValueEncoder(tensors)
@@ -124,10 +121,7 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
     """Read a file in one pass; nothing is made of it before its checksum is found right.
 
     Without values no tensor is made, and `PIECE` bytes of memory suffice. Shards are looked over; `places` tells where
-    they are.
-
-    Raises:
-        CheckpointError: It cannot be read, is no checkpoint, is damaged, or a newer version wrote it.
+    they are. A CheckpointError says that it cannot be read, is none, is damaged, or of a newer version.
     """
     try:
         # A pipe is opened without waiting for somebody to write into it, and then refused.

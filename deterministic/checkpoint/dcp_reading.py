@@ -53,11 +53,7 @@ class DataReader(FileSystemReader):
     """Reads a directory whose metadata are data."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Return the metadata.
-
-        Raises:
-            CheckpointError: They are something else.
-        """
+        """Return the metadata; raise CheckpointError if they are something else."""
         with open(Path(self.path, ".metadata"), "rb") as file:
             found = _Describing(file).load()
         if not isinstance(found, Metadata):
@@ -69,10 +65,9 @@ class DataPlanner(DefaultLoadPlanner):
     """Takes values beside tensors if they are data, and all that there is of an object."""
 
     def create_local_plan(self) -> LoadPlan:
-        """Return what is read; torch would leave the rest, as the state of an optimizer that has gradients and none.
+        """Return what is read, which must be all that there is of an object.
 
-        Raises:
-            CheckpointError: Something of an object is not read.
+        Torch would leave the rest, as the state of an optimizer that has gradients and none.
         """
         plan = super().create_local_plan()
         names = self.metadata.state_dict_metadata if self.metadata else ()
@@ -89,11 +84,7 @@ class DataPlanner(DefaultLoadPlanner):
         return plan
 
     def load_bytes(self, read_item: Any, value: io.BytesIO) -> None:
-        """Put a value where it belongs: torch would unpickle whatever it is, so it gets what was made of it here.
-
-        Raises:
-            CheckpointError: It is more than data.
-        """
+        """Put a value where it belongs: torch would unpickle whatever it is, so it gets what was made of it here."""
         again = io.BytesIO()
         try:
             torch.save(torch.load(value, weights_only=True), again)

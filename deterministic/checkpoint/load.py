@@ -82,11 +82,8 @@ def resume(
 ) -> TrainingState | None:
     """Load the objects from the last of the checkpoints with these steps; None if there is none.
 
-    The generators, those of a run or the process's, are put back later: only whether they fit is looked at.
-
-    Raises:
-        CheckpointError: It is damaged, and the previous one is not asked for, or there is no whole one.
-        ResumeMismatchError: It does not fit the objects or this process.
+    The generators, those of a run or the process's, are put back later: only whether they fit is looked at. A
+    CheckpointError says that it is damaged, and the previous one not asked for, or that there is no whole one.
     """
     damaged: list[int] = []
     for step in reversed(steps):

@@ -55,11 +55,9 @@ def holds_sharded(states: SavedStates) -> bool:
 def share_out(states: SavedStates) -> tuple[SavedStates, dict[str, Tensor]]:
     """Return states in which `Sharded` stands for each sharded tensor, and by name the parts that this rank writes.
 
-    Every rank must call it. Of the ranks that have the same part one writes it; they take turns.
-
-    Raises:
-        CheckpointError: The ranks have other objects, or what they have of a tensor does not make up the whole; on all
-            of them. Or one has a tensor that cannot be stored.
+    Every rank must call it. Of the ranks that have the same part one writes it; they take turns. A CheckpointError says
+    on all of them that they have other objects, or parts of a tensor that are not the whole; or that one cannot be
+    stored.
     """
     states, found = _taken_out(states)
     held = together(lambda: {name: _held(name, tensor) for name, tensor in found.items()})

@@ -45,10 +45,8 @@ def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingSt
     """Return a state with tensors in place of `Sharded`, spread over these ranks as the objects' own tensors are.
 
     All of it is read where an object has no sharded tensor. What was saved as a whole is cut for one that has. Where an
-    object has a tensor of another shape `Sharded` is left, which fits nothing. The objects are only looked at.
-
-    Raises:
-        CheckpointError: A file does not have what it should.
+    object has a tensor of another shape `Sharded` is left, which fits nothing. The objects are only looked at. A
+    CheckpointError says that a file does not have what it should.
     """
     parts, states = _Parts(saved.files), saved.objects
 

@@ -29,10 +29,8 @@ def digests(data: Mapping[str, Any]) -> dict[str, str]:
 
     Every sample is read, in the order of its index, while the process's generators stand where the seed 0 puts them;
     then these are put back. A generator that the data set holds itself is drawn from. Tensors, arrays, texts and
-    containers of these have their fingerprint.
-
-    Raises:
-        DeterministicError: It has neither a length and indices nor a fingerprint, or a sample has none.
+    containers of these have their fingerprint. A DeterministicError says that it has neither that nor a length and
+    indices, or that a sample has none.
     """
     return {f"data.{name}": _digest(name, dataset) for name, dataset in data.items()}
 

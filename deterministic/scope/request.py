@@ -175,10 +175,7 @@ class Scope:
         """Return the arguments with which another process opens this scope; None if it is not enabled.
 
         What the scope takes over from the enclosing one, or from `seed_everything`, is put in: the other process has
-        neither.
-
-        Raises:
-            TypeError: The scope has generators of the user's, which are objects of this process.
+        neither. A TypeError says that it has generators of the user's, which are objects of this process.
         """
         if self._own:
             raise type_error(

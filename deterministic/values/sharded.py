@@ -25,11 +25,7 @@ def is_here(tensor: DTensor) -> bool:
 
 
 def whole(tensor: DTensor) -> torch.Tensor:
-    """Return all of a DTensor, on every rank of its mesh; each of them must call it. What is partial is reduced.
-
-    Raises:
-        Unreadable: This rank is none of the mesh.
-    """
+    """Return all of a DTensor, on every rank of its mesh; each of them must call it. What is partial is reduced."""
     if not is_here(tensor):
         raise Unreadable(
             "a sharded tensor is on other ranks alone",

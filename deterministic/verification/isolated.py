@@ -234,11 +234,7 @@ def _pickled(task: FunctionTask, preparation: Mapping[str, Any]) -> bytes:
 
 
 def _preparation() -> dict[str, Any]:
-    """Return what `multiprocessing.spawn.prepare` needs to import the main module in another process.
-
-    Raises:
-        DeterministicError: This is such a process, which is importing it.
-    """
+    """Return what `multiprocessing.spawn.prepare` needs to import the main module in another process; not in such."""
     if getattr(process.current_process(), "_inheriting", False):
         raise DeterministicError(
             "verify was called while a fresh interpreter imports the main module",

@@ -46,8 +46,7 @@ def require_twister() -> None:
 class Isolated:
     """A `with` block whose draws from `random`, `numpy.random` and torch (CPU) leave those generators as they were.
 
-    Args:
-        threads: How many threads torch uses for one CPU operation inside; None leaves the number alone.
+    Torch uses so many threads for one CPU operation inside, if that is said.
     """
 
     __slots__ = ("_at_end", "_sample", "_states", "_threads", "_threads_before")
