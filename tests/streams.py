@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from deterministic import current_run
+from deterministic import current_run, reproducible
 from deterministic.errors import DeterministicError
 
 T = TypeVar("T")
@@ -35,6 +35,17 @@ def stream(seed: int, count: int) -> list[Draw]:
         (python.random(), float(numpy.random_sample()), torch.rand((), dtype=torch.float64, generator=cpu).item())
         for _ in range(count)
     ]
+
+
+@reproducible(seed=1)
+def draws(cleaned_up: list[Draw] | None = None) -> Generator[Draw, None, None]:
+    """Draw again and again, and once more into `cleaned_up` when closed."""
+    try:
+        while True:
+            yield draw()
+    finally:
+        if cleaned_up is not None:
+            cleaned_up.append(draw())
 
 
 def line_above() -> str:

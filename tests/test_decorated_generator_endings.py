@@ -9,17 +9,7 @@ import pytest
 
 from deterministic import reproducible
 
-from .streams import Draw, draw, no_scope_is_open, stream
-
-
-@reproducible(seed=1)
-def draws(cleaned_up: list[Draw] | None = None) -> Generator[Draw, None, None]:
-    try:
-        while True:
-            yield draw()
-    finally:
-        if cleaned_up is not None:
-            cleaned_up.append(draw())
+from .streams import Draw, draw, draws, no_scope_is_open, stream
 
 
 def test_closing_cleans_up_in_the_body_s_own_scope() -> None:

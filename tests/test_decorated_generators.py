@@ -13,17 +13,7 @@ import torch
 
 from deterministic import reproducible
 
-from .streams import Draw, draw, no_scope_is_open, stream
-
-
-@reproducible(seed=1)
-def draws(cleaned_up: list[Draw] | None = None) -> Generator[Draw, None, None]:
-    try:
-        while True:
-            yield draw()
-    finally:
-        if cleaned_up is not None:
-            cleaned_up.append(draw())
+from .streams import Draw, draw, draws, no_scope_is_open, stream
 
 
 def test_two_generators_and_their_caller_interleave_each_with_its_own_stream() -> None:

@@ -12,17 +12,7 @@ import torch
 from deterministic import reproducible
 from deterministic.errors import ScopeConflictError
 
-from .streams import SECONDS, Draw, draw, in_thread, line_above, stream
-
-
-@reproducible(seed=1)
-def draws(cleaned_up: list[Draw] | None = None) -> Generator[Draw, None, None]:
-    try:
-        while True:
-            yield draw()
-    finally:
-        if cleaned_up is not None:
-            cleaned_up.append(draw())
+from .streams import SECONDS, Draw, draw, draws, in_thread, line_above, stream
 
 
 @reproducible(seed=1)

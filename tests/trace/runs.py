@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deterministic.trace.comparing.compare import compare
-from deterministic.trace.comparing.diff import diff_files
+from deterministic.trace.comparing.diff import Diff, diff_files
 from deterministic.trace.comparing.divergence import Comparison, Divergence, Moment
+from deterministic.trace.comparing.reasons import Reason
 from deterministic.trace.comparing.verdict import Verdict
 from deterministic.trace.file.model import LOWEST_LEVEL, TRACE_LEVELS, Kind, Role, Site, TraceLevel, Value
 from deterministic.trace.file.store import TraceReader, TraceWriter
@@ -192,3 +193,20 @@ def of_one_step(compare: Callable[..., Any], a: Sequence[Rec], b: Sequence[Rec],
 
 def moment(record: Rec, index: int = 0) -> Moment:
     return Moment(record.site, record.hashes, index)
+
+
+STEPS = [step(count, *ops(1, 2), weight=count) for count in range(4)]
+OTHERS = [*STEPS[:2], step(2, *ops(1, 3), weight=9), step(3, *ops(1, 3), weight=9)]
+
+
+def killed(path: Path, steps: Any, **how: Any) -> Path:
+    return write(path, steps, None, footer=None, **how)
+
+
+def reason(found: Diff) -> Reason | None:
+    (verdict,) = found.verdicts
+    return verdict.cause.reason if verdict.cause else None
+
+
+def notes(found: Diff) -> list[str]:
+    return [note for verdict in found.verdicts for note in verdict.notes]

@@ -10,26 +10,14 @@ import pytest
 
 from deterministic import diff
 from deterministic.errors import TraceError
-from deterministic.trace.comparing.diff import Diff, environment_of
+from deterministic.trace.comparing.diff import environment_of
 from deterministic.trace.comparing.reasons import Reason
-from tests.trace.runs import Pair, number, op, ops, part, rec, step, write
-
-STEPS = [step(count, *ops(1, 2), weight=count) for count in range(4)]
-OTHERS = [*STEPS[:2], step(2, *ops(1, 3), weight=9), step(3, *ops(1, 3), weight=9)]
+from tests.trace.runs import OTHERS, STEPS, Pair, killed, notes, number, op, ops, part, reason, rec, step, write
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Pair:
     return Pair(tmp_path)
-
-
-def reason(found: Diff) -> Reason | None:
-    (verdict,) = found.verdicts
-    return verdict.cause.reason if verdict.cause else None
-
-
-def notes(found: Diff) -> list[str]:
-    return [note for verdict in found.verdicts for note in verdict.notes]
 
 
 # Outcomes
@@ -149,10 +137,6 @@ def test_settings_of_another_form_are_no_crash(pair: Pair) -> None:
 
 
 # Traces that were not finished
-
-
-def killed(path: Path, steps: Any, **how: Any) -> Path:
-    return write(path, steps, None, footer=None, **how)
 
 
 @pytest.mark.parametrize("level", ["ops", "digest"])

@@ -10,30 +10,13 @@ import pytest
 
 from deterministic import diff
 from deterministic.errors import TraceError
-from deterministic.trace.comparing.diff import Diff
 from deterministic.trace.comparing.reasons import Reason
-from tests.trace.runs import Pair, ops, step, write
-
-STEPS = [step(count, *ops(1, 2), weight=count) for count in range(4)]
-OTHERS = [*STEPS[:2], step(2, *ops(1, 3), weight=9), step(3, *ops(1, 3), weight=9)]
+from tests.trace.runs import OTHERS, STEPS, Pair, killed, write
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Pair:
     return Pair(tmp_path)
-
-
-def reason(found: Diff) -> Reason | None:
-    (verdict,) = found.verdicts
-    return verdict.cause.reason if verdict.cause else None
-
-
-def notes(found: Diff) -> list[str]:
-    return [note for verdict in found.verdicts for note in verdict.notes]
-
-
-def killed(path: Path, steps: Any, **how: Any) -> Path:
-    return write(path, steps, None, footer=None, **how)
 
 
 # Files and ranks
