@@ -17,8 +17,7 @@ _LOOKED_AT = (ast.Call, ast.Dict, ast.For, ast.comprehension, ast.Starred)
 _NAMING = (ast.Import, ast.ImportFrom, ast.Name, ast.Global, ast.Nonlocal)
 _SEEN = frozenset((*_LOOKED_AT, *_NAMING, *_DEFINITIONS, ast.Lambda, *_BOUND, *_ASSIGNED))
 """The types of nodes that anything is kept of."""
-_DEEPEST = 8
-"""Aliases of aliases that are followed."""
+_DEEPEST = 8  # aliases of aliases that are followed
 MOST_STEPS = 1_000_000
 """Parts of a file that are looked at, each as often as it is: one that needs more was written to keep this one busy."""
 _OPAQUE = ast.Constant(..., lineno=0, end_lineno=0)

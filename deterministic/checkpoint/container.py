@@ -37,8 +37,7 @@ FORMAT = "deterministic checkpoint 1"
 PIECE = 1 << 19
 """Bytes that are read at once: they are still in the processor's cache when they are hashed."""
 
-HEADER_LIMIT = 10**8
-"""Bytes of a header: as many as safetensors allows."""
+HEADER_LIMIT = 10**8  # bytes of a header: as many as safetensors allows
 
 _BEFORE_CHECKSUM = b'{"__metadata__":{"checksum":"'
 _NO_CHECKSUM = b"0" * 32

@@ -68,7 +68,6 @@ class Loops:
         return any(count > 1 for count in self._fetched.values())
 
     def begin_epoch(self) -> None:
-        """Note that an epoch begins."""
         self._stepped.clear()
 
     def step(self, *, is_in_epoch: bool) -> None:
@@ -97,7 +96,6 @@ class Loops:
             loader.leave_epoch()
 
     def close(self) -> None:
-        """Watch no more."""
         for loader in self._loaders.values():
             loader.close()
 

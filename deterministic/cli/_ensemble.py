@@ -37,7 +37,6 @@ class SeedOutcome(NamedTuple):
 
     @property
     def ending(self) -> str:
-        """The status in words."""
         if self.status is None:
             return "not run"
         return str(self.status) if self.status >= 0 else signal_name(-self.status)

@@ -342,6 +342,5 @@ class WatchedLoader:
             self._epochs.under_way = None
 
     def close(self) -> None:
-        """Announce no more."""
         if self._tell in self._epochs.watchers:
             self._epochs.watchers.remove(self._tell)

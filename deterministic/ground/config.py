@@ -44,12 +44,10 @@ class Config(NamedTuple):
 
     @property
     def applies_cudnn(self) -> bool:
-        """Whether the level covers cuDNN."""
         return self.deterministic is not False
 
     @property
     def applies_algorithms(self) -> bool:
-        """Whether the level covers deterministic algorithms."""
         return self.deterministic is True or self.deterministic == "warn"
 
     @property

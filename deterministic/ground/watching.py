@@ -142,13 +142,11 @@ class Policy:
         return derive_seed(self.seed or 0, "entropy", site, number, *(() if worker is None else (worker.seed,)))
 
 
-in_effect: Policy | None = None
-"""The policy that holds now; set by `put`."""
+in_effect: Policy | None = None  # the policy that holds now; set by `put`
 _is_installed = False
 rows: list[list[Any]] = []
 """Of each place: the names of a module or class, one of them, what was found, what is to stand there, its `_place`."""
-_classes: list[Any] = []
-"""The classes among them, as C takes them."""
+_classes: list[Any] = []  # the classes among them, as C takes them
 
 
 def put(policy: Policy | None) -> None:

@@ -13,8 +13,7 @@ from .tiers import LAST_THAT_ALTERS, PLACES, tier_of
 
 _NO_FIELDS = ("schema", "created")
 _MOST_SHOWN = 30
-_DEEPEST = 6
-"""Parts of a name that are looked at: in a file of others it may have millions."""
+_DEEPEST = 6  # parts of a name that are looked at: in a file of others it may have millions
 
 
 class FieldDifference(NamedTuple):
@@ -65,7 +64,6 @@ class ManifestDiff(Answer):
         return int(self.can_alter_bits)
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as JSON data."""
         found = [{**one._asdict(), "can_alter_bits": one.can_alter_bits} for one in self.differences]
         return {"can_alter_bits": self.can_alter_bits, "differences": found}
 

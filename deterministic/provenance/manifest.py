@@ -15,11 +15,8 @@ from ..errors import ManifestError, clipped, cut
 from ..ground.tables import ShownByFirstLine, aligned
 from .difference import ManifestDiff, differences
 
-SCHEMA = 1
-"""Grows when a field changes its meaning; new fields alone do not make it grow."""
-
-LARGEST = 16 * 2**20
-"""Bytes of a file that is read."""
+SCHEMA = 1  # grows when a field changes its meaning; new fields alone do not make it grow
+LARGEST = 16 * 2**20  # bytes of a file that is read
 
 _DEEPEST = 8
 _LONGEST_NUMBER = 40

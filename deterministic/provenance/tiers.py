@@ -72,8 +72,7 @@ TABLE: tuple[Tier, ...] = (
     Tier(8, "*", "nothing that computes is known to depend on it"),
 )
 
-PLACES = {row: place for place, row in enumerate(TABLE)}
-"""Where in the table a row stands."""
+PLACES = {row: place for place, row in enumerate(TABLE)}  # where in the table a row stands
 
 _ROWS = {name: row for row in TABLE for name in row.names.split()}
 _MOST_PARTS = max(name.count(".") + 1 for name in _ROWS)

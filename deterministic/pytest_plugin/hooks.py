@@ -101,7 +101,6 @@ class Summary:
         return lines
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember how a comparison came out."""
         if hasattr(report, ATTRIBUTE):
             outcome, text = getattr(report, ATTRIBUTE)
             self._compared.setdefault(outcome, []).append((report.nodeid, text))

@@ -77,11 +77,9 @@ class SuspendedParts:
         self._references: set[ref[SuspendedPart]] = set()
 
     def add(self, part: SuspendedPart) -> None:
-        """Add a part that was taken off."""
         self._references.add(ref(part, self._references.discard))
 
     def discard(self, part: SuspendedPart) -> None:
-        """Forget a part that is back."""
         self._references.discard(ref(part))
 
     def __iter__(self) -> Iterator[SuspendedPart]:

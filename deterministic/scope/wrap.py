@@ -53,7 +53,6 @@ class Body:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a first step was made."""
         return self._entry is not None
 
     @property

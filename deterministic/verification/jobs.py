@@ -23,11 +23,8 @@ from .stress import Conditions
 if TYPE_CHECKING:
     from ..trace.recording.record import Recording
 
-STEPS = "steps"
-"""The name of the file that says how many optimizer steps were made, now and then."""
-
-_SECONDS_BETWEEN_STEPS = 0.1
-"""At least, between two writes of that number."""
+STEPS = "steps"  # the name of the file that says how many optimizer steps were made, now and then
+_SECONDS_BETWEEN_STEPS = 0.1  # at least, between two writes of that number
 
 
 @dataclass(frozen=True)

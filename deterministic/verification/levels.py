@@ -19,8 +19,7 @@ from .runs import FunctionTask
 from .trials import ALLOCATED, Trials
 from .verify import check_function
 
-MOST_OPERATIONS = 5
-"""How many operations are named that cost more than at the baseline."""
+MOST_OPERATIONS = 5  # how many operations are named that cost more than at the baseline
 
 LEAST_SHARE = 0.01
 """The part of the baseline's time below which an operation's difference is not told: it is noise."""
@@ -201,7 +200,6 @@ class LevelResult:
     operation: str = ""  # the one without a deterministic implementation that it raised for; empty if for none
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as JSON data."""
         return {**vars(self), "costlier": [operation._asdict() for operation in self.costlier]}
 
 
@@ -216,7 +214,6 @@ class LevelComparison(Answer):
     results: Sequence[LevelResult]  # one for each level, in the order in which they were named
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as JSON data."""
         return {**vars(self), "results": [result.as_data() for result in self.results]}
 
     @property

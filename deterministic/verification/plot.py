@@ -44,11 +44,8 @@ MOST_ROWS, MOST_COLUMNS = 32, 400
 _COLOURS = ("#0b6e99", "#e07a1f", "#7a3e9d", "#4ea56b", "#b3416b")
 _INK, _MUTED, _GRID, _SAME, _RED = "#1f2328", "#6e7781", "#e6e8eb", "#c9dbe6", "#cf222e"
 
-_WIDEST_TITLE = 84
-"""Letters in a line of it."""
-
-_SHOWS = 0.05
-"""Part of the height of a panel by which curves must be apart to be seen apart."""
+_WIDEST_TITLE = 84  # letters in a line of it
+_SHOWS = 0.05  # part of the height of a panel by which curves must be apart to be seen apart
 
 
 class Picture(Figure):

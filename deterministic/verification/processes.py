@@ -22,11 +22,9 @@ from typing import IO, Any, TypeAlias
 
 from ..errors import DeterministicError
 
-LAST_LINES = 40
-"""How many lines of a failed run's stdout are shown, and of its stderr."""
+LAST_LINES = 40  # how many lines of a failed run's stdout are shown, and of its stderr
 
-_JOB, _ANSWER = "job", "answer"
-"""The names of the files in the folder that both processes know."""
+_JOB, _ANSWER = "job", "answer"  # the names of the files in the folder that both processes know
 
 _LAST_BYTES = 16384
 _OWN_FRAME = re.compile(

@@ -28,11 +28,8 @@ _MAY_BE_CARRIED = (
     Reason.UNKNOWN,
 )
 
-_LONGEST_LINE = 1 << 16
-"""Bytes of a printed line that are looked at together."""
-
-_BEFORE = 30
-"""Characters of a printed line that are shown before the first that differs."""
+_LONGEST_LINE = 1 << 16  # bytes of a printed line that are looked at together
+_BEFORE = 30  # characters of a printed line that are shown before the first that differs
 
 
 def carried_over(verdict: Verdict, one: Done, other: Done, fresh: str | None) -> Verdict:

@@ -69,7 +69,6 @@ class Report(Judgement):
         return curves_of(self.traces)
 
     def as_data(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
         return {
             "title": self.title,
             "outcome": self.outcome,

@@ -96,7 +96,6 @@ class FunctionTask:
 
     @property
     def title(self) -> str:
-        """The function's name."""
         return getattr(self.function, "__qualname__", None) or type(self.function).__qualname__
 
     def run(self) -> Any:

@@ -39,7 +39,6 @@ class ScriptTask:
 
     @property
     def title(self) -> str:
-        """The command line."""
         return " ".join([*(["-m"] if self.is_module else []), self.target, *self.argv])
 
     def run(self) -> None:

@@ -10,11 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-LINES = "steps"
-"""Its name, in the folder of a rank."""
-
-UNREAD = "?" * 32
-"""Stands in it for the fingerprint of what has none."""
+LINES = "steps"  # its name, in the folder of a rank
+UNREAD = "?" * 32  # stands in it for the fingerprint of what has none
 
 
 class StepLine(NamedTuple):

@@ -40,8 +40,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = "5"
 
-_Measure: TypeAlias = Callable[[Callable[[], Any], Level], Any]
-"""`seconds_of`, or one like it."""
+_Measure: TypeAlias = Callable[[Callable[[], Any], Level], Any]  # `seconds_of`, or one like it
 
 RESIDENT = "the peak of the process's resident set, above where it stood as the run began"
 HIGHEST = "how far the run raised the highest resident set that the process ever had: nothing if an earlier one did"
@@ -77,11 +76,9 @@ class Trials:
         return float(self._measured(seconds_of, level))
 
     def peak(self, level: Level) -> Peak:
-        """Run it, and return how much memory it took."""
         return Peak(*self._measured(_peak_at, level))
 
     def profile(self, level: Level) -> Profile:
-        """Run it, and return what its operations took."""
         return Profile(*self._measured(profile_of, level))
 
     def verify(self, level: Level, runs: int, folder: Path) -> Report:

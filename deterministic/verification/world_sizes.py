@@ -69,13 +69,11 @@ class WorldSizesReport(Report):
     difference: Difference | None = None
 
     def as_data(self) -> dict[str, Any]:
-        """Return the report as JSON data."""
         found = self.difference and {"step": self.difference.step, **self.difference.rows}
         return {**super().as_data(), "world_sizes": [*self.sizes], "first_difference": found}
 
     @property
     def headline(self) -> str:
-        """What was found, in one line."""
         *before, last = map(str, self.sizes)
         ranks = f"{', '.join(before)} and {last} ranks"
         if self.difference is not None:

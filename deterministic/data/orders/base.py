@@ -41,7 +41,6 @@ class Count:
         self.begin(start)
 
     def begin(self, start: Position) -> None:
-        """Note where it starts."""
         self.epoch = start.epoch
         self.resumed = start.done > 0
 

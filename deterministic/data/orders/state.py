@@ -98,7 +98,6 @@ class LoaderRecord:
         self._open: list[Count] = []
 
     def begin(self, count: Count) -> None:
-        """Note an epoch that is started."""
         self._open.append(count)
         if len(self._open) > _OPEN:
             self._closed = _grouped(self._closed, [self._open.pop(0)])

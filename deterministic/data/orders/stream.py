@@ -216,7 +216,6 @@ class StreamMemory:
 
     @property
     def turn(self) -> int:
-        """The worker whose turn it is."""
         return (self.last + 1) % max(self.workers, 1)
 
     def take(self, shipped: Shipped) -> None:

@@ -26,8 +26,7 @@ class _Told(NamedTuple):
     shown: int | None
 
 
-_told: dict[int, _Told] = {}
-"""By id, for datasets need not have a hash."""
+_told: dict[int, _Told] = {}  # by id, for datasets need not have a hash
 
 
 class DatasetEpoch:

@@ -25,7 +25,6 @@ class Group(NamedTuple):
 
     @property
     def ends_step(self) -> bool:
-        """Whether it ends with a step of an optimizer."""
         return self.step.optimizer != NO_OPTIMIZER
 
 
@@ -81,7 +80,6 @@ class Side:
         return frozenset(one for one in records if isinstance(one, int)) if isinstance(records, list) else frozenset()
 
     def part(self, entry: Entry, number: int) -> StepPart:
-        """Load a segment."""
         segment = self.reader.segment_at(entry)
         self._know_sites()
         sites = np.asarray(segment.records, np.uint32)

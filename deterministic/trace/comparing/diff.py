@@ -60,7 +60,6 @@ class Diff(Judgement):
         return "\n\n".join(map(str, self.verdicts))
 
     def as_data(self) -> dict[str, Any]:
-        """Return it as JSON data."""
         return {"outcome": self.outcome, "verdicts": [verdict.as_data() for verdict in self.verdicts]}
 
 

@@ -66,7 +66,6 @@ class Verdict(Judgement):
         return self.comparison.divergence if self.comparison is not None else None
 
     def as_data(self) -> dict[str, Any]:
-        """Return the verdict as JSON data."""
         compared, divergence = self.comparison, self.divergence
         return {
             "outcome": self.outcome,

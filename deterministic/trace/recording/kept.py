@@ -11,11 +11,8 @@ import torch
 from ...values.bits import Unreadable, kind_of, row_of_values, undispatched
 from ...values.distance import Elements, elements_of
 
-MOST = 64 << 20
-"""Bytes of all values that are kept because they may be asked for."""
-
-LARGEST = 4 << 20
-"""Bytes of the largest one of these."""
+MOST = 64 << 20  # bytes of all values that are kept because they may be asked for
+LARGEST = 4 << 20  # bytes of the largest one of these
 
 FOLLOWS = ("optimizer", "state", "later state", "parameter", "gradient", "optimizer state")
 """Phases and kinds of which hardly any value is the first that differs, and which are large: kept if asked for."""

@@ -164,7 +164,6 @@ class Recorder:
         self._add("observed", name, value)
 
     def returned(self, value: Any) -> None:
-        """Record what the recorded function returned."""
         if value is not None:
             self._add("returned", "", value)
 

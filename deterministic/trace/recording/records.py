@@ -144,7 +144,6 @@ class Records:
             return tensor.detach().clone()
 
     def add_operation(self, draft: Draft, name: str, where: Where) -> None:
-        """Add the record of an operation."""
         if self.kept is not None and not self.log.part:  # of a step that was cut, records are counted anew in each part
             self.kept.offer(len(self.log), draft.tensors, where.phase)
         key = (name, where, *draft.parts)

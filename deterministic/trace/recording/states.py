@@ -46,7 +46,6 @@ class States:
         return self._find(tensor).path
 
     def owner(self, tensor: torch.Tensor) -> ModuleName:
-        """Return the module that a parameter belongs to."""
         return self._find(tensor).owner
 
     def _find(self, tensor: torch.Tensor) -> _Named:

@@ -39,8 +39,7 @@ class Steps:
         self._number_by_hand: int | None = None
         self._thread = threading.get_ident()
         self._handles: list[Any] = []
-        self.missed = 0
-        """Steps that other threads made: they are not recorded."""
+        self.missed = 0  # steps that other threads made: they are not recorded
 
     def start(self) -> None:
         self._handles.append(torch_optimizer.register_optimizer_step_pre_hook(self._before))
