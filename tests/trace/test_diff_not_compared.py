@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from deterministic import diff
-from tests.trace.runs import Pair, number, op, ops, write
-from tests.trace.test_diff import OTHERS, STEPS, notes
+from tests.trace.runs import OTHERS, STEPS, Pair, notes, number, op, ops, write
 
 
 @pytest.fixture

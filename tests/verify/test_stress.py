@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from deterministic.data.loader import make_loader
+from deterministic.ground.launch import HASH_SEED
 from deterministic.verification import stress
 from deterministic.verification.isolated import IsolatedRuns, _environment
-from deterministic.verification.processes import HASH_SEED
 from deterministic.verification.runs import FunctionTask, Plan
 from deterministic.verification.stress import Conditions, other_number
 
