@@ -224,6 +224,18 @@ def test_reading_uninitialised_memory_tells_where_it_was_allocated() -> None:
     assert "test_operations.py:" in origin
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # quantized tensors are deprecated
+@pytest.mark.skipif(torch.backends.quantized.engine == "none", reason="this build packs no quantized weights")
+def test_a_quantized_module_that_is_made_does_not_read_what_its_memory_held() -> None:
+    found = recorded(lambda: torch.ao.nn.quantized.dynamic.Linear(2, 3))
+    assert found.named("quantized.linear_prepack")[-1].values("input") == []
+    weight = torch.quantize_per_tensor(torch.ones(3, 2), 0.1, 0, torch.qint8)
+    packed = recorded(lambda: torch.ops.quantized.linear_prepack(weight))
+    assert len(packed.one("quantized.linear_prepack").values("input")) == 1
+    read_it = recorded(lambda: torch.ops.quantized.embedding_bag_byte_prepack(torch.empty(2, 4)))
+    assert read_it.one("quantized.embedding_bag_byte_prepack").origins()[0].startswith("uninitialised ")
+
+
 def test_a_part_that_is_written_does_not_make_the_rest_initialised() -> None:
     def half() -> Tensor:
         x = torch.empty(4)

@@ -68,6 +68,8 @@ class OperationMode(DispatchMode):
 
     def _read_before(self, operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], draft: Draft) -> None:
         inputs, is_seen = self._records.inputs, self._storages.is_seen
+        if operation.packs:
+            args = [value if self._is_there(value) else None for value in args]
         for argument, value in zip(operation.arguments, args):  # noqa: B905 (args may be fewer)
             if value is None or argument.is_not_read:
                 continue
@@ -80,6 +82,9 @@ class OperationMode(DispatchMode):
             argument = operation.keywords[name]
             if value is not None and not argument.is_not_read:
                 self._read_argument(argument, value, draft)
+
+    def _is_there(self, value: Any) -> bool:
+        return not isinstance(value, torch.Tensor) or self._storages.is_there(value)
 
     def _read_argument(self, argument: Argument, value: Any, draft: Draft) -> None:
         if isinstance(value, torch.Tensor):

@@ -88,6 +88,10 @@ class Operation:
         overwritten |= {arguments[0].name} if _OVERWRITES.fullmatch(name) else set()
         self.overwrites = bool(overwritten)  # it does not read what it writes
         self.scratch = _SCRATCH.get(name)  # the index of what it returns that need not be the same each time, if any
+        # It returns an object without values. Quantized modules pack what their memory holds when they are made, and
+        # once more when they are given weights.
+        is_opaque = all("Tensor" not in str(a.type) for a in schema.returns)
+        self.packs = namespace == "quantized" and "prepack" in name and is_opaque
         self.draws = torch.Tag.nondeterministic_seeded in function.tags  # from a generator
         # What it returns holds whatever the memory held.
         self.is_uninitialised = _LEAVES_MEMORY_AS_IT_IS.fullmatch(name) is not None
