@@ -128,9 +128,11 @@ def notes_on(runs: Sequence[Done], steps: int) -> list[str]:
     return notes
 
 
-def not_compared(site: Site) -> list[str]:
-    """Return that an operation differed, though nothing that was compared came of it."""
+def not_compared(site: Site, *, is_same: bool) -> list[str]:
+    """Return that an operation differed, though nothing that was compared came of it: what was is the same, or none."""
     where = f"{site.name.removesuffix('.default')} at {site.place}"
+    if not is_same:
+        return [f"The first operation that differs is {where}."]
     return [
         f"{where} differs, and nothing that was compared depends on it. If its result matters (it is saved, say), "
         'return it, or call run.observe("name", value).'

@@ -141,13 +141,14 @@ class Verification:
         return verdict
 
     def _beside(self, outcome: Outcome) -> list[str]:
-        """Return where operations of runs that are the same differ, as far as they were recorded ahead."""
-        if outcome != "same" or self.fresh is not None:
-            return []
+        """Return where operations differ though nothing that was compared does, as far as they were recorded ahead."""
         one, other = self._repetitions[0], self._repetitions[-1]
+        if outcome == "different" or self.fresh is not None or one is other or one.done.cut or other.done.cut:
+            return []
         divergence = self._compare(one, other).divergence
         is_known = divergence is not None and divergence.segment < min(one.done.ahead, other.done.ahead)
-        return not_compared(divergence.moment.site) if is_known and divergence and divergence.moment else []
+        site = divergence.moment.site if is_known and divergence and divergence.moment else None
+        return [] if site is None else not_compared(site, is_same=outcome == "same")
 
     def _whole(self, number: int) -> _Repetition:
         path = self.folder / f"run{number + 1}.trace"

@@ -154,6 +154,13 @@ def test_nothing_that_torch_computed_is_compared_without_a_step_or_a_result(tmp_
     report = Counted(draws).report(tmp_path)
     assert report.outcome == "could not tell"
     assert "nothing was recorded that could be compared" in str(report)
+    (note,) = report.notes  # all that there is to look at, for what is saved or printed
+    assert re.match(r"The first operation that differs is aten\.mul\.Tensor at .*test_ahead\.py:\d+\.", note)
+
+    def draws_alike(run: int) -> None:
+        torch.ones(3).mul(2)
+
+    assert Counted(draws_alike).report(tmp_path).notes == []
 
 
 def test_a_run_that_only_fails_while_it_is_watched_is_run_without(tmp_path: Path) -> None:
