@@ -38,8 +38,8 @@ def polars_shuffle(lib: Any, seed: Seed) -> Any:
     "duckdb",
     "duckdb",
     "SELECT random()",
-    remedy="`SELECT setseed(x)` on the connection, with x between 0 and 1; `SET threads = 1` before it where the table is "
-    "large",
+    remedy="`SELECT setseed(x)` on the connection, with x between 0 and 1; `SET threads = 1` before it where the table "
+    "is large",
     loader="sample",
 )
 def duckdb_random(lib: Any, seed: Seed) -> Any:
