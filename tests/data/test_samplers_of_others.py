@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -257,6 +257,77 @@ def test_a_sampler_inside_a_batch_sampler_of_any_kind_is_told_the_epoch() -> Non
     inner, iterated = made()
     inner.set_epoch(1)
     assert epochs(iterated, 1) == [second]
+
+
+class Curriculum(Base):
+    """Each epoch has more of the data than the one before, by what it is told."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return 8 + 4 * self.epoch
+
+    def __iter__(self) -> Iterator[int]:
+        yield from np.random.default_rng(self.epoch).permutation(len(self)).tolist()
+
+
+class Counting(Curriculum):
+    """The same, by what it counts and says itself."""
+
+    set_epoch = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[int]:
+        yield from super().__iter__()
+        self.epoch += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+
+
+class Batches(BatchSampler):
+    """A batch sampler of the user's around it, whose length is counted in batches."""
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        lambda: {"sampler": Curriculum(), "batch_size": 4},
+        lambda: {"sampler": Counting(), "batch_size": 4},
+        lambda: {"batch_sampler": Batches(Curriculum(), 4, False)},
+    ],
+    ids=["told", "counting", "batches"],
+)
+def test_one_whose_length_is_the_epochs_is_resumed_in_any_epoch(sampling: Callable[[], dict[str, Any]]) -> None:
+    whole = epochs(loader(Draws(LENGTH), **sampling()), 4)
+    assert [len(epoch) for epoch in whole] == [2, 3, 4, 5]
+    for epoch, done in itertools.product((0, 1, 2), (0, 1)):
+        iterated = loader(Draws(LENGTH), **sampling())
+        epochs(iterated, epoch)
+        iterator = iter(iterated) if done else None
+        batches(iterator or (), done)
+        later = loader(Draws(LENGTH), **sampling())
+        later.load_state_dict(saved(iterated))
+        assert epochs(later) == [whole[epoch][done:], whole[epoch + 1]]
+
+
+def test_one_that_has_another_length_in_the_same_epoch_is_refused_by_its_indices() -> None:
+    class Longer(Curriculum):
+        def __len__(self) -> int:
+            return super().__len__() + 1
+
+    Longer.__name__ = "Curriculum"
+    iterated = loader(Draws(LENGTH), sampler=Curriculum())
+    batches(iter(iterated), 1)
+    later = loader(Draws(LENGTH), sampler=Longer())
+    later.load_state_dict(saved(iterated))
+    with pytest.raises(ResumeMismatchError, match="does not repeat the indices"):
+        next(iter(later))
 
 
 @pytest.mark.parametrize(

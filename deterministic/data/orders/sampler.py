@@ -80,7 +80,10 @@ class SamplerOrder(IndexOrder):
             length = len(self._indices)
         except (TypeError, ValueError, NotImplementedError):  # it has none, or cannot say it
             length = None
-        return {"order": self.name, "length": length, **self._compared}
+        identity = {"order": self.name, "length": length, **self._compared}
+        if not self._is_plain and (self._stateful() or any(takes(part, "set_epoch", 0) for part in self._parts())):
+            del identity["length"]  # it may be the epoch's, as a curriculum's is; the indices are compared anyway
+        return identity
 
     def state(self, progress: Progress | None) -> dict[str, Any]:
         if progress is not None and progress.memory is not None:
