@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deterministic.trace.recording import places
 from deterministic.trace.recording.places import Places, Spot
 
-from .recorded import line_of
+from .recorded import line_of, recorded
 
 
 def test_the_innermost_line_of_the_user_s_is_found_from_within_torch_and_python() -> None:
@@ -80,6 +83,50 @@ def test_callers_are_kept_and_the_user_s_own_innermost_line_among_them() -> None
     own = called_by(*inside, "/home/own.py")
     assert own["place"] == "own.py:1"
     assert not any(line.is_own for line in own["callers"])
+
+
+class Passed(torch.Tensor):
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return super().__torch_function__(function, types, args, kwargs or {})  # passes on
+
+
+class PassedByMode(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return function(*args, **(kwargs or {}))  # passes on
+
+
+class PassedBelow(TorchDispatchMode):
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return function(*args, **(kwargs or {}))  # passes on
+
+
+@pytest.mark.parametrize(
+    ("made", "mode"),
+    [
+        (lambda: torch.ones(2).as_subclass(Passed), nullcontext),
+        (lambda: torch.ones(2), PassedByMode),
+        (lambda: torch.ones(2), PassedBelow),
+    ],
+    ids=["subclass", "function mode", "dispatch mode"],
+)
+def test_what_passes_every_operation_on_is_shown_with_the_line_of_the_operation(
+    made: Callable[[], torch.Tensor], mode: Callable[[], AbstractContextManager[Any]]
+) -> None:
+    def body() -> None:
+        x = made()
+        with mode():
+            x.mul(2.0)
+
+    site = recorded(body).one("mul").site
+    assert site.text.endswith("# passes on")
+    assert site.users_line.text == "x.mul(2.0)"
 
 
 def test_one_line_that_is_called_from_two_is_two_places() -> None:

@@ -33,7 +33,11 @@ _LEFT_OUT = (
 )
 
 _TORCHS, _OTHERS, _OWN, _CHECKPOINT, _BACKWARD, _OPTIMIZER, _UNKNOWN = range(7)
-"""What a frame on the stack can be; most are torch's, and nothing else is 0. Others': of installed packages."""
+"""What a frame on the stack can be; most are torch's, and nothing else is 0. Others': of installed packages, and such
+as pass operations on."""
+
+_PASSING_ON = ("__torch_function__", "__torch_dispatch__")
+"""Of subclasses of Tensor, and of modes: every operation goes through them, so their line alone does not tell which."""
 
 _LONGEST_TEXT = 160
 
@@ -178,4 +182,5 @@ def kind_of(code: CodeType) -> int:
         return _CHECKPOINT
     if code.co_filename.startswith(_LEFT_OUT):
         return _TORCHS
-    return {"user's": _OWN, "installed": _OTHERS}.get(whose(code.co_filename), _TORCHS)
+    kind = {"user's": _OWN, "installed": _OTHERS}.get(whose(code.co_filename), _TORCHS)
+    return _OTHERS if kind == _OWN and code.co_name in _PASSING_ON else kind
