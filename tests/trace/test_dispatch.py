@@ -173,3 +173,13 @@ def test_a_mode_is_put_below_the_user_s_and_taken_away_in_any_order() -> None:
     mine.leave()
     other.leave()
     assert stack() == []
+
+
+def test_a_tensor_without_elements_which_arriving_batches_begin_as_is_no_record() -> None:
+    source = torch.ones(4).untyped_storage()
+
+    def body() -> None:
+        torch.empty((0,)).set_(source, 0, (4,)).exp()
+        torch.empty((4,))
+
+    assert recorded(body).names() == ["aten.exp.default", "aten.empty.memory_format"]

@@ -21,6 +21,9 @@ _TAKING_A_GRADIENT = None, "torch::autograd::AccumulateGrad"
 _COPIES = ("aten.clone.default", "aten.copy_.default", "aten.new_empty_strided.default")
 """Autograd copies a gradient that anybody else still holds, as the thread of a collective may: that is no record."""
 
+_EMPTY = "aten.empty.memory_format"
+"""A tensor from a worker begins as one without elements, whenever its batch happens to arrive: that is no record."""
+
 
 class OperationMode(DispatchMode):
     """Records the operations that run while it is entered and `is_on`, on this thread and on autograd's."""
@@ -62,7 +65,8 @@ class OperationMode(DispatchMode):
         where = self._attribution.here()
         if not operation.is_view:
             self._read_after(operation, result, operation.writes(args, kwargs), where, draft)
-        if where[2:] != _TAKING_A_GRADIENT or operation.name not in _COPIES:
+        arrives = operation.name == _EMPTY and not result.numel()
+        if not arrives and (where[2:] != _TAKING_A_GRADIENT or operation.name not in _COPIES):
             self._records.add_operation(draft, operation.name, where)
         return result
 
