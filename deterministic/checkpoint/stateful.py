@@ -38,6 +38,11 @@ def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> 
                 remedy = _OF_EPOCHS
             elif found:
                 remedy = f"Write {found[0]}={cut(found[1])}."
+            elif any(map(is_stateful, _items(value))):
+                remedy = (
+                    f"Pass each of the {len(value)} under a name of its own: **{{f'{name}_{{i}}': one for i, one in "
+                    f"enumerate({name}{'.values()' * isinstance(value, dict)})}}."
+                )
             elif of_scope := meant(name, value, OF_SCOPE):
                 remedy = f"Write `with reproducible({of_scope[0]}={cut(of_scope[1])}):` around the training."
             raise type_error(
@@ -45,6 +50,12 @@ def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> 
                 (f"found: {type(value).__name__}",),
                 remedy,
             )
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.values()]
+    return [*value] if isinstance(value, (list, tuple)) else []
 
 
 def warn_of_parameters(stateful: Mapping[str, Any]) -> None:

@@ -172,6 +172,11 @@ def test_under_verify_each_run_has_a_fresh_directory(tmp_path: Path) -> None:
         ({"on_mismach": "warn"}, r"Write on_mismatch='warn'\.$"),
         ({"model": nn.Linear(1, 1).state_dict()}, r"Pass the object itself, not its state_dict\(\)"),
         ({"lr": 0.1}, r"values\['lr'\]"),
+        (
+            {"nets": [nn.Linear(1, 1)] * 2},
+            r"each of the 2 .*\*\*\{f'nets_\{i\}': one for i, one in enumerate\(nets\)\}\.$",
+        ),
+        ({"by_name": {"a": nn.Linear(1, 1)}}, r"enumerate\(by_name\.values\(\)\)\}\.$"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
