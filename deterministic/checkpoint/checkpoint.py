@@ -19,7 +19,7 @@ from .load import resume
 from .loops import Loops, is_loader
 from .ranks import gather, the_ranks, together, warn_of_buckets
 from .save import TrainingState, save_state
-from .stateful import names_of_parameters, require_stateful, states_of, warn_of_parameters
+from .stateful import names_of_parameters, require_stateful, states_of, warn_of_metrics, warn_of_parameters
 from .telling import tell
 
 _SECONDS = 600  # between two saves within an epoch, by default; a tenth of it between two lines that say so
@@ -128,6 +128,7 @@ class Checkpoint:
         self._beside: list[Any] = []  # loaders that were not passed, at the first two steps
         warn_of_buckets(stateful)
         warn_of_parameters(stateful)
+        warn_of_metrics(stateful)
         self.directory = directory_of(directory)
         self._line = users_line()
         self._lock = together(self._take_lock)

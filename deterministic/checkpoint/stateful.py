@@ -75,6 +75,23 @@ def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
             )
 
 
+def warn_of_metrics(stateful: Mapping[str, Any]) -> None:
+    """Warn of states of torchmetrics' metrics that their `state_dict()` does not have, as is their default."""
+    for name, module in stateful.items():
+        parts = [*module.named_modules()] if isinstance(module, nn.Module) else []
+        found = [(at, state) for at, part in parts if isinstance(state := getattr(part, "metric_state", None), dict)]
+        # That of a collection has those of its metrics, which are parts as well.
+        states = [f"{at}.{key}".lstrip(".") for at, state in found for key in state if not isinstance(state[key], dict)]
+        held = module.state_dict() if states else {}
+        if lost := [state for state in states if state not in held]:
+            warn(
+                NondeterminismWarning,
+                f"{name} has states of metrics that its state_dict() does not have, so they are not saved",
+                (f"found: {cut(', '.join(lost))}",),
+                "Call persistent(True) of each metric before the Checkpoint is made.",
+            )
+
+
 def states_of(stateful: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the state of each object, and each value."""
     return {name: state_of(value) if is_stateful(value) else {"value": value} for name, value in stateful.items()}

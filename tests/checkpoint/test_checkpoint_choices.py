@@ -204,3 +204,25 @@ def test_an_object_without_a_name_is_told_how_to_be_named(tmp_path: Path) -> Non
         TypeError, match=r"found: a value of type Linear without a name\nWrite Checkpoint\(directory, .*model=model"
     ):
         make(tmp_path / "new", nn.Linear(1, 1, device="meta"))
+
+
+class Metric(nn.Module):
+    """As a metric of torchmetrics: its states are no buffers, and `persistent(True)` puts them into its state."""
+
+    is_persistent = False
+    total = torch.zeros(())
+
+    @property
+    def metric_state(self) -> dict[str, torch.Tensor]:
+        return {"total": self.total}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.metric_state if self.is_persistent else {}
+
+
+def test_states_of_metrics_that_are_not_saved_are_warned_of(tmp_path: Path) -> None:
+    metric = Metric()
+    with pytest.warns(NondeterminismWarning, match="states of metrics.*\n.*'total'\n.*persistent"):
+        Checkpoint(tmp_path / "lost", metric=metric).close()
+    metric.is_persistent = True
+    Checkpoint(tmp_path / "saved", metric=metric).close()

@@ -179,7 +179,7 @@ def test_a_tensor_without_elements_which_arriving_batches_begin_as_is_no_record(
     source = torch.ones(4).untyped_storage()
 
     def body() -> None:
-        torch.empty((0,)).set_(source, 0, (4,)).exp()
+        torch.empty((0,)).set_(source, 0, (4,), (1,)).exp()
         torch.empty((4,))
 
     assert recorded(body).names() == ["aten.exp.default", "aten.empty.memory_format"]

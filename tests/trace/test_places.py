@@ -88,7 +88,8 @@ def test_callers_are_kept_and_the_user_s_own_innermost_line_among_them() -> None
 class Passed(torch.Tensor):
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return super().__torch_function__(function, types, args, kwargs or {})  # passes on
+        named = kwargs or {}
+        return super().__torch_function__(function, types, args, named)  # type: ignore[no-untyped-call] # passes on
 
 
 class PassedByMode(TorchFunctionMode):
