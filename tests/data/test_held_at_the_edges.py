@@ -301,3 +301,32 @@ def test_what_a_user_s_module_is_asked_for_is_followed(monkeypatch: pytest.Monke
 class Asks(Base):
     def draw(self, index: int) -> float:
         return float(users_own.f())  # type: ignore[name-defined]  # noqa: F821
+
+
+NUMBERS = [torch.tensor(float(number)) for number in range(16)]
+
+
+class MakesLate:
+    """Collates with a generator that it makes with the first batch, as transformers' collators with `seed=` do."""
+
+    def __init__(self) -> None:
+        self.generator: Any = None
+
+    def __call__(self, samples: list[Any]) -> Any:
+        if self.generator is None:
+            self.generator = np.random.default_rng(4)
+        first = samples.pop(0)
+        return torch.stack([first, *samples]) + self.generator.random() + random.random()
+
+
+def test_a_generator_that_a_collate_fn_makes_with_its_first_batch_is_keyed_from_that_batch_on() -> None:
+    whole = seen(NUMBERS, collate_fn=MakesLate())
+    assert seen(NUMBERS, collate_fn=MakesLate(), num_workers=2) == whole
+    peeked = loader(NUMBERS, shuffle=False, collate_fn=MakesLate())
+    assert peeked.peek().tolist() == whole[0][0]
+    iterated = iter(peeked)
+    next(iterated)
+    state = peeked.state_dict()
+    resumed = loader(NUMBERS, shuffle=False, collate_fn=MakesLate())
+    resumed.load_state_dict(state)
+    assert epochs(resumed) == [whole[0][1:], whole[1]]

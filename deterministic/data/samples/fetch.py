@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -127,19 +129,38 @@ class KeyedDataset(Dataset[Any]):
 
 
 def keyed_collate(users: Callable[[Any], Any], keying: Keying) -> Callable[[Any], Any]:
-    """Return a `collate_fn` under its batch's key; the user's as it is, where it holds no generator."""
+    """Return a `collate_fn` under its batch's key; the user's as it is, where it holds no generator and makes none."""
     held = Held(users, "collate_fn", keying)
     held.settle()
-    return partial(_collate, users, held) if held else users
+    return partial(_collate, users, held) if held or held.may_make_some else users
 
 
 def _collate(users: Callable[[Any], Any], held: Held, samples: Any) -> Any:
-    """Collate with a function that holds generators, which are put where the key of what it collates says."""
+    """Collate with a function that holds generators, which are put where the key of what it collates says.
+
+    The first batch in a process is collated anew where that has made generators, as transformers' collators do, from a
+    copy: a function may take out of the samples what it needs.
+    """
     key, _ = under_way()
+    is_first = held.is_new
     held.settle()
-    if key is not None:
+    if key is None:
+        return users(samples)
+    copied = _copy(samples) if is_first and held.may_make_some else None
+    held.key(key)
+    collated = users(samples)
+    if copied is not None and held.settle():
+        begin_seeded(key)
         held.key(key)
-    return users(samples)
+        collated = users(copied)
+    return collated
+
+
+def _copy(samples: Any) -> Any:
+    """Return a copy of samples; None of what cannot be copied."""
+    with suppress(Exception):
+        return copy.deepcopy(samples)
+    return None
 
 
 def _tell_which(error: Exception, fetch: Fetch, place: int, what: str = "") -> None:

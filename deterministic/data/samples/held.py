@@ -71,6 +71,11 @@ class Held:
         return bool(self._slots)
 
     @property
+    def may_make_some(self) -> bool:
+        """Whether something is None on the way, in whose place a generator may appear."""
+        return bool(self._graph.watched) and self._keying.held != "leave"
+
+    @property
     def is_new(self) -> bool:
         """Whether no sample was made yet after which it has looked for generators again."""
         return self._walks < 2 and self._keying.held != "leave"
