@@ -35,16 +35,35 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.load_profile(properties.PROFILE)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def first_environment() -> Mapping[str, str]:
+    """The variables of the environment with which the first test begins."""
+    return dict(os.environ)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_of_module() -> Iterator[None]:
+    """Give the environment back, which packages change for good when they are first imported: also by a fixture."""
+    with kept_environment():
+        yield
+
+
 @pytest.fixture(autouse=True)
-def canary() -> Iterator[None]:
-    before, environment = snapshot.capture(SOURCES), dict(os.environ)
+def environment() -> Iterator[None]:
+    """The same for each test."""
+    with kept_environment():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def canary(environment: None) -> Iterator[None]:
+    before = snapshot.capture(SOURCES)
     yield
     changed = what_changed(before)
     left_open = list(stack._entries)
     for entry in reversed(left_open):
         stack.leave(entry)
     snapshot.restore(before)
-    give_back(environment)
     launch.remembered = None
     assert not left_open, f"this test left scopes open: {[str(entry.site) for entry in left_open]}"
     assert not changed, f"this test left sources changed: {changed}"
@@ -57,8 +76,8 @@ def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_of_pythons() -> Iterator[None]:
-    with warm.model() if sys.platform == "linux" else contextlib.nullcontext():
+def model_of_pythons(first_environment: Mapping[str, str]) -> Iterator[None]:
+    with warm.model(first_environment) if sys.platform == "linux" else contextlib.nullcontext():
         yield
 
 
@@ -69,11 +88,14 @@ def warm_pythons(model_of_pythons: None) -> Iterator[None]:
         yield
 
 
-def give_back(environment: Mapping[str, str]) -> None:
-    """Set the variables of the environment as they were: packages set some for good when they are first imported."""
-    for name in os.environ.keys() - environment.keys():
+@contextlib.contextmanager
+def kept_environment() -> Iterator[None]:
+    """Set the variables of the environment in the end as they are now."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
         del os.environ[name]
-    os.environ.update(environment)
+    os.environ.update(before)
 
 
 def what_changed(before: snapshot.Snapshot) -> dict[str, tuple[object, object]]:

@@ -10,6 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SETS = """
+import os
+import pytest
+from tests.conftest import environment_of_module
+
+@pytest.fixture(scope="module", autouse=True)
+def sets():
+    os.environ["SET_BY_A_MODULE"] = "1"
+
+def test_it_is_set():
+    assert os.environ["SET_BY_A_MODULE"]
+"""
 LEAVES = {
     "random.seed(1)": "sources changed: {'python.random': ",
     "torch.backends.cudnn.deterministic = True": "sources changed: {'torch.cudnn': ",
@@ -17,6 +29,7 @@ LEAVES = {
     "torch.rand(1, generator=torch.Generator())": None,
     "os.environ.update(SET='1', PATH='')": None,
     "assert 'SET' not in os.environ and os.environ['PATH']": None,
+    "assert 'SET_BY_A_MODULE' not in os.environ": None,
 }
 
 
@@ -28,9 +41,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     imports = [
         "import os, random, torch",
         "from deterministic import reproducible",
-        "from tests.conftest import canary",
+        "from tests.conftest import canary, environment",
     ]
     (folder / "test_it.py").write_text("\n".join([*imports, *tests]))
+    (folder / "test_before.py").write_text(SETS)
     done = subprocess.run(
         [
             sys.executable,
@@ -62,4 +76,4 @@ def test_a_test_that_leaves_something_changed_is_an_error_that_names_it(statemen
 
 
 def test_no_other_test_is_an_error(said: str) -> None:
-    assert f"{len(LEAVES)} passed, {sum(map(bool, LEAVES.values()))} errors" in said
+    assert f"{len(LEAVES) + 1} passed, {sum(map(bool, LEAVES.values()))} errors" in said

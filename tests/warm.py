@@ -160,9 +160,9 @@ def _received(connection: socket.socket) -> int:
 
 
 @contextmanager
-def model() -> Iterator[None]:
-    """Start the process that copies are made of, and end it."""
-    environment = {name: value for name, value in os.environ.items() if name not in _READ_LATER}
+def model(environment: Mapping[str, str]) -> Iterator[None]:
+    """Start the process that copies are made of, with these variables, and end it."""
+    environment = {name: value for name, value in environment.items() if name not in _READ_LATER}
     environment["PYTHONHASHSEED"] = "0"
     with tempfile.TemporaryDirectory(prefix="warm-") as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/socket")
