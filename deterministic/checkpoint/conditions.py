@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from ..errors import NondeterminismWarning, ResumeMismatchError, cut, warn
 from ..ground import snapshot
 from ..ground.ranks import current_ranks
-from ..ground.source import RngSource, flat
+from ..ground.source import flat, generators_among
 from ..provenance.difference import differences
 from ..scope import stack
 from ..scope.run import Run, decoded
@@ -36,7 +36,7 @@ def generator_states(run: Run | None) -> dict[str, Any]:
     """Return the state of every generator: of a run, with its streams, or with none, of the process."""
     if run is not None:
         return {"run": run.state_dict()}
-    return {"process": {source.name: source.encode(source.capture()) for source in _generators()}}
+    return {"process": {source.name: source.encode(source.capture()) for source in generators_among(SOURCES)}}
 
 
 def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
@@ -51,7 +51,7 @@ def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
     if run is not None:
         decoded(run, saved["run"])
     else:
-        snapshot.decode(saved["process"], _generators())
+        snapshot.decode(saved["process"], generators_among(SOURCES))
 
 
 def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
@@ -59,11 +59,7 @@ def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
     if run is not None:
         run.load_state_dict(saved["run"])
     else:
-        snapshot.move(snapshot.decode(saved["process"], _generators()))
-
-
-def _generators() -> list[RngSource]:
-    return [source for source in SOURCES if source.kind == "rng" and isinstance(source, RngSource)]
+        snapshot.move(snapshot.decode(saved["process"], generators_among(SOURCES)))
 
 
 def conditions() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from ..values.sharded import is_here, is_sharded
 from .boxes import Box, Sharded, make_up
 from .directory import refusal
 from .ranks import gather, spoken, the_ranks, together
-from .stateful import parameters_of, states_of
+from .stateful import modules_in, parameters_of, states_of
 from .tensors import name_of
 
 if TYPE_CHECKING:
@@ -42,9 +43,12 @@ class _OnRank(NamedTuple):
 
 def are_sharded(stateful: Mapping[str, Any]) -> bool:
     """Return whether some of these objects and values are spread over ranks, or will be, as an optimizer's state."""
-    optimizers = (value for value in stateful.values() if isinstance(value, torch.optim.Optimizer))
-    parameters = (parameter for optimizer in optimizers for parameter in parameters_of(optimizer))
-    return process_group_exists() and (any(map(is_sharded, parameters)) or holds_sharded(states_of(stateful)))
+    if not process_group_exists():
+        return False
+    of_modules = (module.parameters() for module in modules_in(stateful).values())
+    of_optimizers = (parameters_of(value) for value in stateful.values() if isinstance(value, torch.optim.Optimizer))
+    parameters = chain.from_iterable(chain(of_modules, of_optimizers))  # whose states take longer to ask for
+    return any(map(is_sharded, parameters)) or holds_sharded(states_of(stateful))
 
 
 def holds_sharded(states: SavedStates) -> bool:

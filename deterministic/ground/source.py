@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from .config import Config
 
@@ -105,3 +105,11 @@ class RngSource(Source, Protocol):
             ResumeMismatchError: It does not fit this process (another device count, another bit generator).
             Exception: It is no state.
         """
+
+
+def generators_among(sources: Iterable[Source]) -> list[RngSource]:
+    """Return the sources that are generators.
+
+    That they have the methods, `register_source` has seen: to ask the protocol takes as long as to read a generator.
+    """
+    return [cast("RngSource", source) for source in sources if source.kind == "rng"]

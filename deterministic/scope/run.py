@@ -273,7 +273,7 @@ class Run:
         return OptOut(self, "ENTROPY", entropy="ignore")
 
     def _generators(self) -> list[RngSource]:
-        from ..ground.source import RngSource
+        from ..ground.source import generators_among
 
         if self._entry is None or not self._entry.is_open:
             raise DeterministicError(
@@ -281,7 +281,7 @@ class Run:
                 (f"found: {self!r}",),
                 "Call this inside the `with` block or the decorated function.",
             )
-        return [source for source in self._entry.before if source.kind == "rng" and isinstance(source, RngSource)]
+        return generators_among(self._entry.before)
 
 
 class OptOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import sys
@@ -69,7 +70,7 @@ def versions() -> dict[str, JSON]:
     device: str = torch.backends.cpu.get_cpu_capability()
     if torch.cuda.is_initialized():
         device = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
-    own, why = version_of("deterministic")
+    own, why = _version_of_this()
     return {
         "deterministic": own or (None if why else "unknown"),  # that of a checkout on sys.path, not installed
         "python": platform.python_version(),
@@ -81,6 +82,12 @@ def versions() -> dict[str, JSON]:
         "device": device,
         "num_threads": torch.get_num_threads(),
     }
+
+
+@functools.cache
+def _version_of_this() -> tuple[str | None, str]:
+    """Return what `version_of` does: of what this process has imported, whatever is installed over it later."""
+    return version_of("deterministic")
 
 
 def described(kind: str | None = None) -> dict[str, dict[str, JSON]]:
