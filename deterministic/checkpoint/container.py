@@ -46,12 +46,16 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Content(NamedTuple):
-    """What a file contains; no values if only the head was read, and how many bytes each of its parts has."""
+    """What a file contains; no values if only the head was read, and how many bytes each of its parts has.
+
+    Of shards there are the digests, xxh3-128, taken of the bytes that the checksum was found right for.
+    """
 
     head: Mapping[str, Any]
     values: Mapping[str, Any]
     checksum: str
     sizes: Mapping[str, int]
+    digests: Mapping[str, bytes]
 
 
 def write(
@@ -126,9 +130,9 @@ def read(path: str | os.PathLike[str], *, with_values: bool = True) -> Content:
         # A pipe is opened without waiting for somebody to write into it, and then refused.
         no_wait = getattr(os, "O_NONBLOCK", 0)
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file, undispatched():
-            texts, sizes, data, checksum = _read(file, path, with_values)
+            texts, sizes, data, checksum, digests = _read(file, path, with_values)
         values = _decoded(path, texts, data if with_values else None)
-        return Content(*values, checksum, sizes)
+        return Content(*values, checksum, sizes, digests)
     except (OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's for a lack of memory
         raise refusal(
             f"the checkpoint {os.fspath(path)} cannot be read",
@@ -166,8 +170,11 @@ def _decoded(
 
 def _read(
     file: BinaryIO, path: Any, with_data: bool
-) -> tuple[Mapping[str, str], Mapping[str, int], Mapping[str, Tensor], str]:
-    """Return a file's texts, the size of each part, its bytes if they are asked for, and the checksum, found right."""
+) -> tuple[Mapping[str, str], Mapping[str, int], Mapping[str, Tensor], str, Mapping[str, bytes]]:
+    """Return a file's texts, the size of each part, its bytes if they are asked for, and the checksum, found right.
+
+    Of parts that belong to no value there are digests then.
+    """
     size = os.fstat(file.fileno()).st_size
     head = file.read(_LENGTH.size)
     length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
@@ -181,16 +188,20 @@ def _read(
         texts, sizes = _parse(text, size - _LENGTH.size - length)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _damaged(path, f"a header that is wrong: {error}") from error
-    data = {}
+    data, digests = {}, {}
     wanted = _of_values(texts) if with_data else ()
     scratch = memory_of(min(PIECE, max(sizes.values(), default=0)))
     for name, nbytes in sizes.items():
         if name in wanted:
             data[name] = memory_of(nbytes)
-        _fill(file, data.get(name, scratch), nbytes, hashing, path)
+        of_part = xxh3_128()
+        is_shard = with_data and name not in wanted
+        _fill(file, data.get(name, scratch), nbytes, [hashing, of_part] if is_shard else [hashing], path)
+        if is_shard:
+            digests[name] = of_part.digest()
     if hashing.hexdigest().encode("ascii") != text[_CHECKSUM]:
         raise _damaged(path, f"bytes with the checksum {hashing.hexdigest()}, and {text[_CHECKSUM]!r} in the header")
-    return texts, sizes, data, hashing.hexdigest()
+    return texts, sizes, data, hashing.hexdigest(), digests
 
 
 def _of_values(texts: Mapping[str, str]) -> Container[str]:
@@ -214,8 +225,8 @@ def places(path: Path) -> Mapping[str, tuple[int, int]]:
     return {name: (begin, size) for (name, size), begin in zip(sizes.items(), ends, strict=False)}
 
 
-def _fill(file: BinaryIO, target: Tensor, count: int, hashing: Any, path: Any) -> None:
-    """Read so many bytes into memory, again and again if it has fewer."""
+def _fill(file: BinaryIO, target: Tensor, count: int, hashings: Sequence[Any], path: Any) -> None:
+    """Read so many bytes into memory, again and again if it has fewer; of each piece that is there all are told."""
     view: Any = memoryview(target.numpy())  # type: ignore[arg-type]
     done = 0
     while done < count:
@@ -223,7 +234,8 @@ def _fill(file: BinaryIO, target: Tensor, count: int, hashing: Any, path: Any) -
         got = file.readinto(view[start : start + min(PIECE, count - done)])  # type: ignore[attr-defined]
         if not got:
             raise _damaged(path, "an end that came too soon: it is still written, or was copied in part")
-        hashing.update(view[start : start + got])
+        for hashing in hashings:
+            hashing.update(view[start : start + got])
         done += got
 
 

@@ -67,7 +67,7 @@ def load_checkpoint(
         lambda saved: _fitting(path, saved, stateful, run, on_mismatch),
         ranks=ranks,
     )
-    together(lambda: _load_objects(path, saved.objects, stateful, on_mismatch), ranks=ranks)
+    together(lambda: _load_objects(path, saved, stateful, on_mismatch), ranks=ranks)
     put_back(saved.generators, run)
     return {name: saved.objects[name]["value"] for name, value in stateful.items() if not is_stateful(value)}
 
@@ -98,7 +98,7 @@ def resume(
             damaged.append(step)
             continue
         together(partial(_fitting, path, saved, stateful, run, on_mismatch))
-        together(partial(_load_objects, path, saved.objects, stateful, on_mismatch))
+        together(partial(_load_objects, path, saved, stateful, on_mismatch))
         if the_ranks().rank == 0:
             for other in damaged:
                 set_aside(directory, other)
@@ -165,13 +165,15 @@ def of_ranks(content: container.Content, path: Path, sharing: Ranks) -> Training
     files = {rank: file_of_rank(main, rank, checksums[rank]) for rank in needed}
     me = the_ranks()
     mine = me.rank if len(checksums) == me.world_size > 1 else None
+    parts = {}
     for rank in sorted({*files, *([mine] if mine else [])}):
         if rank == mine or rank % sharing.world_size == sharing.rank:
             of_rank = _read_of_rank(main, rank, checksums[rank])
+            parts[rank] = of_rank.digests
             if rank == mine and rank:  # of rank 0 the main file has it
                 objects = with_own_parts(state.objects, of_rank.values["own"])
                 state = state._replace(generators=of_rank.values["generators"], objects=objects)
-    return state._replace(files=files, own=own)
+    return state._replace(files=files, parts=parts, own=own)
 
 
 def _read_of_rank(main: Path, rank: int, checksum: str) -> container.Content:
@@ -213,10 +215,11 @@ def _fitting(
     return saved
 
 
-def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str, Any], on_mismatch: str) -> None:
+def _load_objects(path: object, state: TrainingState, stateful: Mapping[str, Any], on_mismatch: str) -> None:
     """Load the objects, and raise ResumeMismatchError unless each is now what was saved."""
+    saved = state.objects
     objects = {name: value for name, value in stateful.items() if is_stateful(value)}
-    digests = {name: fingerprint_if_any(saved[name]) for name in objects}
+    digests = {name: fingerprint_if_any(saved[name], state.digests) for name in objects}
     parameters = trained(objects)
     loaded: list[str] = []
     for name, value in objects.items():
@@ -231,9 +234,9 @@ def _load_objects(path: object, saved: Mapping[str, Any], stateful: Mapping[str,
         loaded.append(name)
     left = trained(objects)
     for name, value in objects.items():
-        state, difference = state_of(value), None
-        if digests[name] is None or fingerprint_if_any(state) != digests[name]:
-            difference = first_difference(saved[name], state, name)
+        now, difference = state_of(value), None
+        if digests[name] is None or fingerprint_if_any(now) != digests[name]:
+            difference = first_difference(saved[name], now, name)
             if difference is None and fingerprint_if_any(saved[name]) != digests[name]:
                 difference = f"{name}: the tensors that it was given were changed in place while everything was loaded"
         if difference is None and left.get(name) != parameters.get(name):

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from ..ground.synonyms import explained
 from ..provenance.collecting import kept_manifest
 from . import container
@@ -67,8 +69,9 @@ class TrainingState(NamedTuple):
 
     Between two epochs it names no loaders, and the epoch that comes next; else the one that is under way, and the
     loaders that it goes over. One that was read says where the ranks' files with parts of sharded tensors are, and what
-    each rank had of its own, by name, None if the file does not say it. One that is saved says what the parameters of
-    each optimizer are called in its module, for `to_dcp`.
+    each rank had of its own, by name, None if the file does not say it; also the digests of the parts in the files that
+    this rank has checked, and of the tensors that were made of those, by their `id`. One that is saved says what the
+    parameters of each optimizer are called in its module, for `to_dcp`.
     """
 
     conditions: Mapping[str, Any]
@@ -79,6 +82,8 @@ class TrainingState(NamedTuple):
     epoch: int = 0
     loaders: Sequence[str] = ()
     files: Mapping[int, Path] = {}
+    parts: Mapping[int, Mapping[str, bytes]] = {}
+    digests: Mapping[int, tuple[Tensor, bytes]] = {}
     own: Sequence[str] | None = None
     parameters: Mapping[str, Sequence[str]] = {}
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..values.bits import undispatched
+from ..values.fingerprint import digest_of
 from ..values.sharded import is_sharded
 from ..values.stateful import is_stateful
 from . import container
@@ -48,7 +49,7 @@ def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingSt
     object has a tensor of another shape `Sharded` is left, which fits nothing. The objects are only looked at. A
     CheckpointError says that a file does not have what it should.
     """
-    parts, states = _Parts(saved.files), saved.objects
+    parts, states = _Parts(saved.files, saved.parts), saved.objects
 
     def fit(value: Any, _: str, place: Any) -> Any:
         is_whole = isinstance(value, Tensor) and value.layout is torch.strided
@@ -75,7 +76,7 @@ def put_together(saved: TrainingState, objects: Mapping[str, Any]) -> TrainingSt
         if not sharded_in({name: states[name]}) and not are_sharded({name: objects[name]}):
             del concerned[name]
     places = {name: _places(objects[name], state) for name, state in concerned.items()}
-    return saved._replace(objects={**states, **mapped(concerned, fit, places)})
+    return saved._replace(objects={**states, **mapped(concerned, fit, places)}, digests=parts.digests)
 
 
 def _empty(saved: Tensor | Sharded, place: Any) -> DTensor | None:
@@ -116,8 +117,9 @@ def _places(value: Any, saved: Mapping[str, Any]) -> Mapping[str, Any]:
 class _Parts:
     """The parts that are in the files of ranks; a file is mapped into memory when something in it is needed."""
 
-    def __init__(self, files: Mapping[int, Path]) -> None:
-        self._files = files
+    def __init__(self, files: Mapping[int, Path], known: Mapping[int, Mapping[str, bytes]]) -> None:
+        self.digests: dict[int, tuple[Tensor, bytes]] = {}
+        self._files, self._known = files, known
         self._mapped: dict[int, tuple[Mapping[str, tuple[int, int]], Any]] = {}
 
     def spread(self, sharded: Sharded, place: Any, may_map: bool) -> DTensor | None:
@@ -128,7 +130,13 @@ class _Parts:
         if not of.to_local().is_contiguous():
             return None
         how: dict[str, Any] = {"run_check": False, "shape": of.shape, "stride": of.stride()}
-        return of.from_local(self.read(sharded, box_of(of), may_map), of.device_mesh, of.placements, **how)
+        box = box_of(of)
+        made: DTensor = of.from_local(self.read(sharded, box, may_map), of.device_mesh, of.placements, **how)
+        for rank, part in sharded.parts if may_map else ():
+            if part == box and (digest := self._known.get(rank, {}).get(sharded.name)):
+                local = made.to_local()
+                self.digests[id(local)] = local, digest_of(local, digest)
+        return made
 
     def read(self, sharded: Sharded, box: Box, may_map: bool = False) -> Tensor:
         """Return what is in a box, in new memory, or where its file is mapped if it may and one has all of it.

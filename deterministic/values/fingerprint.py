@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from torch import Tensor
 from xxhash import xxh3_128_digest
 
 from ..errors import explain
 from .bits import Unreadable
-from .kinds import Child, Node, layout_of, takers
+from .kinds import Child, Node, layout_of, node_of, takers
 from .sharded import is_sharded, whole
 
 _DEEPEST = 100  # values in values; to write one takes up to six of the thousand calls that Python allows
@@ -74,14 +76,20 @@ def fingerprint(obj: object, *, layout: bool = False, full: bool = True) -> str:
     return _Walk(layout, full).digest(obj).hex()
 
 
-def fingerprint_if_any(obj: object) -> str | None:
+def fingerprint_if_any(obj: object, known: Mapping[int, tuple[Any, bytes]] | None = None) -> str | None:
     """Return the fingerprint, of sharded tensors that of what this rank has: so it may be asked for on one rank alone.
 
-    It is None if something in the object has none, as a class has, or contains itself.
+    It is None if something in the object has none, as a class has, or contains itself. Of values of which the digest is
+    known, by their `id`, it is not taken again.
     """
     with suppress(TypeError, ValueError):
-        return fingerprint(obj, full=False)
+        return _Walk(layout=False, full=False, known=known).digest(obj).hex()
     return None
+
+
+def digest_of(tensor: Tensor, of_bytes: bytes) -> bytes:
+    """Return the 16 bytes of a plain tensor that a walk makes, given the digest of its values' bytes; reads none."""
+    return _Walk(layout=False, full=False)._write(node_of(tensor, of_bytes))
 
 
 class _Walk:
@@ -91,11 +99,11 @@ class _Walk:
     are never written alike; what it holds enters as the 16 bytes of its own.
     """
 
-    def __init__(self, layout: bool, full: bool) -> None:
+    def __init__(self, layout: bool, full: bool, known: Mapping[int, tuple[Any, bytes]] | None = None) -> None:
         self._layout, self._full = layout, full
         self._steps: list[Child] = []
         self._open: set[int] = set()
-        self._met: dict[int, tuple[Any, bytes]] = {}  # with the value, lest another one gets its id
+        self._met = dict(known or {})  # with the value, lest another one gets its id
         self._count = 0
 
     def digest(self, value: Any) -> bytes:

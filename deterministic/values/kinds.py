@@ -65,7 +65,7 @@ def _name(dtype: torch.dtype) -> bytes:
 def _tensor(tensor: Tensor) -> Node:
     memory = bits.memory(tensor)
     if memory is not None:
-        return Node("tensor", (_name(tensor.dtype), _integers(tensor.shape), xxh3_128_digest(memory)))
+        return node_of(tensor, xxh3_128_digest(memory))
     with bits.undispatched():
         kind, parts = bits.components(tensor)
         # The shape of a nested tensor is that of its parts.
@@ -75,6 +75,11 @@ def _tensor(tensor: Tensor) -> Node:
         hashing = xxh3_128()
         bits.feed(parts["values"], hashing.update)
         return Node("tensor", (*described, hashing.digest()))
+
+
+def node_of(tensor: Tensor, digest: bytes) -> Node:
+    """Return what a tensor that is one row of values is made of, given the digest of their bytes."""
+    return Node("tensor", (_name(tensor.dtype), _integers(tensor.shape), digest))
 
 
 def _array(array: Any, kind: str = "array") -> Node:

@@ -124,6 +124,10 @@ def refusals(folder: Path) -> dict[str, Any]:
         file.write_bytes(data)
     found["is as before"] = state_of(model, optimizer) == before
     torch.distributed.barrier()
+    altered = KINDS["fsdp"]()
+    altered.register_load_state_dict_pre_hook(lambda _, state, *__: state["1.weight"].to_local().data.add_(1))
+    found["in place"] = loading(model=altered)
+    torch.distributed.barrier()
     found["whole again"] = loading()
     loaded = state_of(model, optimizer)
     if rank == 0:

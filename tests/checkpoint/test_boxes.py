@@ -93,7 +93,7 @@ def test_of_the_parts_that_were_saved_any_other_part_is_read(
     box = data.draw(st.sampled_from(others))
     sharded = Sharded("value", torch.float32, SHAPE, "cpu", tuple(enumerate(boxes)))
     needed = {rank for rank, part in sharded.parts if part.overlap(box)}
-    read = spread._Parts({rank: files[rank] for rank in needed}).read(sharded, box)
+    read = spread._Parts({rank: files[rank] for rank in needed}, {}).read(sharded, box)
     assert_same_tensor(read, values[box.within(all_of(SHAPE))].contiguous())
 
 

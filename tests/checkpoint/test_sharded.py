@@ -100,6 +100,8 @@ def test_what_cannot_be_saved_or_loaded_is_refused_on_all_ranks_by_its_name(tmp_
         is_on_one = name in ("elsewhere", "code", "damaged", "cut", "missing")
         assert first[name].startswith(f"{elsewhere}{texts[0]}") if is_on_one else first[name] == second[name]
     for found in (first, second):
+        # What it was given is where the files are mapped, and they are as they were.
+        assert "model is not what was saved" in found["in place"]
         # What a rank finds later than another one is not told: nobody has gone so far in turn.
         assert all(found[f"{name}, and another shape"] == found[name] for name in ("damaged", "cut", "missing"))
         assert (found["rows"], found["is as before"], found["whole again"]) == (True, True, "done")

@@ -320,8 +320,8 @@ def test_what_is_as_it_was_saved_is_not_compared_value_by_value(
 ) -> None:
     digests: list[str | None] = []
 
-    def watched(value: Any) -> str | None:
-        digests.append(fingerprint_if_any(value))
+    def watched(*of: Any) -> str | None:
+        digests.append(fingerprint_if_any(*of))
         return digests[-1]
 
     monkeypatch.setattr(load, "fingerprint_if_any", watched)
