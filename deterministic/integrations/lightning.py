@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ if not TYPE_CHECKING:
     Callback, CombinedLoader = _lightning.Callback, _lightning.utilities.CombinedLoader
 
 _KEY = "deterministic"
-_VERSION = 1
+_VERSION = 2  # 1 had no places of loaders
 
 
 class ExactResume(Callback):
@@ -59,13 +60,17 @@ class ExactResume(Callback):
 
     Raises:
         DeterministicError: At the start of the training: a loader is not one of `make_loader`, has no length (Lightning
-            fetches one batch ahead then, and saves a place too far), or there are several for the training.
+            fetches one batch ahead then, and saves a place too far), has a sampler or a stream and is made again in
+            every n-th epoch, or there are several for the training.
         ResumeMismatchError: When a checkpoint is loaded: it was saved without this callback, by another number of
-            ranks, or inside of `reproducible()` and is loaded outside, or the reverse.
+            ranks, inside of `reproducible()` and is loaded outside, or the reverse; or right before a validation,
+            which Lightning leaves out then, and the batches of the later ones depend on that: those of a sampler or a
+            stream. At the first batch: Lightning goes on with another epoch.
     """
 
     def __init__(self) -> None:
         self._pending: Mapping[str, Any] | None = None
+        self._validation: list[Any] = []  # where its loaders begin, until there is one
         self._watched: list[WatchedLoader] = []
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -79,6 +84,11 @@ class ExactResume(Callback):
             "is_within_accumulation": is_within,
             "gradients": _gradients(pl_module) if is_within or not pl_module.automatic_optimization else {},
             "buffers": {name: item.cpu() for name, item in pl_module.named_buffers() if name not in persistent},
+            # Lightning itself brings a training's loader back where it was within an epoch.
+            "training": _beginnings(trainer.train_dataloader) if trainer.is_last_batch else [],
+            "epochs": [_next_epoch(loader) for loader in _loaders(trainer.train_dataloader) if trainer.is_last_batch],
+            "validation": self._validation or _beginnings(trainer.val_dataloaders),
+            "is_validation_due": _is_validation_due(trainer),
         }
         checkpoint[_KEY] = {"version": _VERSION, "ranks": gather(saved)}
 
@@ -101,19 +111,29 @@ class ExactResume(Callback):
             )
         mine = saved["ranks"][the_ranks().rank]
         require_same_place(mine["generators"], innermost_run())
-        self._pending = mine
+        if mine["is_validation_due"] and any(mine["validation"]):
+            raise ResumeMismatchError(
+                "this checkpoint was saved just before a validation, which Lightning leaves out when it resumes",
+                tuple(f"found: a {place['order']} for validation" for place in mine["validation"] if place),
+                "Resume from the checkpoint before it or after it, or leave the sampler of the validation out.",
+            )
+        self._pending, self._validation = mine, mine["validation"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the loaders, and put back all but the generators.
 
         Raises:
             DeterministicError: A loader is refused: see the class.
+            ResumeMismatchError: A loader is not the one whose place was saved.
         """
+        if self._pending is not None:
+            trainer.fit_loop.setup_data()  # now, where Lightning is about to make the loader again
         loaders = _loaders(trainer.train_dataloader)
-        _require_exact(loaders)
-        _require_exact(_loaders(trainer.val_dataloaders), is_training=False)
+        _require_exact(loaders, trainer)
+        _require_exact(_loaders(trainer.val_dataloaders), trainer, is_training=False)
         if self._pending is None:
             return
+        _begin(loaders, self._pending["training"])
         if self._pending["is_within_accumulation"] and isinstance(trainer.model, DistributedDataParallel):
             # After a batch without synchronisation DDP does not hand out rank 0's buffers, but a new one would
             # (torch/nn/parallel/distributed.py, _post_forward): each rank goes on with its own.
@@ -124,7 +144,12 @@ class ExactResume(Callback):
         for name, parameter in pl_module.named_parameters():
             if name in self._pending["gradients"]:
                 parameter.grad = self._pending["gradients"][name].to(parameter.device)
-        self._watched = [WatchedLoader(loader, self._put_generators_back) for loader in loaders]
+        self._watch(loaders)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the loaders again, which Lightning may just have made anew."""
+        if self._pending is not None:
+            self._watch(_loaders(trainer.train_dataloader))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the loaders of a validation within the training.
@@ -132,18 +157,29 @@ class ExactResume(Callback):
         Raises:
             DeterministicError: A loader is refused: see the class.
         """
-        if trainer.state.fn == "fit":
-            _require_exact(_loaders(trainer.val_dataloaders), is_training=False)
+        if trainer.state.fn != "fit":
+            return
+        loaders = _loaders(trainer.val_dataloaders)
+        _require_exact(loaders, trainer, is_training=False)
+        if not trainer.sanity_checking:
+            # Only now: on its way here, Lightning has begun passes that it does not use.
+            places, self._validation = self._validation, []
+            _begin(loaders, places)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the loaders alone again."""
-        for loader in self._watched:
-            loader.close()
-        self._pending, self._watched = None, []
+        self._watch([])
+        self._pending, self._validation = None, []
 
-    def _put_generators_back(self) -> None:
+    def _watch(self, loaders: list[Any]) -> None:
+        for watched in self._watched:
+            watched.close()
+        self._watched = [WatchedLoader(one, partial(self._put_generators_back, one)) for one in loaders]
+
+    def _put_generators_back(self, loader: Any) -> None:
         # Not in on_train_batch_start: what on_after_batch_transfer draws for that batch comes before it.
         if self._pending is not None:
+            _require_epoch(self._pending["epochs"], loader.epoch)
             pending, self._pending = self._pending, None
             put_back(pending["generators"], innermost_run())
 
@@ -153,15 +189,71 @@ def _loaders(loaders: Any) -> list[Any]:
     return [] if loaders is None else list(CombinedLoader(loaders).flattened)
 
 
-def _require_exact(loaders: list[Any], *, is_training: bool = True) -> None:
+def _next_epoch(loader: Any) -> int | None:
+    return loader._epochs.next.epoch if isinstance(loader, ReproducibleDataLoader) else None
+
+
+def _require_epoch(saved: list[Any], here: int) -> None:
+    """Refuse the training that Lightning resumes with another epoch than the one that was due.
+
+    With `max_steps`, and from a checkpoint that was saved after an epoch, it counts an epoch without batches (2.6.6).
+    """
+    if saved and saved != [here]:
+        raise ResumeMismatchError(
+            "Lightning goes on with another epoch than the one that was next",
+            (f"saved: {saved[0]}", f"here: {here}"),
+            "Pass max_epochs instead of max_steps, or resume from a checkpoint of every_n_train_steps.",
+        )
+
+
+def _beginnings(loaders: Any) -> list[Any]:
+    """Return where each loader begins its next epoch; None where Lightning says so itself, by its epoch.
+
+    It tells the epoch to the loader's own order, and not to a sampler of the user's or a stream.
+    """
+    places = []
+    for loader in _loaders(loaders):
+        is_told = not isinstance(loader, ReproducibleDataLoader) or loader._order.is_own
+        if not is_told and loader._epochs.unfinished is not None:
+            loader.set_epoch(_next_epoch(loader))  # Lightning has taken of this epoch what it wants
+        places.append(None if is_told else loader.state_dict())
+    return places
+
+
+def _is_validation_due(trainer: Trainer) -> bool:
+    """Return whether a validation comes right after this step: resumed here, Lightning leaves it out."""
+    loop: Any = trainer.fit_loop.epoch_loop
+    is_step = loop.batch_progress.current.completed < loop.batch_progress.current.processed
+    return bool(is_step and loop._should_check_val_fx(trainer.fit_loop._data_fetcher))
+
+
+def _begin(loaders: list[Any], places: list[Any]) -> None:
+    if not any(places):
+        return
+    if len(places) != len(loaders):
+        raise ResumeMismatchError(
+            "the checkpoint was saved with another number of loaders",
+            (f"saved: {len(places)}", f"here: {len(loaders)}"),
+            "Pass the loaders that it was saved with.",
+        )
+    for loader, place in zip(loaders, places, strict=True):
+        if place is not None:
+            loader.load_state_dict(place)
+
+
+def _require_exact(loaders: list[Any], trainer: Any, *, is_training: bool = True) -> None:
     use = "training" if is_training else "validation"
     others = [type(loader).__name__ for loader in loaders if not isinstance(loader, ReproducibleDataLoader)]
     inexact = [f"a {name} for {use}" for name in others]
     remedy = "Make every loader with make_loader."
     if is_training and len(loaders) > 1 and not inexact:
         inexact, remedy = [f"{len(loaders)} loaders for training"], "Put the data into one loader."
-    if is_training and not inexact and length_hint(loaders[0], -1) < 0:
+    if not inexact and any(length_hint(one, -1) < 0 for one in loaders):
         inexact, remedy = ["a loader without a length"], "Give the IterableDataset a __len__."
+    if not inexact and trainer.reload_dataloaders_every_n_epochs and not all(one._order.is_own for one in loaders):
+        names = [one._order.name for one in loaders if not one._order.is_own]
+        inexact = [f"a {name} for {use}, with reload_dataloaders_every_n_epochs" for name in names]
+        remedy = "Leave the sampler out, or let Lightning make the loader once."
     if inexact:
         raise DeterministicError(
             "with this loader ExactResume cannot be exact", (f"found: {', '.join(inexact)}",), remedy

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler
 
 from deterministic import current_run, make_loader, reproducible
 from deterministic.errors import DeterministicError
 
 from ..streams import line_above
-from .datasets import Draws, Stream, batches, epochs, loader
+from .datasets import Draws, SeekableStream, Stream, batches, epochs, loader
 
 
 def order(iterated: Any) -> list[int]:
@@ -126,6 +126,31 @@ def test_an_iterator_that_waits_for_its_first_batch_starts_at_the_epoch_that_is_
     iterated.set_epoch(3)
     assert [batch.tolist() for batch in iterator] == expected[3]
     assert epochs(iterated, 1) == [expected[4]]
+
+
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 2}, {"num_workers": 1, "persistent_workers": True}], ids=str)
+@pytest.mark.parametrize("name", ["own", "sampler", "stream"])
+def test_an_iterator_that_waits_for_its_first_batch_starts_where_a_state_was_loaded(
+    name: str, workers: dict[str, Any]
+) -> None:
+    def make() -> Any:
+        drawn = RandomSampler(range(50), generator=torch.Generator().manual_seed(3))
+        kinds: dict[str, dict[str, Any]] = {"own": {}, "sampler": {"sampler": drawn}, "stream": {}}
+        return loader(SeekableStream() if name == "stream" else None, **kinds[name], **workers)
+
+    whole = epochs(make())
+    stopped = make()
+    iterator = iter(stopped)
+    seen = batches(iterator, 2)
+    state = stopped.state_dict()
+    del iterator
+
+    iterated = make()
+    waiting = iter(iterated)
+    iterated.load_state_dict(state)
+    assert iterated.state_dict() == state
+    assert seen + [batch.tolist() for batch in waiting] == whole[0]
+    assert [batch.tolist() for batch in iterated] == whole[1]
 
 
 def test_an_iterator_that_was_dropped_or_outrun_does_not_use_up_the_epoch_that_is_set() -> None:

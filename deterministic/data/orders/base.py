@@ -133,9 +133,15 @@ class Epochs:
             self.under_way = None  # the rest of an epoch that was left is given up
 
     def load(self, position: Position) -> None:
-        """Let the next iterator start at a saved position; the one under way counts no longer."""
+        """Let the next iterator start at a saved position, and one that waits for its first batch, as `pin` does.
+
+        The one under way counts no longer.
+        """
         self.next = position
-        self.under_way = None
+        if self.under_way is not None and not self.under_way.asked and not self.under_way.is_dropped:
+            self.under_way.restart(position)
+        else:
+            self.under_way = None
         self.is_pinned = True
 
     @property

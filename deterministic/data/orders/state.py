@@ -25,7 +25,7 @@ _MOST = 100  # how many entries of epochs the report keeps, the latest ones
 def save(order: Order, epochs: Epochs) -> dict[str, Any]:
     """Return the state of a loader."""
     progress = epochs.unfinished
-    if progress is None and epochs.next.state is not None:
+    if epochs.next.state is not None and (progress is None or progress.start is epochs.next):
         return copy.deepcopy(dict(epochs.next.state))  # loaded, and not begun
     return {
         "v": _VERSION,
