@@ -7,14 +7,14 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from ..errors import DeterministicError, users_line
 from ..ground.arguments import count
 from ..ground.ranks import ranks_are_said
 from ..scope import stack
 from .engine import Engines, LoaderIterator, require_safe_threads
-from .made_again import check_batches, check_samples, warn_if_made_again
+from .made_again import check_batches, check_collating, check_samples, warn_if_made_again
 from .orders import state
 from .orders.base import Epochs, Order, Position, Progress
 from .orders.own import OwnOrder, OwnSampler
@@ -22,7 +22,7 @@ from .orders.sampler import SamplerOrder
 from .orders.stream import StreamOrder
 from .orders.upstream import Upstream
 from .samples.dataset_epoch import DatasetEpoch, users_epoch
-from .samples.fetch import Fetch, KeyedDataset, makes_batches
+from .samples.fetch import Fetch, KeyedDataset, keyed_collate, makes_batches
 from .samples.isolation import Isolated
 from .samples.keys import Keying, epoch_key
 from .samples.seeded import sentences
@@ -203,16 +203,17 @@ class ReproducibleDataLoader(DataLoader[T]):
         order = self._order.with_indices()
         given = {"epoch": epoch, "occurrence": occurrence}
         epoch, occurrence = (count(name, value, what="is not a count") for name, value in given.items())
-        keyed = KeyedDataset(self.dataset, self.keying)
         key, again = epoch_key(self.seed, epoch, "samples"), [occurrence] if occurrence else None
-        fetch, place = Fetch([index], key, epoch, again), 0
+        keyed, fetch, place = KeyedDataset(self.dataset, self.keying), Fetch([index], key, epoch, again), 0
         if self.is_batched and keyed.is_keyed_per_batch:
             fetch, place = order.fetch_with(epoch, index, occurrence)
-        with keyed.epoch.kept(), Isolated(self.keying.worker_threads):
-            return keyed.one(fetch, place) if self.is_batched else keyed.first(fetch, 1)[0]
+        with keyed.epoch.kept():
+            return self._make(keyed, fetch, place)
 
     def check(self, samples: int = 8) -> None:
         """Make a few samples twice, the second time in another order, and compare their bits. Moves no epoch.
+
+        A `collate_fn` of the user's is then given copies of them, twice.
 
         It finds what keys cannot reach: random state inside of compiled code, generators that are made anew for each
         sample, time, counters; and with held="leave" those that the dataset holds. Of a stream, the epoch's first
@@ -237,7 +238,10 @@ class ReproducibleDataLoader(DataLoader[T]):
                 return
             fetches = self._order.with_indices().look(next_one, number)
             places = [(fetch, place) for fetch in fetches for place in range(len(fetch.indices))]
-            check_samples(KeyedDataset(self.dataset, self.keying), places[:number], self.keying.worker_threads)
+            made = check_samples(places[:number], partial(self._make, KeyedDataset(self.dataset, self.keying)))
+            users = unwrapped(self.collate_fn)
+            if self.is_batched and users is not default_collate:
+                check_collating(fetches, made, keyed_collate(users, self.keying), self.keying.worker_threads)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, counted in batches yielded: ints, strings and lists. Moves nothing.
@@ -262,6 +266,11 @@ class ReproducibleDataLoader(DataLoader[T]):
         """
         self._heed()
         self._epochs.load(state.load(state_dict, self._order))
+
+    def _make(self, keyed: KeyedDataset, fetch: Fetch, place: int) -> Any:
+        """Make one sample as an epoch does, in this process; without batching it is what one index stands for."""
+        with Isolated(self.keying.worker_threads):
+            return keyed.one(fetch, place) if self.is_batched else keyed.first(fetch, 1)[0]
 
     def _look(self, start: Position) -> LoaderIterator:
         """Return an iterator whose first batches can be looked at, which costs no epoch."""

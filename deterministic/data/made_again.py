@@ -5,6 +5,8 @@ One that is made in each epoch instead of once begins each time with epoch 0, wi
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -12,14 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import NotReproducibleError, RepeatedDrawsWarning, cut, warn
+from ..errors import DeterministicError, NotReproducibleError, RepeatedDrawsWarning, cut, warn
 from ..ground import launch
 from ..scope import stack
 from ..scope.run import Run
 from ..values.bits import undispatched
 from ..values.difference import difference
-from .samples.fetch import Fetch, KeyedDataset
+from .samples.fetch import Fetch
 from .samples.isolation import Isolated
+from .samples.keys import begin_seeded, collate_key
+
+_logger = logging.getLogger("deterministic.data")
 
 _RANDOM = {"shuffled", "blocks", "RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler"}
 """Orders whose repetition nobody wants: an evaluation in order may have the same draws each time."""
@@ -79,16 +84,40 @@ def _start_of(array: Any) -> Any:
             return None
 
 
-def check_samples(keyed: KeyedDataset, places: list[tuple[Fetch, int]], threads: int) -> None:
-    """Make the samples at these places twice, the second time from the last to the first, and compare them."""
-
-    def make(fetch: Fetch, place: int) -> Any:
-        with Isolated(threads):
-            return keyed.one(fetch, place)
-
+def check_samples(places: list[tuple[Fetch, int]], make: Callable[[Fetch, int], Any]) -> list[Any]:
+    """Make the samples at these places twice, the second time from the last to the first; return the first ones."""
     first = [make(*one) for one in places]
     for (fetch, place), before in reversed(list(zip(places, first, strict=True))):
         _require_same(before, make(fetch, place), "sample", f"index {cut(fetch.indices[place])}", "it is fetched again")
+    return first
+
+
+def check_collating(fetches: list[Fetch], samples: list[Any], collate: Callable[[Any], Any], threads: int) -> None:
+    """Collate copies of the samples of these batches twice, the second time from the last to the first.
+
+    The last batch may be a part of one. What cannot be copied, or is refused by `collate`, is left out.
+    """
+    left, batches = iter(samples), list[tuple[Fetch, list[Any]]]()
+    for fetch in fetches:
+        if taken := list(islice(left, len(fetch.indices))):
+            batches.append((fetch.part(0, len(taken)), taken))
+
+    def make(fetch: Fetch, taken: list[Any]) -> Any:
+        with Isolated(threads):
+            try:
+                copied = copy.deepcopy(taken)
+                begin_seeded(collate_key(fetch.batch_key))
+                return collate(copied)
+            except DeterministicError:
+                raise
+            except Exception:
+                _logger.debug("check() could not collate a batch", exc_info=True)
+                return None
+
+    first = [make(*one) for one in batches]
+    for one, before in reversed(list(zip(batches, first, strict=True))):
+        what = f"the batch that begins with index {cut(one[0].indices[0])}"
+        _require_same(before, make(*one), "batch", what, "it is collated again", keeper="collate_fn")
 
 
 def check_batches(make: Callable[[], list[Any]]) -> None:
@@ -99,13 +128,13 @@ def check_batches(make: Callable[[], list[Any]]) -> None:
     _require_same(len(first), len(again), "number of batches", "the stream", "it is iterated again")
 
 
-def _require_same(before: Any, after: Any, name: str, what: str, when: str) -> None:
+def _require_same(before: Any, after: Any, name: str, what: str, when: str, *, keeper: str = "the dataset") -> None:
     differs = difference(before, after, name)
     if differs is not None:
         field, one, other = differs
         raise NotReproducibleError(
             f"{what} gives another {field} when {when}",
             (f"first: {one}", f"again: {other}"),
-            "Something in the dataset keeps a generator, a counter or the time between samples: draw from "
+            f"Something in {keeper} keeps a generator, a counter or the time between samples: draw from "
             "random, numpy.random, torch or deterministic.sample_rng() instead.",
         )

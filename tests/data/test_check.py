@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import BatchSampler, RandomSampler
 
 from deterministic import describe
 from deterministic.errors import DeterministicError, NotReproducibleError
@@ -137,6 +138,66 @@ def test_a_stream_that_cannot_be_copied_is_checked_in_worker_processes() -> None
     with pytest.raises(DeterministicError, match=r"cannot be copied[\s\S]*lock[\s\S]*num_workers=1"):
         loader(Locked()).check()
     loader(Locked(), num_workers=1).check()
+
+
+class Counts:
+    """Makes each batch longer than the one before."""
+
+    calls = 0
+
+    def __call__(self, samples: list[Any]) -> Any:
+        self.calls += 1
+        return torch.stack(samples).repeat(self.calls, 1)
+
+
+def unseeded(samples: list[Any]) -> Any:
+    return torch.stack(samples) * np.random.default_rng().random()
+
+
+@pytest.mark.parametrize("collate_fn", [Counts(), unseeded], ids=without_address)
+def test_checking_finds_what_a_collate_fn_keeps_between_batches(collate_fn: Any) -> None:
+    with pytest.raises(NotReproducibleError, match=r"the batch that begins with index .* when it is collated again"):
+        loader(collate_fn=collate_fn, batch_size=3).check()
+
+
+def mixed(samples: list[Any]) -> Any:
+    batch = torch.stack(samples)
+    return batch + torch.rand(1) * batch[torch.randperm(len(batch))]
+
+
+def taking(samples: list[Any]) -> Any:
+    return torch.tensor([sample.pop("number") for sample in samples])
+
+
+def only_whole(samples: list[Any]) -> Any:
+    assert len(samples) == 16
+    return torch.stack(samples)
+
+
+@pytest.mark.parametrize("collate_fn", [mixed, only_whole], ids=without_address)
+@pytest.mark.parametrize("batch_size", [3, 16])
+def test_checking_finds_nothing_in_a_collate_fn_that_draws_by_its_batch(collate_fn: Any, batch_size: int) -> None:
+    loader(collate_fn=collate_fn, batch_size=batch_size).check()
+
+
+def test_checking_collates_copies() -> None:
+    data: Any = [{"number": number} for number in range(6)]
+    loader(data, collate_fn=taking, batch_size=2).check()
+    assert data == [{"number": number} for number in range(6)]
+
+
+class Gathers(InBatches):
+    """Makes what a list of indices stands for."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return torch.rand(len(index)) + torch.tensor(index)
+
+    def __getitems__(self, indices: Any) -> Any:
+        raise AssertionError("a loader without batches asks for one index, which may be a list")
+
+
+def test_checking_without_batches_asks_for_what_an_epoch_asks_for() -> None:
+    loader(Gathers(), batch_size=None, sampler=BatchSampler(RandomSampler(range(8)), 3, drop_last=False)).check()
 
 
 def test_checking_refuses_counts_below_one() -> None:
