@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -306,6 +308,23 @@ def test_other_batches_than_those_seen_before_are_refused() -> None:
     resumed.load_state_dict(passed_on(iterated.state_dict()))
     with pytest.raises(ResumeMismatchError, match="does not repeat the batches"):
         seen(resumed)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_that_does_not_take_its_own_state_says_what_else_there_is(workers: int) -> None:
+    class Forgetful(Cursor):
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise KeyError("examples_iterable")  # as datasets 5.2.0 does for a concatenated stream in two workers
+
+    iterated = new(Forgetful, batch_size=2, num_workers=workers)
+    seen(iterated, 2)
+    resumed = new(Forgetful, batch_size=2, num_workers=workers)
+    resumed.load_state_dict(passed_on(iterated.state_dict()))
+    with pytest.raises(KeyError) as raised:
+        seen(resumed)
+    assert 'pass stream_state="ignore"' in "".join(traceback.format_exception(raised.value))
+    del raised
+    gc.collect()  # the frame in which torch raised it holds it, and it the worker
 
 
 def test_a_state_of_an_earlier_version_has_no_digest_and_is_taken() -> None:

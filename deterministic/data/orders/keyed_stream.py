@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from ...errors import DeterministicError, annotate
 from ..samples.dataset_epoch import DatasetEpoch
 from ..samples.held import Held
+from ..samples.isolation import has_drawn
 from ..samples.keys import Keying, batch_key, begin, begin_seeded, collate_key, epoch_key, sample_key
 from ..samples.states import seed_generators
 from .base import nobody
@@ -26,6 +27,7 @@ class Shipped(NamedTuple):
     worker: int  # which worker made it
     place: Place | None = None  # its place after it; None: the dataset cannot say
     after: Place | None = None  # its place between this epoch and the next, once this one is at its end
+    draws: bool = False  # whether its state leaves out what it has drawn for several samples at once
 
 
 class _Blank:
@@ -136,7 +138,16 @@ class Samples:
     def _make_first(self) -> Any:
         """Make the first sample here; only now: the user's __iter__ runs under a key, and isolated without workers."""
         place = self.place
-        sample = self._begin(place)
+        try:
+            sample = self._begin(place)
+        except Exception as error:
+            if place.said()[0] is not None and not isinstance(error, DeterministicError):
+                annotate(
+                    error,
+                    "the stream had just taken a saved state with its load_state_dict(); if it cannot go on from it, "
+                    'pass stream_state="ignore" to make_loader: what was seen is loaded again',
+                )
+            raise
         if sample is _Blank and place.ended and not place.fetched:
             sample = self._begin(HERE)  # what the stream said after a pass meant its end, which is used up now
         if self.upstream.begins_wrongly(place, gave=sample is not _Blank):
@@ -157,9 +168,12 @@ class Samples:
         # What a place within an epoch says of a generator is where it was; between two, what it was before this start.
         self._iterator = self.upstream.begin(place, lambda: None if place.fetched else self._start_held())
         try:
-            return self._make()
+            sample = self._make()
         except StopIteration:
             return _Blank
+        if self.upstream.maps_batches and not self.upstream.draws_in_batches:
+            self.upstream.draws_in_batches = has_drawn(sample_key(self.key, self._fetched + 1))
+        return sample
 
     def _start_held(self) -> None:
         self.held.settle()
@@ -177,7 +191,9 @@ class Samples:
             return Shipped(None, 0, self.worker)
         place = self.upstream.place(self._iterator, self._fetched, ended=self._ended)
         after = self.upstream.between() if self._ended and self._stream.is_persistent else None
-        return Shipped(None, samples, self.worker, place, after) if place or after or not samples else None
+        if not (place or after) and samples:
+            return None
+        return Shipped(None, samples, self.worker, place, after, self.upstream.draws_in_batches)
 
 
 def collate_stream(users: Callable[[Any], Any], stream: KeyedStream, samples: Any) -> Any:

@@ -41,6 +41,7 @@ class StreamOrder(Order):
         self._compared = compared
         self._latest: Progress | None = None
         self._loses = upstream.can_seek and has_buffer(upstream.dataset)
+        self._has_told = False
 
     @property
     def _dataset(self) -> str:
@@ -124,7 +125,7 @@ class StreamOrder(Order):
     def state(self, progress: Progress | None) -> dict[str, Any]:
         memory: StreamMemory = self._between() if progress is None else progress.memory
         if progress is not None and progress.yielded:
-            self._tell_of_loss()
+            self._tell_of_loss(draws=memory.draws)
         places = [
             [worker, at.fetched, at.ended, list(pickle.loads(at.state))] for worker, at in sorted(memory.places.items())
         ]
@@ -154,16 +155,20 @@ class StreamOrder(Order):
             state = {**state, "turn": 0, "places": []}
         return Position(state["epoch"], state["done"], state)
 
-    def _tell_of_loss(self) -> None:
+    def _tell_of_loss(self, *, draws: bool = False) -> None:
         """Warn, once, where the dataset's own state is not all of it."""
-        if self._loses:
-            self._loses = False
-            warn(
-                NondeterminismWarning,
-                "this stream's state leaves out its shuffle buffer: resumed within an epoch it gives other samples",
-                (f"found: {self._dataset} with .shuffle(buffer_size=...)",),
-                'Pass stream_state="ignore" to make_loader, then or now: what was seen is loaded again, exactly.',
-            )
+        if not (self._loses or (draws and not self._has_told)):
+            return
+        what, of, gives = "its shuffle buffer", ".shuffle(buffer_size=...)", "gives"
+        if not self._loses:
+            what, of, gives = "what it draws for several samples at once", "batched=True or .batch(...)", "may give"
+        self._loses, self._has_told = False, True
+        warn(
+            NondeterminismWarning,
+            f"this stream's state leaves out {what}: resumed within an epoch it {gives} other samples",
+            (f"found: {self._dataset} with {of}",),
+            'Pass stream_state="ignore" to make_loader, then or now: what was seen is loaded again, exactly.',
+        )
 
     def _require_known(self) -> None:
         """Refuse a state that was saved after a break where workers had fetched ahead; without them warn of it."""
@@ -211,6 +216,7 @@ class StreamMemory:
         # Of the batches so far of a dataset that cannot say where it is, those that are loaded again included.
         self.digest = 0
         self.is_left = False  # whether the epoch before was left, so that where the stream begins is not what it says
+        self.draws = False  # whether the dataset's state leaves out what it has drawn
         self._saved_digest: int | None = state.get("digest")
         self._saved_done: int = state.get("done", 0)
 
@@ -224,6 +230,7 @@ class StreamMemory:
             self.places[shipped.worker] = shipped.place
         if shipped.after is not None:
             self.after[shipped.worker] = shipped.after
+        self.draws = self.draws or shipped.draws
         if shipped.samples:
             self.last = shipped.worker
             self.is_left = self.is_left and sum(place.fetched > 0 for place in self.places.values()) < self.workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -62,6 +62,8 @@ class Upstream:
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else self._shown()
         self._put: _Put | None = None
         self._has_begun = False
+        self.draws_in_batches = False  # whether its pass drew where samples are made several at once
+        self.maps_batches = self.can_seek and maps_batches(dataset)
 
     def copy(self) -> Upstream:
         """Return one whose passes do not move this one; raise DeterministicError if the dataset cannot be copied."""
@@ -238,9 +240,22 @@ def has_buffer(dataset: Any) -> bool:
 
     So its own documentation of `IterableDataset.state_dict` says (datasets 5.2); the buffer is a link of a chain.
     """
-    part = getattr(dataset, "_ex_iterable", None)
-    while part is not None:
-        if getattr(part, "buffer_size", None):
-            return True
-        part = getattr(part, "ex_iterable", None)
-    return False
+    return any(getattr(part, "buffer_size", None) for part in _links(dataset))
+
+
+def maps_batches(dataset: Any) -> bool:
+    """Return whether it is one of Hugging Face's that maps, filters or batches several samples at once.
+
+    Within such a batch its state says where that began: resumed, it makes the batch again, with other draws.
+    """
+    return any(getattr(part, "batched", False) is True for part in _links(dataset))
+
+
+def _links(dataset: Any) -> Iterator[Any]:
+    """Yield what a dataset of Hugging Face's iterates, and what that does, to the end of each chain."""
+    parts = [getattr(dataset, "_ex_iterable", None)]
+    while parts:
+        if (part := parts.pop()) is not None:
+            yield part
+            several = getattr(part, "ex_iterables", None)
+            parts += [getattr(part, "ex_iterable", None), *(several if isinstance(several, (list, tuple)) else ())]

@@ -93,6 +93,18 @@ def _unprotect() -> None:
         interrupt.uninstall()
 
 
+def has_drawn(key: int) -> bool:
+    """Return whether the global generators have moved since they were put where this key says."""
+    now = [source.capture() for source in _SOURCES]
+    seed_generators(key)
+    before = [source.capture() for source in _SOURCES]
+    for source, state in zip(_SOURCES, now, strict=True):
+        source.restore(state)
+    return any(
+        source.describe(one) != source.describe(other) for source, one, other in zip(_SOURCES, now, before, strict=True)
+    )
+
+
 class OwnStream:
     """The three generators as one piece of code sees them that is entered again and again: it goes on where it was."""
 

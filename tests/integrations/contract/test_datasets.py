@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import datasets
 import pytest
 
 from deterministic import make_loader
+from deterministic.errors import NondeterminismWarning
 from deterministic.testing import check_dataset, check_stream
 
 from ...properties import on_demand
@@ -67,6 +69,48 @@ def test_a_shuffle_buffer_is_said_to_be_lost_within_an_epoch_and_nowhere_else(st
 def test_a_shuffle_buffer_that_is_loaded_again_is_exact(streamed: Callable[[], Any]) -> None:
     make = lambda: streamed().shuffle(seed=1, buffer_size=4)  # noqa: E731
     assert cases(check_stream(make, num_workers=0, stream_state="ignore")) == set()
+
+
+SEVERAL: dict[str, Callable[[list[Any]], Any]] = {
+    "concatenated": datasets.concatenate_datasets,
+    "in turns": datasets.interleave_datasets,
+    "drawn": lambda streams: datasets.interleave_datasets(streams, probabilities=[0.5, 0.5], seed=3),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_shuffle_buffer_in_one_of_several_streams_is_said_to_be_lost(name: str, streamed: Callable[[], Any]) -> None:
+    stopped = make_loader(SEVERAL[name]([streamed().shuffle(seed=1, buffer_size=4), streamed()]), batch_size=2, seed=0)
+    next(iter(stopped))
+    with pytest.warns(NondeterminismWarning, match="leaves out its shuffle buffer"):
+        stopped.state_dict()
+
+
+def noisy(rows: dict[str, list[int]]) -> dict[str, list[float]]:
+    return {"number": [number + random.random() for number in rows["number"]]}
+
+
+def doubled(rows: dict[str, list[int]]) -> dict[str, list[int]]:
+    return {"number": [2 * number for number in rows["number"]]}
+
+
+@pytest.mark.parametrize("workers", [{"num_workers": 0}, {"num_workers": 1}], ids=str)
+def test_draws_for_several_rows_at_once_are_said_to_be_lost_within_an_epoch(
+    streamed: Callable[[], Any], workers: dict[str, Any]
+) -> None:
+    told = check_stream(lambda: streamed().map(noisy, batched=True, batch_size=5), **workers)
+    assert told
+    assert all("within" in line and "what it draws for several samples" in line for line in told)
+    ignoring = check_stream(lambda: streamed().map(noisy, batched=True), stream_state="ignore", num_workers=0)
+    assert cases(ignoring) == set()
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_that_are_mapped_at_once_without_draws_are_exact(streamed: Callable[[], Any]) -> None:
+    assert check_stream(lambda: streamed().map(doubled, batched=True, batch_size=5), num_workers=0) == []
+    stopped = make_loader(streamed().map(doubled, batched=True, batch_size=5), batch_size=2, seed=0)
+    next(iter(stopped))
+    stopped.state_dict()
 
 
 def test_a_map_style_dataset_is_a_function_of_the_index() -> None:
