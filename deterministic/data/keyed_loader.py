@@ -81,7 +81,7 @@ class ReproducibleDataLoader(DataLoader[T]):
         require_safe_threads(self, keying.worker_threads)
         self._engines = Engines()
         facts = {"order": self._order.name, "num_workers": num_workers, "held": keying.rows}
-        notes = [*self._notes_on_draws(), *sentences(keying.rows)]
+        notes = [*self._notes_on_draws(), *self._order.notes(), *sentences(keying.rows)]
         self._record = state.LoaderRecord(users_line(), keying, notes, **facts)
         if ranks_are_said():
             self._settle_ranks()

@@ -333,3 +333,15 @@ def test_what_a_sampler_draws_where_it_is_told_or_put_back_leaves_the_callers_ge
     resumed.load_state_dict(iterated.state_dict())
     list(resumed)
     assert describe() == before
+
+
+def test_the_report_says_that_the_generators_of_a_sampler_go_on_as_their_own_seeds_say() -> None:
+    with reproducible(seed=0) as run:
+        for sampler in (Holding(), Global()):
+            loader(sampler=sampler)
+        holding, others = (entry["notes"] for entry in run.report().data["loaders"])
+    assert holding == [
+        "Holding holds a generator (Generator, Random, RandomState), whose own seed decides the order: "
+        "without one, each run has another."
+    ]
+    assert others == []

@@ -201,6 +201,10 @@ class Order(ABC):
 
     # What most orders have nothing to do in:
 
+    def notes(self) -> list[str]:
+        """Return what the report says of it, one sentence each."""
+        return []
+
     def users_epoch(self) -> int | None:
         """Return the epoch that the user has set on a sampler since a loader did; None if they have not."""
         return None

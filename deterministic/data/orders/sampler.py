@@ -85,6 +85,12 @@ class SamplerOrder(IndexOrder):
             del identity["length"]  # it may be the epoch's, as a curriculum's is; the indices are compared anyway
         return identity
 
+    def notes(self) -> list[str]:
+        if not (kinds := ", ".join(sorted(set(generator_kinds(self._sampler))))):
+            return []
+        own = "whose own seed decides the order: without one, each run has another."
+        return [f"{self.name} holds a generator ({kinds}), {own}"]
+
     def state(self, progress: Progress | None) -> dict[str, Any]:
         if progress is not None and progress.memory is not None:
             done = progress.start.done + progress.yielded
