@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.keyed_loader import ReproducibleDataLoader
+from ..data.orders.base import Position, Progress
 from ..errors import DeterministicError
 from ..ground.launch import given_seed, launched
 from ..ground.seeds import derive_seed
@@ -108,6 +111,7 @@ class _Batches(Dataset[Any]):
         self.loader = loader
         self._iterator: Iterator[Any] | None = None
         self._next = 0
+        self._has_begun = False
 
     def __len__(self) -> int:
         """Return the number of samples: Trainer says it in its log."""
@@ -124,6 +128,9 @@ class _Batches(Dataset[Any]):
 
     def _begin(self, number: int) -> Iterator[Any]:
         self._iterator = None
+        if not self._has_begun and not self.loader._order.is_own:
+            self._go_through_earlier_epochs()
+        self._has_begun = True
         if number and self.loader._order.is_own:
             state = self.loader.state_dict()
             # Counted in samples of all ranks together.
@@ -133,6 +140,18 @@ class _Batches(Dataset[Any]):
         for _ in range(number):
             next(iterator)
         return iterator
+
+    def _go_through_earlier_epochs(self) -> None:
+        """Let a sampler give the indices again that it gave before a resume: Trainer saves nothing that it remembers.
+
+        As many as were asked for: the end of an epoch is not.
+        """
+        order, count = self.loader._order.with_indices(), len(self.loader)
+        for epoch in range(self.loader.epoch):
+            progress = Progress(Position(epoch))
+            deque(islice(order.fetches(progress), count), maxlen=0)
+            progress.yielded = count
+            order.leave(progress)
 
 
 class _BatchNumbers:

@@ -37,11 +37,17 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
     )
 
 
+def jittered(row: dict[str, int]) -> dict[str, float]:
+    return {"number": row["number"] + random.random()}
+
+
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "as it is": lambda stream: stream,
     "mapped": lambda stream: stream.map(lambda row: {"number": row["number"] + 1}),
     "filtered": lambda stream: stream.filter(lambda row: row["number"] % 2 == 0),
     "in torch's format": lambda stream: stream.with_format("torch"),
+    # The other way round the draws come from threads, which docs/limits.md says.
+    "interleaved, then mapped": lambda stream: datasets.interleave_datasets([stream, stream.skip(2)]).map(jittered),
     "with shuffled files": lambda stream: stream.shuffle(seed=3, buffer_size=1),
 }
 
