@@ -27,7 +27,7 @@ class Shipped(NamedTuple):
     worker: int  # which worker made it
     place: Place | None = None  # its place after it; None: the dataset cannot say
     after: Place | None = None  # its place between this epoch and the next, once this one is at its end
-    draws: bool = False  # whether its state leaves out what it has drawn for several samples at once
+    draws: bool = False  # whether its state leaves out what it has drawn
 
 
 class _Blank:
@@ -171,8 +171,8 @@ class Samples:
             sample = self._make()
         except StopIteration:
             return _Blank
-        if self.upstream.maps_batches and not self.upstream.draws_in_batches:
-            self.upstream.draws_in_batches = has_drawn(sample_key(self.key, self._fetched + 1))
+        if self.upstream.may_hide_draws and not self.upstream.hides_draws:
+            self.upstream.hides_draws = has_drawn(sample_key(self.key, self._fetched + 1))
         return sample
 
     def _start_held(self) -> None:
@@ -193,7 +193,7 @@ class Samples:
         after = self.upstream.between() if self._ended and self._stream.is_persistent else None
         if not (place or after) and samples:
             return None
-        return Shipped(None, samples, self.worker, place, after, self.upstream.draws_in_batches)
+        return Shipped(None, samples, self.worker, place, after, self.upstream.hides_draws)
 
 
 def collate_stream(users: Callable[[Any], Any], stream: KeyedStream, samples: Any) -> Any:

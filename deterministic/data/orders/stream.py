@@ -161,7 +161,8 @@ class StreamOrder(Order):
             return
         what, of, gives = "its shuffle buffer", ".shuffle(buffer_size=...)", "gives"
         if not self._loses:
-            what, of, gives = "what it draws for several samples at once", "batched=True or .batch(...)", "may give"
+            what, gives = "what it has drawn for samples that it makes again", "may give"
+            of = "from_generator(...), batched=True or .batch(...), and random numbers"
         self._loses, self._has_told = False, True
         warn(
             NondeterminismWarning,

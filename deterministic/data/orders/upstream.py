@@ -62,8 +62,8 @@ class Upstream:
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else self._shown()
         self._put: _Put | None = None
         self._has_begun = False
-        self.draws_in_batches = False  # whether its pass drew where samples are made several at once
-        self.maps_batches = self.can_seek and maps_batches(dataset)
+        self.may_hide_draws = self.can_seek and may_hide_draws(dataset)
+        self.hides_draws = False  # whether it does, and its pass drew
 
     def copy(self) -> Upstream:
         """Return one whose passes do not move this one; raise DeterministicError if the dataset cannot be copied."""
@@ -243,12 +243,14 @@ def has_buffer(dataset: Any) -> bool:
     return any(getattr(part, "buffer_size", None) for part in _links(dataset))
 
 
-def maps_batches(dataset: Any) -> bool:
-    """Return whether it is one of Hugging Face's that maps, filters or batches several samples at once.
+def may_hide_draws(dataset: Any) -> bool:
+    """Return whether it is one of Hugging Face's that makes samples again on the way to a place, with other draws.
 
-    Within such a batch its state says where that began: resumed, it makes the batch again, with other draws.
+    Of a generator function those before it in its shard; of what maps, filters or batches several at once those of the
+    same batch.
     """
-    return any(getattr(part, "batched", False) is True for part in _links(dataset))
+    parts = list(_links(dataset))
+    return any(getattr(one, "batched", False) is True or hasattr(one, "generate_examples_fn") for one in parts)
 
 
 def _links(dataset: Any) -> Iterator[Any]:

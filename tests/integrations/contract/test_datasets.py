@@ -106,9 +106,22 @@ def test_draws_for_several_rows_at_once_are_said_to_be_lost_within_an_epoch(
 ) -> None:
     told = check_stream(lambda: streamed().map(noisy, batched=True, batch_size=5), **workers)
     assert told
-    assert all("within" in line and "what it draws for several samples" in line for line in told)
+    assert all("within" in line and "what it has drawn for samples" in line for line in told)
     ignoring = check_stream(lambda: streamed().map(noisy, batched=True), stream_state="ignore", num_workers=0)
     assert cases(ignoring) == set()
+
+
+def drawn() -> Iterator[dict[str, float]]:
+    for number in range(8):
+        yield {"number": number + random.random()}
+
+
+def test_draws_of_a_generator_are_said_to_be_lost_within_an_epoch() -> None:
+    told = check_stream(lambda: datasets.IterableDataset.from_generator(drawn), num_workers=0)
+    assert told
+    assert all("within" in line and "what it has drawn for samples" in line for line in told)
+    make = lambda: datasets.IterableDataset.from_generator(drawn)  # noqa: E731
+    assert cases(check_stream(make, stream_state="ignore", num_workers=0)) == set()
 
 
 @pytest.mark.filterwarnings("error")
