@@ -20,10 +20,16 @@ def version_of(name: str) -> tuple[str | None, str]:
     """Return the version of a package; if there is none, None and why: empty if the package is not installed."""
     try:
         found = next(iter(distributions(name=name)), None)
-        version = None if found is None else found.version
+        version = None if found is None else entry_of(found, "Version")
     except Exception as error:  # noqa: BLE001 - what is in others' metadata can raise anything
         return None, unreadable(error)
     return (version, "") if found is None or isinstance(version, str) else (None, "its metadata has no version")
+
+
+def entry_of(distribution: metadata.Distribution, name: str) -> str | None:
+    """Return an entry of a package's metadata; None, which Python warns of from 3.12 on, if there is none."""
+    entries = distribution.metadata
+    return entries[name] if name in entries else None  # noqa: SIM401 - its type before 3.12 has no get
 
 
 def unreadable(error: Exception) -> str:

@@ -6,7 +6,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from ..ground.installed import distributions, unreadable, version_of
+from ..ground.installed import distributions, entry_of, unreadable, version_of
 from .reasons import or_null, told
 
 KERNELS = (
@@ -42,8 +42,7 @@ def imported() -> dict[str, Any]:
         try:
             if not _modules(distribution) & tops:
                 continue
-            name = distribution.metadata["Name"]
-            version = distribution.version
+            name, version = entry_of(distribution, "Name"), entry_of(distribution, "Version")
         except Exception as error:  # noqa: BLE001 - what is in others' metadata can raise anything
             name, version = None, unreadable(error)
         if name is None or not isinstance(version, str):

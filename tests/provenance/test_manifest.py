@@ -63,7 +63,7 @@ def test_it_tells_of_everything_that_can_alter_bits() -> None:
     assert found["seed"] == 2**40
     assert found["deterministic"] is True
     assert found["settings.torch.deterministic_algorithms.enabled"] is True
-    assert found["packages.torch"] == torch.__version__
+    assert found["packages.torch"] == metadata.version("torch")
     assert not {"packages.pickle", "packages.json"} & found.keys()  # Python's own
 
 
