@@ -18,7 +18,7 @@ from ..errors import DeterministicError
 from ..values.fingerprint import fingerprint
 from .agreement import Agreement
 from .reduction import tree_sum
-from .shards import Batch, SameForAll, merged
+from .shards import Batch, SameForAll, merged, names_of
 
 
 class ForwardPerShard:
@@ -49,7 +49,7 @@ class ForwardPerShard:
     ) -> None:
         self.shards = shards
         self._module, self._forward, self._shared = module, forward, shared
-        self._ranks, self._named = ranks, named or forward
+        self._ranks, self._names = ranks, names_of(named or forward)
         self._same_for_all = SameForAll()
         self._looks = 0  # calls without gradients since the last one with
         self._settled: list[tuple[Tensor, Tensor]] = []
@@ -63,6 +63,7 @@ class ForwardPerShard:
         count = self.shards // self._ranks.count
         batch, number, require_alike = self._begin(count, args, kwargs)
         buffers = dict(self._module.named_buffers())
+        devices = _devices(self._module)
         outputs: list[Any] = []
         changed: list[dict[str, Tensor]] = []
 
@@ -71,13 +72,14 @@ class ForwardPerShard:
             args, kwargs = batch.shard(shard, count)
             key = mix(number + mix(self._ranks.rank * count + shard))
             seed_generators(key)
-            _seed_accelerators(self._module, key)
+            for device in devices:
+                torch.get_device_module(device).default_generators[device.index or 0].manual_seed(key)
             own = {name: buffer.clone() for name, buffer in buffers.items()}
             tensors = {**views, **own}
             outputs.append(self._with(self._module, tensors, args, kwargs))
             changed.append({name: tensors[name] for name in _differing(buffers, tensors)})
 
-        with Isolated(), _accelerators_kept(self._module):
+        with Isolated(), _accelerators_kept(devices):
             if torch.is_grad_enabled():
                 self._run_all(count, run)
             else:
@@ -109,6 +111,8 @@ class ForwardPerShard:
 
     def _with(self, module: nn.Module, tensors: dict[str, Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call the module's own forward with other tensors in place of its own; what it puts there is put in."""
+        if not tensors:
+            return self._forward(*args, **kwargs)
         body = _OwnForward(module, self._forward)
         of = {id(own): tensors[name] for name, own in _own(module, recurse=True) if name in tensors}
         # One name of each place: torch leaves the other tensors in a module that it finds by two names.
@@ -129,7 +133,7 @@ class ForwardPerShard:
         """
         batch, error, rows = None, self._obstacle() or _half_precision(self._module), 0
         try:
-            batch = Batch(self._named, self._shared, args, kwargs)
+            batch = Batch(self._names, self._shared, args, kwargs)
             rows = batch.rows
             if error is None and self._shared is None:
                 error = self._same_for_all.problem(batch)
@@ -349,16 +353,10 @@ def _devices(module: nn.Module) -> list[torch.device]:
 
 
 @contextmanager
-def _accelerators_kept(module: nn.Module) -> Iterator[None]:
-    devices = _devices(module)
+def _accelerators_kept(devices: list[torch.device]) -> Iterator[None]:
     states = [torch.get_device_module(device).get_rng_state(device) for device in devices]
     try:
         yield
     finally:
         for device, state in zip(devices, states, strict=True):
             torch.get_device_module(device).set_rng_state(state, device)
-
-
-def _seed_accelerators(module: nn.Module, key: int) -> None:
-    for device in _devices(module):
-        torch.get_device_module(device).default_generators[device.index or 0].manual_seed(key)

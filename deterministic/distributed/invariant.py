@@ -18,7 +18,7 @@ from . import fsdp
 from .agreement import Agreement
 from .forward import ForwardPerShard, nodes_behind
 from .reduction import register, require_plain, tree_sum
-from .shards import Batch
+from .shards import Batch, names_of
 from .torch_internals import sharded_parts
 from .views import ShardedForward
 
@@ -114,13 +114,14 @@ def invariant(
     """
     size = the_ranks().world_size
     _require_shards(shards, size)
+    names = names_of(loss)
 
     @functools.wraps(loss)
     def of_shards(*args: Any, **kwargs: Any) -> Tensor:
         if not torch.is_grad_enabled():
             return loss(*args, **kwargs)
         number = shards // the_ranks().world_size
-        batch = Batch(loss, shared, args, kwargs)
+        batch = Batch(names, shared, args, kwargs)
         if batch.rows % number:
             raise DeterministicError(
                 "a loss cannot be computed for equal shards",

@@ -18,11 +18,20 @@ from .reduction import tree_sum
 _BATCHES = 8
 
 
+def names_of(forward: Callable[..., Any]) -> list[str]:
+    """Return what the positional arguments of a function are called, as far as anybody can tell."""
+    try:
+        names = [*inspect.signature(forward).parameters.values()]
+    except (TypeError, ValueError):
+        names = []
+    return [one.name for one in names if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+
 class Batch:
     """The arguments of one call of a module, and which of their tensors have a row for each sample.
 
     Args:
-        forward: What is called, which tells what positional arguments are called.
+        known: What positional arguments are called, as `names_of` tells.
         shared: Names of arguments that have no rows; None: none is named.
 
     Attributes:
@@ -35,12 +44,11 @@ class Batch:
         DeterministicError: No argument has rows, or one may or may not have them.
     """
 
-    def __init__(
-        self, forward: Callable[..., Any], shared: Collection[str] | None, args: Any, kwargs: dict[str, Any]
-    ) -> None:
+    def __init__(self, known: Sequence[str], shared: Collection[str] | None, args: Any, kwargs: dict[str, Any]) -> None:
         self._leaves, self._spec = tree_flatten((args, kwargs))
         self.cut: list[tuple[Tensor, Tensor]] = []
-        names = [*_names(forward, len(args)), *kwargs]
+        missing = (f"argument {place}" for place in range(len(known), len(args)))
+        names = [*known[: len(args)], *missing, *kwargs]
         owners = [name for name, value in zip(names, [*args, *kwargs.values()], strict=True) for _ in _leaves(value)]
         tensors = [
             (place, name, leaf)
@@ -180,16 +188,6 @@ class _NotMerged:
         _refuse(
             f"a {self.kind} for each shard", "Do not use it in training, or let the module not return it.", "returned"
         )
-
-
-def _names(forward: Callable[..., Any], count: int) -> list[str]:
-    """Return what the positional arguments are called; by number where nobody can tell."""
-    try:
-        names = [*inspect.signature(forward).parameters.values()]
-    except (TypeError, ValueError):
-        names = []
-    known = [one.name for one in names if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)][:count]
-    return [*known, *(f"argument {place}" for place in range(len(known), count))]
 
 
 def _plain_lists(value: Any) -> Iterator[list[Any]]:

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from deterministic.distributed.reduction import tree_sum
-from deterministic.distributed.shards import Batch, SameForAll, merged
+from deterministic.distributed.shards import Batch, SameForAll, merged, names_of
 from deterministic.errors import DeterministicError
 
 
 def forward(tokens: Any, mask: Any = None, **more: Any) -> None:
     """What a batch is cut for."""
+
+
+NAMES = names_of(forward)
 
 
 def test_a_sum_goes_pair_by_pair_also_of_odd_numbers() -> None:
@@ -29,7 +32,7 @@ def test_a_sum_goes_pair_by_pair_also_of_odd_numbers() -> None:
 
 def test_every_tensor_with_a_row_for_each_sample_is_cut_wherever_it_is() -> None:
     rows, other = torch.arange(8), torch.arange(3)
-    batch = Batch(forward, None, (rows, {"a": [rows + 10, other, 5]}), {"name": "x"})
+    batch = Batch(NAMES, None, (rows, {"a": [rows + 10, other, 5]}), {"name": "x"})
     assert batch.rows == 8
     args, kwargs = batch.shard(1, 4)
     assert torch.equal(args[0], torch.tensor([2, 3]))
@@ -41,13 +44,13 @@ def test_every_tensor_with_a_row_for_each_sample_is_cut_wherever_it_is() -> None
 def test_what_may_be_a_mask_is_asked_for_and_numbers_of_tokens_are_none() -> None:
     tokens, mask = torch.zeros(4, 4, dtype=torch.int64), torch.ones(4, 4, dtype=torch.bool)
     with pytest.raises(DeterministicError, match="found: mask: 4 x 4, 4 samples"):
-        Batch(forward, None, (tokens, mask), {})
+        Batch(NAMES, None, (tokens, mask), {})
     with pytest.raises(DeterministicError, match=r"shared=\['more'\]"):
-        Batch(forward, None, (tokens,), {"more": mask})
-    shared, cut = Batch(forward, ["mask"], (tokens, mask), {}), Batch(forward, [], (tokens, mask), {})
+        Batch(NAMES, None, (tokens,), {"more": mask})
+    shared, cut = Batch(NAMES, ["mask"], (tokens, mask), {}), Batch(NAMES, [], (tokens, mask), {})
     assert shared.shard(0, 2)[0][1] is mask
     assert [*cut.shard(0, 2)[0][1].shape] == [2, 4]
-    assert [*Batch(forward, None, (tokens, tokens), {}).shard(0, 2)[0][1].shape] == [2, 4]
+    assert [*Batch(NAMES, None, (tokens, tokens), {}).shard(0, 2)[0][1].shape] == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +68,12 @@ def test_what_may_be_a_mask_is_asked_for_and_numbers_of_tokens_are_none() -> Non
 @pytest.mark.filterwarnings("ignore")
 def test_what_cannot_be_cut_is_refused_by_name(args: Any, found: str) -> None:
     with pytest.raises(DeterministicError, match=found):
-        Batch(forward, None, args, {})
+        Batch(NAMES, None, args, {})
 
 
 def test_a_list_that_is_named_as_shared_or_has_another_length_is_passed_on() -> None:
-    assert Batch(forward, ["mask"], (torch.zeros(2, 2), [5, 3]), {}).shard(0, 2)[0][1] == [5, 3]
-    assert Batch(forward, None, (torch.zeros(2, 2), [5, 3, 1]), {}).shard(0, 2)[0][1] == [5, 3, 1]
+    assert Batch(NAMES, ["mask"], (torch.zeros(2, 2), [5, 3]), {}).shard(0, 2)[0][1] == [5, 3]
+    assert Batch(NAMES, None, (torch.zeros(2, 2), [5, 3, 1]), {}).shard(0, 2)[0][1] == [5, 3, 1]
 
 
 def test_an_argument_that_is_the_same_for_every_batch_is_asked_for_and_labels_are_not() -> None:
@@ -78,7 +81,7 @@ def test_an_argument_that_is_the_same_for_every_batch_is_asked_for_and_labels_ar
 
     def problems(calls: Callable[[int], list[tuple[Any, ...]]], steps: int = 12) -> list[Any]:
         seen = SameForAll()
-        return [seen.problem(Batch(forward, None, args, {})) for step in range(steps) for args in calls(step)]
+        return [seen.problem(Batch(NAMES, None, args, {})) for step in range(steps) for args in calls(step)]
 
     def rows(number: int) -> Tensor:
         return torch.full((4, 2), float(number))
