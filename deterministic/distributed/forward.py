@@ -128,8 +128,8 @@ class ForwardPerShard:
     def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int, Callable[[], None]]:
         """Return the batch, the number of which its draws come, and what raises unless all ranks have alike ones.
 
-        The ranks tell each other while the shards are run, which moves nothing; not of a call in which a rank may be
-        alone.
+        The ranks tell each other while the shards are run, which moves nothing, or while something else is begun; not
+        of a call in which a rank may be alone.
         """
         batch, error, rows = None, self._obstacle() or _half_precision(self._module), 0
         try:
@@ -154,16 +154,24 @@ class ForwardPerShard:
             return cast(Batch, batch), number, lambda: None
         text = zlib.crc32(str(error).encode()) if error else -1
         told = self._ranks.numbers(rows, number, text)
+        undo = self._meanwhile()
 
         def require_alike() -> None:
             everyones = told()
             if error is not None or any(one != everyones[0] for one in everyones):
+                if undo is not None:
+                    undo()
                 torch.default_generator.set_state(state)
                 self._ranks.require(error, the_samples=rows, the_draws=number)
 
-        if error is not None:
-            require_alike()
-        return cast(Batch, batch), number, require_alike
+        if error is None and undo is None:
+            return cast(Batch, batch), number, require_alike
+        require_alike()
+        return cast(Batch, batch), number, lambda: None
+
+    def _meanwhile(self) -> Callable[[], None] | None:
+        """Begin what all ranks do before the shards, and return what undoes it; None if there is nothing."""
+        return None
 
     def _uneven(self, rows: int, count: int) -> DeterministicError:
         ranks = self._ranks.count

@@ -25,6 +25,7 @@ from .optimizers import watch_steps_of
 from .reduction import tree_sum
 from .shards import Batch
 from .torch_internals import (
+    begin_to_gather,
     groups_of,
     is_fully_sharded,
     own_communication,
@@ -67,7 +68,9 @@ class FullyShardedForward(ForwardPerShard):
 
     def __init__(self, *of: Any, **named: Any) -> None:
         super().__init__(*of, **named)
+        self._parts = sharded_parts(self._module)
         self._is_reducing = False
+        self._expected: set[int] = set()  # the parameters of which any rank had gradients last time
 
     def _in_eval(self, args: Any, kwargs: dict[str, Any]) -> Any:
         outputs = self._forward(*args, **kwargs)
@@ -79,9 +82,13 @@ class FullyShardedForward(ForwardPerShard):
 
     def _begin(self, count: int, args: Any, kwargs: dict[str, Any]) -> tuple[Batch, int, Callable[[], None]]:
         batch, number, require_alike = super()._begin(count, args, kwargs)
-        require_alike()  # before the shards: those gather parameters, and a rank that raises would not
         batch.cut_off()
-        return batch, number, lambda: None
+        return batch, number, require_alike
+
+    def _meanwhile(self) -> Callable[[], None]:
+        # The ranks agree before the shards: those gather parameters, and a rank that raises would not. All gather the
+        # first ones, whatever comes of it.
+        return begin_to_gather(self._module)
 
     def _joined(self, outputs: list[Any], batch: Batch) -> list[Any]:
         """Cut the shards' passes off from the caller's, which goes on in theirs as soon as it has come to the cut."""
@@ -102,7 +109,7 @@ class FullyShardedForward(ForwardPerShard):
         return True  # they gather parameters
 
     def _obstacle(self) -> DeterministicError | None:
-        if all(group.reduce_grads for part in sharded_parts(self._module) for group in groups_of(part)):
+        if all(group.reduce_grads for part in self._parts for group in groups_of(part)):
             return None
         return DeterministicError(
             "gradients would be added up on each rank first, and that sum depends on the ranks",
@@ -120,21 +127,39 @@ class FullyShardedForward(ForwardPerShard):
         try:
             for one in reversed(passes):  # as FSDP expects them: it gathers for the last call first
                 torch.autograd.backward([output for output, _ in one], [gradient for _, gradient in one])
-                sums.append((0, take_gradients(model)))
+                sums.append((0, take_gradients(self._parts)))
                 while len(sums) > 1 and sums[-1][0] == sums[-2][0]:
                     (level, first), (_, second) = sums.pop(), sums.pop()
                     sums.append((level + 1, [*map(_added, first, second)]))
         finally:
             model.set_requires_gradient_sync(True)
-            take_gradients(model)
+            take_gradients(self._parts)
         ((_, total),) = sums
-        everyones = self._ranks.numbers(*(gradient is not None for gradient in total))()
         self._is_reducing = True
         try:
-            reduce_gradients(model, total, [any(had) for had in zip(*everyones, strict=True)])
+            self._reduce(total)
         finally:
             self._is_reducing = False
         self._put_back()
+
+    def _reduce(self, total: list[Tensor | None]) -> None:
+        """Reduce the gradients that any rank has.
+
+        Those that were there last time are reduced while the ranks tell each other which there are: by a rank that has
+        them all, for then they are wanted, whatever the others have; by another one when it knows so. If no rank has
+        them all, each knows that none does, and what is there is reduced at once.
+        """
+        told = self._ranks.numbers(*(gradient is not None for gradient in total))
+
+        def there() -> set[int]:
+            return {place for had in told() for place, is_there in enumerate(had) if is_there}
+
+        first = self._expected
+        if any(total[place] is None for place in first) and not first <= there():
+            first = there()
+        reduce_gradients(self._parts, total, first)
+        self._expected = there()
+        reduce_gradients(self._parts, total, self._expected - first)
 
     def require_own_pass(self, _: Tensor) -> None:
         """Refuse gradients that FSDP reduces without having come through the model as a whole."""

@@ -61,22 +61,34 @@ def reduced_type(group: Any, parameter: Tensor) -> torch.dtype:
     return found
 
 
-def take_gradients(model: nn.Module) -> list[Tensor | None]:
+def begin_to_gather(model: Any) -> Callable[[], None]:
+    """Begin to gather what a sharded model itself gathers first of all, and return what takes that back."""
+    gathering = model.unshard(async_op=True)
+
+    def take_back() -> None:
+        gathering.wait()
+        model.reshard()
+
+    return take_back
+
+
+def take_gradients(parts: list[Any]) -> list[Tensor | None]:
     """Return a rank's own gradient of each parameter, not reduced yet, and leave it none."""
-    return [_take(one) for one in _parameters(model)]
+    return [_take(one) for one in _parameters(parts)]
 
 
-def reduce_gradients(model: Any, gradients: list[Tensor | None], wanted: list[bool]) -> None:
-    """Let a model reduce these over the ranks and put them into `.grad`; one that is wanted and not there is zero."""
-    for one, gradient, is_wanted in zip(_parameters(model), gradients, wanted, strict=True):
-        if gradient is None and is_wanted:
+def reduce_gradients(parts: list[Any], gradients: list[Tensor | None], wanted: set[int]) -> None:
+    """Let a model reduce the wanted of these over the ranks and put them into `.grad`; one that is not there is 0."""
+    for place, (one, gradient) in enumerate(zip(_parameters(parts), gradients, strict=True)):
+        if gradient is None and place in wanted:
             gradient = torch.zeros_like(one.unsharded_param, dtype=one.reduce_dtype)
-        one.unsharded_accumulated_grad = gradient
-    model._get_fsdp_state()._root_post_backward_final_callback()
+        one.unsharded_accumulated_grad = gradient if place in wanted else None
+    if wanted:
+        parts[0]._get_fsdp_state()._root_post_backward_final_callback()
 
 
-def _parameters(model: nn.Module) -> list[Any]:
-    return [one for part in sharded_parts(model) for group in groups_of(part) for one in group.fsdp_params]
+def _parameters(parts: list[Any]) -> list[Any]:
+    return [one for part in parts for group in groups_of(part) for one in group.fsdp_params]
 
 
 def _take(parameter: Any) -> Tensor | None:

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from deterministic.distributed import clip_grad_norm_, world_invariant
+from deterministic.distributed.torch_internals import groups_of
+from deterministic.errors import DeterministicError
 
 from ..ranks import meet
 
@@ -172,12 +174,114 @@ def used() -> None:
         torch.testing.assert_close(nested.layer.weight.grad.full_tensor(), gradient / count)
 
 
+class Parts(nn.Module):
+    """Takes the parts that it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.parts = nn.ModuleList(nn.Linear(3, 2) for _ in range(3))
+
+    def forward(self, rows: Tensor, taken: str) -> Any:
+        rows = self.first(rows)
+        return rows, [self.parts[int(number)](rows) for number in taken]
+
+
+TAKEN = (("0", "0"), ("01", "0"), ("01", "01"), ("0", "01"), ("0", "1"), ("1", "1"), ("2", "01"), ("", "0"), ("", ""))
+"""By each of two ranks, step by step: as before, more, less, others; those that went before on no rank, or on one."""
+
+
+def partly() -> None:
+    """Take other parts of a model on each rank, and in each step."""
+    from torch.distributed.fsdp import fully_shard
+
+    rank, count = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(0)
+    plain = Parts()
+    model: Any = Parts()
+    model.load_state_dict(plain.state_dict())
+    fully_shard(model.first)
+    model = world_invariant(fully_shard(model), shards=count)
+    rows = torch.arange(12.0).view(4, 3) * (1 + rank)
+    for taken in TAKEN:
+        for one in (plain, model):
+            one.zero_grad()
+            first, others = one(rows, taken[rank % 2])
+            sum((out.square().mean() for out in others), first.mean()).backward()
+        for wanted, found in zip(plain.parameters(), model.parameters(), strict=True):
+            own = torch.zeros_like(wanted) if wanted.grad is None else wanted.grad
+            is_there = torch.tensor([wanted.grad is not None])
+            dist.all_reduce(own)
+            dist.all_reduce(is_there, dist.ReduceOp.MAX)
+            assert (found.grad is not None) == bool(is_there), taken
+            if found.grad is not None:
+                torch.testing.assert_close(found.grad.full_tensor(), own / count)
+
+
+def recovered() -> None:
+    """Refuse calls while parameters are gathered, and go on as a model does of which none was refused."""
+    from torch.distributed.tensor import DTensor
+
+    rank = dist.get_rank()
+    pairs = [(one := world_invariant(model_of(nn.Dropout(0.5))), torch.optim.SGD(one.parameters(), 0.1)) for _ in "ab"]
+    batch = torch.arange(24.0).view(8, 3) + rank
+    for step, refused in enumerate((batch[:4] if rank else batch, batch if rank else None, batch[:3])):
+        for model, optimizer in pairs:
+            optimizer.zero_grad()
+            torch.manual_seed(step)
+            loss = model(batch).square().mean()
+            for when in ("while the first parameters are there", "when they are gathered"):
+                state = torch.get_rng_state()
+                if model is pairs[0][0]:
+                    try:
+                        model(refused)
+                    except DeterministicError:
+                        assert torch.equal(torch.get_rng_state(), state)
+                    else:
+                        raise AssertionError(f"not refused {when}: {step}")
+                if when.startswith("while"):
+                    loss.backward()
+                assert all(isinstance(one, DTensor) for one in model.parameters())
+            optimizer.step()
+    found, expected = ([one.full_tensor() for one in model.parameters()] for model, _ in pairs)
+    assert all(map(torch.equal, found, expected))
+
+
+def overlapped() -> None:
+    """Gather and reduce while the ranks tell each other numbers, and not only then."""
+    model: Any = world_invariant(model_of(layers=False), shards=dist.get_world_size())
+    ranks, (group,), seen = model.per_shard._ranks, groups_of(model), list[str]()
+    numbers, reduce = ranks.numbers, group._reduce_scatter_comm
+
+    def tell(*own: int) -> Callable[[], list[list[int]]]:
+        told: Callable[[], list[list[int]]] = numbers(*own)
+        seen.append("tells")
+
+        def wait() -> list[list[int]]:
+            seen.append("waits, gathering" if group._all_gather_result is not None else "waits")
+            return told()
+
+        return wait
+
+    class Reduce(type(reduce)):  # type: ignore[misc]
+        def __call__(self, *of: Any, **how: Any) -> None:
+            seen.append("reduces")
+            super().__call__(*of, **how)
+
+    ranks.numbers = tell
+    model.set_custom_reduce_scatter(Reduce())
+    for _ in range(3):
+        seen.clear()
+        model(torch.ones(4, 3)).square().mean().backward()
+    assert seen == ["tells", "waits, gathering", "tells", "reduces", "waits"]
+
+
 def main(folder: str, what: str) -> None:
     torch.set_num_threads(1)
     meet()
     told: dict[str, str] = {}
-    if what == "used":
-        used()
+    if what != "refused":
+        {"used": used, "partly": partly, "recovered": recovered, "overlapped": overlapped}[what]()
     else:
         for name, attempt in refused(dist.get_rank()).items():
             try:

@@ -87,3 +87,17 @@ def test_what_cannot_be_the_same_is_refused_on_all_ranks_with_the_same_words(tmp
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_model_stays_usable(tmp_path: Path, ranks: int) -> None:
     launch(ranks, "tests.distributed.fsdp_cases", tmp_path, "used")
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_gradients_that_only_some_ranks_or_steps_have_are_those_of_all_ranks(tmp_path: Path, ranks: int) -> None:
+    launch(ranks, "tests.distributed.fsdp_cases", tmp_path, "partly")
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_refusal_while_parameters_are_gathered_changes_nothing(tmp_path: Path, ranks: int) -> None:
+    launch(ranks, "tests.distributed.fsdp_cases", tmp_path, "recovered")
+
+
+def test_ranks_gather_and_reduce_while_they_tell_each_other_numbers(tmp_path: Path) -> None:
+    launch(2, "tests.distributed.fsdp_cases", tmp_path, "overlapped")
