@@ -215,7 +215,7 @@ class _TreeReduceScatter:
     ) -> None:
         received = torch.empty_like(input_tensor)
         dist.all_to_all_single(received, input_tensor, group=group)
-        output_tensor.copy_(tree_sum(received.view(group.size(), -1)))
+        tree_sum(received.view(group.size(), -1), out=output_tensor)
         if op == dist.ReduceOp.AVG:  # else FSDP divides afterwards
             output_tensor.div_(group.size())
 

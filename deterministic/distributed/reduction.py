@@ -25,13 +25,15 @@ all_gather: Any = getattr(dist, "all_gather_single", None) or dist.all_gather_in
 """Its name since torch 2.13, which warns of the one that all versions have."""
 
 
-def tree_sum(parts: Tensor) -> Tensor:
+def tree_sum(parts: Tensor, out: Tensor | None = None) -> Tensor:
     """Return the sum over the first dimension, added up pair by pair: (0 + 1) + (2 + 3), ...; an odd one waits."""
-    while (count := len(parts)) > 1:
+    while (count := len(parts)) > 2:
         pairs = parts[: count - count % 2]
         added = pairs[0::2] + pairs[1::2]
         parts = added if count % 2 == 0 else torch.cat([added, parts[-1:]])
-    return parts[0]
+    if count == 1:
+        return parts[0] if out is None else out.copy_(parts[0])
+    return torch.add(parts[0], parts[1], out=out)
 
 
 def ordered_reduction(model: nn.parallel.DistributedDataParallel) -> nn.parallel.DistributedDataParallel:
