@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DeterministicError
 from ..ground.ranks import the_ranks
-from .reduction import all_gather, tree_sum
+from .reduction import tree_sum
 
 
 class Agreement:
@@ -37,13 +37,12 @@ class Agreement:
         """Tell the other ranks numbers, of 64 bits with a sign; return what waits for those of each rank."""
         if self._group is None:
             return lambda: [list(own)]
-        everyones = torch.empty(self.count * len(own), dtype=torch.int64, device="cpu")
         told = torch.tensor(own, dtype=torch.int64, device="cpu")
-        work = all_gather(everyones, told, group=self._group, async_op=True)
+        everyones, work = self._begin_to_tell(told, self._group)
 
         def wait() -> list[list[int]]:
             work.wait()
-            found: list[list[int]] = everyones.view(self.count, -1).tolist()
+            found: list[list[int]] = everyones.tolist()
             return found
 
         return wait
@@ -52,9 +51,16 @@ class Agreement:
         """Return the sum of the ranks' vectors, added up in their order."""
         if self.count == 1:
             return own
-        everyones = own.new_empty(self.count * own.numel())
-        all_gather(everyones, own, group=self._group if own.device.type == "cpu" else None)
-        return tree_sum(everyones.view(self.count, -1))
+        everyones, work = self._begin_to_tell(own, self._group if own.device.type == "cpu" else None)
+        work.wait()
+        return tree_sum(everyones)
+
+    def _begin_to_tell(self, own: Tensor, group: Any) -> tuple[Tensor, Any]:
+        """Return where each rank's vector will be, and what waits for that."""
+        everyones = own.new_empty(self.count, own.numel())
+        # By one message to each: gloo's all-gather goes round, and each rank in turn waits for the one before it.
+        work = dist.all_to_all_single(everyones, own.repeat(self.count, 1), group=group, async_op=True)
+        return everyones, work
 
     def objects(self, own: Any) -> list[Any]:
         """Return what each rank has given."""
