@@ -21,9 +21,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NOT_ON_A_CLASS = {
     "_all_reduce_hook": "of each group of FSDP2's, distributed/torch_internals",
     "_asdict": "named tuples'",
+    "_data_fetcher": "of Lightning's loops, tests/integrations/test_lightning_places",
     "_fields": "named tuples'",
     "_replace": "named tuples'",
     "_setupstate": "pytest's",
+    "_should_check_val_fx": "of Lightning's loops, tests/integrations/test_lightning_places",
     "_fsdp_param_groups": "of each state of FSDP2's, distributed/torch_internals",
     "_local_tensor": "DTensor's, asked for by hasattr",
     "_ragged_idx": "of each jagged tensor, tests/checkpoint/test_tensors",
