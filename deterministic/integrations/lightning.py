@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -63,9 +62,9 @@ class ExactResume(Callback):
             fetches one batch ahead then, and saves a place too far), has a sampler or a stream and is made again in
             every n-th epoch, or there are several for the training.
         ResumeMismatchError: When a checkpoint is loaded: it was saved without this callback, by another number of
-            ranks, inside of `reproducible()` and is loaded outside, or the reverse; or right before a validation,
-            which Lightning leaves out then, and the batches of the later ones depend on that: those of a sampler or a
-            stream. At the first batch: Lightning goes on with another epoch.
+            ranks, inside of `reproducible()` and is loaded outside, or the reverse; where a training ended within an
+            epoch; after an epoch, and there is a `max_steps`; or right before a validation, which Lightning leaves out
+            then, and the batches of the later ones depend on that: those of a sampler or a stream.
     """
 
     def __init__(self) -> None:
@@ -79,6 +78,8 @@ class ExactResume(Callback):
         batches = trainer.fit_loop.batch_idx + 1
         is_within = bool(batches % trainer.accumulate_grad_batches) and not trainer.is_last_batch
         persistent = () if is_within else pl_module.state_dict()
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        is_after_epoch = progress.processed == progress.ready > 0
         saved = {
             "generators": generator_states(innermost_run()) if self._pending is None else self._pending["generators"],
             "is_within_accumulation": is_within,
@@ -86,7 +87,8 @@ class ExactResume(Callback):
             "buffers": {name: item.cpu() for name, item in pl_module.named_buffers() if name not in persistent},
             # Lightning itself brings a training's loader back where it was within an epoch.
             "training": _beginnings(trainer.train_dataloader) if trainer.is_last_batch else [],
-            "epochs": [_next_epoch(loader) for loader in _loaders(trainer.train_dataloader) if trainer.is_last_batch],
+            "is_after_epoch": is_after_epoch,
+            "is_cut": is_after_epoch and not trainer.is_last_batch,
             "validation": self._validation or _beginnings(trainer.val_dataloaders),
             "is_validation_due": _is_validation_due(trainer),
         }
@@ -116,6 +118,18 @@ class ExactResume(Callback):
                 "this checkpoint was saved just before a validation, which Lightning leaves out when it resumes",
                 tuple(f"found: a {place['order']} for validation" for place in mine["validation"] if place),
                 "Resume from the checkpoint before it or after it, or leave the sampler of the validation out.",
+            )
+        if mine["is_cut"]:
+            raise ResumeMismatchError(
+                "this checkpoint was saved where a training ended within an epoch, and Lightning leaves the rest out",
+                ("found: the end of max_steps, or of a training that stopped early",),
+                "Resume from a checkpoint of ModelCheckpoint(every_n_train_steps=...), or from an earlier one.",
+            )
+        if mine["is_after_epoch"] and trainer.max_steps != -1:
+            raise ResumeMismatchError(
+                "this checkpoint was saved after an epoch, and with max_steps Lightning skips the next one (2.6.6)",
+                (f"found: max_steps={trainer.max_steps}",),
+                "Pass max_epochs alone, or resume from a checkpoint of ModelCheckpoint(every_n_train_steps=...).",
             )
         self._pending, self._validation = mine, mine["validation"]
 
@@ -174,12 +188,11 @@ class ExactResume(Callback):
     def _watch(self, loaders: list[Any]) -> None:
         for watched in self._watched:
             watched.close()
-        self._watched = [WatchedLoader(one, partial(self._put_generators_back, one)) for one in loaders]
+        self._watched = [WatchedLoader(loader, self._put_generators_back) for loader in loaders]
 
-    def _put_generators_back(self, loader: Any) -> None:
+    def _put_generators_back(self) -> None:
         # Not in on_train_batch_start: what on_after_batch_transfer draws for that batch comes before it.
         if self._pending is not None:
-            _require_epoch(self._pending["epochs"], loader.epoch)
             pending, self._pending = self._pending, None
             put_back(pending["generators"], innermost_run())
 
@@ -187,23 +200,6 @@ class ExactResume(Callback):
 def _loaders(loaders: Any) -> list[Any]:
     """Return the loaders of what Lightning was given: one, or a container of them."""
     return [] if loaders is None else list(CombinedLoader(loaders).flattened)
-
-
-def _next_epoch(loader: Any) -> int | None:
-    return loader._epochs.next.epoch if isinstance(loader, ReproducibleDataLoader) else None
-
-
-def _require_epoch(saved: list[Any], here: int) -> None:
-    """Refuse the training that Lightning resumes with another epoch than the one that was due.
-
-    With `max_steps`, and from a checkpoint that was saved after an epoch, it counts an epoch without batches (2.6.6).
-    """
-    if saved and saved != [here]:
-        raise ResumeMismatchError(
-            "Lightning goes on with another epoch than the one that was next",
-            (f"saved: {saved[0]}", f"here: {here}"),
-            "Pass max_epochs instead of max_steps, or resume from a checkpoint of every_n_train_steps.",
-        )
 
 
 def _beginnings(loaders: Any) -> list[Any]:
@@ -215,7 +211,7 @@ def _beginnings(loaders: Any) -> list[Any]:
     for loader in _loaders(loaders):
         is_told = not isinstance(loader, ReproducibleDataLoader) or loader._order.is_own
         if not is_told and loader._epochs.unfinished is not None:
-            loader.set_epoch(_next_epoch(loader))  # Lightning has taken of this epoch what it wants
+            loader.set_epoch(loader._epochs.next.epoch)  # Lightning has taken of this epoch what it wants
         places.append(None if is_told else loader.state_dict())
     return places
 

@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You requested to overfit"),
     pytest.mark.filterwarnings("ignore:Your `val_dataloader`.s sampler has shuffling"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists"),
     pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined"),
     pytest.mark.filterwarnings(f"ignore::{ReplayWarning.__module__}.{ReplayWarning.__name__}"),
@@ -165,13 +166,27 @@ def test_a_step_before_a_validation_that_is_left_out_is_refused_where_the_later_
     fit(lambda: (shuffled(), shuffled()), tmp_path / "rest", tmp_path / "told" / "step=3.ckpt", max_epochs=2)
 
 
-def test_another_epoch_than_the_one_that_was_next_is_refused(tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"max_steps": 8, "max_epochs": -1}
-    given, end = fit(lambda: (shuffled(), shuffled()), tmp_path, **arguments)
-    with pytest.raises(ResumeMismatchError, match=r"another epoch[\s\S]*saved: 1\n.*here: 2[\s\S]*max_epochs"):
-        fit(lambda: (shuffled(), shuffled()), tmp_path / "rest", tmp_path / "epoch=0.ckpt", **arguments)
-    rest, ending = fit(lambda: (shuffled(), shuffled()), tmp_path / "rest", tmp_path / "step=3.ckpt", **arguments)
+@pytest.mark.parametrize("limits", [{"max_steps": 8, "max_epochs": -1}, {"max_steps": 100, "max_epochs": 2}], ids=str)
+@pytest.mark.parametrize("validation", [shuffled, lambda: None], ids=["validated", "not"])
+def test_with_max_steps_a_checkpoint_from_after_an_epoch_is_refused(
+    tmp_path: Path, validation: Callable[[], Any], limits: dict[str, Any]
+) -> None:
+    given, end = fit(lambda: (shuffled(), validation()), tmp_path, **limits)
+    with pytest.raises(
+        ResumeMismatchError, match=r"skips the next one[\s\S]*max_steps=\d+\n[\s\S]*every_n_train_steps"
+    ):
+        fit(lambda: (shuffled(), validation()), tmp_path / "rest", tmp_path / "epoch=0.ckpt", **limits)
+    rest, ending = fit(lambda: (shuffled(), validation()), tmp_path / "rest", tmp_path / "step=3.ckpt", **limits)
     assert (of("training", rest), ending) == (of("training", given)[3:], end)
+
+
+@pytest.mark.parametrize("made", [shuffled, lambda: loader(sampler=drawn())], ids=["own order", "sampler"])
+def test_a_checkpoint_of_a_training_that_ended_within_an_epoch_is_refused(
+    tmp_path: Path, made: Callable[[], Any]
+) -> None:
+    fit(lambda: (made(), None), tmp_path, max_steps=4, max_epochs=-1)
+    with pytest.raises(ResumeMismatchError, match="ended within an epoch"):
+        fit(lambda: (made(), None), tmp_path / "rest", tmp_path / "epoch=1.ckpt", max_epochs=4)
 
 
 def test_another_number_of_loaders_is_refused(tmp_path: Path) -> None:
