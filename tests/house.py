@@ -14,7 +14,7 @@ from typing import Any
 LEVELS: dict[str, int] = {
     "errors": 0,
     "ground": 1,
-    "audit": 1,
+    "provenance.audit": 1,
     "values": 2,
     "sources": 2,
     "provenance": 3,

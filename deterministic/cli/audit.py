@@ -17,7 +17,7 @@ from . import _options as options
 from ._look import command, write_verdict
 
 if TYPE_CHECKING:
-    from ..audit.audit import Fault
+    from ..provenance.audit.audit import Fault
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit the files, and return 0 nothing found, 1 something, 2 a file could not be read."""
-    from ..audit.audit import audit
-    from ..audit.files import UnreadableError, files_in
+    from ..provenance.audit.audit import audit
+    from ..provenance.audit.files import UnreadableError, files_in
 
     files, findings, unread = 0, [], {}
     for path in files_in(arguments.paths):
@@ -65,7 +65,7 @@ def _headline(files: int, findings: list[Fault], unread: dict[str, str]) -> str:
 
 def _told(findings: list[Fault]) -> list[str]:
     """Return a line for each finding, and below them, for each rule that they break, why it matters and what to do."""
-    from ..audit.rules import RULES
+    from ..provenance.audit.rules import RULES
 
     broken = [RULES[name] for name in sorted({finding.rule for finding in findings})]
     lines = [f"  {finding.place}: {finding.rule} {finding.message}" for finding in findings]
@@ -75,7 +75,7 @@ def _told(findings: list[Fault]) -> list[str]:
 
 
 def _data(finding: Fault) -> dict[str, Any]:
-    from ..audit.rules import RULES
+    from ..provenance.audit.rules import RULES
 
     rule = RULES[finding.rule]
     place = finding._asdict() | {"cell": finding.cell or None}

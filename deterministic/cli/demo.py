@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from .. import describe, make_loader, reproducible
+from ..data.loader import make_loader
 from ..ground.seeds import derive_seed
+from ..scope.reproducible import reproducible
+from ..sources.registry import describe
 from ..verification.progress import progress
 from ._options import FAILED, OK, at_least, require_drawable, require_extra, written
 

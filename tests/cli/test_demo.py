@@ -82,9 +82,9 @@ def test_the_demo_fails_when_the_scopes_do_not_seed() -> None:
     done = demo(
         "--json",
         sabotage="""
-import deterministic
-real = deterministic.reproducible
-deterministic.reproducible = lambda *, seed, **options: real(seed=None, **options)
+from deterministic.scope import reproducible as home
+real = home.reproducible
+home.reproducible = lambda *, seed, **options: real(seed=None, **options)
 """,
     )
     assert done.returncode == 1, done.stdout + done.stderr
@@ -102,8 +102,8 @@ def test_the_demo_fails_when_the_scopes_leak() -> None:
         "--json",
         sabotage="""
 import contextlib, random
-import deterministic
-real = deterministic.reproducible
+from deterministic.scope import reproducible as home
+real = home.reproducible
 
 @contextlib.contextmanager
 def leaking(**options):
@@ -111,7 +111,7 @@ def leaking(**options):
         yield run
     random.random()
 
-deterministic.reproducible = leaking
+home.reproducible = leaking
 """,
     )
     assert done.returncode == 1, done.stdout + done.stderr

@@ -22,8 +22,8 @@ from scipy.sparse.linalg import eigsh, svds
 from scipy.stats import qmc
 
 from deterministic import reproducible
-from deterministic.audit.audit import audit
 from deterministic.errors import EntropyError
+from deterministic.provenance.audit.audit import audit
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.audit import audit as module
-from deterministic.audit.audit import audit
-from deterministic.audit.files import files_in
-from deterministic.audit.rules import RULES
-from deterministic.audit.seeds import Found
+from deterministic.provenance.audit import audit as module
+from deterministic.provenance.audit.audit import audit
+from deterministic.provenance.audit.files import files_in
+from deterministic.provenance.audit.rules import RULES
+from deterministic.provenance.audit.seeds import Found
 
-from ..processes import ROOT
+from ...processes import ROOT
 from .snippets import FOUND, IMPORTS, NOT_FOUND
 
 

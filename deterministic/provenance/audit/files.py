@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.util import decode_source
 from typing import NamedTuple
 
-from ..errors import DeterministicError
+from ...errors import DeterministicError
 
 LARGEST = 2 * 2**20  # bytes of a file that is read: more is data
 

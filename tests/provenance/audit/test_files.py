@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deterministic.audit import names
-from deterministic.audit.audit import Fault, audit
-from deterministic.audit.files import LARGEST, MOST_SIGNS, UnreadableError, files_in
+from deterministic.provenance.audit import names
+from deterministic.provenance.audit.audit import Fault, audit
+from deterministic.provenance.audit.files import LARGEST, MOST_SIGNS, UnreadableError, files_in
 
 UNSEEDED = "import numpy\nrng = numpy.random.default_rng()\n"
 
