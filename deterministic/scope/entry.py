@@ -84,7 +84,7 @@ class SuspendedParts:
 
     def __iter__(self) -> Iterator[SuspendedPart]:
         # Of a copy, which copy() makes at one stroke: the collector may forget one in the middle of a loop.
-        for reference in self._references.copy():
+        for reference in self._references.copy():  # deterministic: ignore[DET201] (what is asked of them has no order)
             part = reference()
             if part is not None:
                 yield part

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from .files import Code, UnreadableError, code_of
 from .loading import check_loading
 from .names import Parsed
-from .order import check_orders
+from .order import check_hashes, check_orders
 from .rules import RULES
 from .seeds import check_seeds
 from .settings import check_settings
 
-CHECKS = (check_seeds, check_orders, check_settings, check_loading)
+CHECKS = (check_seeds, check_orders, check_hashes, check_settings, check_loading)
 _IGNORE = re.compile(r"#\s*deterministic:\s*ignore(?:\[([^\]]*)\])?")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from .files import UnreadableError
@@ -31,8 +32,9 @@ class _Names:
         self.node, self.outer = node, outer
         self.bound: defaultdict[str, list[ast.AST | str]] = defaultdict(list)
         self.reads: defaultdict[str, list[ast.Name]] = defaultdict(list)
+        self.grown: defaultdict[str, list[ast.AST]] = defaultdict(list)  # by `|=`, with what
         self.full: dict[str, str] = {}  # of names, what was found out already; so is the next
-        self.is_set: dict[str, bool] = {}
+        self.is_set: dict[str, bool | None] = {}
 
 
 class Parsed:
@@ -41,6 +43,7 @@ class Parsed:
     def __init__(self, tree: ast.Module) -> None:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.nodes: defaultdict[type[ast.AST], list[Any]] = defaultdict(list)  # those that rules look at, by type
+        self.is_set_of_class: dict[tuple[ast.AST | None, str], bool | None] = {}  # of attributes, what was found out
         self._scopes: dict[ast.AST, _Names] = {}
         self._steps = 0
         self.module = _Names(tree, None)
@@ -74,6 +77,8 @@ class Parsed:
                 scope.bound[node.id].append(parent.value or _OPAQUE)
             elif not isinstance(parent, ast.AugAssign):
                 scope.bound[node.id].append(_OPAQUE)
+            elif isinstance(parent.op, ast.BitOr):
+                scope.grown[node.id].append(parent.value)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.partition(".")[0]
@@ -91,6 +96,18 @@ class Parsed:
             for name in node.names:
                 scope.bound[name].append(_OPAQUE)
                 self.module.bound[name].append(_OPAQUE)
+
+    @cached_property
+    def of_self(self) -> Mapping[tuple[ast.AST | None, str], list[ast.AST]]:
+        """What the attributes of each class's own objects are assigned: `self.x = value`."""
+        found: defaultdict[tuple[ast.AST | None, str], list[ast.AST]] = defaultdict(list)
+        for assign in (*self.nodes[ast.Assign], *self.nodes[ast.AnnAssign]):
+            for target in assign.targets if isinstance(assign, ast.Assign) else [assign.target]:
+                for part in self.walk(target):
+                    if is_of_self(part) and isinstance(part.ctx, ast.Store):  # type: ignore[attr-defined]
+                        value = (assign.value or _OPAQUE) if part is target else _OPAQUE
+                        found[self.around(assign, ast.ClassDef), name_of(part)].append(value)
+        return found
 
     def spend(self, steps: int) -> None:
         """Count what is looked at, and raise an UnreadableError if it is more than there should be."""
@@ -167,6 +184,11 @@ class Parsed:
 def words(text: str) -> frozenset[str]:
     """Return the words of a text, as a table of names to look up."""
     return frozenset(text.split())
+
+
+def is_of_self(node: ast.AST) -> bool:
+    """Return whether an expression is an attribute of the object whose method it is in."""
+    return isinstance(node, ast.Attribute) and name_of(node.value) == "self" and isinstance(node.value, ast.Name)
 
 
 def name_of(node: ast.AST) -> str:

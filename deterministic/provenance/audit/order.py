@@ -1,4 +1,4 @@
-"""Orders that are none: of sets, directories and finished work, and whether anything takes them for one."""
+"""Orders that are none: of sets, directories, finished work and hashes, and whether anything takes them for one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import defaultdict
 from itertools import islice
 from typing import Any
 
-from .names import Parsed, name_of, words
-from .seeds import Found
+from .names import Parsed, is_of_self, name_of, words
+from .seeds import Found, seeds_with
 
 _KEEP = words(
     "list tuple enumerate iter reversed map filter zip tqdm.tqdm tqdm.auto.tqdm itertools.chain itertools.islice "
@@ -30,6 +30,7 @@ _OF_NUMBERS = re.compile(
     re.IGNORECASE,
 )
 """How names end whose elements are mostly numbers, which hash to themselves."""
+_DEEPEST = 4  # sets that are made of sets, and names of them, which are followed
 
 
 def check_orders(source: Parsed) -> Found:
@@ -43,6 +44,34 @@ def check_orders(source: Parsed) -> Found:
     for call in source.nodes[ast.Call]:
         if (rule := _unordered(source, call)) and use.goes_on(call):
             yield call, rule, f"the order of {_WHAT[rule]} is used"
+
+
+def check_hashes(source: Parsed) -> Found:
+    """Find DET204: a remainder of a hash, and what is sorted or chosen by one. One that is a seed is DET104's."""
+    for call in source.nodes[ast.Call]:
+        key = next((one.value for one in call.keywords if one.arg == "key"), None)
+        if name_of(call.func) in ("sorted", "sort", "min", "max") and key is not None:
+            parts = source.walk(key) if isinstance(key, ast.Lambda) else [key]
+            if any(source.full(part) == "hash" for part in parts):
+                yield key, "DET204", f"{name_of(call.func)}(..., key=hash) goes by what differs in every process"
+        elif source.called(call) == "hash" and _is_of_no_numbers(source, call) and _is_cut(source, call):
+            yield call, "DET204", "a remainder of hash() is another one in every process"
+
+
+def _is_of_no_numbers(source: Parsed, call: ast.Call) -> bool:
+    return bool(call.args) and not any(map(_is_number, (call.args[0], source.value(call.args[0]))))
+
+
+def _is_cut(source: Parsed, call: ast.Call) -> bool:
+    """Whether a remainder of a hash is taken, and it is neither a seed nor the hash of an object."""
+    is_remainder = False
+    for above, child in source.above(call):
+        if isinstance(above, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return is_remainder and above.name != "__hash__"
+        if seeds_with(source, above):
+            return False
+        is_remainder |= isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mod) and child is above.left
+    return is_remainder
 
 
 def _unordered(source: Parsed, call: ast.Call) -> str:
@@ -61,48 +90,77 @@ def _unordered(source: Parsed, call: ast.Call) -> str:
     return "DET202" if full in _LISTING or is_path else ""
 
 
-def _is_set(source: Parsed, node: Any) -> bool:
-    """Whether a node is a set, and its elements may be other things than numbers."""
+def _is_set(source: Parsed, node: Any) -> bool | None:
+    """Whether a node is a set, and its elements may be other things than numbers; None: that is being looked for."""
     if isinstance(node, ast.Name):
         home, name = source.home(node), node.id
         if home is None:
             return False
         if name not in home.is_set:
-            home.is_set[name] = False  # while it is looked for
-            bound = home.bound[name]
-            filled = [each for each in bound if not _is_empty(source, each)]
+            home.is_set[name] = None
+            filled = [each for each in home.bound[name] if not _is_empty(source, each)]
+            grown = [part for part in home.grown[name] if not _are_numbers(source, part)]
             home.is_set[name] = all(isinstance(each, ast.AST) and _is_set(source, each) for each in filled) and (
-                bool(filled) or any(_is_added_to(source, read) for read in home.reads[name])
+                bool(filled or grown) or any(_is_added_to(source, read) for read in home.reads[name])
             )
         return home.is_set[name]
+    if is_of_self(node):
+        key = source.around(node, ast.ClassDef), node.attr
+        if key not in source.is_set_of_class:
+            source.is_set_of_class[key] = None
+            assigned = source.of_self.get(key, [])
+            filled = [value for value in assigned if not _is_empty(source, value)]
+            source.is_set_of_class[key] = all(_is_set(source, value) for value in filled) and (
+                bool(filled) or (bool(assigned) and _is_filled(source, *key))
+            )
+        return source.is_set_of_class[key]
     if isinstance(node, (ast.Set, ast.SetComp)):
-        return not _are_numbers(source, node)
+        return not _holds_numbers(source, node)
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)):
         sides = (node.left,) if isinstance(node.op, ast.Sub) else (node.left, node.right)
         return any(_is_set(source, side) for side in sides)
     if not isinstance(node, ast.Call):
         return False
     if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_SETS:
-        return _is_set(source, node.func.value)
-    is_made = source.called(node) in ("set", "frozenset") and bool(node.args)
-    return is_made and not _are_numbers(source, source.value(node.args[0])) and not _are_numbers(source, node.args[0])
+        is_one = _is_set(source, node.func.value)
+        grows = is_one is None and node.func.attr == "union"  # names = names.union(more), from an empty set on
+        return is_one or (grows and not all(_are_numbers(source, more) for more in node.args))
+    return source.called(node) in ("set", "frozenset") and bool(node.args) and not _are_numbers(source, node)
 
 
 def _is_empty(source: Parsed, value: ast.AST | str) -> bool:
     return isinstance(value, ast.Call) and source.called(value) == "set" and not value.args
 
 
-def _is_added_to(source: Parsed, read: ast.Name) -> bool:
+def _is_filled(source: Parsed, owner: ast.AST | None, name: str) -> bool:
+    """Whether a set that is an attribute is given, by its methods, what may be other things than numbers."""
+    methods = (call.func for call in source.nodes[ast.Call] if name_of(call.func) in ("add", "update"))
+    sets = [method.value for method in methods if isinstance(method, ast.Attribute) and name_of(method.value) == name]
+    own = [one for one in sets if is_of_self(one) and source.around(one, ast.ClassDef) is owner]
+    return any(_is_added_to(source, one) for one in own)
+
+
+def _is_added_to(source: Parsed, read: ast.AST) -> bool:
     """Whether a set is given there, by its method, what may be another thing than a number."""
     method: Any = source.parents[read]
     call: Any = source.parents.get(method)
     name = name_of(method) if isinstance(call, ast.Call) and call.func is method and call.args else ""
-    given = [call.args[0], source.value(call.args[0])] if name in ("add", "update") else []
-    are_numbers = map(_is_number, given) if name == "add" else (_are_numbers(source, node) for node in given)
-    return bool(given) and not any(are_numbers)
+    if name == "update":
+        return not _are_numbers(source, call.args[0])
+    return name == "add" and not any(map(_is_number, (call.args[0], source.value(call.args[0]))))
 
 
 def _are_numbers(source: Parsed, node: Any) -> bool:
+    """Whether the elements of what a node stands for are numbers."""
+    for _ in range(_DEEPEST):
+        if _holds_numbers(source, node):
+            return True
+        is_made = source.called(node) in ("set", "frozenset") and bool(node.args)
+        node = node.args[0] if is_made else source.value(node)
+    return False
+
+
+def _holds_numbers(source: Parsed, node: Any) -> bool:
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
         source.spend(len(node.elts))
         return all(map(_is_number, node.elts))
@@ -123,6 +181,16 @@ def _is_number(node: ast.AST) -> bool:
     return (isinstance(node, ast.Constant) and isinstance(node.value, (int, float))) or bool(
         _OF_NUMBERS.match(name_of(node)) or (isinstance(node, ast.Name) and node.id in "ijkn")
     )
+
+
+def _counts(node: ast.AugAssign) -> bool:
+    return isinstance(node.op, ast.Add) and isinstance(node.value, ast.Constant) and bool(name_of(node.target))
+
+
+def _is_length_of(node: ast.AST, name: str) -> bool:
+    """Whether a node is `len(name)`: in a loop that fills it, the next number."""
+    is_length = isinstance(node, ast.Call) and name_of(node.func) == "len" and bool(node.args)
+    return is_length and bool(name) and name_of(node.args[0]) == name  # type: ignore[attr-defined]
 
 
 class _Use:
@@ -190,15 +258,20 @@ class _Use:
             return False
         if any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in body):
             return True
+        numbers = {name_of(part.target) for part in body if isinstance(part, ast.AugAssign) and _counts(part)}
+        numbers -= {name_of(part) for part in body if isinstance(part, ast.Name) and self._is_begun(part)}
         if is_numbered and isinstance(loop.target, ast.Tuple):
-            number = name_of(loop.target.elts[0])
-            stores = (
-                part for part in body if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Subscript)
-            )
-            if any(name_of(part) == number for store in stores for part in self.source.walk(store)):
-                return True
+            numbers.add(name_of(loop.target.elts[0]))
+        for store in body:
+            if isinstance(store, ast.Assign) and isinstance(table := store.targets[0], ast.Subscript):
+                parts = [*self.source.walk(store)]
+                if any(name_of(part) in numbers or _is_length_of(part, name_of(table.value)) for part in parts):
+                    return True
         methods = [part.func for part in body if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)]
         return any(method.attr in _ADDING and self._stored(method.value, loop) for method in methods)
+
+    def _is_begun(self, name: ast.Name) -> bool:
+        return isinstance(name.ctx, ast.Store) and not isinstance(self.source.parents[name], ast.AugAssign)
 
     def _stored(self, target: ast.AST, since: ast.AST) -> bool:
         """Whether anything depends on the order of what a statement assigned to a target, or added to it."""

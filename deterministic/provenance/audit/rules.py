@@ -75,6 +75,12 @@ _ALL = (
         "take results in the order of the work: pool.map(...), or a loop over the futures themselves",
     ),
     Rule(
+        "DET204",
+        "a number or an order by hash()",
+        "the hash of a text is another one in every process, and that of most objects is their address",
+        "take a hash of what it says: zlib.crc32(text.encode()), derive_seed(0, text); sort by the text itself",
+    ),
+    Rule(
         "DET301",
         "PYTHONHASHSEED set in a running program",
         "Python reads it when it starts: hashes and the order of sets stay in this process as they are",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .names import Parsed, name_of, words
@@ -72,15 +72,20 @@ def check_seeds(source: Parsed) -> Found:
             yield call, "DET103", "torch.Generator() is never seeded"
         elif _seeds_a_generator_anew(source, call) and not is_fallback(source, call):
             yield call, "DET102", "seed() of a torch.Generator takes no seed"
-        seeds = [keyword.value for keyword in call.keywords if keyword.arg in ("seed", "random_state")]
-        if full in _SEEDING or name_of(call.func) in ("manual_seed", "manual_seed_all"):
-            seeds += call.args[:1]
-        yield from (found for seed in seeds for found in _varying(source, seed))
-    for node in (*source.nodes[ast.Assign], *source.nodes[ast.AnnAssign]):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if node.value is not None and any(map(_is_seed, targets)):
-            yield from _varying(source, node.value)
+    for node in (*source.nodes[ast.Call], *source.nodes[ast.Assign], *source.nodes[ast.AnnAssign]):
+        yield from (found for seed in seeds_with(source, node) for found in _varying(source, seed))
     yield from _environments(source)
+
+
+def seeds_with(source: Parsed, node: ast.AST) -> Sequence[ast.AST]:
+    """Return what a call is given for a seed, or an assignment makes one."""
+    if isinstance(node, ast.Call):
+        seeds = [keyword.value for keyword in node.keywords if keyword.arg in ("seed", "random_state")]
+        is_seeding = source.called(node) in _SEEDING or name_of(node.func) in ("manual_seed", "manual_seed_all")
+        return seeds + node.args[:1] if is_seeding else seeds
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+    value: ast.AST | None = getattr(node, "value", None)
+    return [value] if value is not None and any(map(_is_seed, targets)) else []
 
 
 def is_fallback(source: Parsed, node: ast.AST) -> bool:

@@ -88,6 +88,14 @@ FOUND: dict[str, list[str]] = {
         "import pytest\n@pytest.mark.parametrize('name', {'a', 'b'})\ndef test_it(name): ...",
         "seen = set()\nfor word in words:\n    seen.add(word.lower())\nx = np.array(list(seen))",
         "def f(words):\n    seen = set()\n    seen.update(words)\n    for word in seen:\n        yield word",
+        "seen = set()\nfor words in texts:\n    seen |= set(words)\nindex = {w: i for i, w in enumerate(seen)}",
+        "def f(texts):\n    seen = set()\n    for t in texts:\n        seen = seen.union(t)\n    return list(seen)",
+        "def f(words):\n    index = {}\n    for w in set(words):\n        index[w] = len(index)\n    return index",
+        "next_one = 0\nfor word in set(words):\n    table[word] = next_one\n    next_one += 1",
+        "class A:\n    def __init__(self, words):\n        self.words = set(words)\n"
+        "        self.index = {w: i for i, w in enumerate(self.words)}",
+        "class A:\n    def __init__(self):\n        self.words = set()\n    def add(self, text):\n"
+        "        self.words.update(text)\n    def table(self):\n        return list(self.words)",
     ],
     "DET202": [
         "class D(Dataset):\n    def __init__(self, root):\n        self.files = os.listdir(root)",
@@ -108,6 +116,14 @@ FOUND: dict[str, list[str]] = {
         "def table():\n    return pd.concat(frames)",
         "pool = multiprocessing.Pool()\nresults = list(pool.imap_unordered(work, items))",
         "from tqdm import tqdm\ndef f(pool):\n    for x in tqdm(pool.imap_unordered(g, items)):\n        yield x",
+    ],
+    "DET204": [
+        "is_held_out = hash(path.name) % 10 == 0",
+        "buckets = [abs(hash(word)) % 1000 for word in words]",
+        "def shard(name):\n    return (hash(name) & mask) % shards",
+        "names.sort(key=hash)",
+        "x = sorted(names, key=lambda name: hash((name, salt)))",
+        "first = min(names, key=hash)",
     ],
     "DET301": [
         "os.environ['PYTHONHASHSEED'] = '0'",
@@ -243,6 +259,16 @@ NOT_FOUND: dict[str, list[str]] = {
         "seen = set()\nfor word in words:\n    if word not in seen:\n        seen.add(word)\n        out.append(word)",
         "for pair in {(0, 1), (-2, 0)}:\n    out.append(pair)",
         "class A:\n    def __dir__(self):\n        return list(set(names))",
+        "seen = set()\nseen |= set(range(3))\nseen |= {1}\nx = np.array(list(seen))",
+        "seen = set()\nfor n in range(3):\n    seen = seen.union({n})\nx = np.array(list(seen))",
+        "ids = set(range(3))\nids = set(ids)\nx = np.array(list(ids))",
+        "for word in set(words):\n    count = 0\n    for letter in word:\n        count += 1\n    table[word] = count",
+        "class A:\n    def __init__(self, words):\n        self.words = set(words)\n        self.words = words\n"
+        "    def f(self):\n        return [word for word in self.words]",
+        "class A:\n    def __init__(self):\n        self.sizes = set()\n    def f(self, text):\n"
+        "        self.sizes.add(len(text))\n        return list(self.sizes)",
+        "class A:\n    def __init__(self, words):\n        self.words, self.n = set(words), 3\n"
+        "    def f(self):\n        return [word for word in self.words]",
     ],
     "DET202": [
         "files = sorted(os.listdir(root))\nx = np.array(files)",
@@ -269,6 +295,16 @@ NOT_FOUND: dict[str, list[str]] = {
         "total = max(f.result() for f in futures.as_completed(jobs))",
         "out = []\nfor f in futures.as_completed(jobs):\n    out.append(f.result())\nx = np.array(sorted(out))",
         "results = list(pool.imap(work, items))",
+    ],
+    "DET204": [
+        "key = hash(text)",
+        "class A:\n    def __hash__(self):\n        return hash(self.name) % 2**32",
+        "shard = hash(index) % shards",
+        "shard = hash((3, len(text))) % shards",
+        "from zlib import crc32 as hash\nshard = hash(name) % 10",
+        "x = sorted(names, key=len)",
+        "if hash(a) == hash(b): pass",
+        "message = 'of %s' % hash(name)",
     ],
     "DET301": [
         "os.environ['PYTHONHASHSEED'] = '0'\nos.execv(executable, arguments)",
