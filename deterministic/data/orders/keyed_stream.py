@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -171,8 +172,7 @@ class Samples:
             sample = self._make()
         except StopIteration:
             return _Blank
-        if self.upstream.may_hide_draws and not self.upstream.hides_draws:
-            self.upstream.hides_draws = has_drawn(sample_key(self.key, self._fetched + 1))
+        self.upstream.look_for_draws(partial(has_drawn, sample_key(self.key, self._fetched + 1)))
         return sample
 
     def _start_held(self) -> None:

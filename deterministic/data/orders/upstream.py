@@ -64,6 +64,22 @@ class Upstream:
         self._has_begun = False
         self.may_hide_draws = self.can_seek and may_hide_draws(dataset)
         self.hides_draws = False  # whether it does, and its pass drew
+        self._may_race = may_race(dataset)
+
+    def look_for_draws(self, has_drawn: Callable[[], bool]) -> None:
+        """Look whether what may hide draws, or make them race, did draw for the first sample of its pass."""
+        if not (self._may_race or (self.may_hide_draws and not self.hides_draws)) or not has_drawn():
+            return
+        self.hides_draws = self.may_hide_draws
+        if self._may_race:
+            self._may_race = False
+            warn(
+                NondeterminismWarning,
+                "a stream is read ahead on several threads, which may draw for its rows: who is slower then decides "
+                "which row has which numbers",
+                (f"found: {type(self.dataset).__name__} with interleave_datasets or shuffle(buffer_size=...)",),
+                "Draw afterwards: interleave_datasets(...).shuffle(...).map(augment), not the other way round.",
+            )
 
     def copy(self) -> Upstream:
         """Return one whose passes do not move this one; raise DeterministicError if the dataset cannot be copied."""
@@ -240,7 +256,7 @@ def has_buffer(dataset: Any) -> bool:
 
     So its own documentation of `IterableDataset.state_dict` says (datasets 5.2); the buffer is a link of a chain.
     """
-    return any(getattr(part, "buffer_size", None) for part in _links(dataset))
+    return any(getattr(part, "buffer_size", None) for part in _chain(dataset))
 
 
 def may_hide_draws(dataset: Any) -> bool:
@@ -249,13 +265,31 @@ def may_hide_draws(dataset: Any) -> bool:
     Of a generator function those before it in its shard; of what maps, filters or batches several at once those of the
     same batch.
     """
-    parts = list(_links(dataset))
+    parts = list(_chain(dataset))
     return any(getattr(one, "batched", False) is True or hasattr(one, "generate_examples_fn") for one in parts)
 
 
-def _links(dataset: Any) -> Iterator[Any]:
-    """Yield what a dataset of Hugging Face's iterates, and what that does, to the end of each chain."""
-    parts = [getattr(dataset, "_ex_iterable", None)]
+def may_race(dataset: Any) -> bool:
+    """Return whether it is one of Hugging Face's that reads streams or shards ahead, each on a thread of its own.
+
+    Those that are interleaved, and those that fill a shuffle buffer (datasets 5.2); the functions that make their rows
+    may draw.
+    """
+    return any(
+        (hasattr(one, "stopping_strategy") or hasattr(one, "max_input_shards"))
+        and any(hasattr(below, "function") or hasattr(below, "generate_examples_fn") for below in _links(one))
+        for one in _chain(dataset)
+    )
+
+
+def _chain(dataset: Any) -> Iterator[Any]:
+    """Return the links of a dataset of Hugging Face's; of any other one there is none."""
+    return _links(getattr(dataset, "_ex_iterable", None))
+
+
+def _links(last: Any) -> Iterator[Any]:
+    """Yield a link, what it iterates, and what that does, to the end of each chain."""
+    parts = [last]
     while parts:
         if (part := parts.pop()) is not None:
             yield part

@@ -46,7 +46,6 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "mapped": lambda stream: stream.map(lambda row: {"number": row["number"] + 1}),
     "filtered": lambda stream: stream.filter(lambda row: row["number"] % 2 == 0),
     "in torch's format": lambda stream: stream.with_format("torch"),
-    # The other way round the draws come from threads, which docs/limits.md says.
     "interleaved, then mapped": lambda stream: datasets.interleave_datasets([stream, stream.skip(2)]).map(jittered),
     "with shuffled files": lambda stream: stream.shuffle(seed=3, buffer_size=1),
 }
@@ -100,6 +99,10 @@ def doubled(rows: dict[str, list[int]]) -> dict[str, list[int]]:
     return {"number": [2 * number for number in rows["number"]]}
 
 
+def plus_one(row: dict[str, int]) -> dict[str, int]:
+    return {"number": row["number"] + 1}
+
+
 @pytest.mark.parametrize("workers", [{"num_workers": 0}, {"num_workers": 1}], ids=str)
 def test_draws_for_several_rows_at_once_are_said_to_be_lost_within_an_epoch(
     streamed: Callable[[], Any], workers: dict[str, Any]
@@ -122,6 +125,62 @@ def test_draws_of_a_generator_are_said_to_be_lost_within_an_epoch() -> None:
     assert all("within" in line and "what it has drawn for samples" in line for line in told)
     make = lambda: datasets.IterableDataset.from_generator(drawn)  # noqa: E731
     assert cases(check_stream(make, stream_state="ignore", num_workers=0)) == set()
+
+
+@pytest.fixture
+def generator_is_put_back() -> Iterator[None]:
+    """Put Python's generator back: what reads ahead draws between two samples, and concatenating asks for a row."""
+    state = random.getstate()
+    yield
+    random.setstate(state)
+
+
+def in_shards(shards: list[int]) -> Iterator[dict[str, float]]:
+    for shard in shards:
+        for row in range(3):
+            yield {"number": 10.0 * shard + row}
+
+
+def made_of(shards: int) -> Any:
+    return datasets.IterableDataset.from_generator(in_shards, gen_kwargs={"shards": [*range(shards)]})
+
+
+RACING: dict[str, Callable[[], Any]] = {
+    "mapped, then interleaved": lambda: datasets.interleave_datasets([made_of(1).map(jittered), made_of(1)]),
+    "mapped, then drawn": lambda: SEVERAL["drawn"]([made_of(1).map(jittered), made_of(1)]),
+    "mapped, then shuffled": lambda: made_of(2).map(jittered).shuffle(seed=1, buffer_size=4),
+    "mapped, then shuffled, one shard": lambda: made_of(1).map(jittered).shuffle(seed=1, buffer_size=4),
+    "interleaved, then mapped, twice": lambda: datasets.interleave_datasets(
+        [SEVERAL["in turns"]([made_of(1), made_of(1)]).map(jittered), made_of(1)]
+    ),
+}
+
+
+@pytest.mark.usefixtures("generator_is_put_back")
+@pytest.mark.parametrize("name", RACING)
+def test_draws_of_threads_that_read_ahead_are_warned_of(name: str) -> None:
+    """In datasets 5.2: finding datasets_interleaved_streams_draw_by_who_is_slower."""
+    loader = make_loader(RACING[name](), batch_size=2, seed=0)
+    with pytest.warns(NondeterminismWarning, match="read ahead on several threads") as told:
+        assert len([*loader, *loader]) > 2
+    assert len([one for one in told if "several threads" in str(one.message)]) == 1
+
+
+NOT_RACING: dict[str, Callable[[Callable[[], Any]], Any]] = {
+    "interleaved, then mapped": lambda streamed: CHANGES["interleaved, then mapped"](streamed()),
+    "shuffled, then mapped": lambda streamed: streamed().shuffle(seed=1, buffer_size=4).map(jittered),
+    "without draws": lambda streamed: SEVERAL["in turns"]([made_of(1).map(plus_one), made_of(1)]),
+    "one after the other": lambda streamed: SEVERAL["concatenated"]([made_of(1).map(jittered), made_of(1)]),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.usefixtures("generator_is_put_back")
+@pytest.mark.parametrize("name", NOT_RACING)
+def test_what_reads_ahead_without_draws_or_draws_without_reading_ahead_is_not(
+    name: str, streamed: Callable[[], Any]
+) -> None:
+    assert len([*make_loader(NOT_RACING[name](streamed), batch_size=2, seed=0)]) > 1
 
 
 @pytest.mark.filterwarnings("error")
