@@ -75,6 +75,10 @@ def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
             )
 
 
+_KEEPS = {"Running": "_num_vals_seen", "MinMaxMetric": "min_val"}
+"""Metrics of torchmetrics with more than their states (1.9; Lightning-AI/torchmetrics#3323): which attribute tells."""
+
+
 def warn_of_metrics(stateful: Mapping[str, Any]) -> None:
     """Warn of states of torchmetrics' metrics that their `state_dict()` does not have, as is their default."""
     for name, module in stateful.items():
@@ -88,7 +92,15 @@ def warn_of_metrics(stateful: Mapping[str, Any]) -> None:
                 NondeterminismWarning,
                 f"{name} has states of metrics that its state_dict() does not have, so they are not saved",
                 (f"found: {cut(', '.join(lost))}",),
-                "Call persistent(True) of each metric before the Checkpoint is made.",
+                "Call persistent(True) of each metric, also of those inside of wrappers: they are among its modules().",
+            )
+        kept = {type(part).__name__ for _, part in parts if _KEEPS.get(type(part).__name__) in vars(part)}
+        if kept and states:
+            warn(
+                NondeterminismWarning,
+                f"{name} has metrics that keep in plain attributes how far they are, which no state_dict() has",
+                (f"found: {', '.join(f'{_KEEPS[kind]} of {kind}' for kind in sorted(kept))}",),
+                "Reset them at each epoch and save between two, or keep these attributes in values.",
             )
 
 
