@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import gc
+import inspect
+import operator
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from itertools import count
+from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +62,8 @@ class Upstream:
         self.can_seek = uses_state and is_stateful(dataset)  # whether it says where it is and can be put there
         self.has_given = False  # whether its latest pass that ended gave any sample
         self._is_keyed = is_keyed
+        self._before: dict[str, Any] = {}  # the iterators that it held before the latest pass
+        self._renewed: set[str] = set()  # where that pass began with another one
         # What is told its epoch need not remember it, and may count whatever it likes.
         self._as_made = {} if self.can_seek or DatasetEpoch(dataset).listeners else self._shown()
         self._put: _Put | None = None
@@ -114,6 +120,7 @@ class Upstream:
         with suppress(Exception) if is_within and hasattr(self.dataset, "__next__") else nullcontext():
             self.put(place)
         start()
+        self._before = dict(self._iterators()) if self._as_made else {}
         self._has_begun = True
         iterator: Any = iter(self.dataset)
         if is_within and iterator is self.dataset and leaves(self._said()) != leaves([of_dataset]):
@@ -138,6 +145,10 @@ class Upstream:
         of the pass that was put there. That part of what the dataset says is put back to what it was before; where it
         did not say where it was before, it cannot be, which a ResumeMismatchError says.
         """
+        if self._before:
+            now = dict(self._iterators())
+            self._renewed = {path for path, one in self._before.items() if now.get(path) is not one}
+            self._before = {}
         put, (loaded, *_) = self._put, place.said()
         if put is None:
             return False
@@ -189,15 +200,27 @@ class Upstream:
         return Place(0, self.has_given, pickle.dumps((of_dataset, None, changed)))
 
     def _shown(self) -> dict[str, Any]:
-        """Return its numbers, and a digest of each generator's state, by path: what may tell one pass from the next."""
+        """Return what may tell one pass from the next, by path.
+
+        That is numbers, a digest of each generator's state, and how far iterators have come with which no pass begins.
+        """
         shown: dict[str, Any] = {}
         for path, one in shown_in(self.dataset, _DEPTH, _OPAQUE):
-            if not isinstance(one, KINDS):
+            if isinstance(one, (int, float)):
                 shown[path] = one
+            elif not isinstance(one, KINDS):
+                if path not in self._renewed:
+                    shown[path] = _how_far(one)
             elif not self._is_keyed:
                 source = OwnGenerator(one, 0)
                 shown[path] = source.describe(source.capture())["digest"]
         return shown
+
+    def _iterators(self) -> Iterator[tuple[str, Any]]:
+        """Yield the iterators of Python's own that it holds, with their paths."""
+        for path, one in shown_in(self.dataset, _DEPTH, _OPAQUE):
+            if not isinstance(one, (int, float, *KINDS)):
+                yield path, one
 
     def _said(self) -> list[Any]:
         """Return what the dataset says of itself in a list, which is empty if it does not.
@@ -249,6 +272,26 @@ def _warn_of_more(dataset: object, before: Mapping[Any, bytes], current: Mapping
             (f"found: {type(dataset).__name__}, whose state differs there in {cut(', '.join(more))}",),
             "Let its __iter__() begin anew once it is at its end, if it counts its passes.",
         )
+
+
+def _how_far(iterator: Any, depth: int = _DEPTH) -> str:
+    """Return how far one of Python's own iterators has come, with those that it goes over, as far as Python shows it.
+
+    Of most it shows how many are left, and of a generator whether it was begun.
+    """
+    shown = []
+    if isinstance(iterator, GeneratorType):
+        shown.append(inspect.getgeneratorstate(iterator).removeprefix("GEN_").lower())
+    elif isinstance(iterator, count):
+        shown.append(repr(iterator))
+    else:
+        with suppress(Exception):  # it may ask the length of what is somebody's own
+            left = operator.length_hint(iterator, -1)
+            shown += [f"{left} left"] * (left >= 0)
+    inner = [one for one in gc.get_referents(iterator) if depth and type(one) is not type]
+    inner = [each for one in inner for each in (one if type(one) is tuple else (one,))]  # as zip and map hold them
+    shown += [_how_far(one, depth - 1) for one in inner if hasattr(type(one), "__next__")]
+    return f"{type(iterator).__name__}({', '.join(shown)})"
 
 
 def has_buffer(dataset: Any) -> bool:

@@ -51,10 +51,11 @@ def _held(sampler: Any) -> list[OwnGenerator]:
 def shown_in(
     value: Any, depth: int, opaque: tuple[type, ...], left_out: Collection[str] = (), *, any_key: bool = False
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the numbers and the generators that an object shows in attributes and containers, by path, in order.
+    """Yield what an object shows in attributes and containers, by path, in order.
 
-    Each object is looked at once, to this depth; not what is of an `opaque` type, or in the attributes left out. Of a
-    dict those with keys that are text or integers, unless `any_key` counts.
+    That is numbers, generators, and Python's own iterators. Each object is looked at once, to this depth; not what is
+    of an `opaque` type, or in the attributes left out. Of a dict those with keys that are text or integers, unless
+    `any_key` counts.
     """
     visited: set[int] = set()
 
@@ -74,6 +75,8 @@ def shown_in(
             inside = [("[]" if any_key else f"[{key!r}]", one) for key, one in pairs]
         elif hasattr(value, "__dict__"):
             inside = [(f".{name}", one) for name, one in vars(value).items() if name not in left_out]
+        elif hasattr(type(value), "__next__"):
+            yield path, value
         for step, one in inside:
             yield from look(one, path + step, depth - 1)
 
