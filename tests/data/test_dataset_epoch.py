@@ -308,3 +308,34 @@ def test_what_contains_itself_and_what_has_no_hash_are_told_too() -> None:
 def test_a_dataset_without_epochs_is_told_nothing() -> None:
     assert DatasetEpoch([1, 2]).listeners == DatasetEpoch(torch.arange(3)).listeners == []
     assert DatasetEpoch(Wrapper("name")).listeners == []
+
+
+class InSharedMemory(IterableDataset[int]):
+    """Counts its passes where all processes see it, as mosaicml-streaming's datasets do, and has no `set_epoch`."""
+
+    def __init__(self) -> None:
+        self._next = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
+
+    @property
+    def next_epoch(self) -> int:
+        return int(self._next)
+
+    @next_epoch.setter
+    def next_epoch(self, epoch: int) -> None:
+        self._next.fill_(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        epoch = self.next_epoch
+        self.next_epoch = epoch + 1
+        return iter(range(10 * epoch, 10 * epoch + 3))
+
+
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 1}, {"num_workers": 1, "persistent_workers": True}], ids=str)
+def test_one_that_counts_in_shared_memory_is_told_and_goes_on(workers: dict[str, Any]) -> None:
+    loader = make_loader(InSharedMemory(), batch_size=None, seed=0, **workers)
+    assert [*loader] == [0, 1, 2]
+    state = loader.state_dict()
+    for other in (loader, make_loader(InSharedMemory(), batch_size=None, seed=0, **workers)):
+        other.load_state_dict(state)
+        assert [*other] == [10, 11, 12]
+        assert [*other] == [20, 21, 22]

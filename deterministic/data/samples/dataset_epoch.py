@@ -92,7 +92,10 @@ def tell_one(one: Any, epoch: int, seed: int, held: Held | None = None) -> None:
         if held is not None:
             held.settle()
             held.key(key)
-        one.set_epoch(epoch)
+        if _is_counter(one):
+            one.next_epoch = epoch
+        else:
+            one.set_epoch(epoch)
     _note(one, epoch, _shown(one))
 
 
@@ -130,10 +133,15 @@ def _listeners(value: Any, seen: set[int]) -> list[Any]:
     if id(value) in seen:
         return []
     seen.add(id(value))
-    if takes(value, "set_epoch", 0):
+    if takes(value, "set_epoch", 0) or _is_counter(value):
         return [value]
     held = getattr(value, "__dict__", {})  # not by getattr: a property may open a file
     return [inner for name in held for one in _inside(name, held[name]) for inner in _listeners(one, seen)]
+
+
+def _is_counter(value: Any) -> bool:
+    """Return whether it is one of mosaicml-streaming's: it counts its passes, in memory that all processes share."""
+    return getattr(getattr(type(value), "next_epoch", None), "fset", None) is not None
 
 
 def _inside(name: str, held: Any) -> list[Any]:
