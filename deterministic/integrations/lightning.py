@@ -43,8 +43,8 @@ if not TYPE_CHECKING:
     _lightning = _framework()
     Callback, CombinedLoader = _lightning.Callback, _lightning.utilities.CombinedLoader
 
-_KEY = "deterministic"
-_VERSION = 2  # 1 had no places of loaders
+_KEY, _LOADERS = "deterministic", "combined_loader"
+_VERSION = 3  # 1 had no places of loaders, 2 of the training's those of rank 0 alone
 
 
 class ExactResume(Callback):
@@ -85,7 +85,8 @@ class ExactResume(Callback):
             "is_within_accumulation": is_within,
             "gradients": _gradients(pl_module) if is_within or not pl_module.automatic_optimization else {},
             "buffers": {name: item.cpu() for name, item in pl_module.named_buffers() if name not in persistent},
-            # Lightning itself brings a training's loader back where it was within an epoch.
+            # Lightning itself brings a training's loader back where it was within an epoch: each to where rank 0's was.
+            "loaders": _state_of_fit(checkpoint).get(_LOADERS, []),
             "training": _beginnings(trainer.train_dataloader) if trainer.is_last_batch else [],
             "is_after_epoch": is_after_epoch,
             "is_cut": is_after_epoch and not trainer.is_last_batch,
@@ -131,6 +132,8 @@ class ExactResume(Callback):
                 (f"found: max_steps={trainer.max_steps}",),
                 "Pass max_epochs alone, or resume from a checkpoint of ModelCheckpoint(every_n_train_steps=...).",
             )
+        if mine["loaders"]:
+            _state_of_fit(checkpoint)[_LOADERS] = mine["loaders"]
         self._pending, self._validation = mine, mine["validation"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -195,6 +198,11 @@ class ExactResume(Callback):
         if self._pending is not None:
             pending, self._pending = self._pending, None
             put_back(pending["generators"], innermost_run())
+
+
+def _state_of_fit(checkpoint: Mapping[str, Any]) -> Any:
+    """Return where Lightning keeps, in its checkpoint, where the training's loaders are."""
+    return checkpoint["loops"]["fit_loop"]["state_dict"]
 
 
 def _loaders(loaders: Any) -> list[Any]:

@@ -209,3 +209,37 @@ def test_two_ranks_with_generators_of_their_own_resume_each_with_its_own(tmp_pat
     for whole, *resumed in ranks:
         assert resumed == [whole] * 3
     assert ranks[0][0]["generators"] != ranks[1][0]["generators"]
+
+
+OWN_SAMPLERS = """
+import json, os, sys
+from pathlib import Path
+import torch
+from torch.utils.data import WeightedRandomSampler
+torch.set_num_threads(1)
+from deterministic import make_loader
+from tests.integrations.children import Augmented
+from tests.integrations.test_lightning_places import fit
+
+folder, rank = Path(sys.argv[1]), int(os.environ.get("LOCAL_RANK", 0))
+
+def loaders():
+    sampler = WeightedRandomSampler([1.0] * 16, 8, generator=torch.Generator().manual_seed(rank))
+    return make_loader(Augmented(16), batch_size=3, sampler=sampler), make_loader(Augmented(4))
+
+two = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": False}
+given, end = fit(loaders, folder / "whole", **two)
+found = []
+for step in (1, 4):
+    rest, ending = fit(loaders, folder / "rest", folder / "whole" / f"step={step}.ckpt", **two)
+    found.append([ending == end, rest == given[-len(rest):]])
+found.append([one[3] for one in given if one[0] == "training"])
+(folder / f"{rank}.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_with_samplers_of_their_own_go_on_each_with_its_own_samples(tmp_path: Path) -> None:
+    ranks = run_two_ranks(OWN_SAMPLERS, tmp_path)
+    assert [rank[:2] for rank in ranks] == [[[True, True]] * 2] * 2
+    assert not {*ranks[0][2]} & {*ranks[1][2]}
