@@ -24,7 +24,7 @@ from .ranks import the_ranks, together, with_own_parts
 from .save import TrainingState
 from .sharded import are_sharded, sharded_in
 from .spread import put_together
-from .stateful import first_difference, is_state, load, problems, state_of, trained
+from .stateful import first_difference, is_state, load, problems, state_of, ties, trained
 
 _logger = logging.getLogger("deterministic.checkpoint")
 
@@ -211,6 +211,14 @@ def _fitting(
             "Pass the same names, and make the objects as they were when it was saved.",
         )
     require_same_place(saved.generators, run)
+    tied = [] if saved.files else ties(saved.objects, stateful)  # what is sharded is stored once for each name
+    if tied:
+        complain(
+            on_mismatch,
+            f"{path} was saved with other parameters that are one",
+            tuple(tied),
+            'Tie them, or not, as when it was saved, before it is loaded. To go on all the same: on_mismatch="warn".',
+        )
     compare(path, saved.conditions, on_mismatch, saved.own)
     return saved
 

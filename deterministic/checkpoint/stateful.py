@@ -16,6 +16,7 @@ from ..ground.synonyms import OF_SCOPE, meant
 from ..trace.recording.operations import tensors_in
 from ..trace.recording.torch_internals import storage_key
 from ..values.fingerprint import fingerprint, fingerprint_if_any
+from ..values.sharded import is_sharded
 from ..values.stateful import is_stateful
 from .boxes import Sharded
 
@@ -141,6 +142,28 @@ def is_state(saved: object) -> bool:
     return all(isinstance(part, dict) for part in parts) and all(
         isinstance(saved["modes"].get(name), list) for name in ("frozen", "evaluating")
     )
+
+
+def ties(saved: Mapping[str, Any], stateful: Mapping[str, Any]) -> list[str]:
+    """Return which parameters of modules were one when they were saved and are not here, or the reverse."""
+    here: dict[str, Any] = {}
+    there: dict[str, Any] = {}
+    for name, module in modules_in(stateful).items():
+        for key, parameter in module.named_parameters(remove_duplicate=False):
+            if isinstance(was := saved[name]["state"].get(key), torch.Tensor):
+                here[f"{name}.{key}"], there[f"{name}.{key}"] = parameter, was
+    before, now = _shared(there), _shared(here)
+    found = [(before - now, "saved as one, here apart"), (now - before, "saved apart, here one")]
+    return sorted(f"{', '.join(names)}: {how}" for groups, how in found for names in groups)
+
+
+def _shared(tensors: Mapping[str, torch.Tensor]) -> set[tuple[str, ...]]:
+    """Return the names of those that are the same memory."""
+    places: dict[Any, list[str]] = {}
+    for name, tensor in tensors.items():
+        if not is_lazy(tensor) and not is_sharded(tensor) and tensor.numel() and (key := storage_key(tensor)):
+            places.setdefault((key, tensor.storage_offset(), tensor.shape, tensor.stride()), []).append(name)
+    return {tuple(names) for names in places.values() if len(names) > 1}
 
 
 def problems(name: str, value: Any, saved: Mapping[str, Any]) -> list[str]:

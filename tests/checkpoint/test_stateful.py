@@ -232,6 +232,46 @@ def test_a_lazy_model_takes_its_shapes_from_what_was_saved(tmp_path: Path) -> No
     assert_same_tensor(model.weight.detach(), lazy.weight.detach())
 
 
+def tied(how: str) -> dict[str, nn.Module]:
+    """Return two modules of linear layers of one weight, some of which are one parameter."""
+    with torch.no_grad():
+        one, other = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), nn.Linear(2, 2)
+        for layer in (*one, other):
+            layer.weight.fill_(1.0)
+            layer.bias.fill_(2.0)
+    if how == "within":
+        one[1].weight = one[0].weight
+    elif how == "by memory":
+        one[1].weight.data = one[0].weight.data
+    elif how == "across":
+        other.weight = one[0].weight
+    elif how == "all":
+        other.weight = one[1].weight = one[0].weight
+    return {"one": one, "other": other}
+
+
+_NAMES = {
+    "within": "one.0.weight, one.1.weight",
+    "by memory": "one.0.weight, one.1.weight",
+    "across": "one.0.weight, other.weight",
+    "all": "one.0.weight, one.1.weight, other.weight",
+}
+
+
+@pytest.mark.parametrize("how", _NAMES)
+def test_parameters_that_were_one_and_are_not_are_named_and_the_reverse(how: str, tmp_path: Path) -> None:
+    apart, one = "saved as one, here apart", "saved apart, here one"
+    for saved, here, said in [(how, "", apart), ("", how, one)]:
+        save_checkpoint(tmp_path / "a", **tied(saved))
+        objects = tied(here)
+        with pytest.raises(ResumeMismatchError, match=rf"{_NAMES[how]}: {said}"):
+            load_checkpoint(tmp_path / "a", **objects)
+        with pytest.warns(NondeterminismWarning, match=rf"{_NAMES[how]}: {said}"):
+            load_checkpoint(tmp_path / "a", **objects, on_mismatch="warn")
+    save_checkpoint(tmp_path / "a", **tied(how))
+    load_checkpoint(tmp_path / "a", **tied(how))
+
+
 class Changing(Plain):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.value = [state["value"][0], state["value"][1].half().float()]
