@@ -63,7 +63,8 @@ def warn_of_parameters(stateful: Mapping[str, Any]) -> None:
     """Warn of parameters that an optimizer has and no object saves."""
     optimizers = {name: value for name, value in stateful.items() if isinstance(value, torch.optim.Optimizer)}
     others = (state_of(value) for name, value in stateful.items() if name not in optimizers)
-    saved = {storage_key(tensor) for state in others for tensor in tensors_in(state)} if optimizers else set()
+    held = (tensor for state in others for tensor in tensors_in(state))
+    saved = {storage_key(tensor) for tensor in held if not is_lazy(tensor)} if optimizers else set()
     for name, optimizer in optimizers.items():
         parameters = parameters_of(optimizer)
         count = sum(not is_lazy(parameter) and storage_key(parameter) not in saved for parameter in parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deterministic import Checkpoint, load_checkpoint, save_checkpoint
+from deterministic import Checkpoint, load_checkpoint, reproducible, save_checkpoint
 from deterministic.checkpoint import load
 from deterministic.checkpoint.stateful import first_difference, state_of
 from deterministic.errors import NondeterminismWarning, ResumeMismatchError
@@ -232,10 +233,17 @@ def test_a_lazy_model_takes_its_shapes_from_what_was_saved(tmp_path: Path) -> No
     assert_same_tensor(model.weight.detach(), lazy.weight.detach())
 
 
-def tied(how: str) -> dict[str, nn.Module]:
+def test_a_lazy_model_is_taken_beside_an_optimizer(tmp_path: Path) -> None:
+    lazy = nn.Sequential(nn.LazyLinear(3), nn.LazyLinear(1))
+    with reproducible(seed=0), warnings.catch_warnings(action="error"):
+        Checkpoint(tmp_path, model=lazy, optimizer=torch.optim.Adam(lazy.parameters())).close()
+
+
+def tied(how: str) -> dict[str, Any]:
     """Return two modules of linear layers of one weight, some of which are one parameter."""
     with torch.no_grad():
-        one, other = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), nn.Linear(2, 2)
+        one: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        other = nn.Linear(2, 2)
         for layer in (*one, other):
             layer.weight.fill_(1.0)
             layer.bias.fill_(2.0)
