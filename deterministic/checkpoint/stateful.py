@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +30,16 @@ _OF_EPOCHS = (
 def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> None:
     """Raise TypeError if one of the objects has no state: it may be one of the `known` arguments, misspelt."""
     for name, value in stateful.items():
+        nodes = getattr(sys.modules.get("torchdata.nodes"), "Loader", ())
+        if isinstance(value, nodes):
+            raise type_error(
+                f"{name}= cannot be resumed exactly: its state is less than where it is",
+                (
+                    "found: a Loader of torchdata.nodes, which leaves its sampler's generator out, and begins again "
+                    "where it has come to its end",
+                ),
+                "Make a DataLoader with make_loader, or take torchdata's StatefulDataLoader.",
+            )
         if not is_stateful(value):
             found = meant(name, value, known)
             remedy = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from deterministic import make_loader
+from deterministic import Checkpoint, make_loader
 from deterministic.checkpoint.loops import is_loader
 from deterministic.errors import NotReproducibleError
 from deterministic.values.difference import difference
@@ -93,3 +94,16 @@ def test_the_loaders_of_torchdata_are_loaders_and_its_samplers_are_none() -> Non
     assert is_loader(stateful.StatefulDataLoader([1]))
     assert is_loader(nodes.Loader(nodes.IterableWrapper([1])))
     assert not is_loader(stateful.sampler.StatefulDistributedSampler([1], 1, 0))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loader_of_nodes_is_refused_by_a_checkpoint(tmp_path: Path) -> None:
+    nodes = pytest.importorskip("torchdata.nodes")
+    loader = nodes.Loader(nodes.SamplerWrapper(torch.utils.data.RandomSampler(range(4))))
+    with pytest.raises(TypeError, match="loader= cannot be resumed exactly"):
+        Checkpoint(tmp_path, loader=loader)
+    with torch.random.fork_rng():  # what it is refused for: put to its end, it begins anew
+        assert len([*loader]) == 4
+        again = nodes.Loader(nodes.SamplerWrapper(torch.utils.data.RandomSampler(range(4))))
+        again.load_state_dict(loader.state_dict())
+        assert len([*again]) == 4
