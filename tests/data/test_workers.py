@@ -88,6 +88,26 @@ def test_workers_know_who_they_are_and_have_the_users_dataset(method: str) -> No
     assert next(iter(loader(Told(), collate_fn=list)))[0] == ("unset", (None, None, None))
 
 
+class Conjugates(Draws):
+    """What carries a bit in place of its sign, and the value that it stands for."""
+
+    def __getitem__(self, index: int) -> Any:
+        conjugate = (torch.ones(2) * index + 1j).conj()
+        imaginary = conjugate.imag
+        assert (conjugate.is_conj(), imaginary.is_neg()) == (True, True)
+        return conjugate, imaginary, conjugate.resolve_conj(), imaginary.resolve_neg()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_worker_sends_a_conjugate_with_its_sign(method: str) -> None:
+    """torch sends the memory alone: finding torch_conjugates_come_back_as_they_were_before."""
+    arguments: dict[str, Any] = {"num_workers": 1, "multiprocessing_context": method, "batch_size": None}
+    for conjugate, imaginary, value, part in loader(Conjugates(4), **arguments):
+        assert torch.equal(conjugate, value)
+        assert torch.equal(imaginary, part)
+        assert imaginary[0] == -1
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_leaving_early_ends_the_workers(persistent: bool) -> None:
     iterated = loader(num_workers=2, persistent_workers=persistent)

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+import torch
+from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import fetch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
@@ -24,6 +27,20 @@ def set_worker(**attributes: Any) -> None:
     info = get_worker_info()
     for name, value in attributes.items():
         object.__setattr__(info, name, value)
+
+
+def send_values() -> None:
+    """Let this worker send what tensors say: torch sends their memory, which of a conjugate has the other sign.
+
+    So do imaginary parts of one, which are "negative" (torch 2.13): samples would depend on whether there is a worker.
+    """
+    ForkingPickler.register(torch.Tensor, _with_its_sign)
+
+
+def _with_its_sign(tensor: torch.Tensor) -> Any:
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.detach().resolve_conj().resolve_neg()
+    return reduce_tensor(tensor)
 
 
 def called_by_a_fetcher() -> bool:

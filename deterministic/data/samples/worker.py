@@ -15,7 +15,7 @@ from torch.utils.data import get_worker_info
 from ...sources import SOURCES
 from ...trace.recording.seeding import watch
 from .isolation import require_twister
-from .torch_internals import set_worker
+from .torch_internals import send_values, set_worker
 
 
 def seed_worker(worker_id: int) -> None:
@@ -53,6 +53,7 @@ def prepare_worker(
     set_worker(dataset=info.dataset.dataset)  # the user's, as they know it, not what stands around it
     if settings is not None:
         restore_settings(settings)
+    send_values()
     torch.set_num_threads(threads)
     require_twister()
     if users is not None:
