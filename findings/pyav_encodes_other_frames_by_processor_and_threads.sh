@@ -5,10 +5,9 @@
 # libx264 decides by what the processor computes, with other instructions otherwise, and by how many threads there are,
 # which are by default as many as the processors; so does MPEG-4 by the threads. Equal frames with equal settings that
 # are encoded on another machine, or in a container with fewer processors, decode to other pixels: a data set that is
-# stored as video is another one where it was built elsewhere. On a processor with AVX-512 libx264 gave other frames
-# even in each call here, with one thread, too, and repeated as soon as it was held to AVX2. The option x264-params
-# cpu-independent=1 makes it the same for all instructions and codec_context.thread_count = 1 for all numbers of
-# processors; FFV1 stores frames without loss.
+# stored as video is another one where it was built elsewhere. The option
+# x264-params cpu-independent=1 makes it the same for all instructions and codec_context.thread_count = 1 for all numbers
+# of processors; FFV1 stores frames without loss.
 #
 # What it prints: whether frames are equal that libx264 encoded with SSE2 and with SSE4.2, by default and with
 # cpu-independent, and with one and four threads; how many different videos 1, 2, 3, 4 and 8 threads make with MPEG-4
