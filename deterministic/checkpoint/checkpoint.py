@@ -12,12 +12,13 @@ from ..errors import CheckpointError, NondeterminismWarning, ReplayWarning, cut,
 from ..ground.arguments import choice
 from ..ground.arguments import count as whole_number
 from ..ground.config import OMITTED, Omitted
+from ..ground.ranks import gather, the_ranks
 from ..ground.synonyms import explained
 from .conditions import MISMATCH, Mismatch, conditions, generator_states, innermost_run, put_back
 from .directory import DirectoryLock, directory_of, main_file, refusal, saved_steps, sweep
 from .load import resume
 from .loops import Loops, is_loader
-from .ranks import gather, the_ranks, together, warn_of_buckets
+from .ranks import together, warn_of_buckets
 from .save import TrainingState, save_state
 from .stateful import names_of_parameters, require_stateful, states_of, warn_of_metrics, warn_of_parameters
 from .telling import tell

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError, cut, value_error
-from ..ground.ranks import Ranks
+from ..ground.ranks import Ranks, the_ranks
 from ..values.stateful import is_stateful
 from . import container
 from .directory import refusal
 from .load import of_ranks
-from .ranks import the_ranks, together
+from .ranks import together
 from .spread import put_together
 from .stateful import modules_in, owners_of
 

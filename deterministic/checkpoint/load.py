@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import CheckpointError, ResumeMismatchError, cut
 from ..ground.arguments import choice
-from ..ground.ranks import Ranks
+from ..ground.ranks import Ranks, the_ranks
 from ..ground.synonyms import explained
 from ..ground.tables import aligned
 from ..scope.run import Run
@@ -20,7 +20,7 @@ from ..values.stateful import is_stateful
 from . import container
 from .conditions import MISMATCH, Mismatch, compare, complain, innermost_run, put_back, require_same_place
 from .directory import file_of_rank, main_file, refusal, saved_steps, set_aside
-from .ranks import the_ranks, together, with_own_parts
+from .ranks import together, with_own_parts
 from .save import TrainingState
 from .sharded import are_sharded, sharded_in
 from .spread import put_together

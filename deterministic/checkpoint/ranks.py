@@ -10,22 +10,11 @@ import torch.distributed
 from torch.utils._pytree import tree_map
 
 from ..errors import CheckpointError, NondeterminismWarning, warn
-from ..ground.ranks import Ranks
-from ..ground.ranks import the_ranks as the_ranks
+from ..ground.ranks import Ranks, gather, the_ranks
 from ..values.fingerprint import fingerprint_if_any
 from .values import Called
 
 T = TypeVar("T")
-
-
-def gather(value: T, ranks: Ranks | None = None) -> list[T]:
-    """Return what each of these ranks has given, which are this one alone or, by default, all; each must call it."""
-    size = (ranks or the_ranks()).world_size
-    if size == 1:
-        return [value]
-    values: list[Any] = [None] * size
-    torch.distributed.all_gather_object(values, value)
-    return values
 
 
 def together(first: Callable[[], T], *then: Callable[[T], T], ranks: Ranks | None = None) -> T:

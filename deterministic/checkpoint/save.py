@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..ground.ranks import gather, the_ranks
 from ..ground.synonyms import explained
 from ..provenance.collecting import kept_manifest
 from . import container
 from .conditions import conditions, generator_states, innermost_run
 from .directory import delete_replaced, file_of_rank, main_file, prune
-from .ranks import gather, own_parts, the_ranks, together
+from .ranks import own_parts, together
 from .sharded import holds_sharded, share_out
 from .stateful import names_of_parameters, states_of
 

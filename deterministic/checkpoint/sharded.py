@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, cut
-from ..ground.ranks import process_group_exists
+from ..ground.ranks import gather, process_group_exists, the_ranks
 from ..values.bits import Unreadable, row_of_values, undispatched
 from ..values.fingerprint import fingerprint_if_any
 from ..values.sharded import is_here, is_sharded
 from .boxes import Box, Sharded, make_up
 from .directory import refusal
-from .ranks import gather, spoken, the_ranks, together
+from .ranks import spoken, together
 from .stateful import modules_in, parameters_of, states_of
 from .tensors import name_of
 

@@ -6,7 +6,7 @@ import logging
 import sys
 
 from ..ground import launch, repetition
-from .ranks import the_ranks
+from ..ground.ranks import the_ranks
 
 _logger = logging.getLogger("deterministic.checkpoint")
 

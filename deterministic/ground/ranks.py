@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import DeterministicError, value_error
+
+T = TypeVar("T")
 
 
 class Ranks(NamedTuple):
@@ -42,6 +44,18 @@ def current_ranks() -> Ranks:
 def the_ranks() -> Ranks:
     """Return this process's rank and how many there are: those that can wait for each other, in a process group."""
     return current_ranks() if process_group_exists() else Ranks()
+
+
+def gather(value: T, ranks: Ranks | None = None) -> list[T]:
+    """Return what each of these ranks has given, which are this one alone or, by default, all; each must call it."""
+    size = (ranks or the_ranks()).world_size
+    if size == 1:
+        return [value]
+    import torch.distributed
+
+    values: list[Any] = [None] * size
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def current_rank() -> int:

@@ -12,9 +12,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint.conditions import generator_states, innermost_run, put_back, require_same_place
-from ..checkpoint.ranks import gather, the_ranks
 from ..data.keyed_loader import ReproducibleDataLoader, WatchedLoader
 from ..errors import DeterministicError, ResumeMismatchError, explain
+from ..ground.ranks import gather, the_ranks
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, LightningModule, Trainer

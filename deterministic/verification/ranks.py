@@ -12,6 +12,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+from ..ground import ranks
 from ..ground.ranks import Ranks, current_ranks, process_group_exists
 from ..trace.comparing.reasons import Reason
 from .report import Report
@@ -40,9 +41,7 @@ def gather(value: Any) -> list[Any]:
     if size == 1:
         return [value]
     if process_group_exists():
-        from ..checkpoint.ranks import gather as gathered
-
-        return gathered(value)
+        return ranks.gather(value)
     store, number = _store(), next(_gathered)
     store.set(f"{number}/{rank}", json.dumps(value))
     return [json.loads(store.get(f"{number}/{other}")) for other in range(size)]
