@@ -27,6 +27,7 @@ NOT_ON_A_CLASS = {
     "_setupstate": "pytest's",
     "_should_check_val_fx": "of Lightning's loops, tests/integrations/test_lightning_places",
     "_fsdp_param_groups": "of each state of FSDP2's, distributed/torch_internals",
+    "_index_queues": "of each iterator of a loader's, data/torch_internals",
     "_local_tensor": "DTensor's, asked for by hasattr",
     "_ragged_idx": "of each jagged tensor, tests/checkpoint/test_tensors",
     "_rcvd_idx": "of each iterator of a loader's, data/torch_internals",

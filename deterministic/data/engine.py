@@ -19,7 +19,13 @@ from .orders.base import Epochs, Feed, Order, Progress
 from .samples.dataset_epoch import DatasetEpoch
 from .samples.isolation import Isolated
 from .samples.keys import Keying, epoch_key
-from .samples.torch_internals import disown_in_forked_children, retired, share_asked_length, unwrapped
+from .samples.torch_internals import (
+    disown_in_forked_children,
+    end_workers_gently,
+    retired,
+    share_asked_length,
+    unwrapped,
+)
 from .samples.worker import capture_settings, prepare_worker
 
 _logger = logging.getLogger(__name__)
@@ -60,6 +66,7 @@ class Engine:
     def __iter__(self) -> Iterator[Any]:
         iterator = iter(self.torch)
         disown_in_forked_children(iterator)
+        end_workers_gently(iterator)
         return iterator
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import os
 from pathlib import Path
@@ -84,6 +85,25 @@ def test_a_forked_child_disowns_them() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     iterator.__del__()
     assert iterator._shutdown is True
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_workers_are_asked_to_end_by_an_iterator_in_a_cycle(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not guarded:
+        monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)  # seconds: it is waited for
+    iterator: Any = iter(DataLoader(Draws(), num_workers=1, generator=torch.Generator()))
+    if guarded:
+        torch_internals.end_workers_gently(iterator)
+    (worker,) = iterator._workers
+    kills: list[bool] = []
+    monkeypatch.setattr(worker, "terminate", lambda: kills.append(True))
+    cycle = [iterator]
+    cycle.append(cycle)
+    del iterator, cycle
+    gc.collect()
+    worker.kill()
+    worker.join()
+    assert kills == ([] if guarded else [True])
 
 
 def test_batches_received_are_counted_also_those_that_raised() -> None:

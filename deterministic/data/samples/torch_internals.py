@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -96,6 +97,17 @@ def disown_in_forked_children(iterator: Any) -> None:
     if type(iterator) is _MultiProcessingDataLoaderIter:
         iterator._process = os.getpid()  # type: ignore[attr-defined]
         iterator.__class__ = _OfOneProcess
+
+
+def end_workers_gently(iterator: Any) -> None:
+    """Let an iterator ask its workers to end also where it is collected in a cycle, as an exception makes one.
+
+    The collector would first end the threads of the queues by which they are asked (`Queue._finalize_close` in
+    multiprocessing/queues.py): each would be waited for in vain, for five seconds, and killed (torch 2.13). Held from
+    outside, the queues are no part of what is collected.
+    """
+    if isinstance(iterator, _MultiProcessingDataLoaderIter):
+        weakref.finalize(iterator, len, iterator._index_queues).atexit = False
 
 
 def retired(iterator: Any) -> int:
