@@ -71,8 +71,9 @@ def canary(environment: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def inductor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What inductor keeps, beside code that it has compiled: which instructions the processor has costs it seconds."""
-    return tmp_path_factory.mktemp("inductor")
+    """What inductor keeps beside code that it has compiled: it serves all processes of a run."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "inductor"
 
 
 @pytest.fixture(scope="session")
