@@ -20,6 +20,7 @@ from .seeds import check_seeds
 from .settings import check_settings
 
 CHECKS = (check_seeds, check_orders, check_hashes, check_settings, check_loading)
+_ENDS = re.compile("\r\n?|\n")
 _IGNORE = re.compile(r"#\s*deterministic:\s*ignore(?:\[([^\]]*)\])?")
 
 
@@ -64,10 +65,19 @@ def _findings(path: str, code: Code, source: Parsed) -> list[Fault]:
             fewer = lines if len(lines) < len(ignored) else filter(lines.__contains__, ignored)
             if not any({"", rule} & ignored.get(line, set()) for line in fewer):
                 found[node.lineno, node.col_offset, rule] = message  # type: ignore[attr-defined]
+    rows = _ENDS.split(code.text) if found else []
     return [
-        Fault(path, *code.place(line), column + 1, rule, found[line, column, rule])
-        for line, column, rule in sorted(found)
+        Fault(path, *code.place(line), _column(source, rows[line - 1], byte), rule, found[line, byte, rule])
+        for line, byte, rule in sorted(found)
     ]
+
+
+def _column(source: Parsed, row: str, byte: int) -> int:
+    """Return the column, counted in characters, of what Python's parser gives the byte of."""
+    if row.isascii():
+        return byte + 1
+    source.spend(byte // 100)
+    return len(row[:byte].encode()[:byte].decode()) + 1
 
 
 def _parsed(code: Code) -> ast.Module:

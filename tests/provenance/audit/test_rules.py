@@ -61,6 +61,13 @@ def test_an_alternative_that_is_found_says_where_and_what(tmp_path: Path) -> Non
     assert finding.place == f"{path}:4:11"
 
 
+def test_a_column_is_counted_in_characters(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text("import random\n'größer'; rng = random.Random()\n", encoding="utf-8")
+    (finding,) = audit(str(path))
+    assert finding.place == f"{path}:2:17"
+
+
 def test_nothing_is_found_in_the_library_and_what_it_shows() -> None:
     folders = [str(ROOT / name) for name in ("deterministic", "examples", "benchmarks", "docs", "findings")]
     assert [finding.place for path in files_in(folders) for finding in audit(path)] == []
