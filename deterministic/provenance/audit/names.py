@@ -14,7 +14,7 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SCOPES = frozenset((*_DEFINITIONS, ast.Lambda))
 _BOUND = (ast.arg, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping)
 _ASSIGNED = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
-_LOOKED_AT = (ast.Call, ast.Dict, ast.For, ast.comprehension, ast.Starred)
+_LOOKED_AT = (ast.Call, ast.Delete, ast.Dict, ast.For, ast.comprehension, ast.Starred)
 _NAMING = (ast.Import, ast.ImportFrom, ast.Name, ast.Global, ast.Nonlocal)
 _SEEN = frozenset((*_LOOKED_AT, *_NAMING, *_DEFINITIONS, ast.Lambda, *_BOUND, *_ASSIGNED))
 """The types of nodes that anything is kept of."""

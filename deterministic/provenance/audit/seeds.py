@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -54,8 +55,11 @@ _VARYING = words(
     "os.getpid uuid.uuid1 uuid.uuid4 secrets.randbits secrets.randbelow secrets.token_bytes datetime.datetime.now "
     "datetime.datetime.utcnow"
 )
+_EXACT = ("determin", "reproduc")
 _DEFAULT = ("torch.default_generator", "torch.random.default_generator")
 _PUT_BACK = ("seed", "setstate", "set_state")
+_OF_TEXTS = re.compile(r"(?:.*_)?(?:name|path|text|word|string|title|url|filename)$", re.IGNORECASE)
+"""How names end that mostly stand for a text."""
 
 
 def check_seeds(source: Parsed) -> Found:
@@ -88,19 +92,32 @@ def seeds_with(source: Parsed, node: ast.AST) -> Sequence[ast.AST]:
     return [value] if value is not None and any(map(_is_seed, targets)) else []
 
 
-def is_fallback(source: Parsed, node: ast.AST) -> bool:
-    """Whether a node is reached only without something else: `... if rng is None`, `rng or ...`, `if not args.seed`."""
+def is_fallback(source: Parsed, node: ast.AST, asked: str = "seed") -> bool:
+    """Whether a node is reached only without something else: `... if rng is None`, `rng or ...`, `if not args.seed`.
+
+    So it is where what was asked for decides, by its name: a seed, or a setting.
+    """
     for above, child in source.above(node):
         if isinstance(above, (ast.FunctionDef, ast.AsyncFunctionDef)):
             break
         if isinstance(above, ast.BoolOp) and child is not above.values[0]:
             return True
         if isinstance(above, (ast.If, ast.IfExp)) and child is not above.test:
+            is_otherwise = child is above.orelse if isinstance(above, ast.IfExp) else child in above.orelse
             for part in source.walk(above.test):
-                word = name_of(part).lower()
-                if _is_none(part) or "seed" in word or "determin" in word:
+                word = str(part.value if isinstance(part, ast.Constant) else name_of(part)).lower()
+                if _asks_for_none(source, part, is_otherwise) or any(each in word for each in (asked, "seed", *_EXACT)):
                     return True
     return False
+
+
+def _asks_for_none(source: Parsed, part: ast.AST, is_otherwise: bool) -> bool:
+    """Whether a part of a condition is None, and something is None where the condition is so, or is otherwise."""
+    if not _is_none(part):
+        return False
+    compare = source.parents[part]
+    is_clear = isinstance(compare, ast.Compare) and isinstance(compare.ops[0], (ast.Is, ast.Eq, ast.IsNot, ast.NotEq))
+    return not is_clear or isinstance(compare.ops[0], (ast.IsNot, ast.NotEq)) is is_otherwise  # type: ignore[attr-defined]
 
 
 def _is_given(call: ast.Call, full: str) -> bool:
@@ -169,11 +186,13 @@ def _names_of_made(source: Parsed, call: ast.Call) -> set[str]:
 def _varying(source: Parsed, seed: ast.AST) -> Found:
     """Find a seed that is made of what varies; of one with a name, that is told where it gets it."""
     value = source.value(seed)
-    if (isinstance(seed, ast.Name) and value is not seed and _is_seed(seed)) or is_fallback(source, value):
+    if isinstance(seed, ast.Name) and value is not seed and _is_seed(seed):
         return
+    is_entropy = not is_fallback(source, value)  # where none is given; a hash is to say what it is made of
     for part in source.walk(value):
         full = source.called(part)
-        if full in _VARYING or (full == "hash" and isinstance(part, ast.Call) and any(map(_is_text, part.args))):
+        of_text = full == "hash" and isinstance(part, ast.Call) and any(map(_is_text, part.args))
+        if of_text or (is_entropy and full in _VARYING):
             yield seed, "DET104", f"a seed from {full}()"
             return
 
@@ -183,6 +202,8 @@ def _is_text(node: ast.AST) -> bool:
         return any(map(_is_text, ast.iter_child_nodes(node)))
     if isinstance(node, ast.Call):
         return name_of(node.func) in ("str", "repr", "format")
+    if _OF_TEXTS.match(name_of(node)):
+        return True
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)))
 
 
@@ -196,7 +217,8 @@ def _seeds_a_generator_anew(source: Parsed, call: ast.Call) -> bool:
     if not isinstance(call.func, ast.Attribute) or call.func.attr != "seed" or call.args or call.keywords:
         return False
     owner = call.func.value
-    return source.full(owner) in _DEFAULT or source.called(source.value(owner)) == "torch.Generator"
+    of_device = isinstance(owner, ast.Subscript) and name_of(owner.value) == "default_generators"
+    return of_device or source.full(owner) in _DEFAULT or source.called(source.value(owner)) == "torch.Generator"
 
 
 def _is_never_seeded(source: Parsed, call: ast.Call) -> bool:

@@ -15,15 +15,17 @@ _WELL_FORMED = re.compile(r"(:\d+:\d+)*")
 def check_settings(source: Parsed) -> Found:
     """Find DET301 to DET304."""
     starts_again = any(source.called(call).startswith(("os.exec", "os.spawn")) for call in source.nodes[ast.Call])
+    lent = {source.around(removed, ast.FunctionDef) for removed in _removals(source)} - {None}  # to a child process
     for node, variable, value in _variables(source):
-        if variable == "PYTHONHASHSEED" and not starts_again and not isinstance(node, ast.Dict):
+        is_own = not isinstance(node, ast.Dict) and source.around(node, ast.FunctionDef) not in lent
+        if variable == "PYTHONHASHSEED" and not starts_again and is_own:
             yield node, "DET301", "PYTHONHASHSEED is set in a running program"
         if variable == "CUBLAS_WORKSPACE_CONFIG" and isinstance(value, str) and not _WELL_FORMED.fullmatch(value):
             yield node, "DET302", f"CUBLAS_WORKSPACE_CONFIG is set to {value!r}"
     for assign in source.nodes[ast.Assign]:
         is_on = isinstance(assign.value, ast.Constant) and assign.value.value is True
         names = [source.full(target) for target in assign.targets]
-        if is_on and "torch.backends.cudnn.benchmark" in names and not is_fallback(source, assign):
+        if is_on and "torch.backends.cudnn.benchmark" in names and not is_fallback(source, assign, "benchmark"):
             yield assign, "DET303", "cudnn.benchmark is switched on"
     yield from _left_on(source)
 
@@ -45,6 +47,14 @@ def _variables(source: Parsed) -> Iterator[tuple[ast.AST, object, object]]:
     for display in source.nodes[ast.Dict]:
         for key, value in zip(display.keys, display.values, strict=True):
             yield display, _constant(key), _constant(value)
+
+
+def _removals(source: Parsed) -> Iterator[ast.AST]:
+    """Yield where PYTHONHASHSEED is deleted."""
+    for part in source.nodes[ast.Delete]:
+        for target in part.targets:
+            if isinstance(target, ast.Subscript) and _constant(target.slice) == "PYTHONHASHSEED":
+                yield part
 
 
 def _constant(node: ast.AST | None) -> object:

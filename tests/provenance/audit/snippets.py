@@ -27,6 +27,7 @@ FOUND: dict[str, list[str]] = {
         "def f(rng=np.random.default_rng()):\n    return rng.random()",
         "rng = np.random.default_rng()\nclass A:\n    def __init__(self):\n        self.rng = np.random.default_rng(0)",
         "try:\n    import numpy.random as r\nexcept ImportError:\n    import numpy.random as r\nr.default_rng()",
+        "if history is not None:\n    rng = np.random.default_rng()",
     ],
     "DET102": [
         "random.seed()",
@@ -36,6 +37,7 @@ FOUND: dict[str, list[str]] = {
         "torch.Generator().seed()",
         "g = torch.Generator()\ng.seed()",
         "torch.default_generator.seed()",
+        "torch.cuda.default_generators[0].seed()",
     ],
     "DET103": [
         "g = torch.Generator()\nx = torch.rand(3, generator=g)",
@@ -52,6 +54,8 @@ FOUND: dict[str, list[str]] = {
         "rng = random.Random(hash((str(path), 3)))",
         "now = datetime.datetime.now()\nmodel = Forest(random_state=int(time.time_ns() % 1000))",
         "class A:\n    def reset(self):\n        self.seed = time.time_ns()",
+        "part_seed = seed + hash((task, set_name)) % 1000",
+        "if state is None:\n    part_seed = hash((task, set_name))",
     ],
     "DET105": [
         "from scipy.sparse.linalg import eigsh\nvalues, vectors = eigsh(matrix, k=3)",
@@ -172,6 +176,8 @@ NOT_FOUND: dict[str, list[str]] = {
         "rng = np.random.default_rng(*arguments)",
         "if rng is None:\n    rng = np.random.default_rng()",
         "rng = rng or np.random.default_rng()",
+        "if rng is not None:\n    rng = as_generator(rng)\nelse:\n    rng = np.random.default_rng()",
+        "if rng in (None, 'auto'):\n    rng = np.random.default_rng()",
         "rng = random.Random() if seed is None else random.Random(seed)",
         "rng = random.Random()\nrng.seed(3)",
         "class A:\n    def __init__(self):\n        self.rng = random.Random()\n    def reset(self, s):\n"
@@ -311,6 +317,7 @@ NOT_FOUND: dict[str, list[str]] = {
         "subprocess.run(command, env={**os.environ, 'PYTHONHASHSEED': '0'})",
         "value = os.environ['PYTHONHASHSEED']",
         "del os.environ['PYTHONHASHSEED']",
+        "def f():\n    os.environ['PYTHONHASHSEED'] = '0'\n    run(command)\n    del os.environ['PYTHONHASHSEED']",
     ],
     "DET302": [
         "os.environ['CUBLAS_WORKSPACE_CONFIG'] = ':4096:8'",
@@ -323,6 +330,9 @@ NOT_FOUND: dict[str, list[str]] = {
         "torch.backends.cudnn.benchmark = not deterministic",
         "if not args.deterministic:\n    torch.backends.cudnn.benchmark = True",
         "self.benchmark = True",
+        "if options.cudnn_benchmark:\n    torch.backends.cudnn.benchmark = True",
+        "if options.get('cudnn_benchmark'):\n    torch.backends.cudnn.benchmark = True",
+        "if reproducibility:\n    seed()\nelse:\n    torch.backends.cudnn.benchmark = True",
     ],
     "DET304": [
         "def test_it():\n    torch.use_deterministic_algorithms(True)\n    try:\n        train()\n    finally:\n"
