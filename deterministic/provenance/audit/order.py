@@ -20,6 +20,7 @@ _KEEP = words(
 _LISTING = words("os.listdir os.scandir os.walk glob.glob glob.iglob")
 _FINISHED = words("concurrent.futures.as_completed asyncio.as_completed")
 _SORTING = ("sorted", "natsorted", "sort", "sort_values", "natsort")
+_ORDERLESS = ("dict", "set", "frozenset", "len", "sum", "min", "max", "any", "all", "next", *_KEEP)
 _ADDING = ("append", "extend", "insert", "appendleft")
 _OF_SETS = ("union", "intersection", "difference", "symmetric_difference", "copy")
 _WHAT = {"DET201": "a set", "DET202": "a directory", "DET203": "finished work"}
@@ -30,6 +31,8 @@ _OF_NUMBERS = re.compile(
     re.IGNORECASE,
 )
 """How names end whose elements are mostly numbers, which hash to themselves."""
+_COUNTING = ("range", "itertools.count")
+_INDICES = ("_ids", "_idxs", "_indices")
 _DEEPEST = 4  # sets that are made of sets, and names of them, which are followed
 
 
@@ -52,7 +55,8 @@ def check_hashes(source: Parsed) -> Found:
         key = next((one.value for one in call.keywords if one.arg == "key"), None)
         if name_of(call.func) in ("sorted", "sort", "min", "max") and key is not None:
             parts = source.walk(key) if isinstance(key, ast.Lambda) else [key]
-            if any(source.full(part) == "hash" for part in parts):
+            is_compared = isinstance(source.parents[call], ast.Compare)  # of equal things, in one process
+            if not is_compared and any(source.full(part) == "hash" for part in parts):
                 yield key, "DET204", f"{name_of(call.func)}(..., key=hash) goes by what differs in every process"
         elif source.called(call) == "hash" and _is_of_no_numbers(source, call) and _is_cut(source, call):
             yield call, "DET204", "a remainder of hash() is another one in every process"
@@ -166,12 +170,19 @@ def _holds_numbers(source: Parsed, node: Any) -> bool:
         return all(map(_is_number, node.elts))
     if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp)):
         return _is_number(node.elt)
-    return source.called(node) in ("range", "numpy.unique") or bool(_OF_NUMBERS.match(name_of(node)))
+    if isinstance(node, ast.Call) and name_of(node.func).endswith(_INDICES):
+        return True
+    return source.called(node) in ("range", "numpy.unique", "numpy.arange") or bool(_OF_NUMBERS.match(name_of(node)))
 
 
 def _is_number(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in ("int", "len", "round")
+        is_made = isinstance(node.func, ast.Name) and node.func.id in ("int", "len", "round", "bool")
+        return is_made or name_of(node.func).startswith("is_")
+    if isinstance(node, ast.Attribute) and node.attr == "device":
+        return True  # it is hashed by its numbers
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):  # row["image_id"]
+        return isinstance(node.slice.value, str) and bool(_OF_NUMBERS.match(node.slice.value))
     if isinstance(node, ast.BinOp):
         return _is_number(node.right)
     if isinstance(node, ast.UnaryOp):
@@ -181,6 +192,10 @@ def _is_number(node: ast.AST) -> bool:
     return (isinstance(node, ast.Constant) and isinstance(node.value, (int, float))) or bool(
         _OF_NUMBERS.match(name_of(node)) or (isinstance(node, ast.Name) and node.id in "ijkn")
     )
+
+
+def _is_constant(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant)
 
 
 def _counts(node: ast.AugAssign) -> bool:
@@ -206,7 +221,8 @@ class _Use:
             if owner in ("self", "cls"):
                 self.calls[name_of(call.func)].append(call)
         sorting = filter(self._sorts, source.nodes[ast.Call])
-        self.sorted = {name_of(part) for call in sorting for part in source.walk(call)}
+        within = [part for call in sorting for part in source.walk(call)]
+        self.sorted = {part.value if isinstance(part, ast.Constant) else name_of(part) for part in within}
 
     def goes_on(self, node: ast.AST) -> bool:
         """Whether anything depends on the order in which this has its elements."""
@@ -236,6 +252,9 @@ class _Use:
             return len(targets) == 1 and self._stored(targets[0], parent)
         if isinstance(parent, (ast.Return, ast.YieldFrom)):
             return self._returned(parent, is_first)
+        if isinstance(parent, ast.Tuple) and isinstance(self.source.parents[parent], ast.Return):
+            self.source.spend(len(parent.elts))
+            return self._returned(parent, is_first, parent.elts.index(node))  # type: ignore[arg-type]
         if isinstance(parent, ast.Subscript):
             is_folder = name_of(self.source.parents[parent]) == "parent"
             return node is parent.value and not is_folder and not self._is_counted(node)
@@ -247,17 +266,27 @@ class _Use:
     def _by_call(self, node: ast.AST, call: ast.Call) -> bool:
         full = self.source.called(call)
         if full == "next":
-            return self.source.called(node) == "iter" and not self._is_counted(node)
+            is_message = isinstance(self.source.around(call, ast.stmt), ast.Raise)
+            return self.source.called(node) == "iter" and not is_message and not self._is_counted(node)
+        if full == "zip" and self._is_paired(node, call):
+            return True
         if name_of(call.func) == "extend" and isinstance(call.func, ast.Attribute):
             return self._stored(call.func.value, call)
         return name_of(call.func) == "parametrize" or (full in _KEEP and self._goes_on(call))
+
+    def _is_paired(self, node: ast.AST, zip_: ast.Call) -> bool:
+        """Whether elements are put beside numbers, or what is finished first beside what was begun first."""
+        self.source.spend(len(zip_.args))
+        others = [self.source.called(other) for other in zip_.args if other is not node]
+        is_finished = isinstance(node, ast.Call) and _unordered(self.source, node) == "DET203"
+        return bool(others) and (is_finished or any(other in _COUNTING for other in others))
 
     def _by_loop(self, loop: ast.For, is_numbered: bool) -> bool:
         body = [part for statement in loop.body for part in self.source.walk(statement)]
         if any(map(self._sorts, body)):
             return False
         if any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in body):
-            return True
+            return self._yielded(loop)
         numbers = {name_of(part.target) for part in body if isinstance(part, ast.AugAssign) and _counts(part)}
         numbers -= {name_of(part) for part in body if isinstance(part, ast.Name) and self._is_begun(part)}
         if is_numbered and isinstance(loop.target, ast.Tuple):
@@ -267,7 +296,8 @@ class _Use:
                 parts = [*self.source.walk(store)]
                 if any(name_of(part) in numbers or _is_length_of(part, name_of(table.value)) for part in parts):
                     return True
-        methods = [part.func for part in body if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)]
+        calls = [part for part in body if isinstance(part, ast.Call) and not all(map(_is_constant, part.args))]
+        methods = [call.func for call in calls if isinstance(call.func, ast.Attribute)]
         return any(method.attr in _ADDING and self._stored(method.value, loop) for method in methods)
 
     def _is_begun(self, name: ast.Name) -> bool:
@@ -276,6 +306,8 @@ class _Use:
     def _stored(self, target: ast.AST, since: ast.AST) -> bool:
         """Whether anything depends on the order of what a statement assigned to a target, or added to it."""
         name = name_of(target)
+        if isinstance(target, ast.Subscript):
+            return isinstance(target.slice, ast.Constant) and target.slice.value not in self.sorted
         if not isinstance(target, ast.Name) or name == "__all__":
             return isinstance(target, ast.Attribute) and name not in {"__all__", *self.sorted}
         home = self.source.home(target)
@@ -290,13 +322,40 @@ class _Use:
         is_sorted = any(self._sorts(above) for read in reads for above, _ in islice(self.source.above(read), 2))
         return not is_sorted and any(map(self._goes_on, reads))
 
-    def _returned(self, node: ast.AST, is_first: bool) -> bool:
+    def _returned(self, node: ast.AST, is_first: bool, place: int = -1) -> bool:
         """Whether any caller in the file depends on it; where there is none, whether an order was made of it here."""
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
         name = getattr(function, "name", "")
+        calls = self._callers(function)
+        if not calls:
+            return not is_first and name != "__dir__"  # `dir` sorts
+        return any(self._goes_on(call) if place < 0 else self._unpacked(call, place) for call in calls)
+
+    def _yielded(self, node: ast.AST) -> bool:
+        """Whether any caller in the file depends on it, or gives what is yielded to a function that may."""
+        calls = self._callers(self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef))
+        return not calls or any(self._is_given_away(call) or self._goes_on(call) for call in calls)
+
+    def _is_given_away(self, call: ast.Call) -> bool:
+        parent = self.source.parents[call]
+        is_plain = isinstance(parent, ast.Call) and name_of(parent.func) in (*_SORTING, *_ORDERLESS)
+        return isinstance(parent, (ast.Call, ast.keyword)) and not is_plain
+
+    def _callers(self, function: Any) -> list[ast.Call]:
+        """Return the calls of a function in the file, without its own."""
+        name = getattr(function, "name", "")
         calls = self.calls[name] if name else []
         self.source.spend(len(calls))
-        return any(map(self._goes_on, calls)) if calls else not is_first and name != "__dir__"  # `dir` sorts
+        return [call for call in calls if not function.lineno <= call.lineno <= function.end_lineno]
+
+    def _unpacked(self, call: ast.Call, place: int) -> bool:
+        """Whether anything depends on the order of one of those that a call returns."""
+        parent: Any = self.source.parents[call]
+        if isinstance(parent, ast.Return):
+            return self._returned(parent, False, place)
+        targets = parent.targets if isinstance(parent, ast.Assign) else []
+        tuples = [target.elts for target in targets if isinstance(target, ast.Tuple)]
+        return any(place < len(parts) and self._stored(parts[place], parent) for parts in tuples)
 
     def _sorts(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and name_of(node.func) in _SORTING
@@ -305,6 +364,13 @@ class _Use:
         """Whether the function looks how many there are: of one there is no order."""
         function = self.source.around(node, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)
         if function not in self.counted:
-            compared = (part.left for part in self.source.walk(function) if isinstance(part, ast.Compare))
-            self.counted[function] = any(self.source.called(left) == "len" for left in compared)
+            compared = (part for part in self.source.walk(function) if isinstance(part, ast.Compare))
+            self.counted[function] = any(map(self._is_number_asked, compared))
         return self.counted[function]
+
+    def _is_number_asked(self, compare: ast.Compare) -> bool:
+        """Whether a number of things is compared, and not only whether there are any."""
+        (operator, *_), (other, *_) = compare.ops, compare.comparators
+        number = other.value if isinstance(other, ast.Constant) else None
+        is_any = number == 0 or (number == 1 and isinstance(operator, (ast.GtE, ast.Lt)))
+        return not is_any and self.source.called(self.source.value(compare.left)) == "len"

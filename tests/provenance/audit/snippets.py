@@ -100,6 +100,11 @@ FOUND: dict[str, list[str]] = {
         "        self.index = {w: i for i, w in enumerate(self.words)}",
         "class A:\n    def __init__(self):\n        self.words = set()\n    def add(self, text):\n"
         "        self.words.update(text)\n    def table(self):\n        return list(self.words)",
+        "def f(words):\n    found = list(set(words))\n    if len(found) > 0:\n        return found[0]",
+        "def f(words):\n    return len(words), list(set(words))",
+        "def f(words):\n    return len(words), list(set(words))\nn, names = f(words)\nx = np.array(names)",
+        "column = dict(zip(set(words), range(9)))",
+        "settings['words'] = list(set(words))",
     ],
     "DET202": [
         "class D(Dataset):\n    def __init__(self, root):\n        self.files = os.listdir(root)",
@@ -111,6 +116,10 @@ FOUND: dict[str, list[str]] = {
         "            out.append(name)\n    return out",
         "from glob import glob as g\nfor i, path in enumerate(g('*')):\n    labels[path] = i",
         "def names():\n    return [n for n in os.listdir('.')]\nout = []\nfor n in names():\n    out.append(n)",
+        "def below(root):\n    out = []\n    for name in os.listdir(root):\n        if os.path.isdir(name):\n"
+        "            out = out + below(name)\n        out.append(name)\n    return out",
+        "columns = {'id': []}\nfor path in Path(root).glob('*.wav'):\n    columns['id'].append(path.stem)",
+        "def parts(root):\n    for path in root.iterdir():\n        yield path\npack('all.zip', parts(root))",
     ],
     "DET203": [
         "results = []\nfor f in concurrent.futures.as_completed(jobs):\n    results.append(f.result())\n"
@@ -120,6 +129,7 @@ FOUND: dict[str, list[str]] = {
         "def table():\n    return pd.concat(frames)",
         "pool = multiprocessing.Pool()\nresults = list(pool.imap_unordered(work, items))",
         "from tqdm import tqdm\ndef f(pool):\n    for x in tqdm(pool.imap_unordered(g, items)):\n        yield x",
+        "for job, name in zip(futures.as_completed(jobs), names):\n    table[name] = job.result()",
     ],
     "DET204": [
         "is_held_out = hash(path.name) % 10 == 0",
@@ -275,6 +285,15 @@ NOT_FOUND: dict[str, list[str]] = {
         "        self.sizes.add(len(text))\n        return list(self.sizes)",
         "class A:\n    def __init__(self, words):\n        self.words, self.n = set(words), 3\n"
         "    def f(self):\n        return [word for word in self.words]",
+        "found = [row['image_id'] for row in rows]\nx = np.array(list(set(found)))",
+        "same = set(find_value_ids(labels, 3))\nx = np.array(list(same - {0}))",
+        "settings['words'] = list(set(words))\nsettings['words'].sort()",
+        "for on_gpu in {False, torch.cuda.is_available()}:\n    out.append(on_gpu)",
+        "def f(model):\n    return next(iter({part.device for part in model.parameters()}))",
+        "def f(words):\n    unknown = set(words) - known\n    if len(unknown) > 0:\n"
+        "        raise ValueError('unknown: %s' % next(iter(unknown)))",
+        "x = np.array(list(frozenset(np.arange(9)) - frozenset(taken)))",
+        "def f(words):\n    return len(words), list(set(words))\nn, names = f(words)\nprint(n, sorted(names))",
     ],
     "DET202": [
         "files = sorted(os.listdir(root))\nx = np.array(files)",
@@ -295,12 +314,18 @@ NOT_FOUND: dict[str, list[str]] = {
         "def f(root):\n    for folder, _, names in os.walk(root):\n        for name in sorted(names):\n"
         "            yield name",
         "x = [p for p in storage.glob('*')]\ny = x[0]",
+        "def parts(root):\n    for path in root.iterdir():\n        yield path\nfor path in sorted(parts(root)):\n"
+        "    out.append(path)",
+        "def parts(root):\n    for path in root.iterdir():\n        yield path.stem, path\ntable = dict(parts(root))",
+        "def f(root):\n    files = list(root.iterdir())\n    n = len(files)\n    return files[0] if n == 1 else root",
     ],
     "DET203": [
         "for f in futures.as_completed(jobs):\n    results[jobs[f]] = f.result()",
         "total = max(f.result() for f in futures.as_completed(jobs))",
         "out = []\nfor f in futures.as_completed(jobs):\n    out.append(f.result())\nx = np.array(sorted(out))",
         "results = list(pool.imap(work, items))",
+        "rows, done = [], []\nfor at, row in pool.imap_unordered(work, items):\n    done.append((at, row))\n"
+        "    rows.append(None)\nfor at, row in done:\n    rows[at] = row\nx = np.array(rows)",
     ],
     "DET204": [
         "key = hash(text)",
@@ -311,6 +336,7 @@ NOT_FOUND: dict[str, list[str]] = {
         "x = sorted(names, key=len)",
         "if hash(a) == hash(b): pass",
         "message = 'of %s' % hash(name)",
+        "assert sorted(a, key=hash) == sorted(b, key=hash)",
     ],
     "DET301": [
         "os.environ['PYTHONHASHSEED'] = '0'\nos.execv(executable, arguments)",
