@@ -294,3 +294,21 @@ def test_the_state_of_a_closed_run_is_refused() -> None:
             refused()
     with reproducible(3, enabled=False) as run, pytest.raises(DeterministicError, match="not open"):
         run.state_dict()
+
+
+def test_with_a_seed_for_each_rank_the_state_of_another_rank_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with reproducible(3, per_rank=True) as run:
+        saved = through_torch_save(run.state_dict())
+        expected = draw()
+        run.load_state_dict(saved)
+        assert draw() == expected
+    monkeypatch.setenv("RANK", "1")
+    with reproducible(3, per_rank=True) as run:
+        before = text(run.state_dict())
+        with pytest.raises(ResumeMismatchError, match=r"saved by: rank 0\n  here: rank 1"):
+            run.load_state_dict(saved)
+        assert text(run.state_dict()) == before
+    with reproducible(3) as run:  # whose ranks draw alike
+        run.load_state_dict(saved)
+        assert draw() == expected

@@ -57,7 +57,7 @@ def require_same_place(saved: Mapping[str, Any], run: Run | None) -> None:
 def put_back(saved: Mapping[str, Any], run: Run | None) -> None:
     """Put every generator where `generator_states` found it, or raise ResumeMismatchError: they do not fit."""
     if run is not None:
-        run.load_state_dict(saved["run"])
+        run.load_state_dict({**saved["run"], "rank": None})  # which rank's it is was settled by who chose the file
     else:
         snapshot.move(snapshot.decode(saved["process"], generators_among(SOURCES)))
 

@@ -10,6 +10,7 @@ from ..errors import DeterministicError, ResumeMismatchError, SeedError
 from ..ground import snapshot
 from ..ground.arguments import count
 from ..ground.config import Config, Level
+from ..ground.ranks import current_rank
 from ..ground.seeds import derive_seed
 from ..trace.recording.seeding import ACTIVE
 from . import stack
@@ -213,8 +214,10 @@ class Run:
         from ..sources import ENTROPY
         from ..sources.base import to_plain
 
+        own = {"rank": current_rank()} if self._is_of_one_rank else {}
         return {
             "version": _STATE_VERSION,
+            **own,
             "rng": {source.name: source.encode(source.capture()) for source in self._generators()},
             "torch_streams": [[*key, stream.get_state()] for key, stream in self._torch_streams.items()],
             "entropy": ENTROPY.reached(),
@@ -231,10 +234,12 @@ class Run:
             state_dict: What `state_dict` returned, in this process or another.
 
         Raises:
-            ResumeMismatchError: It does not fit this process: other sources, devices or bit generators.
+            ResumeMismatchError: It does not fit this process: other sources, devices or bit generators; or, with
+                `per_rank`, another rank's.
             DeterministicError: The scope is closed.
         """
         states, torch_streams, numpy_streams = decoded(self, state_dict)
+        self._require_own(state_dict.get("rank"))
         from ..sources import ENTROPY
         from ..sources.own_generators import OwnGenerator
 
@@ -271,6 +276,21 @@ class Run:
             ...         name = uuid.uuid4()
         """
         return OptOut(self, "ENTROPY", entropy="ignore")
+
+    @property
+    def _is_of_one_rank(self) -> bool:
+        return self._entry is not None and self._entry.config.seed_of_all_ranks is not None
+
+    def _require_own(self, rank: int | None) -> None:
+        """Refuse what another rank saved, where each has its own seed: frameworks save objects on rank 0 alone."""
+        if rank is None or not self._is_of_one_rank or rank == current_rank():
+            return
+        raise ResumeMismatchError(
+            "the generators were saved by another rank, and with per_rank=True each rank has its own",
+            (f"saved by: rank {rank}", f"here: rank {current_rank()}"),
+            "Save them on each rank, as Checkpoint does. Where a framework saves objects on rank 0 alone (Accelerate, "
+            "Ignite), leave the run out; Accelerate saves the generators of each rank by itself.",
+        )
 
     def _generators(self) -> list[RngSource]:
         from ..ground.source import generators_among
