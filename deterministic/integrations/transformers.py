@@ -94,6 +94,9 @@ class TrainerLoader(DataLoader[Any]):
         # Else each iteration draws from the global one; nothing comes of what is drawn here.
         own = torch.Generator()  # deterministic: ignore[DET103]
         super().__init__(_Batches(loader), batch_sampler=_BatchNumbers(loader), collate_fn=itemgetter(0), generator=own)
+        # So that `accelerator.prepare` leaves it as it is: it would share the batches of each rank out between the
+        # ranks again, and a part of the data would be in none of them.
+        self._is_accelerate_prepared = True
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next iteration be that of an epoch; Trainer calls it before each.
