@@ -26,6 +26,8 @@ _OF_EPOCHS = (
     "each; every= counts steps."
 )
 
+_BROADCASTS = "require_forward_param_sync"  # DistributedDataParallel's, which a new one has as True
+
 
 def require_stateful(stateful: Mapping[str, Any], known: Sequence[str] = ()) -> None:
     """Raise TypeError if one of the objects has no state: it may be one of the `known` arguments, misspelt."""
@@ -126,12 +128,14 @@ def state_of(value: Any) -> dict[str, Any]:
     """Return the state of an object; its tensors are the object's own, not copied.
 
     A module's is more than its `state_dict()`: the buffers that are not persistent, too, gradients that an accumulation
-    has left, which parameters are frozen, and which parts are not in training mode.
+    has left, which parameters are frozen, which parts are not in training mode, and which DistributedDataParallel does
+    not broadcast its buffers at its next forward pass: after one in `no_sync()`, or without gradients.
     """
     if not isinstance(value, nn.Module):
         return {"state": value.state_dict()}
     state = value.state_dict()
     buffers = {name: buffer for name, buffer in value.named_buffers(remove_duplicate=False) if name not in state}
+    quiet = [name for name, part in value.named_modules() if not getattr(part, _BROADCASTS, True)]
     return {
         "state": dict(state),
         "versions": {name: dict(entry) for name, entry in getattr(state, "_metadata", {}).items()},
@@ -140,6 +144,7 @@ def state_of(value: Any) -> dict[str, Any]:
         "modes": {
             "frozen": [name for name, p in value.named_parameters() if not p.requires_grad],
             "evaluating": [name for name, part in value.named_modules() if not part.training],
+            **({"quiet": quiet} if quiet else {}),
         },
     }
 
@@ -152,7 +157,7 @@ def is_state(saved: object) -> bool:
         return True
     parts = [saved.get(name) for name in ("state", "versions", "buffers", "gradients", "modes")]
     return all(isinstance(part, dict) for part in parts) and all(
-        isinstance(saved["modes"].get(name), list) for name in ("frozen", "evaluating")
+        isinstance({"quiet": [], **saved["modes"]}.get(name), list) for name in ("frozen", "evaluating", "quiet")
     )
 
 
@@ -241,6 +246,8 @@ def _load_module(module: nn.Module, saved: Mapping[str, Any]) -> None:
         parameter.requires_grad_(name not in saved["modes"]["frozen"])
     for name, part in module.named_modules():
         part.training = name not in saved["modes"]["evaluating"]
+        if hasattr(part, _BROADCASTS):
+            setattr(part, _BROADCASTS, name not in saved["modes"].get("quiet", ()))
 
 
 def _undo_casts(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from transformers import Trainer, TrainingArguments
 
-from deterministic import fingerprint, make_loader, reproducible
+from deterministic import Checkpoint, fingerprint, make_loader, reproducible
 from deterministic.errors import ResumeMismatchError
 from deterministic.integrations.transformers import TrainerLoader, hf_kwargs
 
@@ -34,10 +34,10 @@ def loss_of(model: Any, rows: torch.Tensor) -> torch.Tensor:
 class Steps:
     """The parts of a training that steps with Accelerate, with dropout that each rank draws for itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, accumulate: int = 1) -> None:
         AcceleratorState._reset_state()
         GradientState._reset_state()
-        self.accelerator: Any = Accelerator(cpu=True)
+        self.accelerator: Any = Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
         self.loader: Any = make_loader(Augmented(23), batch_size=4, shuffle=True)
         model = network()
         optimizer = torch.optim.AdamW(model.parameters(), 0.05)
@@ -70,6 +70,21 @@ def accelerate(folder: Path, *, stop: int | None = None, resume: bool = False, w
                 if count == stop:
                     steps.accelerator.save_state(str(folder))
                     steps.accelerator.wait_for_everyone()
+                    return None
+        return steps.end()
+
+
+def checkpoint(folder: Path, *, stop: int | None = None, resume: bool = False) -> str | None:
+    """Train with a Checkpoint, and resume within an accumulation."""
+    with reproducible(seed=3, per_rank=True, num_threads=1):
+        steps = Steps(accumulate=2)
+        saved = Checkpoint(folder, every=1, model=steps.model, optimizer=steps.optimizer, loader=steps.loader)
+        steps.accelerator.step = saved.steps
+        for _ in saved.epochs(EPOCHS):
+            for batch in steps.loader:
+                steps(batch)
+                saved.step()
+                if saved.steps == stop:
                     return None
         return steps.end()
 
@@ -127,7 +142,7 @@ def main(folder: str) -> None:
     meet()
     os.environ.update(MASTER_ADDR="localhost", MASTER_PORT="0")  # which Accelerate wants, and does not use
     rank, found = torch.distributed.get_rank(), dict[str, Any]()
-    for kind in (accelerate,):
+    for kind in (accelerate, checkpoint):
         whole = kind(Path(folder, kind.__name__))
         ends = []
         for stop in STOPS:

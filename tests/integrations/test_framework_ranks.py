@@ -23,7 +23,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("kind", ["accelerate"])
+@pytest.mark.parametrize("kind", ["accelerate", "checkpoint"])
 def test_a_training_that_was_stopped_ends_as_the_whole_one(found: Found, kind: str) -> None:
     assert [rank[kind] for rank in found] == [[True] * 3] * 2
 
