@@ -235,7 +235,8 @@ def test_a_lazy_model_takes_its_shapes_from_what_was_saved(tmp_path: Path) -> No
 
 def test_a_lazy_model_is_taken_beside_an_optimizer(tmp_path: Path) -> None:
     lazy = nn.Sequential(nn.LazyLinear(3), nn.LazyLinear(1))
-    with reproducible(seed=0), warnings.catch_warnings(action="error"):
+    with reproducible(seed=0), warnings.catch_warnings():
+        warnings.simplefilter("error")
         Checkpoint(tmp_path, model=lazy, optimizer=torch.optim.Adam(lazy.parameters())).close()
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import BatchSampler, Dataset, RandomSampler, Sampler, WeightedRandomSampler
-from transformers import Trainer, TrainingArguments
 
 from deterministic import fingerprint, make_loader, reproducible
 from deterministic.integrations.transformers import TrainerLoader, hf_kwargs
+
+transformers: Any = pytest.importorskip("transformers")
 
 
 class Named(Dataset[Any]):
@@ -68,14 +69,15 @@ SAMPLERS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def train(name: str, folder: Path, start: Path | None = None) -> tuple[list[str], str]:
-    class Ours(Trainer):
+    class Ours(transformers.Trainer):  # type: ignore[misc]
         def get_train_dataloader(self) -> Any:
             return TrainerLoader(make_loader(Named(), **SAMPLERS[name]()))
 
     with reproducible(seed=4):
         model = Model()
         says_little: dict[str, Any] = {"report_to": [], "disable_tqdm": True, "logging_strategy": "no", "use_cpu": True}
-        arguments = TrainingArguments(str(folder), num_train_epochs=3, save_steps=1, **says_little, **hf_kwargs())
+        settings = {"num_train_epochs": 3, "save_steps": 1, **says_little, **hf_kwargs()}
+        arguments = transformers.TrainingArguments(str(folder), **settings)
         Ours(model, arguments, train_dataset=Named()).train(
             resume_from_checkpoint=None if start is None else str(start)
         )

@@ -34,6 +34,9 @@ def imported() -> None:
         importlib.import_module("torch_geometric.transforms")
 
 
+ARPACK_DRAWS = "rng" in inspect.signature(eigsh).parameters
+"""Since SciPy 1.17; before, it had a state of its own in Fortran, which nobody sees: two calls differ."""
+
 MATRIX = scipy.sparse.diags([1.0, 2.0, 1.0], [-1, 0, 1], shape=(60, 60), format="csr")
 RING = networkx.cycle_graph(120)
 
@@ -93,6 +96,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str, bool]] = {
 }
 
 
+OF_ARPACK = ("eigsh", "svds", "eigenvector_centrality_numpy", "AddLaplacianEigenvectorPE")
+if not ARPACK_DRAWS:
+    CALLS = {name: call for name, call in CALLS.items() if name not in OF_ARPACK}
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_an_innocent_call_is_named_with_the_users_line(name: str) -> None:
     call, function, _ = CALLS[name]
@@ -113,7 +121,7 @@ AUDITED: dict[str, str] = {
 }
 
 
-@pytest.mark.skipif("rng" not in inspect.signature(eigsh).parameters, reason="an earlier SciPy than 1.17")
+@pytest.mark.skipif(not ARPACK_DRAWS, reason="an earlier SciPy than 1.17")
 def test_the_audit_finds_the_calls_that_the_watch_refuses(tmp_path: Path) -> None:
     for text, seed in AUDITED.items():
         for given in ("", seed):
