@@ -83,13 +83,14 @@ def train(directory: Path, workers: int) -> str:
 
 
 def fork(work: Callable[[], str], result: Path) -> int:
-    """Start a process that writes what `work` returns into a file."""
+    """Start a process that writes what `work` returns into a file, at once: it may be killed as it writes."""
     pid = os.fork()
     if pid:
         return pid
     try:
         os.setpgid(0, 0)
-        result.write_text(work())
+        (whole := result.with_suffix(f".{os.getpid()}")).write_text(work())
+        whole.replace(result)
         os._exit(0)
     except BaseException as error:  # noqa: BLE001 - nothing may return into the parent's code
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
