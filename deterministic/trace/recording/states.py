@@ -36,7 +36,8 @@ class States:
     def __init__(self, records: Records, name_of: Callable[[torch.nn.Module], ModuleName]) -> None:
         self._records = records
         self._name_of = name_of
-        self._roots: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+        # In the order in which they were met: that of a WeakSet is another one in each run.
+        self._roots: weakref.WeakKeyDictionary[torch.nn.Module, None] = weakref.WeakKeyDictionary()
         self._names: dict[int, _Named] = {}  # by id: tensors compare element by element
         self._marks: Any = WeakIdKeyDictionary()  # of each tensor as it was last recorded, as are these:
         self._hashes: Any = WeakIdKeyDictionary()
@@ -67,7 +68,7 @@ class States:
         """Record the state of an outermost module that is called for the first time, and return it."""
         state = self._learn(module)
         if state:
-            self._roots.add(module)
+            self._roots[module] = None
             self._add("state", module, "when it was first called", state, spot)
         return state
 
