@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deterministic import verify
+from deterministic.trace.comparing.reasons import Reason
 from deterministic.trace.file.model import TRACE_LEVELS, TraceLevel
 from deterministic.trace.recording.attribution import Where
 from deterministic.trace.recording.compiled import _name
@@ -18,8 +20,9 @@ from deterministic.trace.recording.places import Spot
 from deterministic.trace.recording.torch_internals import RUNS_COMPILED
 
 from ..compiling import Counting, needs_a_compiler, run_inductor
+from ..verify.repeated import reason_of
 from .models import Transformer, batches, loss_of
-from .recorded import Recorded, recorded
+from .recorded import Recorded, line_of, recorded
 
 pytestmark = pytest.mark.usefixtures("apart")
 
@@ -87,6 +90,42 @@ def test_what_is_compiled_first_in_a_recording_is_one_graph(
     found = [recorded(lambda: steps(model)) for _ in range(3)]
     assert (backend.graphs, backend.runs) == (1, 9)
     assert found[0].hashes() == found[1].hashes() == found[2].hashes()
+
+
+@needs_compiled
+@pytest.mark.filterwarnings("ignore:`torch.jit", "ignore:Profiler")
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_steps_within_a_compiled_call_are_looked_into_and_torch_is_as_it_was(is_whole: bool) -> None:
+    """Such a call puts the dispatch keys back: a mode that came meanwhile is lost, and one that went is missed."""
+    noise = iter(range(1, 100))
+
+    def training() -> None:
+        torch._dynamo.reset()
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+        def step(x: Tensor) -> None:
+            model(x).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        compiled = torch.compile(step if is_whole else optimizer.step, backend="eager")
+        for index in range(4):
+            x = torch.randn(8, 4)
+            if index == 2:
+                x = x * float(next(noise))  # other
+            if is_whole:
+                compiled(x)
+            else:
+                model(x).square().mean().backward()
+                compiled()
+
+    report = verify(training, runs=2)
+    assert report.outcome == "different"
+    assert reason_of(report) is Reason.NUMBER
+    assert f"{Path(__file__).name}:{line_of(training, 'other')} " in str(report)
+    assert not report.notes, report.notes
+    assert torch.empty(2).fill_(1).sum() == 2
 
 
 @pytest.mark.skipif(RUNS_COMPILED, reason="this torch runs compiled code under a mode")

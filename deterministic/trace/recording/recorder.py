@@ -29,7 +29,7 @@ from .seeding import ACTIVE, Seeding, watch
 from .states import States
 from .steps import ByHand, Steps
 from .storages import Storages, ThreadWatch
-from .torch_internals import current_node, keyword_arguments, storage_key, wait_for, works_for
+from .torch_internals import are_modes_put_back, current_node, keyword_arguments, storage_key, wait_for, works_for
 
 MOST_OVERWRITTEN = 256
 """Steps of which it is noted what was written over before anything read it, and records of one step."""
@@ -87,7 +87,7 @@ class Recorder:
         self._threads = ThreadWatch(self._storages, self._places)
         self._compiled = CompiledRegions(self._records, self._attribution)
         self._mode: OperationMode | None = None
-        self._steps_in_backward: bool | None = None
+        self._steps_within: bool | None = None
         self._thread = threading.get_ident()
         self._undo = ExitStack()
         self.seeded: list[Seeding] = []
@@ -272,7 +272,7 @@ class Recorder:
         self._states.look()
         self._note_overwritten(optimizer, count)
         self._log.end_step(optimizer, count)
-        self._steps_in_backward = bool(self._steps_in_backward) or current_node() is not None
+        self._steps_within = bool(self._steps_within) or are_modes_put_back()
         if self._ahead and self._log.total >= FEW:
             self._end_ahead()
         self._close_window()
@@ -310,9 +310,9 @@ class Recorder:
             self._records.kept.segment = self.steps if is_kept else None
         if not self._has("ops"):
             return
-        # Autograd puts the modes back that there were when backward() was called: where optimizers step within it, the
-        # mode has to be there all the time. Whether they do the first step tells.
-        if self._mode is None and (is_open or self._steps_in_backward is not False) and current_node() is None:
+        # Autograd puts the modes back that there were when backward() was called, and so do compiled calls: where
+        # optimizers step within one, the mode has to be there all the time. Whether they do the first step tells.
+        if self._mode is None and (is_open or self._steps_within is not False) and not are_modes_put_back():
             self._mode = OperationMode(self._records, self._attribution)
             self._mode.enter()
         self._turn(on=is_open)
@@ -320,7 +320,7 @@ class Recorder:
     def _close_window(self, *, force: bool = False) -> None:
         if self._mode is not None and (force or not self._is_in_window()):
             self._turn(on=False)
-            if force or (not self._steps_in_backward and current_node() is None):
+            if force or (not self._steps_within and not are_modes_put_back()):
                 self._mode.leave()
                 self._mode = None
 

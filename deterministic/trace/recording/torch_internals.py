@@ -47,6 +47,9 @@ DYNAMO, INDUCTORS_CODE, INDUCTORS_GRAPH = "torch._dynamo", "torch._inductor.outp
 """What compiles, and the class whose `__call__` runs every graph that inductor generated, forward and backward, of
 modules and functions: torch has no hook for it."""
 
+_KEYS_BEFORE = "saved_include_set"
+"""A variable of what torch calls compiled code from: the dispatch keys, which it puts back."""
+
 RUNS_COMPILED = hasattr(_python_dispatch.TorchDispatchMode, "ignore_compile_internals")
 """Whether compiled code runs compiled under a mode that asks for it.
 
@@ -125,6 +128,20 @@ current_node: Callable[[], Any] = getattr(torch._C, "_current_autograd_node", la
 
 current_pass: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 """Return the number of the backward pass that this thread is in, also once its last node is evaluated; else -1."""
+
+
+def are_modes_put_back() -> bool:
+    """Return whether dispatch modes will soon be as they were: at the end of a backward pass, or of a compiled call.
+
+    The latter puts back the keys by which torch knows whether there is a mode: with one that came meanwhile nothing is
+    recorded, and without one that was there no tensor can be made any more.
+    """
+    if current_node() is not None:
+        return True
+    frame: FrameType | None = sys._getframe(1) if DYNAMO in sys.modules else None
+    while frame is not None and _KEYS_BEFORE not in frame.f_code.co_varnames:
+        frame = frame.f_back
+    return frame is not None
 
 
 def sequence_number(node: Any) -> int:
