@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 
 from deterministic import reproducible
 from deterministic.errors import ScopeConflictError
+from deterministic.trace.file.model import TraceLevel
 
 from .streams import no_scope_is_open
+from .trace.recorded import recorded
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")  # a FutureWarning from torch 2.14 on
 
@@ -104,3 +107,13 @@ def test_a_traced_or_scripted_function_draws_from_the_scope_around_its_calls() -
         for _ in range(2):
             with reproducible(seed=1):
                 assert torch.equal(converted(X), decorated(X))
+
+
+@pytest.mark.parametrize("level", ["values", "ops+inputs"])
+def test_a_recording_is_no_part_of_what_is_traced(level: TraceLevel) -> None:
+    """Tracing runs the module twice and compares the graphs: hooks that asked its tensors made them differ."""
+    with reproducible(seed=0):
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+    one = torch.jit.trace(model, torch.zeros(1, 4)).inlined_graph
+    other = recorded(lambda: torch.jit.trace(model, torch.zeros(1, 4)), level).result.inlined_graph
+    assert len({re.sub(r"\.___torch_mangle_\d+| #.*", "", str(graph)) for graph in (one, other)}) == 1

@@ -21,6 +21,7 @@ NEEDED = {
     "torch._C._TorchDispatchModeKey.FUNCTIONAL": ("is_only_described: functionalization", BEFORE),
     "torch._C._functorch.is_functorch_wrapped_tensor": ("is_transformed: no leaf of torch.func's is stepped", BEFORE),
     "torch._C._get_dispatch_mode": ("is_only_described", BEFORE),
+    "torch._C._get_tracing_state": ("is_only_described: torch.jit.trace", BEFORE),
     "torch._C._len_torch_dispatch_stack": ("is_only_described, at the least cost", BEFORE),
     "torch._C._pop_torch_dispatch_stack": ("a mode below those of the user", BEFORE),
     "torch._C._push_on_torch_dispatch_stack": ("a mode below those of the user", BEFORE),

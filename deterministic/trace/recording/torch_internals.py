@@ -163,12 +163,16 @@ def works_for(thread: int) -> bool:
 _FAKE, _FUNCTIONAL = torch._C._TorchDispatchModeKey.FAKE, torch._C._TorchDispatchModeKey.FUNCTIONAL
 _modes_on_stack = torch._C._len_torch_dispatch_stack
 _compiler_state = torch._guards._TLS
+_tracing_state = torch._C._get_tracing_state
 
 
 def is_only_described() -> bool:
-    """Return whether operations are being described (FakeTensorMode, functionalization) or compiled, not run."""
+    """Return whether operations are being described (FakeTensorMode, functionalization) or compiled, not run.
+
+    `torch.jit.trace` runs them, but writes into its graph what is asked of tensors and the names of variables.
+    """
     # Asking for an attribute that is not there takes ten times as long.
-    if _compiler_state.__dict__.get("compile_context") is not None:
+    if _compiler_state.__dict__.get("compile_context") is not None or _tracing_state() is not None:
         return True
     return _modes_on_stack() > 0 and (
         torch._C._get_dispatch_mode(_FAKE) is not None or torch._C._get_dispatch_mode(_FUNCTIONAL) is not None
