@@ -13,6 +13,7 @@ from deterministic import reproducible
 from deterministic.errors import ScopeConflictError
 from deterministic.trace.file.model import TraceLevel
 
+from .processes import run_python
 from .streams import no_scope_is_open
 from .trace.recorded import recorded
 
@@ -117,3 +118,19 @@ def test_a_recording_is_no_part_of_what_is_traced(level: TraceLevel) -> None:
     one = torch.jit.trace(model, torch.zeros(1, 4)).inlined_graph
     other = recorded(lambda: torch.jit.trace(model, torch.zeros(1, 4)), level).result.inlined_graph
     assert len({re.sub(r"\.___torch_mangle_\d+| #.*", "", str(graph)) for graph in (one, other)}) == 1
+
+
+def training() -> list[torch.Tensor]:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    for call in (torch.jit.script(model), torch.jit.trace(model, torch.zeros(1, 4))):
+        optimizer = torch.optim.SGD(call.parameters(), 0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            call(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+    return [*model.parameters()]
+
+
+def test_a_scripted_training_is_bit_exact_although_its_first_call_makes_another_graph() -> None:
+    code = "from deterministic import verify; from tests.test_jit import training; print(verify(training, runs=2))"
+    assert run_python(code, PYTHONWARNINGS="ignore").startswith("bit-exact: 2 runs of training, 6 steps each")

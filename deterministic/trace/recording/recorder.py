@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -233,8 +234,9 @@ class Recorder:
             self.compared += 1
 
     def _on_backward(self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]) -> None:
-        named = self._steps.named(leaves)
-        values = [(name, one) for (name, _), one in zip(named, gradients, strict=True) if one is not None]
+        of_leaves = zip(self._steps.named(leaves), gradients, strict=True)
+        # TorchScript makes a graph of another shape from the second call on, which is gone through in another order.
+        values = sorted(((name, one) for (name, _), one in of_leaves if one is not None), key=itemgetter(0))
         self.compared += self._records.add("gradient", "a backward pass", values) > 0
         self._records.leaves, self._records.leaves_until = {*map(storage_key, leaves)}, 0
         self._open_window()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -84,7 +85,8 @@ class Steps:
         """Record a step that no optimizer of torch's made: all of these count as those of one more optimizer."""
         if self._number_by_hand is None:
             self._number_by_hand = self._new()
-        self._end(self._number_by_hand, self._states.step("an update without torch.optim", self.named(leaves)))
+        named = sorted(self.named(leaves), key=itemgetter(0))  # as gradients are, whose order is that of the graph
+        self._end(self._number_by_hand, self._states.step("an update without torch.optim", named))
 
     def named(self, leaves: Sequence[torch.Tensor]) -> NamedTensors:
         """Return leaves with their names; those that no module has are numbered."""
